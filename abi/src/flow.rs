@@ -1,0 +1,216 @@
+//! Connections.
+
+use crate::{
+    Address,
+    identifiers::{HostIndex, Mac, NetworkIndex, RuleNumber, Slot},
+    pod::row,
+};
+
+/// Key of `flows`, the same for both directions: the lower of the two (address, port) pairs stands first.
+/// Pairs are compared as big-endian bytes, the address before the port.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct FlowKey {
+    /// The network.
+    pub network: NetworkIndex,
+    /// The lower address.
+    pub low: Address,
+    /// The higher address.
+    pub high: Address,
+    /// Port of the lower side, network byte order; the identifier for an ICMP echo; 0 where the protocol has none.
+    pub low_port: u16,
+    /// Port of the higher side, likewise.
+    pub high_port: u16,
+    /// IP protocol number.
+    pub protocol: u8,
+    /// Zero.
+    pub reserved: [u8; 3],
+}
+row!(FlowKey, 44, u32, Address, Address, u16, u16, u8, [u8; 3]);
+
+impl FlowKey {
+    /// A 32-bit mixture of the key: part of the row's owner word, and the source of the outer UDP port. Never 0.
+    #[inline(always)]
+    pub const fn tag(&self) -> u32 {
+        const PRIME: u32 = 0x9e37_79b1;
+        let [a, b, c, d] = self.low.0;
+        let [e, f, g, h] = self.high.0;
+        let ports = (self.low_port as u32) << 16 | self.high_port as u32;
+        let mut x = self.network ^ a.rotate_left(3) ^ b.rotate_left(7) ^ c.rotate_left(13);
+        x = (x ^ d).wrapping_mul(PRIME);
+        x = (x ^ (x >> 15) ^ e.rotate_left(5) ^ f.rotate_left(11) ^ g.rotate_left(17) ^ h).wrapping_mul(PRIME);
+        x = (x ^ (x >> 13) ^ ports).wrapping_mul(PRIME);
+        x = (x ^ (x >> 16) ^ self.protocol as u32).wrapping_mul(PRIME);
+        (x ^ (x >> 15)) | 1
+    }
+
+    /// The owner word of the row for this key.
+    #[inline(always)]
+    pub const fn owner(&self) -> u64 {
+        (self.network as u64) << 32 | self.tag() as u64
+    }
+}
+
+/// What a side was judged by: the flow is stale as soon as `epochs[slot]` is not `epoch`.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct EndpointMark {
+    /// Slot of the local port or of the remote location.
+    pub slot: Slot,
+    /// Its epoch when the flow was judged.
+    pub epoch: u32,
+}
+row!(EndpointMark, 8, u32, u32);
+
+/// Who opened the connection, or: which way does a packet go.
+#[repr(u8)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Direction {
+    /// From the lower side to the higher.
+    LowToHigh = 0,
+    /// From the higher side to the lower.
+    HighToLow = 1,
+}
+
+/// Values of a side's kind in [`FlowRow::low_kind`] and [`FlowRow::high_kind`].
+pub mod side_kind {
+    /// A port of this host: deliver to the side's `ifindex`.
+    pub const LOCAL: u8 = 1;
+    /// Elsewhere: encapsulate towards [`super::FlowRow::next_hop`].
+    pub const REMOTE: u8 = 2;
+}
+
+/// Bits of [`FlowRow::flags`].
+pub mod flow_flag {
+    /// The higher side opened the connection; otherwise the lower.
+    pub const HIGH_INITIATED: u16 = 1 << 0;
+    /// The rule that let it in says that it survives the rule (reserved).
+    pub const KEEP: u16 = 1 << 1;
+}
+
+/// Bits of [`FlowRow::state`].
+pub mod flow_state {
+    /// The answerer has answered.
+    pub const REPLIED: u32 = 1 << 0;
+    /// The initiator's FIN was seen.
+    pub const FIN_FORWARD: u32 = 1 << 1;
+    /// The answerer's FIN was seen.
+    pub const FIN_BACKWARD: u32 = 1 << 2;
+    /// A reset was seen.
+    pub const RESET: u32 = 1 << 3;
+    /// A permission was taken away: nothing passes, and the answerer cannot open the flow again.
+    pub const CUT: u32 = 1 << 4;
+    /// TCP: the answer to the SYN was acknowledged.
+    pub const ESTABLISHED: u32 = 1 << 5;
+}
+
+/// How to reach the remote side: what encapsulation needs, copied from the location and its host.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct NextHop {
+    /// The remote host; the decapsulation guard compares it with the sender.
+    pub host: HostIndex,
+    /// Index of the underlay interface.
+    pub ifindex: u32,
+    /// VXLAN network identifier, 24 bits.
+    pub vni: u32,
+    /// See [`crate::encapsulation`].
+    pub encapsulation: u8,
+    /// Key between the hosts (reserved for encryption).
+    pub key_id: u8,
+    /// Zero.
+    pub reserved: u16,
+    /// Address of the remote tunnel endpoint.
+    pub underlay: Address,
+    /// Next hop on the underlay.
+    pub gateway: Address,
+}
+row!(NextHop, 48, u32, u32, u32, u8, u8, u16, Address, Address);
+
+/// Row of `flows`: a connection that both directions share. It holds all that an established packet needs.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FlowRow {
+    /// [`FlowKey::owner`]; checked again after copying.
+    pub owner: u64,
+    /// Number of the connection, unique on the host while it lives.
+    pub connection: u64,
+    /// What the lower side was judged by.
+    pub low: EndpointMark,
+    /// What the higher side was judged by.
+    pub high: EndpointMark,
+    /// When a packet was last seen: nanoseconds since boot, written at most once a second.
+    pub seen: u64,
+    /// See [`flow_state`].
+    pub state: u32,
+    /// See [`flow_flag`].
+    pub flags: u16,
+    /// See [`side_kind`].
+    pub low_kind: u8,
+    /// See [`side_kind`].
+    pub high_kind: u8,
+    /// Rule that let it leave, if the initiator is local.
+    pub egress_rule: RuleNumber,
+    /// Rule that let it in, if the answerer is local.
+    pub ingress_rule: RuleNumber,
+    /// Host-side interface of the lower side, if it is local.
+    pub low_ifindex: u32,
+    /// Host-side interface of the higher side, if it is local.
+    pub high_ifindex: u32,
+    /// Ethernet address of the lower side.
+    pub low_mac: Mac,
+    /// Ethernet address of the higher side.
+    pub high_mac: Mac,
+    /// Zero.
+    pub reserved0: u32,
+    /// How to reach the side that is not local.
+    pub next_hop: NextHop,
+    /// Slot of the port whose budget the flow counts against (reserved).
+    pub budget_port: u32,
+    /// Tenant whose budget the flow counts against (reserved).
+    pub budget_tenant: u32,
+    /// Zero: translation and backend come here.
+    pub reserved: [u32; 14],
+}
+row!(
+    FlowRow,
+    192,
+    u64,
+    u64,
+    EndpointMark,
+    EndpointMark,
+    u64,
+    u32,
+    u16,
+    u8,
+    u8,
+    [u32; 4],
+    Mac,
+    Mac,
+    u32,
+    NextHop,
+    u32,
+    u32,
+    [u32; 14]
+);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tags_differ_where_keys_do() {
+        let key = |low_port: u16, network| FlowKey {
+            network,
+            low: Address::from_v4_word(0x0100_000a),
+            high: Address::from_v4_word(0x0200_000a),
+            low_port,
+            high_port: 80,
+            protocol: 6,
+            reserved: [0; 3],
+        };
+        let same = (0..10_000u16).filter(|port| key(*port, 1).tag() == key(port.wrapping_add(1), 1).tag()).count();
+        assert!(same < 3, "{same} neighbours share a tag");
+        assert_ne!(key(1, 1).owner(), key(1, 2).owner());
+    }
+}

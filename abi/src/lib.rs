@@ -1,0 +1,40 @@
+//! Rows that the kernel and userspace both see: keys, values, layout versions, drop reasons, map names.
+//!
+//! Every row has a fixed size, explicit padding, and zero in what is reserved. Addresses take 16 bytes.
+//! A row that is written while packets read it begins with a word that names its owner: a reader copies
+//! the row and then reads that word again, because the kernel reuses hash elements without a grace period.
+#![no_std]
+#![cfg_attr(target_arch = "bpf", feature(asm_experimental_arch))]
+#![cfg_attr(not(test), deny(clippy::indexing_slicing, clippy::arithmetic_side_effects))]
+
+#![allow(clippy::inline_always, reason = "the verifier and the packet path want one flat program")]
+#![allow(unsafe_code, reason = "rows are read and written as bytes; pod.rs and counter.rs hold all of it")]
+
+mod address;
+mod config;
+mod counter;
+mod drop_reason;
+mod event;
+mod flow;
+mod identifiers;
+mod location;
+pub mod maps;
+mod member;
+mod pod;
+mod policy;
+mod port;
+mod verdict;
+
+pub use address::Address;
+pub use config::{HostConfig, feature};
+pub use counter::Counter;
+pub use drop_reason::{DropReason, Stage};
+pub use event::{DropCounterKey, DropEvent, EVENT_BURST, EVENT_KIND_DROP, EVENTS_PER_SECOND, EventBudget};
+pub use flow::{Direction, EndpointMark, FlowKey, FlowRow, NextHop, flow_flag, flow_state, side_kind};
+pub use identifiers::{HostIndex, Identity, Mac, NetworkIndex, PolicySet, RuleNumber, Slot, rule};
+pub use location::{HostRow, LocationKey, LocationRow, PrefixKey, encapsulation, location_flag, location_kind};
+pub use member::{MemberKey, MemberRow, member_flag};
+pub use pod::{Pod, Prefixed, bytes_of, from_bytes};
+pub use policy::{Action, CellKey, CellRow, IdentityClassKey, PolicyPrefixKey, ServiceKey, cell_flag, remote_class};
+pub use port::{PortRow, SourceKey, port_flag};
+pub use verdict::{VerdictRecord, hook, target};

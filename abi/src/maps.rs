@@ -1,0 +1,78 @@
+//! Names, layouts and sizes of the tables.
+//!
+//! A table is pinned as `<bpffs>/andromede/<instance>/<name>@<layout>`: a new layout is a new file, never a new meaning of an old one.
+
+/// One table: its name in the object, the version of its layout, and how many rows it holds at most.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Table {
+    /// Name in the object file (at most 15 bytes, the kernel's limit).
+    pub name: &'static str,
+    /// Version of the row's layout.
+    pub layout: u32,
+    /// Most rows.
+    pub rows: u32,
+}
+
+macro_rules! tables {
+    ($($(#[$doc:meta])* $id:ident = $name:literal, $layout:literal, $rows:expr;)*) => {
+        $($(#[$doc])* pub const $id: Table = Table { name: $name, layout: $layout, rows: $rows };)*
+        /// All tables that are pinned.
+        pub const ALL: &[Table] = &[$($id),*];
+    };
+}
+
+tables! {
+    /// Hash: host-side interface -> `PortRow`.
+    PORTS = "PORTS", 1, 8_192;
+    /// Longest prefix: `SourceKey` -> u32.
+    SOURCES = "SOURCES", 1, 65_536;
+    /// Hash: `LocationKey` -> `LocationRow`. Allocated row by row.
+    LOCATIONS = "LOCATIONS", 1, 1_048_576;
+    /// Longest prefix: `PrefixKey` -> `LocationRow`.
+    PREFIXES = "PREFIXES", 1, 65_536;
+    /// Hash: `HostIndex` -> `HostRow`.
+    HOSTS = "HOSTS", 1, 65_536;
+    /// Hash: `MemberKey` -> `MemberRow`. Allocated row by row.
+    MEMBERS = "MEMBERS", 1, 262_144;
+    /// Array: `Slot` -> u32, the epoch of a port or location, or the change word of a network.
+    EPOCHS = "EPOCHS", 1, 1_048_576;
+    /// Hash: `IdentityClassKey` -> u32. Allocated row by row.
+    POLICY_IDENTITIES = "POLICY_IDS", 1, 1_048_576;
+    /// Longest prefix: `PolicyPrefixKey` -> u32.
+    POLICY_PREFIXES = "POLICY_PREFIXES", 1, 1_048_576;
+    /// Longest prefix: `ServiceKey` -> u32.
+    POLICY_SERVICES = "POLICY_SERVICES", 1, 1_048_576;
+    /// Hash: `CellKey` -> `CellRow`. Allocated row by row.
+    POLICY_CELLS = "POLICY_CELLS", 1, 2_097_152;
+    /// Hash, not an LRU, preallocated: `FlowKey` -> `FlowRow`.
+    FLOWS = "FLOWS", 1, 131_072;
+    /// Per-CPU hash: `DropCounterKey` -> u64.
+    DROPS = "DROPS", 1, 16_384;
+    /// Per-CPU array: drop reason -> u64; counts what `DROPS` had no room for too.
+    DROP_TOTALS = "DROP_TOTALS", 1, 256;
+    /// Ring buffer of `DropEvent`; `rows` is its size in bytes.
+    EVENTS = "EVENTS", 1, 262_144;
+    /// Per-CPU array of one `EventBudget`.
+    EVENT_BUDGET = "EVENT_BUDGET", 1, 1;
+}
+
+/// Per-CPU array of one `VerdictRecord`, written only with `feature::RECORD`; not pinned.
+pub const VERDICTS: &str = "VERDICTS";
+/// Per-CPU array of one `FlowRow`: scratch space for a row before it is inserted; not pinned.
+pub const SCRATCH: &str = "SCRATCH";
+/// Name of the read-only global that holds the `HostConfig`.
+pub const HOST_CONFIG: &str = "HOST";
+
+/// Names of the programs in the object.
+pub mod program {
+    /// See [`crate::hook::FROM_WORKLOAD`].
+    pub const FROM_WORKLOAD: &str = "from_workload";
+    /// See [`crate::hook::FROM_UNDERLAY`].
+    pub const FROM_UNDERLAY: &str = "from_underlay";
+    /// See [`crate::hook::FROM_OVERLAY`].
+    pub const FROM_OVERLAY: &str = "from_overlay";
+    /// See [`crate::hook::FROM_HOST`].
+    pub const FROM_HOST: &str = "from_host";
+    /// All of them.
+    pub const ALL: [&str; 4] = [FROM_WORKLOAD, FROM_UNDERLAY, FROM_OVERLAY, FROM_HOST];
+}

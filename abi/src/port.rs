@@ -1,0 +1,82 @@
+//! A local port: the host side of a workload's interface.
+
+use crate::{
+    Address,
+    identifiers::{Identity, Mac, NetworkIndex, PolicySet, Slot},
+    pod::row,
+};
+
+/// Bits of [`PortRow::flags`].
+pub mod port_flag {
+    /// What no egress rule decides is allowed. Without this bit it is dropped.
+    pub const EGRESS_DEFAULT_ALLOW: u16 = 1 << 0;
+    /// What no ingress rule decides is allowed. Without this bit it is dropped.
+    pub const INGRESS_DEFAULT_ALLOW: u16 = 1 << 1;
+    /// The port may send from further addresses: look into `sources`.
+    pub const FURTHER_SOURCES: u16 = 1 << 2;
+    /// A tap device: GSO frames must arrive as the kernel's vxlan device leaves them, and there is no peer to redirect to.
+    pub const TAP: u16 = 1 << 3;
+    /// The port belongs to a network made for pods: what the node itself sends to it is admitted.
+    pub const NODE_ADMITTED: u16 = 1 << 4;
+}
+
+/// Row of `ports`, keyed by the index of the host-side interface (u32, host byte order).
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PortRow {
+    /// [`PortRow::owner_of`] of the key and the network; checked again after copying.
+    pub owner: u64,
+    /// Network of the port.
+    pub network: NetworkIndex,
+    /// The network's name on the wire, 24 bits.
+    pub vni: u32,
+    /// The port's epoch, and its number in events.
+    pub slot: Slot,
+    /// The network's word in `epochs`: odd while several tables of the network change together.
+    pub network_slot: Slot,
+    /// Interned set of groups.
+    pub identity: Identity,
+    /// Index of the host-side interface.
+    pub ifindex: u32,
+    /// Compiled rules for what the workload sends.
+    pub egress_set: PolicySet,
+    /// Compiled rules for what the workload receives.
+    pub ingress_set: PolicySet,
+    /// Number of the tenant, for budgets (reserved).
+    pub tenant: u32,
+    /// Zone of this host (reserved).
+    pub zone: u32,
+    /// The only source address of frames.
+    pub mac: Mac,
+    /// See [`port_flag`].
+    pub flags: u16,
+    /// First IPv4 address, as in a header; 0 if there is none.
+    pub v4: u32,
+    /// Zero.
+    pub reserved0: u32,
+    /// First IPv6 address; unspecified if there is none.
+    pub v6: Address,
+    /// Zero: budgets and translation come here.
+    pub reserved: [u32; 12],
+}
+row!(PortRow, 128, u64, [u32; 10], Mac, u16, u32, u32, Address, [u32; 12]);
+
+impl PortRow {
+    /// The owner word of the row for this interface and network.
+    #[inline(always)]
+    pub const fn owner_of(ifindex: u32, network: NetworkIndex) -> u64 {
+        (network as u64) << 32 | ifindex as u64
+    }
+}
+
+/// Key data of the longest-prefix table `sources` (prefix length 32 + that of the address, IPv4 counted as /96 and more).
+/// The value is a u32 that is 1.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct SourceKey {
+    /// Slot of the port.
+    pub slot: Slot,
+    /// An address that the port may send from.
+    pub address: Address,
+}
+row!(SourceKey, 20, u32, Address);

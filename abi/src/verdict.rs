@@ -1,0 +1,70 @@
+//! What was decided about a packet, in a fixed layout: the same in the kernel and in memory.
+
+use crate::{
+    flow::NextHop,
+    identifiers::{Mac, NetworkIndex, RuleNumber, Slot},
+    pod::row,
+};
+
+/// Values of [`VerdictRecord::hook`]: where a packet was met.
+pub mod hook {
+    /// Ingress of the host side of a workload's interface.
+    pub const FROM_WORKLOAD: u8 = 1;
+    /// Ingress of the underlay interface.
+    pub const FROM_UNDERLAY: u8 = 2;
+    /// Ingress of the external vxlan device.
+    pub const FROM_OVERLAY: u8 = 3;
+    /// Egress of the host side of a workload's interface: what the node itself sends.
+    pub const FROM_HOST: u8 = 4;
+}
+
+/// Values of [`VerdictRecord::target`]: where a packet goes.
+pub mod target {
+    /// Nowhere.
+    pub const DROP: u8 = 0;
+    /// To a local port.
+    pub const DELIVER: u8 = 1;
+    /// Into a tunnel.
+    pub const ENCAP: u8 = 2;
+    /// Into another tunnel, without being delivered (reserved).
+    pub const RETUNNEL: u8 = 3;
+    /// Back to the workload, as an answer.
+    pub const REPLY: u8 = 4;
+    /// To the host's own stack, untouched.
+    pub const HOST: u8 = 5;
+    /// To the kernel's vxlan device, which decapsulates; `from_overlay` judges it again.
+    pub const OVERLAY_DEVICE: u8 = 6;
+}
+
+/// The verdict on one packet.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct VerdictRecord {
+    /// See [`hook`].
+    pub hook: u8,
+    /// See [`target`].
+    pub target: u8,
+    /// [`crate::Stage`] that decided, as its number.
+    pub stage: u8,
+    /// Number of the claim: 0 none, then as `pipeline::Claim` lists them.
+    pub claim: u8,
+    /// [`crate::DropReason`] as its number; 0 if the packet is not dropped.
+    pub reason: u16,
+    /// Number of the edit: 0 none, then as `pipeline::Edit` lists them.
+    pub edit: u16,
+    /// Rule that decided.
+    pub rule: RuleNumber,
+    /// Local port concerned.
+    pub port: Slot,
+    /// Network.
+    pub network: NetworkIndex,
+    /// Interface to deliver or reply to.
+    pub ifindex: u32,
+    /// Ethernet address that the edit writes.
+    pub mac: Mac,
+    /// Outer UDP source port, network byte order.
+    pub outer_port: u16,
+    /// Tunnel, if the target is one.
+    pub next_hop: NextHop,
+}
+row!(VerdictRecord, 80, [u8; 4], u16, u16, [u32; 4], Mac, u16, NextHop);

@@ -1,0 +1,1 @@
+//! The agent of a host: session with the controller, reconcile, workloads, underlay, local socket.

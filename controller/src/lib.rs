@@ -1,0 +1,1 @@
+//! The controller: API, store, publishing to hosts, audit.

@@ -1,0 +1,56 @@
+//! The tables. Names, layouts and sizes are those of `andromede_abi::maps`.
+
+use andromede_abi::{
+    CellKey, CellRow, DropCounterKey, EventBudget, FlowKey, FlowRow, HostRow, IdentityClassKey, LocationKey, LocationRow,
+    MemberKey, MemberRow, PolicyPrefixKey, PortRow, PrefixKey, ServiceKey, SourceKey, VerdictRecord, maps,
+};
+use aya_ebpf::{
+    bindings::BPF_F_NO_PREALLOC,
+    btf_maps::{Array, HashMap, LpmTrie, PerCpuArray, PerCpuHashMap, RingBuf},
+    macros::btf_map,
+};
+
+const SPARSE: usize = BPF_F_NO_PREALLOC as usize;
+
+macro_rules! rows {
+    ($table:ident) => {
+        { maps::$table.rows as usize }
+    };
+}
+
+#[btf_map]
+pub static PORTS: HashMap<u32, PortRow, { rows!(PORTS) }> = HashMap::new();
+#[btf_map]
+pub static SOURCES: LpmTrie<SourceKey, u32, { rows!(SOURCES) }> = LpmTrie::new();
+#[btf_map]
+pub static LOCATIONS: HashMap<LocationKey, LocationRow, { rows!(LOCATIONS) }, SPARSE> = HashMap::new();
+#[btf_map]
+pub static PREFIXES: LpmTrie<PrefixKey, LocationRow, { rows!(PREFIXES) }> = LpmTrie::new();
+#[btf_map]
+pub static HOSTS: HashMap<u32, HostRow, { rows!(HOSTS) }, SPARSE> = HashMap::new();
+#[btf_map]
+pub static MEMBERS: HashMap<MemberKey, MemberRow, { rows!(MEMBERS) }, SPARSE> = HashMap::new();
+#[btf_map]
+pub static EPOCHS: Array<u32, { rows!(EPOCHS) }> = Array::new();
+#[btf_map]
+pub static POLICY_IDS: HashMap<IdentityClassKey, u32, { rows!(POLICY_IDENTITIES) }, SPARSE> = HashMap::new();
+#[btf_map]
+pub static POLICY_PREFIXES: LpmTrie<PolicyPrefixKey, u32, { rows!(POLICY_PREFIXES) }> = LpmTrie::new();
+#[btf_map]
+pub static POLICY_SERVICES: LpmTrie<ServiceKey, u32, { rows!(POLICY_SERVICES) }> = LpmTrie::new();
+#[btf_map]
+pub static POLICY_CELLS: HashMap<CellKey, CellRow, { rows!(POLICY_CELLS) }, SPARSE> = HashMap::new();
+#[btf_map]
+pub static FLOWS: HashMap<FlowKey, FlowRow, { rows!(FLOWS) }> = HashMap::new();
+#[btf_map]
+pub static DROPS: PerCpuHashMap<DropCounterKey, u64, { rows!(DROPS) }> = PerCpuHashMap::new();
+#[btf_map]
+pub static DROP_TOTALS: PerCpuArray<u64, { rows!(DROP_TOTALS) }> = PerCpuArray::new();
+#[btf_map]
+pub static EVENTS: RingBuf<andromede_abi::DropEvent, { rows!(EVENTS) }> = RingBuf::new();
+#[btf_map]
+pub static EVENT_BUDGET: PerCpuArray<EventBudget, { rows!(EVENT_BUDGET) }> = PerCpuArray::new();
+#[btf_map]
+pub static VERDICTS: PerCpuArray<VerdictRecord, 1> = PerCpuArray::new();
+#[btf_map]
+pub static SCRATCH: PerCpuArray<FlowRow, 1> = PerCpuArray::new();

@@ -1,0 +1,1 @@
+//! Tenants, networks, ports, groups, hosts: valid by construction.

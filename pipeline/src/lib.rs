@@ -1,0 +1,2 @@
+//! The packet path: wire formats, the stages, and the walk that strings them together.
+#![no_std]

@@ -1,0 +1,21 @@
+//! Generates the messages and services from the schema, without protoc.
+
+use std::{env, error::Error, path::PathBuf};
+
+const SCHEMA: [&str; 4] = [
+    "andromede/v1/resources.proto",
+    "andromede/v1/services.proto",
+    "andromede/agent/v1/agent.proto",
+    "andromede/local/v1/local.proto",
+];
+
+fn main() -> Result<(), Box<dyn Error>> {
+    for file in SCHEMA {
+        println!("cargo::rerun-if-changed={file}");
+    }
+    let descriptors = protox::compile(SCHEMA, ["."])?;
+    let out = PathBuf::from(env::var("OUT_DIR")?);
+    std::fs::write(out.join("descriptors.bin"), prost::Message::encode_to_vec(&descriptors))?;
+    tonic_prost_build::configure().compile_fds(descriptors)?;
+    Ok(())
+}

@@ -1,0 +1,1 @@
+//! Network namespaces, topologies, packet builders and strategies for tests.

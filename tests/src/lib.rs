@@ -1,0 +1,1 @@
+//! One file a promise: the fabric's promises, tested on a real kernel.
