@@ -1,12 +1,33 @@
-//! The userspace half of the packet path.
+//! The userspace half of the packet path: load, attach, pin, adopt, read, write, events.
+//!
+//! What this crate attaches stays when the process ends, however it ends; only [`Attachment::detach`] and [`Pins::remove_all`] take it away.
 
-#[repr(C, align(32))]
-struct Aligned<T: ?Sized>(T);
+mod attachment;
+mod batch;
+mod clsact;
+mod counters;
+mod epochs;
+mod events;
+mod flows;
+mod hook;
+mod layout;
+mod load;
+mod netlink;
+mod object;
+mod pins;
+mod rows;
+mod sys;
+mod tables;
 
-static ALIGNED: &Aligned<[u8]> = &Aligned(*include_bytes!(concat!(env!("OUT_DIR"), "/dataplane")));
-
-/// The compiled packet programs, an ELF object.
-pub static OBJECT: &[u8] = &ALIGNED.0;
-
-/// One line that says which compiler and linker made [`OBJECT`].
-pub static PROVENANCE: &str = env!("BPF_PROVENANCE");
+pub use attachment::{AttachError, AttachMode, Health, UnknownAttachMode};
+pub use counters::{DropTotals, Drops, EventBudgets};
+pub use epochs::Epochs;
+pub use events::Events;
+pub use flows::{Flows, Swept};
+pub use hook::{Hook, UnknownHook};
+pub use layout::Difference;
+pub use load::{Dataplane, LoadError, Sizes};
+pub use object::{OBJECT, PROVENANCE};
+pub use pins::{Attachment, BadInstanceName, Form, InstanceName, PinError, Pins};
+pub use rows::{Rows, TableError};
+pub use tables::Tables;
