@@ -41,7 +41,7 @@ struct BatchAttribute {
 }
 
 /// Processors that this machine may ever have: per-CPU values have that many parts.
-pub(crate) fn possible_cpus() -> io::Result<usize> {
+fn possible_cpus() -> io::Result<usize> {
     let text = fs::read_to_string("/sys/devices/system/cpu/possible")?;
     let last = text.trim().rsplit([',', '-']).next().and_then(|number| number.parse::<usize>().ok());
     last.and_then(|last| last.checked_add(1)).ok_or_else(|| io::Error::from(io::ErrorKind::InvalidData))
@@ -53,7 +53,6 @@ pub(crate) struct RawMap {
     fd: OwnedFd,
     /// `enum bpf_map_type`.
     pub(crate) kind: u32,
-    pub(crate) id: u32,
     /// Bytes of a key.
     pub(crate) key_size: usize,
     /// Bytes of a value in the kernel.
@@ -93,7 +92,6 @@ impl RawMap {
         Ok(Self {
             fd,
             kind: found.kind,
-            id: found.id,
             key_size: found.key_size as usize,
             value_size,
             copy_size,

@@ -12,7 +12,7 @@ use nix::{
 };
 
 /// Runs a test in a thread with its own network and mount namespaces; `bpffs` is mounted at the path it is given.
-pub fn isolated(test: impl FnOnce(&Path) + Send + 'static) {
+pub(crate) fn isolated(test: impl FnOnce(&Path) + Send + 'static) {
     let thread = std::thread::spawn(move || {
         unshare(CloneFlags::CLONE_NEWNET | CloneFlags::CLONE_NEWNS).expect("root is needed for namespaces");
         mount(None::<&str>, "/", None::<&str>, MsFlags::MS_REC | MsFlags::MS_PRIVATE, None::<&str>).unwrap();
@@ -28,7 +28,7 @@ pub fn isolated(test: impl FnOnce(&Path) + Send + 'static) {
 }
 
 /// Runs a command in the namespaces of this thread.
-pub fn run(program: &str, arguments: &str) -> String {
+pub(crate) fn run(program: &str, arguments: &str) -> String {
     let output = Command::new(program).args(arguments.split_whitespace()).output().unwrap();
     let errors = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(output.status.success(), "{program} {arguments}: {errors}");
@@ -36,12 +36,12 @@ pub fn run(program: &str, arguments: &str) -> String {
 }
 
 /// The folder of pins that tests use.
-pub fn pins(bpffs: &Path) -> Pins {
+pub(crate) fn pins(bpffs: &Path) -> Pins {
     Pins::new(bpffs, &"test".parse().unwrap())
 }
 
 /// A host that has nothing of its own.
-pub fn host() -> HostConfig {
+pub(crate) fn host() -> HostConfig {
     HostConfig {
         host: 1,
         underlay_v4: u32::from_ne_bytes([192, 0, 2, 1]),
