@@ -5,7 +5,12 @@
 //! that it is there. Either way no packet passes without a program while programs are replaced, and all stays when
 //! the process ends.
 
-use std::{fmt, fs, io, os::fd::AsFd, path::Path, str::FromStr};
+use std::{
+    fmt, fs, io,
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
+    path::Path,
+    str::FromStr,
+};
 
 use crate::{
     Dataplane, Hook, LoadError, clsact,
@@ -13,9 +18,6 @@ use crate::{
     pins::{Attachment, Form, PinError, Pins},
     sys::{self, TcxDirection},
 };
-
-/// `r0 = TC_ACT_SHOT; exit`
-const DROP_ALL: &[u64] = &[0x0000_0002_0000_00b7, 0x0000_0000_0000_0095];
 
 /// Which form to use.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -169,7 +171,7 @@ impl Dataplane {
             }
             // The kernel does not take one program twice at one place, so ours must leave its old place before it
             // can go to the front. What drops everything stands in for that moment.
-            let closed = sys::program_load(DROP_ALL).map_err(attachment.error("overtake"))?;
+            let closed = drop_all().map_err(attachment.error("overtake"))?;
             sys::link_update(old.as_fd(), closed.as_fd()).map_err(attachment.error("overtake"))?;
         }
         let link = sys::link_create_tcx(program, attachment.ifindex, attachment.tcx_direction())
@@ -213,14 +215,20 @@ impl Dataplane {
     }
 }
 
+/// A program that drops whatever it meets.
+fn drop_all() -> io::Result<OwnedFd> {
+    const TC_ACT_SHOT: i32 = 2;
+    sys::program_load(&[sys::instruction(sys::SET, 0, TC_ACT_SHOT), sys::instruction(sys::EXIT, 0, 0)])
+}
+
 /// A pinned link, and what it is.
 struct Link {
-    fd: std::os::fd::OwnedFd,
+    fd: OwnedFd,
     info: sys::LinkInfo,
 }
 
 impl Link {
-    fn as_fd(&self) -> std::os::fd::BorrowedFd<'_> {
+    fn as_fd(&self) -> BorrowedFd<'_> {
         self.fd.as_fd()
     }
 }

@@ -73,7 +73,7 @@ impl Flows {
         for key in candidates {
             match self.get(&key)? {
                 Some(row) if over(&key, &row) => {
-                    swept.removed = swept.removed.saturating_add(usize::from(self.remove(&key)?))
+                    swept.removed = swept.removed.saturating_add(usize::from(self.remove(&key)?));
                 }
                 Some(_) => swept.kept = swept.kept.saturating_add(1),
                 None => {}

@@ -1,6 +1,27 @@
 //! The userspace half of the packet path: load, attach, pin, adopt, read, write, events.
 //!
-//! What this crate attaches stays when the process ends, however it ends; only [`Attachment::detach`] and [`Pins::remove_all`] take it away.
+//! What this crate attaches stays when the process ends, however it ends; only [`Attachment::detach`] and
+//! [`Pins::remove_all`] take it away. An agent starts so:
+//!
+//! ```no_run
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let host = andromede_abi::from_bytes(&[0; 32]).ok_or("size")?;
+//! use andromede_dataplane::{AttachMode, Dataplane, Health, Hook, Pins, Sizes, mount_bpffs};
+//!
+//! let bpffs = std::path::Path::new("/sys/fs/bpf");
+//! mount_bpffs(bpffs)?;
+//! let pins = Pins::new(bpffs, &"host-1".parse()?);
+//! // Tables that are pinned are adopted with their rows; compare `Identity` before.
+//! let mut dataplane = Dataplane::load(Some(&pins), &host, &Sizes::default())?;
+//! let found = dataplane.tables.ports.all()?;
+//! // Take the place of the programs of the process before; `pins.attachments()` lists them.
+//! let attachment = dataplane.attach(Hook::FromUnderlay, host.underlay_ifindex, AttachMode::Auto)?;
+//! if dataplane.verify(attachment)? != Health::Attached {
+//!     dataplane.attach(attachment.hook, attachment.ifindex, AttachMode::Auto)?;
+//! }
+//! # Ok(())
+//! # }
+//! ```
 
 mod attachment;
 mod batch;

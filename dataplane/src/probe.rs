@@ -41,7 +41,7 @@ impl Kernel {
     pub fn probe() -> Self {
         let release = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default().trim().to_owned();
         let capabilities = effective_capabilities().unwrap_or(0);
-        let has = |capability: u32| capabilities >> capability & 1 == 1;
+        let has = |capability: u32| (capabilities >> capability) & 1 == 1;
         Self {
             release,
             btf: Path::new("/sys/kernel/btf/vmlinux").exists(),
@@ -91,15 +91,16 @@ fn effective_capabilities() -> Option<u64> {
 
 /// Tries it on a frame. A kernel that does not know the flag loads the program all the same and refuses when it runs.
 fn decap_l3() -> io::Result<bool> {
-    const ADJUST_ROOM: u64 = 50;
-    const DECAP_L3_IPV6: u64 = 1 << 8;
-    // bpf_skb_adjust_room(context, -50, BPF_ADJ_ROOM_MAC, BPF_F_ADJ_ROOM_DECAP_L3_IPV6)
+    const ADJUST_ROOM: i32 = 50;
+    const ADJ_ROOM_MAC: i32 = 1;
+    const DECAP_L3_IPV6: i32 = 1 << 8;
+    // return bpf_skb_adjust_room(context, -50, BPF_ADJ_ROOM_MAC, BPF_F_ADJ_ROOM_DECAP_L3_IPV6)
     let program = sys::program_load(&[
-        0xb7 | 2 << 8 | (-50_i32).cast_unsigned() as u64 * (1 << 32),
-        0xb7 | 3 << 8 | 1 << 32,
-        0xb7 | 4 << 8 | DECAP_L3_IPV6 << 32,
-        0x85 | ADJUST_ROOM << 32,
-        0x95,
+        sys::instruction(sys::SET, 2, -50),
+        sys::instruction(sys::SET, 3, ADJ_ROOM_MAC),
+        sys::instruction(sys::SET, 4, DECAP_L3_IPV6),
+        sys::instruction(sys::CALL, 0, ADJUST_ROOM),
+        sys::instruction(sys::EXIT, 0, 0),
     ])?;
     let mut frame = [0_u8; 200];
     // Ethernet with IPv4 in it, and a header without options.

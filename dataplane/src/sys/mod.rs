@@ -19,7 +19,7 @@ use std::{
 
 pub(crate) use link::{LinkInfo, TcxDirection, link_create_tcx, link_info, link_update, tcx_query};
 pub(crate) use map::RawMap;
-pub(crate) use program::{SkBuff, program_id, program_load, program_test_run};
+pub(crate) use program::{CALL, EXIT, SET, SkBuff, instruction, program_id, program_load, program_test_run};
 
 /// Commands: `enum bpf_cmd`.
 mod command {

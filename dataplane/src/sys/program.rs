@@ -40,6 +40,19 @@ struct LoadAttribute {
 /// `BPF_PROG_TYPE_SCHED_CLS`.
 const CLASSIFIER: u32 = 3;
 
+/// `BPF_ALU64 | BPF_MOV | BPF_K`: a register takes a constant.
+pub(crate) const SET: u8 = 0xb7;
+/// `BPF_JMP | BPF_CALL`: a helper of the kernel, by its number.
+pub(crate) const CALL: u8 = 0x85;
+/// `BPF_JMP | BPF_EXIT`: register 0 is the answer.
+pub(crate) const EXIT: u8 = 0x95;
+
+/// One instruction, `struct bpf_insn` on a little-endian machine: operation, registers, offset, constant.
+pub(crate) const fn instruction(operation: u8, register: u8, constant: i32) -> u64 {
+    let [a, b, c, d] = constant.to_le_bytes();
+    u64::from_le_bytes([operation, register, 0, 0, a, b, c, d])
+}
+
 /// Loads a classifier of a few instructions, each as its eight bytes.
 #[allow(unsafe_code, reason = "bpf(2)")]
 pub(crate) fn program_load(code: &[u64]) -> io::Result<OwnedFd> {

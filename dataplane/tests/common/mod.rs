@@ -4,7 +4,7 @@
 
 use std::{path::Path, process::Command};
 
-use andromede_abi::HostConfig;
+use andromede_abi::{HostConfig, from_bytes};
 use andromede_dataplane::Pins;
 use nix::{
     mount::{MsFlags, mount},
@@ -42,6 +42,7 @@ pub(crate) fn pins(bpffs: &Path) -> Pins {
 
 /// A host that has nothing of its own.
 pub(crate) fn host() -> HostConfig {
+    let zero: HostConfig = from_bytes(&[0; size_of::<HostConfig>()]).unwrap();
     HostConfig {
         host: 1,
         underlay_v4: u32::from_ne_bytes([192, 0, 2, 1]),
@@ -49,7 +50,6 @@ pub(crate) fn host() -> HostConfig {
         overlay_ifindex: 1,
         vxlan_port: 4789_u16.to_be(),
         underlay_mac: [2, 0, 0, 0, 0, 1],
-        features: 0,
-        reserved: 0,
+        ..zero
     }
 }
