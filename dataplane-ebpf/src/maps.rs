@@ -30,7 +30,7 @@ pub static HOSTS: HashMap<u32, HostRow, { rows!(HOSTS) }, SPARSE> = HashMap::new
 #[btf_map]
 pub static MEMBERS: HashMap<MemberKey, MemberRow, { rows!(MEMBERS) }, SPARSE> = HashMap::new();
 #[btf_map]
-pub static EPOCHS: Array<u32, { rows!(EPOCHS) }> = Array::new();
+pub static EPOCHS: Array<u32, { rows!(EPOCHS) }, { aya_ebpf::bindings::BPF_F_MMAPABLE as usize }> = Array::new();
 #[btf_map]
 pub static POLICY_IDS: HashMap<IdentityClassKey, u32, { rows!(POLICY_IDENTITIES) }, SPARSE> = HashMap::new();
 #[btf_map]
