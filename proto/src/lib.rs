@@ -1,5 +1,8 @@
 //! The API `andromede.v1`, the conversation with agents, and the agent's local socket.
 
+pub mod document;
+pub mod json;
+
 /// The API of the control plane.
 #[allow(missing_docs, unreachable_pub, clippy::all, clippy::pedantic, reason = "generated from the schema")]
 pub mod v1 {
