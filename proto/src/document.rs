@@ -1,6 +1,6 @@
 //! A resource as people write it: one YAML or JSON document with its `kind` beside its fields.
 //!
-//! Field names are accepted in camelCase and in snake_case, enums in lower case without their prefix ("ingress"),
+//! Field names are accepted as `camelCase` and as `snake_case`, enums in lower case without their prefix ("ingress"),
 //! and numbers where a string of digits is meant. Everything else is refused, by field, with all errors at once.
 
 use std::fmt;

@@ -4,7 +4,14 @@ pub mod document;
 pub mod json;
 
 /// The API of the control plane.
-#[allow(missing_docs, unreachable_pub, clippy::all, clippy::pedantic, reason = "generated from the schema")]
+#[allow(
+    missing_docs,
+    unreachable_pub,
+    clippy::all,
+    clippy::pedantic,
+    clippy::allow_attributes_without_reason,
+    reason = "generated from the schema"
+)]
 pub mod v1 {
     tonic::include_proto!("andromede.v1");
 }
@@ -12,7 +19,14 @@ pub mod v1 {
 /// The conversation between an agent and the controller.
 pub mod agent {
     /// Version 1.
-    #[allow(missing_docs, unreachable_pub, clippy::all, clippy::pedantic, reason = "generated from the schema")]
+    #[allow(
+        missing_docs,
+        unreachable_pub,
+        clippy::all,
+        clippy::pedantic,
+        clippy::allow_attributes_without_reason,
+        reason = "generated from the schema"
+    )]
     pub mod v1 {
         tonic::include_proto!("andromede.agent.v1");
     }
@@ -21,7 +35,14 @@ pub mod agent {
 /// The agent's unix socket.
 pub mod local {
     /// Version 1.
-    #[allow(missing_docs, unreachable_pub, clippy::all, clippy::pedantic, reason = "generated from the schema")]
+    #[allow(
+        missing_docs,
+        unreachable_pub,
+        clippy::all,
+        clippy::pedantic,
+        clippy::allow_attributes_without_reason,
+        reason = "generated from the schema"
+    )]
     pub mod v1 {
         tonic::include_proto!("andromede.local.v1");
     }
