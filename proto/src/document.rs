@@ -3,8 +3,7 @@
 //! Field names are accepted as `camelCase` and as `snake_case`, enums in lower case without their prefix ("ingress"),
 //! and numbers where a string of digits is meant. Everything else is refused, by field, with all errors at once.
 
-use std::fmt;
-
+use andromede_model::Violation;
 use prost_reflect::{
     Cardinality, DynamicMessage, EnumDescriptor, FieldDescriptor, Kind, MessageDescriptor, ReflectMessage as _,
     Value as Field,
@@ -16,38 +15,16 @@ use crate::{
     v1,
 };
 
-/// What is wrong with one field of a document.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct FieldError {
-    /// Path inside the document, for example `rules[2].protocol`; empty: the document as a whole.
-    pub field: String,
-    /// What was found there.
-    pub value: String,
-    /// The rule it breaks.
-    pub rule: String,
-    /// What to write instead.
-    pub fix: String,
-}
-
-impl fmt::Display for FieldError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if !self.field.is_empty() {
-            write!(f, "{}: ", self.field)?;
-        }
-        write!(f, "{}: {}; {}", self.value, self.rule, self.fix)
-    }
-}
-
 /// Names that `kind` may have, in the order of the schema.
 pub fn kinds() -> Result<Vec<String>, JsonError> {
     Ok(descriptor("andromede.v1.Resource")?.fields().filter_map(|field| kind_of(&field)).collect())
 }
 
 /// Reads one document, or says all that is wrong with it.
-pub fn read(document: &Value) -> Result<v1::Resource, Vec<FieldError>> {
+pub fn read(document: &Value) -> Result<v1::Resource, Vec<Violation>> {
     let resource = descriptor("andromede.v1.Resource").map_err(|error| vec![schema_error(&error)])?;
     let Value::Object(fields) = document else {
-        return Err(vec![wrong("", document, "a document is a mapping of fields", "begin with `kind: Port`")]);
+        return Err(vec![wrong("document", document, "a document is a mapping of fields", "begin with `kind: Port`")]);
     };
     let kind = find_kind(&resource, fields.get("kind")).map_err(|error| vec![error])?;
     let Kind::Message(message) = kind.kind() else { return Err(vec![]) };
@@ -81,26 +58,23 @@ fn kind_of(field: &FieldDescriptor) -> Option<String> {
     }
 }
 
-fn schema_error(error: &JsonError) -> FieldError {
-    FieldError {
-        field: String::new(),
-        value: "the schema".to_owned(),
-        rule: error.to_string(),
-        fix: "report it".to_owned(),
+fn schema_error(error: &JsonError) -> Violation {
+    Violation::new("document", "the schema", error.to_string(), "report it")
+}
+
+/// What was found, as it was written.
+fn shown(value: &Value) -> String {
+    match value {
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
     }
 }
 
-/// What was found, short enough for a line.
-fn shown(value: &Value) -> String {
-    let text = value.to_string();
-    if text.chars().count() > 60 { text.chars().take(57).chain("...".chars()).collect() } else { text }
+fn wrong(field: &str, value: &Value, rule: &str, fix: &str) -> Violation {
+    Violation::new(field, shown(value), rule, fix)
 }
 
-fn wrong(field: &str, value: &Value, rule: &str, fix: &str) -> FieldError {
-    FieldError { field: field.to_owned(), value: shown(value), rule: rule.to_owned(), fix: fix.to_owned() }
-}
-
-fn find_kind(resource: &MessageDescriptor, kind: Option<&Value>) -> Result<FieldDescriptor, FieldError> {
+fn find_kind(resource: &MessageDescriptor, kind: Option<&Value>) -> Result<FieldDescriptor, Violation> {
     let kinds: Vec<String> = resource.fields().filter_map(|field| kind_of(&field)).collect();
     let one_of = format!("write one of: {}", kinds.join(", "));
     let Some(Value::String(name)) = kind else {
@@ -115,7 +89,7 @@ fn find_kind(resource: &MessageDescriptor, kind: Option<&Value>) -> Result<Field
 
 /// Gathers errors while it reads.
 struct Reader {
-    errors: Vec<FieldError>,
+    errors: Vec<Violation>,
 }
 
 impl Reader {

@@ -1,5 +1,6 @@
 //! The API `andromede.v1`, the conversation with agents, and the agent's local socket.
 
+pub mod convert;
 pub mod document;
 pub mod json;
 
