@@ -130,9 +130,10 @@ impl PortService for Fake {
     async fn delete_port(&self, request: Request<DeleteRequest>) -> Result<Response<WriteResponse>, Status> {
         let name = request.into_inner().name;
         self.remember(&name);
-        match ports().iter().any(|port| port.name == name) {
-            true => Ok(Response::new(WriteResponse { revision: 8 })),
-            false => Err(Status::not_found(format!("{name}: no such port"))),
+        if ports().iter().any(|port| port.name == name) {
+            Ok(Response::new(WriteResponse { revision: 8 }))
+        } else {
+            Err(Status::not_found(format!("{name}: no such port")))
         }
     }
 }
