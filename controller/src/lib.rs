@@ -1,1 +1,3 @@
 //! The controller: API, store, publishing to hosts, audit.
+
+pub mod store;
