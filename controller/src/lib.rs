@@ -1,3 +1,5 @@
 //! The controller: API, store, publishing to hosts, audit.
 
 pub mod store;
+pub mod access;
+pub mod registry;
