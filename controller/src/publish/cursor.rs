@@ -40,9 +40,18 @@ impl HostUpdate {
 #[derive(Debug)]
 pub(super) struct Due {
     revision: u64,
-    /// Networks held: what changed, or none for a snapshot. Networks without a change are absent.
-    networks: Vec<(NetworkName, Option<Change>)>,
+    /// Networks held that changed.
+    networks: Vec<(NetworkName, Path)>,
     left: Vec<NetworkName>,
+}
+
+/// How a host comes to the present state of a network.
+#[derive(Debug)]
+enum Path {
+    /// From scratch.
+    Snapshot,
+    /// By what changed since. The hosts hold no port of the network any more.
+    Delta { change: Change, hosts_left: Vec<AnyName> },
 }
 
 impl Cursor {
@@ -54,13 +63,20 @@ impl Cursor {
     /// What is due, by name. None if the host does not exist.
     pub(super) fn due(&self, host: &HostName, index: &Index, revision: u64) -> Option<Due> {
         let mut due = Due { revision, networks: Vec::new(), left: Vec::new() };
-        for (name, log) in index.held(host)? {
-            let known = self.networks.get(name).filter(|known| **known <= revision);
-            match known.map(|known| log.since(*known)) {
-                Some(Some(change)) if change.is_empty() => {}
-                Some(Some(change)) => due.networks.push((name.clone(), Some(change))),
-                Some(None) | None => due.networks.push((name.clone(), None)),
-            }
+        for (network, log) in index.held(host)? {
+            let network = network.clone();
+            let known = self.networks.get(&network).filter(|known| **known <= revision);
+            let path = match known.and_then(|known| log.since(*known)) {
+                Some(change) if change.is_empty() => continue,
+                Some(mut change) => {
+                    let left = |name: &AnyName| matches!(name, AnyName::Host(other) if !index.holds(other, &network));
+                    let hosts_left = change.names.iter().filter(|name| left(name)).cloned().collect();
+                    change.names.retain(|name| !left(name));
+                    Path::Delta { change, hosts_left }
+                }
+                None => Path::Snapshot,
+            };
+            due.networks.push((network, path));
         }
         due.left = self.networks.keys().filter(|name| !index.holds(host, name)).cloned().collect();
         Some(due)
@@ -81,10 +97,10 @@ impl Cursor {
         for name in &update.left {
             self.networks.remove(name);
         }
-        for (name, change) in due.networks {
-            match change {
-                Some(change) => update.deltas.push(delta(model, name.clone(), change)),
-                None => update.snapshots.extend(model.view(&name)),
+        for (name, path) in due.networks {
+            match path {
+                Path::Delta { change, hosts_left } => update.deltas.push(delta(model, name.clone(), change, hosts_left)),
+                Path::Snapshot => update.snapshots.extend(model.view(&name)),
             }
             self.networks.insert(name, due.revision);
         }
@@ -96,16 +112,16 @@ impl Cursor {
 }
 
 /// Each name as it is now: written if it is in the view, deleted if it is not.
-fn delta(model: &Model, network: NetworkName, change: Change) -> ViewDelta {
+fn delta(model: &Model, network: NetworkName, change: Change, hosts_left: Vec<AnyName>) -> ViewDelta {
     let mut delta = ViewDelta {
         network,
         written: Vec::new(),
-        deleted: Vec::new(),
+        deleted: hosts_left,
         identities: Vec::new(),
         identities_removed: Vec::new(),
     };
     for name in change.names {
-        match visible(model, &delta.network, &name) {
+        match visible(model, &name) {
             Some(resource) => delta.written.push(resource),
             None => delta.deleted.push(name),
         }
@@ -119,11 +135,10 @@ fn delta(model: &Model, network: NetworkName, change: Change) -> ViewDelta {
     delta
 }
 
-/// The resource, if it is in the network's view.
-fn visible(model: &Model, network: &NetworkName, name: &AnyName) -> Option<Resource> {
+/// The resource, if it is in its network's view: ports are only while they are placed.
+fn visible(model: &Model, name: &AnyName) -> Option<Resource> {
     match name {
         AnyName::Port(port) => model.port(port).filter(|port| port.host.is_some()).cloned().map(Into::into),
-        AnyName::Host(host) if !model.holds(host, network) => None,
         _ => model.get(name),
     }
 }
