@@ -10,3 +10,7 @@ pub mod record;
 pub mod writer;
 #[cfg(test)]
 mod fixtures;
+pub mod session;
+pub mod api;
+pub mod server;
+pub mod settings;

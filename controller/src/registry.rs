@@ -115,6 +115,11 @@ impl Registry {
         self.hosts().remove(host);
     }
 
+    /// Ends all sessions: the controller goes.
+    pub fn end(&self) {
+        self.hosts().clear();
+    }
+
     /// Something was heard of the host in this session.
     pub fn seen(&self, host: &str, session: u64) {
         self.update(host, session, |_| ());
