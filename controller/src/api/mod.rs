@@ -36,6 +36,7 @@ impl From<WriteError> for Status {
         match error {
             WriteError::Invalid(violations) => errors::invalid(&violations),
             WriteError::NotFound(name) => errors::not_found(name.as_str()),
+            WriteError::Fault(_) => Self::internal(error.to_string()),
             WriteError::Stopped => Self::unavailable(error.to_string()),
         }
     }
