@@ -80,7 +80,8 @@ mod tests {
     #[test]
     fn a_flood_of_violations_stays_small() {
         let long = "é".repeat(2_000);
-        let many: Vec<_> = (0..10_000).map(|_| Violation::new(long.clone(), &long, long.clone(), long.clone())).collect();
+        let many: Vec<_> =
+            (0..10_000).map(|_| Violation::new(long.clone(), &long, long.clone(), long.clone())).collect();
         let status = invalid(&many);
         assert!(status.message().len() < 500);
         assert!(status.details().len() < 9_000, "{}", status.details().len());

@@ -179,7 +179,8 @@ fn identity_record(network: &NetworkName, set: &IdentitySet) -> IdentityRecord {
 }
 
 fn identity(record: IdentityRecord) -> Result<(NetworkName, IdentitySet), RecordError> {
-    let group = |name: &String| name.parse::<SecurityGroupName>().map_err(|error| RecordError::Invalid(error.to_string()));
+    let group =
+        |name: &String| name.parse::<SecurityGroupName>().map_err(|error| RecordError::Invalid(error.to_string()));
     let groups = record.security_groups.iter().map(group).collect::<Result<_, _>>()?;
     Ok((network_name(&record.network)?, IdentitySet { number: record.number, groups }))
 }

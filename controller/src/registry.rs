@@ -211,7 +211,10 @@ mod tests {
         assert_eq!(registry.ask("hosts/h", question(), PATIENCE).await, Err(AskError::Timeout(PATIENCE)));
         assert!(questions.recv().await.unwrap().reply.is_closed());
         for _ in 0..QUESTIONS {
-            assert_eq!(registry.ask("hosts/h", question(), Duration::ZERO).await, Err(AskError::Timeout(Duration::ZERO)));
+            assert_eq!(
+                registry.ask("hosts/h", question(), Duration::ZERO).await,
+                Err(AskError::Timeout(Duration::ZERO))
+            );
         }
         assert_eq!(registry.ask("hosts/h", question(), PATIENCE).await, Err(AskError::Busy));
         registry.forget("hosts/h");

@@ -36,7 +36,7 @@ const KEEPALIVE: (Duration, Duration) = (Duration::from_secs(10), Duration::from
 /// Flow-control window of a stream and of a connection, in bytes.
 const WINDOW: u32 = 64 << 10;
 /// Most calls at a time on one connection.
-const CALLS_PER_CONNECTION: u32 = 64;
+const CALLS_PER_CONNECTION: u32 = 256;
 /// Most bytes of one message that comes in: a bundle, or a network's rows.
 const MESSAGE_BYTES: usize = 32 << 20;
 /// How long connections may take to end once the controller is told to.
@@ -49,10 +49,14 @@ pub enum ServeError {
     #[error(transparent)]
     Store(#[from] StoreError),
     /// Plaintext was asked for on an address that others can reach.
-    #[error("--insecure-plaintext: {0} is not a loopback address; listen on 127.0.0.1 or [::1], or use --tls-cert, --tls-key and --client-ca")]
+    #[error(
+        "--insecure-plaintext: {0} is not a loopback address; listen on 127.0.0.1 or [::1], or use --tls-cert, --tls-key and --client-ca"
+    )]
     PlaintextOffLoopback(SocketAddr),
     /// Neither certificates nor plaintext were asked for.
-    #[error("no certificate; give --tls-cert, --tls-key and --client-ca, or --insecure-plaintext on a loopback address")]
+    #[error(
+        "no certificate; give --tls-cert, --tls-key and --client-ca, or --insecure-plaintext on a loopback address"
+    )]
     NoSecurity,
     /// A file of certificates or keys could not be read.
     #[error("{path}: {source}; make it with `andromedectl pki init` and `andromedectl pki issue`")]
@@ -158,34 +162,43 @@ impl Server {
             transport = transport.tls_config(tls)?;
         }
         let mut stopped = stopping.clone();
-        let serving = transport
-            .initial_stream_window_size(WINDOW)
-            .initial_connection_window_size(WINDOW)
-            .max_concurrent_streams(CALLS_PER_CONNECTION)
-            .http2_keepalive_interval(Some(KEEPALIVE.0))
-            .http2_keepalive_timeout(Some(KEEPALIVE.1))
-            .layer(guard)
-            .add_routes(routes)
-            .serve_with_incoming_shutdown(TcpIncoming::from(self.listener).with_nodelay(Some(true)), async move {
-                // An error means that the sender is gone: stop as well.
-                drop(stopped.wait_for(|stop| *stop).await);
-            });
-        tokio::pin!(serving);
-        let result = tokio::select! {
+        let mut serving = Box::pin(
+            transport
+                .initial_stream_window_size(WINDOW)
+                .initial_connection_window_size(WINDOW)
+                .max_concurrent_streams(CALLS_PER_CONNECTION)
+                .http2_keepalive_interval(Some(KEEPALIVE.0))
+                .http2_keepalive_timeout(Some(KEEPALIVE.1))
+                .layer(guard)
+                .add_routes(routes)
+                .serve_with_incoming_shutdown(TcpIncoming::from(self.listener).with_nodelay(Some(true)), async move {
+                    // An error means that the sender is gone: stop as well.
+                    drop(stopped.wait_for(|stop| *stop).await);
+                }),
+        );
+        let mut writer_end = self.writer_end;
+        tokio::select! {
             served = &mut serving => return Ok(served?),
-            end = self.writer_end => match end {
-                Ok(Err(error)) => Err(error.into()),
-                Ok(Ok(())) | Err(_) => Err(ServeError::WriterGone),
-            },
-            () = shutdown => Ok(()),
-        };
+            end = &mut writer_end => return Err(match end {
+                Ok(Err(error)) => error.into(),
+                Ok(Ok(())) | Err(_) => ServeError::WriterGone,
+            }),
+            () = shutdown => {}
+        }
         tracing::info!("ending");
         stop.send_replace(true);
         registry.end();
-        if timeout(GRACE, serving).await.is_err() {
+        if timeout(GRACE, &mut serving).await.is_err() {
             tracing::warn!("some connections did not end within {GRACE:?} and are cut");
         }
-        result
+        // The writer ends with the last service that can reach it: writes that wait are on disk before the store is closed.
+        drop(serving);
+        match timeout(GRACE, writer_end).await {
+            Ok(Ok(end)) => Ok(end?),
+            Ok(Err(_)) => Err(ServeError::WriterGone),
+            // A connection that was cut may still hold the way to the writer. What was acknowledged is on disk.
+            Err(_) => Ok(()),
+        }
     }
 }
 
@@ -197,7 +210,8 @@ impl Parts {
         let diagnostics = Diagnostics { publisher: Arc::clone(&publisher), registry: Arc::clone(&registry) };
         let fabric = Fabric { writer, publisher, registry, store, stop: stop.clone() };
         let (health, health_service) = tonic_health::server::health_reporter();
-        let fabric = v1::fabric_service_server::FabricServiceServer::new(fabric).max_decoding_message_size(MESSAGE_BYTES);
+        let fabric =
+            v1::fabric_service_server::FabricServiceServer::new(fabric).max_decoding_message_size(MESSAGE_BYTES);
         set_serving(&health, &fabric).await;
         let reflection = tonic_reflection::server::Builder::configure()
             .register_encoded_file_descriptor_set(DESCRIPTORS)

@@ -63,9 +63,8 @@ impl Session {
                 hello.protocol_versions
             )));
         }
-        let unknown = || {
-            Status::not_found(format!("{host} does not exist; declare it with `andromedectl apply` (kind: Host)"))
-        };
+        let unknown =
+            || Status::not_found(format!("{host} does not exist; declare it with `andromedectl apply` (kind: Host)"));
         let record = publisher.model().host(&host).cloned().ok_or_else(unknown)?;
         let wanted = publisher.follow(&host).ok_or_else(unknown)?;
         let networks = known_networks(&hello, store_epoch)?;

@@ -6,8 +6,8 @@ mod support;
 use andromede_proto::{
     agent::v1::{Answer, agent_message, answer, query},
     v1::{
-        DeleteRequest, DropCount, ListDropsRequest, ListDropsResponse, diagnostics_service_client::DiagnosticsServiceClient,
-        host_service_client::HostServiceClient,
+        DeleteRequest, DropCount, ListDropsRequest, ListDropsResponse,
+        diagnostics_service_client::DiagnosticsServiceClient, host_service_client::HostServiceClient,
     },
 };
 use support::{

@@ -6,8 +6,8 @@ use andromede_model::{HostName, NetworkName, PortName, ResourceKind};
 use andromede_proto::{
     agent::v1::{answer::Answer, query::Question},
     v1::{
-        HostError, ListDropsRequest, ListDropsResponse, ListFlowsRequest, ListFlowsResponse, TraceRequest, TraceResponse,
-        diagnostics_service_server::DiagnosticsService,
+        HostError, ListDropsRequest, ListDropsResponse, ListFlowsRequest, ListFlowsResponse, TraceRequest,
+        TraceResponse, diagnostics_service_server::DiagnosticsService,
     },
 };
 use futures::{StreamExt as _, stream};

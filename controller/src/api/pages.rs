@@ -49,7 +49,11 @@ fn place(name: AnyName) -> Place {
 }
 
 /// One page of a kind's resources, and the token of the next page; empty: this was the last.
-pub(super) fn page(model: &Model, kind: ResourceKind, request: &ListRequest) -> Result<(Vec<Resource>, String), Status> {
+pub(super) fn page(
+    model: &Model,
+    kind: ResourceKind,
+    request: &ListRequest,
+) -> Result<(Vec<Resource>, String), Status> {
     let parts = parent_parts(kind, &request.parent)?;
     let size = match request.page_size {
         0 => USUAL,

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use andromede_model::{
-    AnyName, HostName, NetworkName, PortName, Resource, ResourceKind, SecurityGroupName, SubnetName, TenantName, VtepName,
+    AnyName, HostName, NetworkName, PortName, Resource, ResourceKind, SecurityGroupName, SubnetName, TenantName,
+    VtepName,
 };
 use andromede_proto::v1;
 use tonic::{Request, Response, Status};

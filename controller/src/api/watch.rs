@@ -54,7 +54,9 @@ impl Watcher {
 
     fn end(&self) {
         // Without room the stream ends without the reason.
-        drop(self.out.try_send(Err(Status::unavailable("the controller is ending; watch again from the last revision"))));
+        drop(
+            self.out.try_send(Err(Status::unavailable("the controller is ending; watch again from the last revision"))),
+        );
     }
 
     async fn send(&self, message: Result<WatchResponse, Status>) -> Result<(), Gone> {
@@ -90,7 +92,9 @@ impl Watcher {
             };
             for (revision, bytes) in entries.into_iter().take_while(|(revision, _)| *revision <= last) {
                 let message = match Record::read(&bytes) {
-                    Ok(Record { written, deleted, .. }) => WatchResponse { revision, written, deleted, snapshot: false },
+                    Ok(Record { written, deleted, .. }) => {
+                        WatchResponse { revision, written, deleted, snapshot: false }
+                    }
                     Err(error) => {
                         let status = Status::data_loss(format!("commit {revision}: {error}"));
                         return self.send(Err(status)).await.and(Err(Gone));

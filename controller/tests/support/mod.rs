@@ -1,5 +1,11 @@
 //! A controller in this process, on loopback, and clients for it.
-#![allow(dead_code, clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests; each file uses a part of it")]
+#![allow(
+    dead_code,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "tests; each file uses a part of it"
+)]
 
 pub mod bundle;
 pub mod host;
