@@ -6,13 +6,13 @@ use std::{
 };
 
 use andromede_abi::{
-    Address, HostIndex, HostRow, LocationKey, LocationRow, MemberKey, MemberRow, PolicySet, PortRow, Prefixed, Slot,
-    SourceKey, encapsulation, location_flag, location_kind, maps, member_flag, port_flag,
+    Address, HostIndex, HostRow, LocationKey, LocationRow, MemberKey, MemberRow, PolicySet, PortRow, PrefixKey,
+    Prefixed, Slot, SourceKey, encapsulation, location_flag, location_kind, maps, member_flag, port_flag,
 };
 use andromede_model::{Direction, GATEWAY_MAC, NetworkView, Port, PortName, Prefix, SecurityGroupName, Vtep};
 
 use crate::{
-    Attachments, Cost, HostFacts, Rows, TooLarge, Wanted,
+    Attachments, Cost, HostFacts, Rows, TooLarge, Wanted, epochs,
     policy::{self, Sets},
     rows::prefix_length,
     slots::Slots,
@@ -39,7 +39,7 @@ pub fn compile(
         compiler.network(view, &slots)?;
     }
     let mut wanted = compiler.wanted;
-    wanted.rows.epochs.clone_from(&found.epochs);
+    epochs::settle(found, &mut wanted.rows);
     Cost::of(&wanted.rows).fits()?;
     Ok(wanted)
 }
@@ -137,7 +137,7 @@ impl<'a> Compiler<'a> {
                 kind: location_kind::VTEP,
                 host: vtep.index,
                 mac: vtep.mac.bytes(),
-                ..location(&key.data)
+                ..location(&LocationKey { network: key.data.network, address: key.data.address })
             };
             self.wanted.rows.prefixes.insert(key, row);
         }
@@ -153,7 +153,11 @@ impl<'a> Compiler<'a> {
         let key = prefix_key(view, v4);
         if around && !self.wanted.rows.prefixes.contains_key(&key) {
             let slot = full(self.slots.prefix(&key))?;
-            let row = LocationRow { slot, kind: location_kind::UNKNOWN, ..location(&key.data) };
+            let row = LocationRow {
+                slot,
+                kind: location_kind::UNKNOWN,
+                ..location(&LocationKey { network: key.data.network, address: key.data.address })
+            };
             self.wanted.rows.prefixes.insert(key, row);
         }
         Ok(())
@@ -222,7 +226,7 @@ impl<'a> Compiler<'a> {
                 | if further { port_flag::FURTHER_SOURCES } else { 0 }
                 | if attachment.tap { port_flag::TAP } else { 0 },
             v4: first_v4(port),
-            reserved0: 0,
+            epoch: 0,
             v6: first_v6(port),
             reserved: [0; 12],
         };
@@ -253,10 +257,10 @@ impl<'a> Compiler<'a> {
 }
 
 /// The key of a prefix of a network.
-fn prefix_key(view: &NetworkView, prefix: Prefix) -> Prefixed<LocationKey> {
+fn prefix_key(view: &NetworkView, prefix: Prefix) -> Prefixed<PrefixKey> {
     Prefixed {
         length: prefix_length(prefix.length(), prefix.is_ipv4()),
-        data: LocationKey { network: view.network.index, address: prefix.address().into() },
+        data: PrefixKey::new(view.network.index, prefix.address().into()),
     }
 }
 
@@ -276,7 +280,8 @@ fn location(key: &LocationKey) -> LocationRow {
         ifindex: 0,
         mac: [0; 6],
         reserved0: 0,
-        reserved: [0; 5],
+        epoch: 0,
+        reserved: [0; 4],
     }
 }
 
