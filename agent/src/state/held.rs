@@ -80,11 +80,12 @@ impl Held {
             .map(|(name, held)| (name.clone(), held.revision))
     }
 
-    /// Takes an update in, whole or not at all. The first one of another store epoch stands for everything: what it does not name is left.
-    pub fn fold(&mut self, store_epoch: u64, update: &Update) -> Result<Touched, FoldError> {
+    /// Takes an update in, whole or not at all. One that is `complete`, or the first one of another store epoch, stands for everything:
+    /// what it does not name is left.
+    pub fn fold(&mut self, store_epoch: u64, update: &Update, complete: bool) -> Result<Touched, FoldError> {
         let mut next = self.clone();
         let mut touched = Touched::default();
-        if store_epoch != self.store_epoch {
+        if complete || store_epoch != self.store_epoch {
             next.networks.clear();
             next.store_epoch = store_epoch;
         }
@@ -196,11 +197,11 @@ mod tests {
     #[test]
     fn deltas_lead_to_the_same_view_as_a_snapshot() {
         let mut by_deltas = Held::default();
-        by_deltas.fold(1, &snapshot(3, vec![port("a", "1"), port("b", "2")])).unwrap();
-        let touched = by_deltas.fold(1, &delta(4, vec![port("b", "3"), port("c", "4")], &["a"])).unwrap();
+        by_deltas.fold(1, &snapshot(3, vec![port("a", "1"), port("b", "2")]), false).unwrap();
+        let touched = by_deltas.fold(1, &delta(4, vec![port("b", "3"), port("c", "4")], &["a"]), false).unwrap();
         assert_eq!(touched.written, [NET]);
         let mut by_snapshot = Held::default();
-        by_snapshot.fold(1, &snapshot(4, vec![port("b", "3"), port("c", "4")])).unwrap();
+        by_snapshot.fold(1, &snapshot(4, vec![port("b", "3"), port("c", "4")]), false).unwrap();
         assert_eq!(by_deltas, by_snapshot);
         assert_eq!(by_deltas.revisions().collect::<Vec<_>>(), [(NET.to_owned(), 4)]);
     }
@@ -208,7 +209,7 @@ mod tests {
     #[test]
     fn a_delta_without_snapshot_changes_nothing() {
         let mut held = Held::default();
-        let refused = held.fold(1, &delta(4, vec![port("b", "3")], &[])).unwrap_err();
+        let refused = held.fold(1, &delta(4, vec![port("b", "3")], &[]), false).unwrap_err();
         assert!(matches!(refused, FoldError::NoSnapshot { .. }));
         assert_eq!(held, Held::default());
     }
@@ -216,12 +217,12 @@ mod tests {
     #[test]
     fn networks_are_left_by_name_or_by_a_new_store_epoch() {
         let mut held = Held::default();
-        held.fold(1, &snapshot(3, vec![])).unwrap();
+        held.fold(1, &snapshot(3, vec![]), false).unwrap();
         let left = Update { revision: 5, networks_left: vec![NET.to_owned()], ..Update::default() };
         let mut other = held.clone();
-        assert_eq!(other.fold(1, &left).unwrap().left, [NET]);
+        assert_eq!(other.fold(1, &left, false).unwrap().left, [NET]);
         assert!(other.networks.is_empty());
-        let touched = held.fold(2, &Update { revision: 1, ..Update::default() }).unwrap();
+        let touched = held.fold(2, &Update { revision: 1, ..Update::default() }, false).unwrap();
         assert_eq!((touched.left, held.networks.len(), held.revision), (vec![NET.to_owned()], 0, 1));
     }
 }

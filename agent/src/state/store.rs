@@ -174,10 +174,10 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let store = Store::open(folder.path()).unwrap();
         let mut held = Held::default();
-        let touched = held.fold(9, &update(&["tenants/a/networks/x", "tenants/a/networks/y"], 4)).unwrap();
+        let touched = held.fold(9, &update(&["tenants/a/networks/x", "tenants/a/networks/y"], 4), false).unwrap();
         store.save(&held, &touched).unwrap();
         let left = Update { revision: 5, networks_left: vec!["tenants/a/networks/y".to_owned()], ..Update::default() };
-        let touched = held.fold(9, &left).unwrap();
+        let touched = held.fold(9, &left, false).unwrap();
         store.save(&held, &touched).unwrap();
         let loaded = Store::open(folder.path()).unwrap().load().unwrap();
         assert!(loaded.damaged.is_empty());
@@ -190,7 +190,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let store = Store::open(folder.path()).unwrap();
         let mut held = Held::default();
-        let touched = held.fold(9, &update(&["tenants/a/networks/x", "tenants/a/networks/y"], 4)).unwrap();
+        let touched = held.fold(9, &update(&["tenants/a/networks/x", "tenants/a/networks/y"], 4), false).unwrap();
         store.save(&held, &touched).unwrap();
         let path = store.network_path("tenants/a/networks/x");
         let mut bytes = fs::read(&path).unwrap();
