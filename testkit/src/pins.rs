@@ -14,7 +14,7 @@ use std::{
 
 use anyhow::{Context as _, Result, bail};
 use nix::{
-    mount::{MsFlags, mount},
+    mount::{MntFlags, MsFlags, mount, umount2},
     sched::{CloneFlags, setns, unshare},
 };
 
@@ -40,6 +40,22 @@ impl Pins {
         });
         let Ok(namespace) = made.join() else { bail!("the thread that mounts a bpffs panicked") };
         Ok(Self { namespace: Arc::new(namespace?), folder: folder.to_owned() })
+    }
+
+    /// Mounts a bpffs on `folder` for everybody to see, until [`unmount_under`](Self::unmount_under).
+    pub fn mount_openly(folder: &Path) -> Result<()> {
+        mount(Some("bpf"), folder, Some("bpf"), MsFlags::empty(), None::<&str>)
+            .with_context(|| format!("mounting a bpffs on {}", folder.display()))
+    }
+
+    /// Unmounts every file system under `folder`.
+    pub fn unmount_under(folder: &Path) -> Result<()> {
+        let mounts = std::fs::read_to_string("/proc/self/mounts").context("reading the list of mounts")?;
+        let points = mounts.lines().filter_map(|line| line.split_whitespace().nth(1)).map(Path::new);
+        for point in points.filter(|point| point.starts_with(folder)) {
+            umount2(point, MntFlags::MNT_DETACH).with_context(|| format!("unmounting {}", point.display()))?;
+        }
+        Ok(())
     }
 
     /// Where the bpffs is, inside.

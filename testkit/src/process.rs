@@ -25,17 +25,41 @@ pub struct Process {
     child: Child,
     name: String,
     log: PathBuf,
+    left: bool,
+}
+
+/// How long a child may live.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lifetime {
+    /// No longer than the thread that started it.
+    Parent,
+    /// Until it is ended, or for good if it is [left](Process::leave).
+    Own,
 }
 
 impl Process {
     /// Starts `command`; what it writes is appended to `log`.
-    pub fn start(mut command: Command, log: &Path) -> Result<Self> {
+    pub fn start(command: Command, log: &Path) -> Result<Self> {
+        Self::start_for(command, log, Lifetime::Parent)
+    }
+
+    /// Starts `command` for as long as told.
+    pub fn start_for(mut command: Command, log: &Path, lifetime: Lifetime) -> Result<Self> {
         let name = command.get_program().to_string_lossy().rsplit('/').next().unwrap_or_default().to_owned();
         let out = OpenOptions::new().create(true).append(true).open(log)?;
         command.stdin(Stdio::null()).stdout(out.try_clone()?).stderr(out);
-        die_with_parent(&mut command);
+        match lifetime {
+            Lifetime::Parent => die_with_parent(&mut command),
+            // A process group of its own keeps a terminal's Ctrl-C away: the parent ends it in its own time.
+            Lifetime::Own => drop(command.process_group(0)),
+        }
         let child = command.spawn().with_context(|| format!("starting {command:?}"))?;
-        Ok(Self { child, name, log: log.to_owned() })
+        Ok(Self { child, name, log: log.to_owned(), left: false })
+    }
+
+    /// Leaves it running, if its lifetime is its own.
+    pub fn leave(mut self) {
+        self.left = true;
     }
 
     /// Process id.
@@ -101,6 +125,9 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
+        if self.left {
+            return;
+        }
         if self.end(Signal::SIGTERM).is_err() {
             // Nobody is left to tell, should even this fail.
             let _ = self.child.kill();

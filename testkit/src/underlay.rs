@@ -23,7 +23,11 @@ pub struct Underlay {
 impl Underlay {
     /// A segment on which nobody is yet.
     pub fn new(mtu: u32) -> Result<Self> {
-        let switch = Namespace::new()?;
+        Self::within(Namespace::new()?, mtu)
+    }
+
+    /// The same, with the bridge in a namespace that exists.
+    pub fn within(switch: Namespace, mtu: u32) -> Result<Self> {
         switch.ip("link add br0 type bridge stp_state 0 mcast_snooping 0")?;
         switch.ip(&format!("link set br0 mtu {mtu} up"))?;
         Ok(Self { switch, mtu, members: 0 })
@@ -47,9 +51,14 @@ impl Underlay {
     /// A new namespace on the segment, with the interface [`UPLINK`] and the address 192.0.2.`number`/24.
     pub fn join(&mut self, number: u8) -> Result<Namespace> {
         let host = Namespace::new()?;
-        self.plug(&host)?;
-        host.ip(&format!("addr add {}/24 dev {UPLINK}", Self::address(number)))?;
+        self.join_as(&host, number)?;
         Ok(host)
+    }
+
+    /// The same with a namespace that exists.
+    pub fn join_as(&mut self, host: &Namespace, number: u8) -> Result<()> {
+        self.plug(host)?;
+        host.ip(&format!("addr add {}/24 dev {UPLINK}", Self::address(number)))
     }
 
     /// Gives a namespace an interface [`UPLINK`] on the segment, without an address. Returns the bridge's port.

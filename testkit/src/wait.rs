@@ -7,6 +7,8 @@ use std::{
 
 use anyhow::{Result, bail};
 
+use crate::interrupt;
+
 /// Asks every 20 ms until `probe` gives a value; after `limit` an error that says what was waited for.
 pub fn until<T>(what: &str, limit: Duration, mut probe: impl FnMut() -> Option<T>) -> Result<T> {
     let end = Instant::now() + limit;
@@ -14,6 +16,7 @@ pub fn until<T>(what: &str, limit: Duration, mut probe: impl FnMut() -> Option<T
         if let Some(value) = probe() {
             return Ok(value);
         }
+        interrupt::check()?;
         if Instant::now() >= end {
             bail!("waited {} s in vain: {what}", limit.as_secs_f32());
         }

@@ -6,7 +6,7 @@ use anyhow::{Context as _, Result, ensure};
 use nix::sys::signal::Signal;
 
 use super::{Control, Workload, binary};
-use crate::{Namespace, Process, pins::Pins, underlay::UPLINK, wait};
+use crate::{Namespace, Process, pins::Pins, process::Lifetime, underlay::UPLINK, wait};
 
 /// How long an agent may take to offer its socket.
 const START: Duration = Duration::from_secs(20);
@@ -28,6 +28,8 @@ pub struct AgentPlace {
     pub folder: PathBuf,
     /// "auto", "tcx" or "clsact".
     pub attachment: String,
+    /// How long it may live.
+    pub lifetime: Lifetime,
 }
 
 impl AgentPlace {
@@ -74,6 +76,16 @@ impl Agent {
         &self.place.namespace
     }
 
+    /// Process id, while it runs.
+    pub fn id(&self) -> Option<u32> {
+        self.process.as_ref().map(Process::id)
+    }
+
+    /// Leaves it running for good.
+    pub fn leave(&mut self) {
+        self.process.take().map(Process::leave).unwrap_or_default();
+    }
+
     /// What it wrote last.
     pub fn tail(&self) -> String {
         self.process.as_ref().map(Process::tail).unwrap_or_default()
@@ -111,7 +123,7 @@ impl Agent {
         command.arg("--tls-cert").arg(control.certificate("host", &place.name));
         command.arg("--tls-key").arg(control.key("host", &place.name));
         command.arg("--socket").arg(place.socket()).args(["--attachment", &place.attachment]);
-        let mut process = Process::start(command, &place.folder.join("agent.log"))?;
+        let mut process = Process::start_for(command, &place.folder.join("agent.log"), place.lifetime)?;
         let up = wait::until("the agent answers on its socket", START, || {
             process.check().err().map(Err).or_else(|| self.status(control).ok().map(|_| Ok(())))
         });

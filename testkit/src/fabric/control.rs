@@ -14,7 +14,7 @@ use nix::sys::signal::Signal;
 use serde_json::Value;
 
 use super::binary;
-use crate::{Namespace, Process, Underlay, wait};
+use crate::{Namespace, Process, Underlay, process::Lifetime, wait};
 
 /// Last byte of the controller's address on the underlay.
 pub const CONTROLLER_NUMBER: u8 = 250;
@@ -31,13 +31,14 @@ pub struct Control {
     process: Option<Process>,
     namespace: Namespace,
     folder: PathBuf,
+    lifetime: Lifetime,
 }
 
 impl Control {
     /// Makes certificates and starts the controller; it listens when this returns.
-    pub fn start(namespace: Namespace, folder: &Path) -> Result<Self> {
+    pub fn start(namespace: Namespace, folder: &Path, lifetime: Lifetime) -> Result<Self> {
         fs::create_dir_all(folder.join("pki"))?;
-        let mut control = Self { process: None, namespace, folder: folder.to_owned() };
+        let mut control = Self { process: None, namespace, folder: folder.to_owned(), lifetime };
         control.pki(&["init"])?;
         control.issue("controller", "c1", &[&Self::address().to_string()])?;
         control.issue("user", "admin", &[])?;
@@ -69,7 +70,7 @@ impl Control {
         command.arg("--tls-cert").arg(self.certificate("controller", "c1"));
         command.arg("--tls-key").arg(self.key("controller", "c1"));
         command.arg("--client-ca").arg(self.authority());
-        let mut process = Process::start(command, &self.folder.join("controller.log"))?;
+        let mut process = Process::start_for(command, &self.folder.join("controller.log"), self.lifetime)?;
         let listening = || self.namespace.exec(&format!("ss -Hltn sport = :{CONTROLLER_PORT}"));
         let up = wait::until("the controller listens", START, || {
             process
@@ -89,6 +90,16 @@ impl Control {
             process.end(signal)?;
         }
         Ok(())
+    }
+
+    /// Process id, while it runs.
+    pub fn id(&self) -> Option<u32> {
+        self.process.as_ref().map(Process::id)
+    }
+
+    /// Leaves it running for good.
+    pub fn leave(&mut self) {
+        self.process.take().map(Process::leave).unwrap_or_default();
     }
 
     /// What it wrote last.

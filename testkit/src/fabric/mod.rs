@@ -15,7 +15,7 @@ pub use binaries::binary;
 pub use control::{CONTROLLER_NUMBER, CONTROLLER_PORT, Control};
 pub use workload::{INTERFACE, Workload};
 
-use crate::{Underlay, pins::Pins, requires, underlay};
+use crate::{Underlay, pins::Pins, process::Lifetime, requires, underlay};
 
 /// How long a change may take until every host has applied it.
 pub const IN_FORCE: Duration = Duration::from_secs(20);
@@ -54,7 +54,7 @@ impl Fabric {
         let folder = tempfile::Builder::new().prefix("andromede-test-").tempdir()?;
         let mut underlay = Underlay::new(options.mtu)?;
         let place = underlay.join(CONTROLLER_NUMBER)?;
-        let control = Control::start(place, folder.path())?;
+        let control = Control::start(place, folder.path(), Lifetime::Parent)?;
         let mut fabric = Self { agents: Vec::new(), control, underlay, folder };
         for number in 1..=options.hosts {
             fabric.add_host(number, options.attachment)?;
@@ -73,6 +73,7 @@ impl Fabric {
             address: Underlay::address(number),
             folder,
             attachment: attachment.to_owned(),
+            lifetime: Lifetime::Parent,
             name,
         };
         self.control.issue("host", &place.name, &[])?;

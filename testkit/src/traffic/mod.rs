@@ -5,6 +5,7 @@ mod ping;
 mod responder;
 mod segments;
 mod stream;
+mod throughput;
 
 use std::time::Duration;
 
@@ -12,6 +13,7 @@ pub use ping::{BackgroundPing, Ping, PingReport, ping};
 pub use responder::{Responder, tcp_probe, udp_probe};
 pub use segments::send_segments;
 pub use stream::{BackgroundStream, Sink, StreamReport, send_stream};
+pub use throughput::throughput;
 
 /// What came of a probe.
 #[derive(Clone, Debug, PartialEq, Eq)]
