@@ -65,9 +65,14 @@ impl Underlay {
     pub fn plug(&mut self, host: &Namespace) -> Result<String> {
         self.members += 1;
         let port = format!("port{}", self.members);
-        veth(&self.switch, &port, host, UPLINK, self.mtu).context("plugging a host into the underlay")?;
-        self.switch.ip(&format!("link set {port} master br0"))?;
+        self.plug_port(host, &port)?;
         Ok(port)
+    }
+
+    /// The same, with a name for the bridge's port.
+    pub fn plug_port(&self, host: &Namespace, port: &str) -> Result<()> {
+        veth(&self.switch, port, host, UPLINK, self.mtu).context("plugging a host into the underlay")?;
+        self.switch.ip(&format!("link set {port} master br0"))
     }
 }
 
