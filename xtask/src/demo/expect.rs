@@ -52,7 +52,7 @@ pub(super) const TCP_PORT: u16 = 80;
 pub(super) const UDP_PORT: u16 = 53;
 
 /// TCP port of the measured stream: it must be one that the rules allow between the two ports of [`STREAM`].
-pub(super) const STREAM_PORT: u16 = 80;
+pub(super) const STREAM_PORT: u16 = 443;
 
 /// Between whom throughput is measured: on different hosts, and allowed.
 pub(super) const STREAM: (&str, &str) = ("mairie/desk", "mairie/web");
@@ -61,7 +61,21 @@ pub(super) const STREAM: (&str, &str) = ("mairie/desk", "mairie/web");
 pub(super) const REFUSED: (&str, &str, u16) = ("mairie/desk", "mairie/db", 80);
 
 /// What passes from one port of a tenant to another. All else between them is refused, and nothing else passes at all.
-const ALLOWED: &[(&str, &str, &[Protocol])] = &[];
+const ALLOWED: &[(&str, &str, &[Protocol])] = &[
+    ("mairie/desk", "mairie/web", &[Protocol::Icmp, Protocol::IcmpV6, Protocol::Tcp, Protocol::Udp]),
+    ("mairie/web", "mairie/db", &[Protocol::Icmp, Protocol::Tcp]),
+    ("mairie/web", "mairie/desk", PING),
+    ("mairie/db", "mairie/desk", PING),
+    ("mairie/db", "mairie/web", PING),
+    ("hopital/ward", "hopital/records", &[Protocol::Icmp, Protocol::IcmpV6, Protocol::Tcp]),
+    ("hopital/ward", "hopital/lab", PING),
+    ("hopital/lab", "hopital/ward", PING),
+    ("hopital/lab", "hopital/records", PING),
+    ("hopital/records", "hopital/ward", &[Protocol::Icmp, Protocol::IcmpV6, Protocol::Udp]),
+    ("hopital/records", "hopital/lab", &[Protocol::Udp]),
+];
+
+const PING: &[Protocol] = &[Protocol::Icmp, Protocol::IcmpV6];
 
 /// Should the packet be let through?
 pub(super) fn allowed(from: &Port, to: &Port, protocol: Protocol) -> bool {
