@@ -31,7 +31,7 @@ pub struct HostConfig {
     pub underlay_mac: Mac,
     /// See [`feature`].
     pub features: u32,
-    /// Zero.
-    pub reserved: u32,
+    /// Largest IP packet that the underlay carries, in bytes.
+    pub underlay_mtu: u32,
 }
 row!(HostConfig, 32, [u32; 4], u16, Mac, u32, u32);

@@ -70,7 +70,7 @@ drop_reasons! {
     53 NoTunnelKey "no-tunnel-key" "A frame from the vxlan device without a tunnel key." "The device was changed by hand: restart the agent.";
     64 EgressRule "egress-rule" "A rule of the sender's groups denies it, or none allows it." "andromedectl trace shows the rule.";
     65 IngressRule "ingress-rule" "A rule of the receiver's groups denies it, or none allows it." "andromedectl trace shows the rule.";
-    66 NotSyn "not-syn" "A TCP packet that belongs to no connection and does not open one." "The connection expired or was never allowed; open it anew.";
+    66 NoConnection "no-connection" "A packet that belongs to no connection and cannot open one: TCP without SYN, an ICMP echo reply." "The connection expired or was never allowed; open it anew.";
     67 ConnectionCut "connection-cut" "The connection was cut by a rule change, or the rules no longer allow it." "andromedectl trace shows the rule.";
     68 FlowTableFull "flow-table-full" "There is no room for a new connection." "andromedectl flows; raise the table or lower the load.";
     69 HostNotAdmitted "host-not-admitted" "The node itself sent to a port that admits nothing from it." "None: only networks made for pods admit their node.";

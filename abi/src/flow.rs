@@ -161,8 +161,8 @@ pub struct FlowRow {
     pub low_mac: Mac,
     /// Ethernet address of the higher side.
     pub high_mac: Mac,
-    /// Zero.
-    pub reserved0: u32,
+    /// Rule that cut it, if it was cut.
+    pub cut_rule: RuleNumber,
     /// How to reach the side that is not local.
     pub next_hop: NextHop,
     /// Slot of the port whose budget the flow counts against (reserved).

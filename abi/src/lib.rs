@@ -6,7 +6,6 @@
 #![no_std]
 #![cfg_attr(target_arch = "bpf", feature(asm_experimental_arch))]
 #![cfg_attr(not(test), deny(clippy::indexing_slicing, clippy::arithmetic_side_effects))]
-
 #![allow(clippy::inline_always, reason = "the verifier and the packet path want one flat program")]
 #![allow(unsafe_code, reason = "rows are read and written as bytes; pod.rs and counter.rs hold all of it")]
 

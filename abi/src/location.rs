@@ -79,10 +79,12 @@ pub struct LocationRow {
     pub mac: Mac,
     /// Zero.
     pub reserved0: u16,
+    /// Epoch of this row: `epochs[slot]` is set to it after the row was written. All rows of one slot carry the same.
+    pub epoch: u32,
     /// Zero.
-    pub reserved: [u32; 5],
+    pub reserved: [u32; 4],
 }
-row!(LocationRow, 64, u64, u32, [u8; 4], [u32; 5], Mac, u16, [u32; 5]);
+row!(LocationRow, 64, u64, u32, [u8; 4], [u32; 5], Mac, u16, u32, [u32; 4]);
 
 impl LocationRow {
     /// The owner word of the row for this key. It is never 0 for a network that exists.

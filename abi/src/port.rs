@@ -52,8 +52,8 @@ pub struct PortRow {
     pub flags: u16,
     /// First IPv4 address, as in a header; 0 if there is none.
     pub v4: u32,
-    /// Zero.
-    pub reserved0: u32,
+    /// Epoch of this row: `epochs[slot]` is set to it after the row was written.
+    pub epoch: u32,
     /// First IPv6 address; unspecified if there is none.
     pub v6: Address,
     /// Zero: budgets and translation come here.

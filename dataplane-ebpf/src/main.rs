@@ -10,7 +10,7 @@ use aya_ebpf::{bindings::TC_ACT_OK, macros::classifier, programs::TcContext};
 
 #[unsafe(no_mangle)]
 static HOST: HostConfig = HostConfig {
-    host: 0, underlay_v4: 0, underlay_ifindex: 0, overlay_ifindex: 0, vxlan_port: 0, underlay_mac: [0; 6], features: 0, reserved: 0,
+    host: 0, underlay_v4: 0, underlay_ifindex: 0, overlay_ifindex: 0, vxlan_port: 0, underlay_mac: [0; 6], features: 0, underlay_mtu: 0,
 };
 
 macro_rules! stub { ($($name:ident)*) => { $(
