@@ -1,12 +1,60 @@
-//! The userspace half of the packet path.
+//! The userspace half of the packet path: load, attach, pin, adopt, read, write, events.
+//!
+//! What this crate attaches stays when the process ends, however it ends; only [`Attachment::detach`] and
+//! [`Pins::remove_all`] take it away. An agent starts so:
+//!
+//! ```no_run
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let host = andromede_abi::from_bytes(&[0; 32]).ok_or("size")?;
+//! use andromede_dataplane::{AttachMode, Dataplane, Health, Hook, Pins, Sizes, mount_bpffs};
+//!
+//! let bpffs = std::path::Path::new("/sys/fs/bpf");
+//! mount_bpffs(bpffs)?;
+//! let pins = Pins::new(bpffs, &"host-1".parse()?);
+//! // Tables that are pinned are adopted with their rows; compare `Identity` before.
+//! let mut dataplane = Dataplane::load(Some(&pins), &host, &Sizes::default())?;
+//! let found = dataplane.tables.ports.all()?;
+//! // Take the place of the programs of the process before; `pins.attachments()` lists them.
+//! let attachment = dataplane.attach(Hook::FromUnderlay, host.underlay_ifindex, AttachMode::Auto)?;
+//! if dataplane.verify(attachment)? != Health::Attached {
+//!     dataplane.attach(attachment.hook, attachment.ifindex, AttachMode::Auto)?;
+//! }
+//! # Ok(())
+//! # }
+//! ```
 
-#[repr(C, align(32))]
-struct Aligned<T: ?Sized>(T);
+mod attachment;
+mod batch;
+mod clsact;
+mod counters;
+mod epochs;
+mod events;
+mod flows;
+mod hook;
+mod identity;
+mod layout;
+mod load;
+mod netlink;
+mod object;
+mod pins;
+mod probe;
+mod rows;
+mod sys;
+mod tables;
+mod test_run;
 
-static ALIGNED: &Aligned<[u8]> = &Aligned(*include_bytes!(concat!(env!("OUT_DIR"), "/dataplane")));
-
-/// The compiled packet programs, an ELF object.
-pub static OBJECT: &[u8] = &ALIGNED.0;
-
-/// One line that says which compiler and linker made [`OBJECT`].
-pub static PROVENANCE: &str = env!("BPF_PROVENANCE");
+pub use attachment::{AttachError, AttachMode, Health, UnknownAttachMode};
+pub use counters::{DropTotals, Drops, EventBudgets};
+pub use epochs::Epochs;
+pub use events::Events;
+pub use flows::{Flows, Swept};
+pub use hook::{Hook, UnknownHook};
+pub use identity::{Identity, IdentityError, IdentityMismatch};
+pub use layout::Difference;
+pub use load::{Dataplane, LoadError, Sizes};
+pub use object::{OBJECT, PROVENANCE};
+pub use pins::{Attachment, BadInstanceName, Form, InstanceName, PinError, Pins};
+pub use probe::{Kernel, mount_bpffs};
+pub use rows::{Rows, TableError};
+pub use tables::Tables;
+pub use test_run::{FrameContext, TestBench, TestRunError, TestRunOutcome};

@@ -1,0 +1,82 @@
+//! Counters that each processor keeps for itself.
+
+use andromede_abi::{DropCounterKey, DropReason, EventBudget, Pod, bytes_of, from_bytes};
+
+use crate::{
+    batch,
+    rows::{Rows, TableError},
+};
+
+/// The parts of a per-CPU value, one for each processor that may ever be there.
+fn parts<V: Pod>(value: &[u8]) -> impl Iterator<Item = V> + '_ {
+    let stride = size_of::<V>().next_multiple_of(8);
+    value.chunks_exact(stride).filter_map(|part| part.get(..size_of::<V>()).and_then(from_bytes))
+}
+
+fn sum(value: &[u8]) -> u64 {
+    parts::<u64>(value).fold(0, u64::wrapping_add)
+}
+
+/// Dropped packets by port, network, rule and reason.
+#[derive(Debug)]
+pub struct Drops(pub(crate) Rows<DropCounterKey, u64>);
+
+impl Drops {
+    /// Every counter, summed over the processors.
+    pub fn all(&self) -> Result<Vec<(DropCounterKey, u64)>, TableError> {
+        let mut found = Vec::new();
+        let map = &self.0.map;
+        let rows = batch::for_each_batch(map, |keys, values| {
+            for (key, value) in keys.chunks_exact(map.key_size.max(1)).zip(values.chunks_exact(map.copy_size.max(1))) {
+                found.extend(from_bytes(key).map(|key| (key, sum(value))));
+            }
+            Ok(())
+        });
+        rows.map_err(|source| self.0.error("read", source))?;
+        Ok(found)
+    }
+
+    /// Forgets a counter, when its port or rule is gone; says whether there was one.
+    pub fn remove(&self, key: &DropCounterKey) -> Result<bool, TableError> {
+        self.0.remove(key)
+    }
+}
+
+/// Dropped packets by reason, also those for which [`Drops`] had no room.
+#[derive(Debug)]
+pub struct DropTotals(pub(crate) Rows<u32, u64>);
+
+impl DropTotals {
+    /// How many packets were dropped for this reason.
+    pub fn get(&self, reason: DropReason) -> Result<u64, TableError> {
+        let mut value = vec![0; self.0.map.copy_size];
+        let index = u32::from(reason as u16);
+        self.0.map.lookup(bytes_of(&index), &mut value).map_err(|source| self.0.error("read", source))?;
+        Ok(sum(&value))
+    }
+
+    /// The reasons for which packets were dropped, with how many.
+    pub fn all(&self) -> Result<Vec<(DropReason, u64)>, TableError> {
+        let mut found = Vec::new();
+        for reason in DropReason::ALL {
+            let packets = self.get(*reason)?;
+            if packets > 0 {
+                found.push((*reason, packets));
+            }
+        }
+        Ok(found)
+    }
+}
+
+/// The processors' budgets for events.
+#[derive(Debug)]
+pub struct EventBudgets(pub(crate) Rows<u32, EventBudget>);
+
+impl EventBudgets {
+    /// Events that were counted but not sent, for want of a token or of room.
+    pub fn suppressed(&self) -> Result<u64, TableError> {
+        let mut value = vec![0; self.0.map.copy_size];
+        self.0.map.lookup(bytes_of(&0_u32), &mut value).map_err(|source| self.0.error("read", source))?;
+        Ok(parts::<EventBudget>(&value).fold(0, |sum, budget| sum.wrapping_add(budget.suppressed)))
+    }
+}

@@ -1,0 +1,44 @@
+//! The array of epochs and change words.
+
+use andromede_abi::{Slot, bytes_of};
+
+use crate::rows::{Rows, TableError};
+
+/// One word for each slot: the epoch of a port or location, or the change word of a network.
+#[derive(Debug)]
+pub struct Epochs(pub(crate) Rows<u32, u32>);
+
+impl Epochs {
+    fn check(&self, slot: Slot) -> Result<(), TableError> {
+        let rows = self.0.capacity();
+        if slot < rows { Ok(()) } else { Err(TableError::OutOfRange { table: self.0.table.name, index: slot, rows }) }
+    }
+
+    /// Number of slots.
+    pub fn capacity(&self) -> u32 {
+        self.0.capacity()
+    }
+
+    /// Reads the word of a slot; 0 if it was never written.
+    pub fn get(&self, slot: Slot) -> Result<u32, TableError> {
+        self.check(slot)?;
+        Ok(self.0.get(&slot)?.unwrap_or(0))
+    }
+
+    /// Writes the word of a slot.
+    pub fn set(&self, slot: Slot, value: u32) -> Result<(), TableError> {
+        self.check(slot)?;
+        self.0.map.update(bytes_of(&slot), bytes_of(&value)).map_err(|source| self.0.error("write to", source))
+    }
+
+    /// All words that are not 0, by slot.
+    pub fn all(&self) -> Result<Vec<(Slot, u32)>, TableError> {
+        let mut found = Vec::new();
+        self.0.for_each(|slot, value| {
+            if value != 0 {
+                found.push((slot, value));
+            }
+        })?;
+        Ok(found)
+    }
+}

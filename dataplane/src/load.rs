@@ -1,0 +1,230 @@
+//! Loading the programs: new tables, or those of the process before.
+
+use std::{
+    collections::BTreeMap,
+    io,
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
+    path::PathBuf,
+};
+
+use andromede_abi::{
+    HostConfig, bytes_of,
+    maps::{self, Table},
+};
+use aya::{
+    Ebpf, EbpfError, EbpfLoader,
+    maps::{Map, MapData, RingBuf},
+    programs::{Program, ProgramError, SchedClassifier},
+};
+
+use crate::{
+    Hook, OBJECT,
+    events::Events,
+    layout::{Difference, LAYOUTS},
+    pins::{PinError, Pins},
+    sys::{self, RawMap},
+    tables::{Maps, Tables},
+};
+
+/// Why the programs could not be loaded.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    /// The folder of pins cannot be used.
+    #[error(transparent)]
+    Pins(#[from] PinError),
+    /// A pinned table is not one that this build can adopt.
+    #[error("cannot adopt {path}: {difference}; stop the instance, or run the version that made it", path = .path.display())]
+    Adopt {
+        /// The pin.
+        path: PathBuf,
+        /// What differs.
+        #[source]
+        difference: Difference,
+    },
+    /// The object does not agree with the row formats: the build is broken.
+    #[error("the object's table {table} does not match its rows: {difference}")]
+    Object {
+        /// Which table.
+        table: &'static str,
+        /// What differs.
+        #[source]
+        difference: Difference,
+    },
+    /// The object has no program or table of this name: the build is broken.
+    #[error("the object has no {0}")]
+    Absent(&'static str),
+    /// A table cannot be opened.
+    #[error("cannot open table {table}")]
+    Table {
+        /// Which table.
+        table: &'static str,
+        /// What the kernel said.
+        #[source]
+        source: io::Error,
+    },
+    /// A size was given for something that is not a table.
+    #[error("{0:?} is no table; the tables are those of `andromede_abi::maps`")]
+    UnknownTable(String),
+    /// The kernel refused the object.
+    #[error("the kernel refused the object")]
+    Ebpf(#[source] Box<EbpfError>),
+    /// The kernel refused a program.
+    #[error("the kernel refused program {program}")]
+    Program {
+        /// Which program.
+        program: &'static str,
+        /// What the verifier said.
+        #[source]
+        source: Box<ProgramError>,
+    },
+}
+
+/// Numbers of rows that differ from those of `abi::maps`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Sizes(BTreeMap<&'static str, u32>);
+
+impl Sizes {
+    /// Small tables, for tests: 4096 rows in those that are larger.
+    pub fn small() -> Self {
+        let larger = |table: &&Table| table.rows > 4096 && table.name != maps::EVENTS.name;
+        Self(maps::ALL.iter().filter(larger).map(|table| (table.name, 4096)).collect())
+    }
+
+    /// Sets the number of rows of a table (for `EVENTS`: bytes, a power of two and a multiple of the page size).
+    pub fn set(&mut self, table: &str, rows: u32) -> Result<(), LoadError> {
+        let known = maps::ALL.iter().find(|known| known.name == table);
+        let name = known.ok_or_else(|| LoadError::UnknownTable(table.to_owned()))?.name;
+        self.0.insert(name, rows);
+        Ok(())
+    }
+
+    /// Number of rows of a table.
+    pub fn of(&self, table: &Table) -> u32 {
+        self.0.get(table.name).copied().unwrap_or(table.rows)
+    }
+}
+
+/// A loaded program.
+#[derive(Debug)]
+pub(crate) struct LoadedProgram {
+    fd: OwnedFd,
+    /// The kernel's number of the program.
+    pub(crate) id: u32,
+}
+
+impl LoadedProgram {
+    pub(crate) fn fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}
+
+/// The loaded packet path of one instance.
+///
+/// Dropping it closes descriptors and nothing else: what is attached stays attached and what is pinned stays pinned.
+#[derive(Debug)]
+pub struct Dataplane {
+    pub(crate) pins: Option<Pins>,
+    programs: BTreeMap<Hook, LoadedProgram>,
+    /// The tables.
+    pub tables: Tables,
+    events: Option<Events>,
+    pub(crate) verdicts: RawMap,
+}
+
+impl Dataplane {
+    /// Loads the programs for this host. Tables that `pins` has are adopted, the others are made and pinned there;
+    /// without `pins` nothing is pinned, and all is gone with the process (tests).
+    pub fn load(pins: Option<&Pins>, host: &HostConfig, sizes: &Sizes) -> Result<Self, LoadError> {
+        if let Some(pins) = pins {
+            pins.prepare()?;
+            check_pinned(pins, sizes)?;
+        }
+        let mut ebpf = load_object(pins, host, sizes)?;
+        let mut programs = BTreeMap::new();
+        for hook in Hook::ALL {
+            programs.insert(hook, load_program(&mut ebpf, hook)?);
+        }
+        let events = ring_buffer(&mut ebpf)?;
+        let maps = Maps::open(sizes, |table| match table.name {
+            name if name == maps::EVENTS.name => events.as_fd().try_clone_to_owned(),
+            name => data(&ebpf, name).ok_or(io::ErrorKind::NotFound)?.fd().as_fd().try_clone_to_owned(),
+        })?;
+        let verdicts = data(&ebpf, maps::VERDICTS).ok_or(LoadError::Absent(maps::VERDICTS))?.fd().as_fd();
+        let verdicts = verdicts
+            .try_clone_to_owned()
+            .and_then(RawMap::new)
+            .map_err(|source| LoadError::Table { table: maps::VERDICTS, source })?;
+        Ok(Self { pins: pins.cloned(), programs, tables: maps.into_tables()?, events: Some(events), verdicts })
+    }
+
+    /// The pins, if there are any.
+    pub fn pins(&self) -> Option<&Pins> {
+        self.pins.as_ref()
+    }
+
+    /// Takes the reader of events; there is one.
+    pub fn take_events(&mut self) -> Option<Events> {
+        self.events.take()
+    }
+
+    pub(crate) fn program(&self, hook: Hook) -> Result<&LoadedProgram, LoadError> {
+        self.programs.get(&hook).ok_or(LoadError::Absent(hook.program()))
+    }
+}
+
+/// aya adopts whatever map a pin leads to; this looks first.
+fn check_pinned(pins: &Pins, sizes: &Sizes) -> Result<(), LoadError> {
+    for layout in LAYOUTS {
+        let path = pins.table(layout.table);
+        let map = match sys::open_pin(&path) {
+            Ok(fd) => RawMap::new(fd),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            Err(error) => Err(error),
+        };
+        let map = map.map_err(|source| LoadError::Table { table: layout.table.name, source })?;
+        layout.check(&map, sizes.of(layout.table)).map_err(|difference| LoadError::Adopt { path, difference })?;
+    }
+    Ok(())
+}
+
+fn load_object(pins: Option<&Pins>, host: &HostConfig, sizes: &Sizes) -> Result<Ebpf, LoadError> {
+    let mut loader = EbpfLoader::new();
+    loader.override_global(maps::HOST_CONFIG, bytes_of(host), true);
+    for table in maps::ALL {
+        loader.map_max_entries(table.name, sizes.of(table));
+        if let Some(pins) = pins {
+            loader.map_pin_path(table.name, pins.table(table));
+        }
+    }
+    loader.load(OBJECT).map_err(|error| LoadError::Ebpf(Box::new(error)))
+}
+
+fn load_program(ebpf: &mut Ebpf, hook: Hook) -> Result<LoadedProgram, LoadError> {
+    let name = hook.program();
+    let refused = |source| LoadError::Program { program: name, source: Box::new(source) };
+    let program: &mut Program = ebpf.program_mut(name).ok_or(LoadError::Absent(name))?;
+    let program: &mut SchedClassifier = program.try_into().map_err(refused)?;
+    program.load().map_err(refused)?;
+    let fd = program.fd().map_err(refused)?.as_fd();
+    // A descriptor of our own: nothing that aya drops takes the program away.
+    let fd = fd.try_clone_to_owned().map_err(|error| refused(error.into()))?;
+    let id = sys::program_id(fd.as_fd()).map_err(|error| refused(error.into()))?;
+    Ok(LoadedProgram { fd, id })
+}
+
+fn data<'a>(ebpf: &'a Ebpf, name: &str) -> Option<&'a MapData> {
+    match ebpf.map(name)? {
+        Map::Array(data)
+        | Map::HashMap(data)
+        | Map::LpmTrie(data)
+        | Map::PerCpuArray(data)
+        | Map::PerCpuHashMap(data) => Some(data),
+        _ => None,
+    }
+}
+
+fn ring_buffer(ebpf: &mut Ebpf) -> Result<Events, LoadError> {
+    let map = ebpf.take_map(maps::EVENTS.name).ok_or(LoadError::Absent(maps::EVENTS.name))?;
+    let ring = RingBuf::try_from(map).map_err(|error| LoadError::Ebpf(Box::new(error.into())))?;
+    Ok(Events::new(ring))
+}

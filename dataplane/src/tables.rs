@@ -1,0 +1,97 @@
+//! All tables of one instance.
+
+use std::{collections::BTreeMap, io, os::fd::OwnedFd};
+
+use andromede_abi::{
+    CellKey, CellRow, HostIndex, HostRow, IdentityClassKey, LocationKey, LocationRow, MemberKey, MemberRow, Pod,
+    PolicyPrefixKey, PortRow, PrefixKey, Prefixed, ServiceKey, SourceKey,
+    maps::{self, Table},
+};
+
+use crate::{
+    counters::{DropTotals, Drops, EventBudgets},
+    epochs::Epochs,
+    flows::Flows,
+    layout::LAYOUTS,
+    load::{LoadError, Sizes},
+    pins::Pins,
+    rows::Rows,
+    sys::{self, RawMap},
+};
+
+/// The tables of one instance, by the names of `abi::maps`. They stay pinned when this is dropped.
+#[derive(Debug)]
+#[allow(missing_docs, reason = "each is described in `abi::maps`")]
+pub struct Tables {
+    pub ports: Rows<u32, PortRow>,
+    pub sources: Rows<Prefixed<SourceKey>, u32>,
+    pub locations: Rows<LocationKey, LocationRow>,
+    pub prefixes: Rows<Prefixed<PrefixKey>, LocationRow>,
+    pub hosts: Rows<HostIndex, HostRow>,
+    pub members: Rows<MemberKey, MemberRow>,
+    pub epochs: Epochs,
+    pub policy_identities: Rows<IdentityClassKey, u32>,
+    pub policy_prefixes: Rows<Prefixed<PolicyPrefixKey>, u32>,
+    pub policy_services: Rows<Prefixed<ServiceKey>, u32>,
+    pub policy_cells: Rows<CellKey, CellRow>,
+    pub flows: Flows,
+    pub drops: Drops,
+    pub drop_totals: DropTotals,
+    pub event_budgets: EventBudgets,
+}
+
+/// Open maps by the names of their tables, each compared with its layout.
+pub(crate) struct Maps(BTreeMap<&'static str, RawMap>);
+
+impl Maps {
+    /// Opens every table by `open`, and compares it with its layout.
+    pub(crate) fn open<F>(sizes: &Sizes, mut open: F) -> Result<Self, LoadError>
+    where
+        F: FnMut(&'static Table) -> io::Result<OwnedFd>,
+    {
+        let mut maps = BTreeMap::new();
+        for layout in LAYOUTS {
+            let table = layout.table;
+            let map =
+                open(table).and_then(RawMap::new).map_err(|source| LoadError::Table { table: table.name, source })?;
+            layout
+                .check(&map, sizes.of(table))
+                .map_err(|difference| LoadError::Object { table: table.name, difference })?;
+            maps.insert(table.name, map);
+        }
+        Ok(Self(maps))
+    }
+
+    fn take<K: Pod, V: Pod>(&mut self, table: &'static Table) -> Result<Rows<K, V>, LoadError> {
+        let gone = || LoadError::Table { table: table.name, source: io::ErrorKind::NotFound.into() };
+        Ok(Rows::new(table, self.0.remove(table.name).ok_or_else(gone)?))
+    }
+
+    /// Gives each map its type.
+    pub(crate) fn into_tables(mut self) -> Result<Tables, LoadError> {
+        Ok(Tables {
+            ports: self.take(&maps::PORTS)?,
+            sources: self.take(&maps::SOURCES)?,
+            locations: self.take(&maps::LOCATIONS)?,
+            prefixes: self.take(&maps::PREFIXES)?,
+            hosts: self.take(&maps::HOSTS)?,
+            members: self.take(&maps::MEMBERS)?,
+            epochs: Epochs(self.take(&maps::EPOCHS)?),
+            policy_identities: self.take(&maps::POLICY_IDENTITIES)?,
+            policy_prefixes: self.take(&maps::POLICY_PREFIXES)?,
+            policy_services: self.take(&maps::POLICY_SERVICES)?,
+            policy_cells: self.take(&maps::POLICY_CELLS)?,
+            flows: Flows(self.take(&maps::FLOWS)?),
+            drops: Drops(self.take(&maps::DROPS)?),
+            drop_totals: DropTotals(self.take(&maps::DROP_TOTALS)?),
+            event_budgets: EventBudgets(self.take(&maps::EVENT_BUDGET)?),
+        })
+    }
+}
+
+impl Tables {
+    /// Opens the pinned tables of an instance without loading anything.
+    pub fn open(pins: &Pins, sizes: &Sizes) -> Result<Self, LoadError> {
+        Maps::open(sizes, |table| sys::open_pin(&pins.table(table)))?.into_tables()
+    }
+}

@@ -1,0 +1,123 @@
+//! Attaching, replacing, repairing and detaching, in both forms.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs, reason = "tests")]
+
+mod common;
+
+use andromede_dataplane::{AttachMode, Attachment, Dataplane, Form, Health, Hook, Pins, Sizes};
+use common::{host, isolated, pins, run};
+
+const FORMS: [(AttachMode, Form); 2] = [(AttachMode::Tcx, Form::Tcx), (AttachMode::Clsact, Form::Clsact)];
+
+fn load(pins: &Pins) -> Dataplane {
+    Dataplane::load(Some(pins), &host(), &Sizes::small()).unwrap()
+}
+
+fn veth() -> u32 {
+    run("ip", "link add name a index 100 type veth peer name b");
+    100
+}
+
+#[test]
+fn attached_stays_when_the_process_goes_and_the_next_takes_over() {
+    for (mode, form) in FORMS {
+        isolated(move |bpffs| {
+            let pins = pins(bpffs);
+            let ifindex = veth();
+            let wanted: Vec<Attachment> =
+                Hook::ALL[..2].iter().map(|hook| Attachment { hook: *hook, ifindex, form }).collect();
+            let first = load(&pins);
+            for attachment in &wanted {
+                assert_eq!(first.attach(attachment.hook, ifindex, mode).unwrap(), *attachment);
+                assert_eq!(first.verify(*attachment).unwrap(), Health::Attached);
+            }
+            drop(first);
+
+            let second = load(&pins);
+            assert_eq!(pins.attachments().unwrap(), wanted);
+            for attachment in &wanted {
+                let health = second.verify(*attachment).unwrap();
+                assert!(matches!(health, Health::Replaced { .. }), "the first one's program still runs: {health:?}");
+                second.attach(attachment.hook, ifindex, mode).unwrap();
+                assert_eq!(second.verify(*attachment).unwrap(), Health::Attached);
+                attachment.detach(&pins).unwrap();
+                assert_eq!(second.verify(*attachment).unwrap(), Health::Missing);
+                attachment.detach(&pins).expect("detaching twice is no error");
+            }
+            assert_eq!(pins.attachments().unwrap(), []);
+        });
+    }
+}
+
+#[test]
+fn an_index_that_was_given_to_another_device_is_not_mistaken() {
+    for (mode, form) in FORMS {
+        isolated(move |bpffs| {
+            let pins = pins(bpffs);
+            let ifindex = veth();
+            let attachment = Attachment { hook: Hook::FromWorkload, ifindex, form };
+            let dataplane = load(&pins);
+            dataplane.attach(attachment.hook, ifindex, mode).unwrap();
+            run("ip", "link del dev a");
+            assert_eq!(dataplane.verify(attachment).unwrap(), Health::Missing);
+            assert_eq!(veth(), ifindex);
+            assert_eq!(dataplane.verify(attachment).unwrap(), Health::Missing);
+            dataplane.attach(attachment.hook, ifindex, mode).unwrap();
+            assert_eq!(dataplane.verify(attachment).unwrap(), Health::Attached);
+            run("ip", "link del dev a");
+            attachment.detach(&pins).expect("the device is gone, and that is no error");
+            assert!(dataplane.attach(attachment.hook, ifindex, mode).is_err(), "there is no such device");
+        });
+    }
+}
+
+#[test]
+fn what_somebody_deletes_is_noticed_and_repaired() {
+    isolated(|bpffs| {
+        let pins = pins(bpffs);
+        let ifindex = veth();
+        let dataplane = load(&pins);
+        let attachment = dataplane.attach(Hook::FromWorkload, ifindex, AttachMode::Clsact).unwrap();
+        run("tc", "qdisc del dev a clsact");
+        assert_eq!(dataplane.verify(attachment).unwrap(), Health::Missing);
+        dataplane.attach(Hook::FromWorkload, ifindex, AttachMode::Clsact).unwrap();
+        assert_eq!(dataplane.verify(attachment).unwrap(), Health::Attached);
+        run("tc", "filter del dev a ingress");
+        assert_eq!(dataplane.verify(attachment).unwrap(), Health::Missing);
+        attachment.detach(&pins).unwrap();
+    });
+}
+
+#[test]
+fn whoever_pushes_in_front_is_noticed_and_overtaken() {
+    isolated(|bpffs| {
+        let (ours, theirs) = (pins(bpffs), Pins::new(bpffs, &"other".parse().unwrap()));
+        let ifindex = veth();
+        let dataplane = load(&ours);
+        let attachment = dataplane.attach(Hook::FromWorkload, ifindex, AttachMode::Auto).unwrap();
+        assert_eq!(attachment.form, Form::Tcx, "this kernel has tcx");
+        load(&theirs).attach(Hook::FromWorkload, ifindex, AttachMode::Tcx).unwrap();
+        assert_eq!(dataplane.verify(attachment).unwrap(), Health::NotFirst);
+        dataplane.attach(Hook::FromWorkload, ifindex, AttachMode::Tcx).unwrap();
+        assert_eq!(dataplane.verify(attachment).unwrap(), Health::Attached);
+    });
+}
+
+#[test]
+fn the_form_can_be_changed() {
+    isolated(|bpffs| {
+        let pins = pins(bpffs);
+        let ifindex = veth();
+        let dataplane = load(&pins);
+        let tcx = dataplane.attach(Hook::FromHost, ifindex, AttachMode::Tcx).unwrap();
+        let clsact = dataplane.attach(Hook::FromHost, ifindex, AttachMode::Clsact).unwrap();
+        assert_eq!(pins.attachments().unwrap(), [clsact]);
+        assert_eq!(dataplane.verify(tcx).unwrap(), Health::Missing);
+        dataplane.attach(Hook::FromHost, ifindex, AttachMode::Auto).unwrap();
+        assert_eq!(pins.attachments().unwrap(), [tcx]);
+        assert_eq!(dataplane.verify(clsact).unwrap(), Health::Missing);
+        tcx.detach(&pins).unwrap();
+        drop(dataplane);
+        pins.remove_all().unwrap();
+        assert!(pins.is_empty().unwrap() && !pins.folder().exists());
+    });
+}
