@@ -1,0 +1,6 @@
+//! What the host was told and what it holds, in memory and on disk.
+
+pub mod attachments;
+pub mod disk;
+pub mod held;
+pub mod store;
