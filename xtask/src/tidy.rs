@@ -35,6 +35,8 @@ pub(crate) fn run() -> Result<()> {
     }
     let mut findings = imports::check(&packages);
     findings.extend(unused::check(&packages, &files, &workspace::root()));
+    findings.extend(unused::check_explanations(&packages, &files));
+    findings.extend(unused::check_workspace(&packages, &files)?);
     for file in &files {
         findings.extend(sizes::check(file));
         findings.extend(text::check(file));
