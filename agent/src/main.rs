@@ -1,6 +1,6 @@
 //! `andromede-agent`: programs the packet path of one host.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, process::ExitCode};
 
 use andromede_agent::{
     cleanup::cleanup,
@@ -88,8 +88,17 @@ struct CleanupArgs {
     state: PathBuf,
 }
 
-fn main() -> anyhow::Result<()> {
-    let cli = Cli::parse();
+fn main() -> ExitCode {
+    match serve(Cli::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("andromede-agent: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn serve(cli: Cli) -> anyhow::Result<()> {
     let filter = tracing_subscriber::EnvFilter::try_from_env("ANDROMEDE_LOG")
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
