@@ -118,23 +118,27 @@ impl Programs {
         errors
     }
 
-    /// Asks the kernel whether every program is where it was put, and puts back those that are not.
-    pub fn check_places(&mut self) -> Vec<AttachError> {
+    /// Asks the kernel whether every program is where it was put, and puts back those that are not. Says how many.
+    pub fn check_places(&mut self) -> (usize, Vec<AttachError>) {
         let mut errors = Vec::new();
+        let mut repaired = 0_usize;
         for ((hook, ifindex), attachment) in &mut self.attached {
             match self.dataplane.verify(*attachment) {
                 Ok(Health::Attached) => {}
                 Ok(health) => {
                     tracing::warn!(%hook, ifindex, ?health, "program was taken away; putting it back");
                     match self.dataplane.attach(*hook, *ifindex, self.settings.mode) {
-                        Ok(repaired) => *attachment = repaired,
+                        Ok(new) => {
+                            *attachment = new;
+                            repaired = repaired.saturating_add(1);
+                        }
                         Err(error) => errors.push(error),
                     }
                 }
                 Err(error) => errors.push(error),
             }
         }
-        errors
+        (repaired, errors)
     }
 
     /// Forgets a device that is gone.

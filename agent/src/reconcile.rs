@@ -300,10 +300,16 @@ impl Reconciler {
         Ok(())
     }
 
+    async fn report_health(&mut self, full: bool) {
+        if let Err(error) = self.look_after(full).await {
+            tracing::error!(%error, "cannot look after the packet path");
+        }
+    }
+
     /// Looks after programs and static drops; with `full` after the rows in the tables too.
     async fn look_after(&mut self, full: bool) -> Result<(), ReconcileError> {
         let Some(programs) = &mut self.programs else { return Ok(()) };
-        let errors = tokio::task::block_in_place(|| programs.check_places());
+        let (repaired, errors) = tokio::task::block_in_place(|| programs.check_places());
         for error in errors {
             tracing::error!(error = causes(&error), "program cannot be put back");
         }
@@ -311,6 +317,9 @@ impl Reconciler {
             if tokio::task::block_in_place(|| programs.verify_rows())? {
                 tracing::error!("rows were changed by somebody else; they are corrected");
             }
+        }
+        // Who takes a program away may have taken the whole qdisc, and the static drop with it.
+        if full || repaired > 0 {
             for workload in self.shared.attached().values() {
                 static_drop::install(&self.netlink, workload.ifindex).await?;
             }
@@ -331,17 +340,17 @@ pub async fn run(shared: Arc<Shared>, reconciler: Arc<Mutex<Reconciler>>) {
         };
         let mut reconciler = reconciler.lock().await;
         if woken {
+            if shared.network_has_changed() {
+                reconciler.report_health(false).await;
+            }
             reconciler.pass().await;
             continue;
         }
         ticks = ticks.wrapping_add(1);
         let full = ticks.is_multiple_of(FULL_EVERY);
-        if let Err(error) = reconciler.look_after(full).await {
-            tracing::error!(%error, "cannot look after the packet path");
-        }
+        reconciler.report_health(full).await;
         if full || ticks == 1 {
-            shared.take_network_changed();
-            shared.network_changed();
+            shared.look_again();
             reconciler.pass().await;
         }
     }

@@ -127,8 +127,18 @@ impl Shared {
 
     /// The kernel's interfaces or routes have changed, or may have: the reconciler looks at them anew.
     pub fn network_changed(&self) {
-        self.network_changed.store(true, Ordering::Relaxed);
+        self.look_again();
         self.wake();
+    }
+
+    /// The next pass, whenever it is, looks at interfaces and routes anew.
+    pub fn look_again(&self) {
+        self.network_changed.store(true, Ordering::Relaxed);
+    }
+
+    /// Have interfaces or routes changed since [`Shared::take_network_changed`]?
+    pub fn network_has_changed(&self) -> bool {
+        self.network_changed.load(Ordering::Relaxed)
     }
 
     /// Have interfaces or routes changed since this was last asked?
