@@ -6,12 +6,11 @@
 //!
 //! 1. What nothing refers to yet: new compiled sets, change words that are given out.
 //! 2. The change words of networks in which several rows that one flow depends on change become odd: new flows wait there.
-//! 3. Hosts whose addresses change are removed, so that no new flow takes up the old ones. Rows that only get a new epoch are
-//!    written: the words follow last, so until then every flow judged by them is stale.
-//! 4. What is gone is removed.
+//! 3. Epochs of what goes away, or leads elsewhere although its rows say the same: its flows are judged at every packet.
+//! 4. What is gone is removed. Hosts are written: locations say who is behind them.
 //! 5. Rows that change are written, ports before locations; each by one write.
 //! 6. What is new is added: a new address is reachable only once the rules of the others are the new ones.
-//! 7. Epochs: flows that were judged by what changed are judged again.
+//! 7. Rows that only get a new epoch, then the epochs of what changed: its flows are judged again, by new rows only.
 //! 8. Change words become even.
 //! 9. After a grace period no program uses the old sets and hosts: they are removed.
 
@@ -33,10 +32,11 @@ pub fn changes(found: &Rows, wanted: &Wanted) -> Vec<Step> {
     let difference = Difference::between(found, &wanted.rows);
     let windows = Windows::of(&bare_found, wanted, &bare);
     let mut words = Words { words: found.epochs.clone(), steps: Vec::new() };
-    let old_slots = found.slots();
+    let (old_slots, new_slots) = (found.slots(), wanted.rows.slots());
 
     let mut steps = difference.unreferenced();
-    let network_slots: BTreeSet<Slot> = wanted.network_slots.values().copied().collect();
+    let network_slots = wanted.network_slots.values().copied();
+    let network_slots: BTreeSet<Slot> = network_slots.filter(|slot| new_slots.contains(slot)).collect();
     for slot in network_slots.difference(&old_slots) {
         words.give_out(*slot);
     }
@@ -44,15 +44,15 @@ pub fn changes(found: &Rows, wanted: &Wanted) -> Vec<Step> {
         words.begin(slot);
     }
     steps.append(&mut words.steps);
-    let moving = difference.hosts.changed.iter().map(|(key, _, _)| Step::Remove(RowKey::Host(**key)));
-    steps.extend(moving);
+    let early = bare.stale_early(&bare_found, &bare_wanted);
+    let (early, late) = moving_words(found, wanted, |slot| early.contains(slot) || !new_slots.contains(slot));
     let (epochs_only, flips) = difference.rewrites(&bare);
-    steps.extend(epochs_only);
+    steps.extend(early);
     steps.extend(difference.removals());
     steps.extend(flips);
     steps.extend(difference.additions());
-    let moved = wanted.rows.epochs.iter().filter(|(slot, value)| found.epoch(**slot) != **value);
-    steps.extend(moved.map(|(slot, value)| Step::Epoch { slot: *slot, value: *value }));
+    steps.extend(epochs_only);
+    steps.extend(late);
     for slot in network_slots {
         words.end(slot);
     }
@@ -63,6 +63,15 @@ pub fn changes(found: &Rows, wanted: &Wanted) -> Vec<Step> {
         steps.extend(leftovers);
     }
     steps
+}
+
+/// The epochs that move, in two parts: those that do before the rows, and those that do after them.
+fn moving_words(found: &Rows, wanted: &Wanted, early: impl Fn(&Slot) -> bool) -> (Vec<Step>, Vec<Step>) {
+    let moved = wanted.rows.epochs.iter().filter(|(slot, value)| found.epoch(**slot) != **value);
+    moved.map(|(slot, value)| Step::Epoch { slot: *slot, value: *value }).partition(|step| match step {
+        Step::Epoch { slot, .. } => early(slot),
+        _ => false,
+    })
 }
 
 /// The change words of networks, as they become step by step.
@@ -127,6 +136,8 @@ impl Difference<'_> {
     /// Rows that are written again: those that only get a new epoch, and those that say something new.
     fn rewrites(&self, bare: &Self) -> (Vec<Step>, Vec<Step>) {
         let mut parts = (Vec::new(), Vec::new());
+        parts.1.extend(add(&self.hosts, Row::Host));
+        parts.1.extend(change(&self.hosts, Row::Host));
         divide(&self.ports, &bare.ports, Row::Port, &mut parts);
         parts.1.extend(change(&self.members, Row::Member));
         divide(&self.prefixes, &bare.prefixes, Row::Prefix, &mut parts);
@@ -144,13 +155,11 @@ impl Difference<'_> {
         steps
     }
 
-    /// What is new. Ports go before the addresses by which they are reached, and hosts before those behind them.
+    /// What is new. Ports go before the addresses by which they are reached.
     fn additions(&self) -> Vec<Step> {
         let mut steps: Vec<Step> = add(&self.sources, Row::Source).collect();
         steps.extend(change(&self.sources, Row::Source));
         steps.extend(add(&self.ports, Row::Port));
-        steps.extend(change(&self.hosts, Row::Host));
-        steps.extend(add(&self.hosts, Row::Host));
         steps.extend(add(&self.members, Row::Member));
         steps.extend(add(&self.prefixes, Row::Prefix));
         steps.extend(add(&self.locations, Row::Location));

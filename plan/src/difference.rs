@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use andromede_abi::{
     Address, CellKey, CellRow, HostIndex, HostRow, IdentityClassKey, LocationKey, LocationRow, MemberKey, MemberRow,
-    NetworkIndex, PolicyPrefixKey, PortRow, Prefixed, ServiceKey, Slot, SourceKey,
+    NetworkIndex, PolicyPrefixKey, PortRow, PrefixKey, Prefixed, ServiceKey, Slot, SourceKey,
 };
 
 use crate::{Row, RowKey, Rows, Step};
@@ -72,7 +72,7 @@ pub(crate) struct Difference<'a> {
     pub(crate) ports: Table<'a, u32, PortRow>,
     pub(crate) sources: Table<'a, Prefixed<SourceKey>, u32>,
     pub(crate) locations: Table<'a, LocationKey, LocationRow>,
-    pub(crate) prefixes: Table<'a, Prefixed<LocationKey>, LocationRow>,
+    pub(crate) prefixes: Table<'a, Prefixed<PrefixKey>, LocationRow>,
     pub(crate) hosts: Table<'a, HostIndex, HostRow>,
     pub(crate) members: Table<'a, MemberKey, MemberRow>,
     pub(crate) policy_identities: Table<'a, IdentityClassKey, u32>,
@@ -101,31 +101,42 @@ impl<'a> Difference<'a> {
     /// The prefixes found that new locations and new prefixes lie in: the longest for each.
     pub(crate) fn uncovered<'b>(&self, found: &'b Rows) -> Vec<&'b LocationRow> {
         let prefixes = Prefixes::of(found);
-        let locations = self.locations.added.iter().map(|(key, _)| (**key, u32::MAX));
-        let new = locations.chain(self.prefixes.added.iter().map(|(key, _)| (key.data, key.length)));
-        new.filter_map(|(key, length)| prefixes.around(&key, length)).collect()
+        let locations = self.locations.added.iter().map(|(key, _)| (key.network, key.address, u32::MAX));
+        let new = locations.chain(self.prefixes.added.iter().map(|(key, _)| place(key)));
+        new.filter_map(|(network, address, length)| prefixes.around(network, address, length)).collect()
     }
 
-    /// Slots of ports and locations whose flows must be judged again.
-    pub(crate) fn stale(&self, found: &Rows, wanted: &Rows) -> BTreeSet<Slot> {
+    /// Slots that lose a row, or whose flows may now have another way although their own rows say the same. Their words
+    /// move before the rows: a flow judged from then on by the old rows is stale at once.
+    pub(crate) fn stale_early(&self, found: &Rows, wanted: &Rows) -> BTreeSet<Slot> {
         let mut stale = BTreeSet::new();
-        stale.extend(self.ports.changed.iter().map(|(_, old, _)| old.slot));
         stale.extend(self.ports.removed.iter().map(|(_, old)| old.slot));
         stale.extend(self.sources.removed.iter().map(|(key, _)| key.data.slot));
-        stale.extend(self.locations.changed.iter().flat_map(|(_, old, new)| [old.slot, new.slot]));
-        stale.extend(self.prefixes.changed.iter().flat_map(|(_, old, new)| [old.slot, new.slot]));
         stale.extend(self.locations.removed.iter().map(|(_, old)| old.slot));
         stale.extend(self.prefixes.removed.iter().map(|(_, old)| old.slot));
+        // A row that gets another slot is lost to the old one.
+        let slots = |(old, new): (&LocationRow, &LocationRow)| (old.slot != new.slot).then_some(old.slot);
+        stale.extend(self.locations.changed.iter().filter_map(|(_, old, new)| slots((old, new))));
+        stale.extend(self.prefixes.changed.iter().filter_map(|(_, old, new)| slots((old, new))));
         // What is new within a prefix was behind that prefix before.
         stale.extend(self.uncovered(found).into_iter().map(|row| row.slot));
-        // Flows carry the addresses of the host that they go to. A changed host is first removed, then added: one that is
-        // added may be one whose change was interrupted.
-        let added = self.hosts.added.iter().map(|(key, _)| **key);
-        let moved: BTreeSet<HostIndex> = self.hosts.changed.iter().map(|(key, _, _)| **key).chain(added).collect();
+        // Flows carry the addresses of the host that they go to.
+        let moved: BTreeSet<HostIndex> = self.hosts.changed.iter().map(|(key, _, _)| **key).collect();
         if !moved.is_empty() {
             let locations = wanted.locations.values().chain(wanted.prefixes.values());
             stale.extend(locations.filter(|row| moved.contains(&row.host)).map(|row| row.slot));
         }
+        stale.remove(&0);
+        stale
+    }
+
+    /// Slots of rows that change. Their words move after the rows: until then flows go on by what they were judged by, and are
+    /// not judged by old and new rows together.
+    pub(crate) fn stale_late(&self) -> BTreeSet<Slot> {
+        let mut stale = BTreeSet::new();
+        stale.extend(self.ports.changed.iter().map(|(_, old, _)| old.slot));
+        stale.extend(self.locations.changed.iter().map(|(_, _, new)| new.slot));
+        stale.extend(self.prefixes.changed.iter().map(|(_, _, new)| new.slot));
         stale.remove(&0);
         stale
     }
@@ -147,13 +158,18 @@ impl<'a> Prefixes<'a> {
     }
 
     /// The longest prefix around an address that is shorter than `length`.
-    pub(crate) fn around(&self, key: &LocationKey, length: u32) -> Option<&'a LocationRow> {
-        let lengths = self.lengths.get(&key.network)?;
+    pub(crate) fn around(&self, network: NetworkIndex, address: Address, length: u32) -> Option<&'a LocationRow> {
+        let lengths = self.lengths.get(&network)?;
         lengths.range(..length).rev().find_map(|length| {
-            let data = LocationKey { network: key.network, address: leading(key.address, length.saturating_sub(32)) };
+            let data = PrefixKey::new(network, leading(address, length.saturating_sub(32)));
             self.rows.prefixes.get(&Prefixed { length: *length, data })
         })
     }
+}
+
+/// Network, first address and length of a prefix.
+pub(crate) const fn place(key: &Prefixed<PrefixKey>) -> (NetworkIndex, Address, u32) {
+    (key.data.network, key.data.address, key.length)
 }
 
 /// The first bits of an address, the others zero.

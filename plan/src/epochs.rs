@@ -1,8 +1,9 @@
 //! Epochs: which flows must be judged again.
 //!
 //! A flow is marked with the epoch that stands in the row it was judged by, and is stale as soon as the word in `epochs` is
-//! another. So a row is written with its new epoch first, and the word follows when all rows are written. If the agent ends in
-//! between, the next one finds rows that are ahead of the word, and needs no memory of its own.
+//! another. So a row that changes is written with its new epoch first, and the word follows when all rows are written; where a
+//! row goes away, the word moves first. If the agent ends in between, the next one finds rows and words that differ, and
+//! needs no memory of its own.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -40,7 +41,9 @@ pub(crate) fn settle(found: &Rows, wanted: &mut Rows) {
         row.epoch = found.prefixes.get(key).map_or_else(|| epoch_of(row.slot), |row| row.epoch);
     }
     let (old_slots, new_slots) = (found.judging_slots(), wanted.judging_slots());
-    let mut stale = Difference::between(found, wanted).stale(found, wanted);
+    let difference = Difference::between(found, wanted);
+    let mut stale = difference.stale_late();
+    stale.append(&mut difference.stale_early(found, wanted));
     stale.extend(new_slots.symmetric_difference(&old_slots));
     let settled = |slot: Slot| epoch_of(slot).wrapping_add(u32::from(stale.contains(&slot)));
     for row in wanted.ports.values_mut() {

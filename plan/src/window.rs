@@ -6,7 +6,7 @@ use andromede_abi::{LocationRow, NetworkIndex, Slot, location_flag};
 
 use crate::{
     Rows, Wanted,
-    difference::{Difference, Prefixes},
+    difference::{Difference, Prefixes, place},
 };
 
 /// What changes in one network, as far as the verdict on a new flow depends on it.
@@ -18,16 +18,19 @@ struct Flips {
     local: BTreeSet<Slot>,
     /// Locations elsewhere that change.
     remote: BTreeSet<Slot>,
-    /// Is an address found in another table than before, or behind another prefix? Does a port lose one of its addresses? Then
-    /// rows get their new epoch before the change itself, and no flow may be judged in between.
-    moved: bool,
+    /// Addresses that are found in another table than before, or behind another prefix, and slots that lose one of several
+    /// rows.
+    moved: usize,
 }
 
 impl Flips {
-    /// Could a flow be judged by one old and one new row, and pass although the old rows and the new ones refuse it?
+    /// Could a flow be judged by one old and one new row, and pass although the old rows and the new ones refuse it, or be cut
+    /// although both permit it?
     fn need_window(&self) -> bool {
-        let locations = self.local.len() + self.remote.len();
-        self.moved || self.ports.len() + self.local.len() > 1 || (!self.ports.is_empty() && locations > 0)
+        let locations = self.local.len() + self.remote.len() + self.moved;
+        self.ports.len() + self.local.len() > 1
+            || (!self.ports.is_empty() && locations > 0)
+            || (self.moved > 0 && locations > 1)
     }
 }
 
@@ -64,21 +67,21 @@ fn flips(found: &Rows, wanted: &Rows, difference: &Difference<'_>) -> BTreeMap<N
         slots.extend([old.slot, new.slot]);
     }
     for (key, ..) in &difference.prefixes.changed {
-        networks.entry(key.data.network).or_default().moved = true;
+        networks.entry(key.data.network).or_default().moved += 1;
     }
     let prefixes = [Prefixes::of(found), Prefixes::of(wanted)];
     let locations = difference.locations.added.iter().chain(&difference.locations.removed);
-    let locations = locations.map(|(key, _)| (**key, u32::MAX));
+    let locations = locations.map(|(key, _)| (key.network, key.address, u32::MAX));
     let others = difference.prefixes.added.iter().chain(&difference.prefixes.removed);
-    for (key, length) in locations.chain(others.map(|(key, _)| (key.data, key.length))) {
-        if prefixes.iter().any(|prefixes| prefixes.around(&key, length).is_some()) {
-            networks.entry(key.network).or_default().moved = true;
+    for (network, address, length) in locations.chain(others.map(|(key, _)| place(key))) {
+        if prefixes.iter().any(|prefixes| prefixes.around(network, address, length).is_some()) {
+            networks.entry(network).or_default().moved += 1;
         }
     }
     let staying: BTreeSet<Slot> = wanted.locations.values().map(|row| row.slot).collect();
     for (key, row) in &difference.locations.removed {
         if staying.contains(&row.slot) {
-            networks.entry(key.network).or_default().moved = true;
+            networks.entry(key.network).or_default().moved += 1;
         }
     }
     networks

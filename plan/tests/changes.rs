@@ -70,7 +70,7 @@ fn pair() -> impl Strategy<Value = (World, World)> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 400, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn a_change_leads_to_what_is_wanted((old, new) in pair()) {

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use andromede_abi::{
     Action, Address, CellKey, CellRow, IdentityClassKey, LocationKey, LocationRow, MemberKey, PolicyPrefixKey,
-    Prefixed, ServiceKey, SourceKey, location_flag, location_kind, port_flag, remote_class,
+    PrefixKey, Prefixed, ServiceKey, SourceKey, location_flag, location_kind, port_flag, remote_class,
 };
 use andromede_plan::Rows;
 
@@ -60,7 +60,7 @@ pub(crate) fn locate(rows: &Rows, network: u32, address: Address) -> Option<Loca
     let exact = rows.locations.get(&LocationKey { network, address }).copied();
     exact.or_else(|| {
         (0..=128).rev().find_map(|bits| {
-            let data = LocationKey { network, address: leading(address, bits) };
+            let data = PrefixKey::new(network, leading(address, bits));
             rows.prefixes.get(&Prefixed { length: 32 + bits, data }).copied()
         })
     })
@@ -112,10 +112,12 @@ pub(crate) fn outbound(rows: &Rows, ifindex: u32, from: IpAddr, to: IpAddr, serv
     if !allows(egress, port.flags & port_flag::EGRESS_DEFAULT_ALLOW != 0) {
         return None;
     }
-    let marks = [(port.slot, port.epoch), (location.slot, location.epoch)];
+    let own = locate(rows, port.network, source).filter(|own| own.slot == port.slot)?;
+    let mut marks = [(port.slot, port.epoch.min(own.epoch)), (location.slot, location.epoch)];
     match location.kind {
         location_kind::PORT if location.flags & location_flag::LOCAL != 0 => {
-            let peer = rows.ports.get(&location.ifindex)?;
+            let peer = rows.ports.get(&location.ifindex).filter(|peer| peer.slot == location.slot)?;
+            marks[1].1 = location.epoch.min(peer.epoch);
             let ingress = cell(rows, peer.ingress_set, port.identity, source, service);
             let allowed = allows(ingress, false) && peer.network == port.network;
             allowed.then_some(Passed { to_ifindex: location.ifindex, to_underlay: Address::UNSPECIFIED, marks })
@@ -149,9 +151,9 @@ pub(crate) fn inbound(
     if location.kind != location_kind::PORT || location.flags & location_flag::LOCAL == 0 {
         return None;
     }
-    let port = rows.ports.get(&location.ifindex)?;
+    let port = rows.ports.get(&location.ifindex).filter(|port| port.slot == location.slot)?;
     let ingress = cell(rows, port.ingress_set, sender.identity, from.into(), service);
-    let marks = [(sender.slot, sender.epoch), (location.slot, location.epoch)];
+    let marks = [(sender.slot, sender.epoch), (location.slot, location.epoch.min(port.epoch))];
     (allows(ingress, false) && port.network == member.network).then_some(Passed {
         to_ifindex: location.ifindex,
         to_underlay: Address::UNSPECIFIED,
