@@ -1,6 +1,7 @@
 //! The project's own tasks. `./x` sees to the toolchain and the tools, then calls this.
 
 mod ci;
+mod demo;
 mod deny;
 mod docs;
 mod fuzz;
@@ -42,6 +43,8 @@ enum Command {
     },
     /// Run everything that must be green before a merge, cheap to dear.
     Ci,
+    /// Show the fabric at work: a controller, three hosts, two tenants with the same addresses, real traffic (needs root).
+    Demo(demo::Arguments),
     /// Look for inputs that break the parser or the walk (needs nightly Rust and cargo-fuzz). Not in CI.
     Fuzz {
         /// The target; without one, each in turn.
@@ -61,6 +64,7 @@ fn main() -> ExitCode {
         Command::Docs { check } => docs::run(check),
         Command::Test { arguments } => test::run(&arguments),
         Command::Ci => ci::run(),
+        Command::Demo(arguments) => demo::run(&arguments),
         Command::Fuzz { target, seconds } => fuzz::run(target.as_deref(), seconds),
     };
     match result {
