@@ -1,9 +1,8 @@
 //! The API `andromede.v1`, the conversation with agents, and the agent's local socket.
 
-pub mod bundle;
 pub mod convert;
+pub mod document;
 pub mod json;
-mod schema;
 
 /// The API of the control plane.
 #[allow(

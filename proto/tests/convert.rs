@@ -200,6 +200,5 @@ proptest! {
         let _ = Rule::try_from(rule);
         let _ = text.parse::<andromede_model::AnyName>();
         let _ = text.parse::<Prefix>();
-        let _ = andromede_proto::bundle::parse(&text);
     }
 }

@@ -1,0 +1,105 @@
+//! Everything that must be green before a merge, cheap to dear, in one target folder and one profile.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+
+use crate::{
+    deny, test, tidy,
+    workspace::{self, MANIFESTS},
+};
+
+/// What `./x help` says of the checks; CONTRIBUTING.md says it at length.
+pub(crate) const SUMMARY: &str = "\
+In CI (`./x ci`, which `.ci/run` calls): format, tidy, deny, lints, documentation, tests.
+With a command of their own, because they take long: fuzz.";
+
+struct Step {
+    name: &'static str,
+    run: fn() -> Result<()>,
+}
+
+const STEPS: &[Step] = &[
+    Step { name: "format", run: format },
+    Step { name: "tidy", run: tidy::run },
+    Step { name: "deny", run: deny::run },
+    Step { name: "lints", run: lints },
+    Step { name: "documentation", run: documentation },
+    Step { name: "tests", run: tests },
+];
+
+/// Runs the steps in order and stops at the first that fails; prints how long each took.
+pub(crate) fn run() -> Result<()> {
+    let begun = Instant::now();
+    let mut times = Vec::new();
+    let mut result = Ok(());
+    for step in STEPS {
+        println!("== {}", step.name);
+        let started = Instant::now();
+        result = (step.run)().with_context(|| format!("ci: {} failed", step.name));
+        times.push((step.name, started.elapsed()));
+        println!("== {}: {}\n", step.name, seconds(started.elapsed()));
+        if result.is_err() {
+            break;
+        }
+    }
+    println!("{}", table(&times, begun.elapsed()));
+    result
+}
+
+fn table(times: &[(&str, Duration)], total: Duration) -> String {
+    let mut lines: Vec<String> = times.iter().map(|(name, time)| format!("{name:<14} {:>9}", seconds(*time))).collect();
+    lines.push(format!("{:<14} {:>9}", "all", seconds(total)));
+    lines.join("\n")
+}
+
+fn seconds(time: Duration) -> String {
+    format!("{:.1} s", time.as_secs_f64())
+}
+
+fn format() -> Result<()> {
+    for manifest in MANIFESTS.iter().filter(|manifest| workspace::root().join(manifest).is_file()) {
+        workspace::run(&mut workspace::cargo(&["fmt", "--all", "--check", "--manifest-path", manifest]))?;
+    }
+    Ok(())
+}
+
+fn lints() -> Result<()> {
+    workspace::run(&mut workspace::cargo(&[
+        "clippy",
+        "--workspace",
+        "--all-targets",
+        "--locked",
+        "--",
+        "--deny",
+        "warnings",
+    ]))
+}
+
+fn documentation() -> Result<()> {
+    let mut doc = workspace::cargo(&["doc", "--workspace", "--no-deps", "--locked", "--document-private-items"]);
+    workspace::run(doc.env("RUSTDOCFLAGS", "--deny warnings"))
+}
+
+fn tests() -> Result<()> {
+    test::run(&[])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_table_has_a_line_a_step_and_the_sum() {
+        let times = [("format", Duration::from_millis(1_500)), ("tests", Duration::from_secs(90))];
+        let expected = "format             1.5 s\ntests             90.0 s\nall               91.5 s";
+        assert_eq!(table(&times, Duration::from_millis(91_500)), expected);
+    }
+
+    #[test]
+    fn the_help_names_every_step() {
+        for step in STEPS {
+            assert!(SUMMARY.contains(step.name), "{}", step.name);
+        }
+    }
+}
