@@ -114,8 +114,8 @@ pub(crate) struct Dependency {
     pub(crate) path: Option<PathBuf>,
 }
 
-/// The workspaces of this repository: the main one, and those with a lock file of their own.
-pub(crate) const MANIFESTS: &[&str] = &["Cargo.toml", "dataplane-ebpf/Cargo.toml", "fuzz/Cargo.toml"];
+/// The workspaces of this repository: the main one, and one with a lock file of its own.
+pub(crate) const MANIFESTS: &[&str] = &["Cargo.toml", "dataplane-ebpf/Cargo.toml"];
 
 /// What the programs are built for; crates for other systems are neither fetched nor judged.
 const PLATFORMS: &[&str] = &["x86_64-unknown-linux-gnu", "aarch64-unknown-linux-gnu"];
