@@ -35,6 +35,11 @@ impl Counters {
     pub const FIRST_VNI: u32 = 4_096;
     /// The first number of a rule; smaller ones stand for defaults.
     pub const FIRST_RULE: u32 = 1_024;
+
+    /// Has one of them come to its end? After that numbers would be given twice.
+    pub(crate) fn exhausted(self) -> bool {
+        [self.network, self.host, self.rule, self.identity, self.mac].contains(&u32::MAX)
+    }
 }
 
 /// One revision: what it wrote, with all numbers given, and what it deleted.

@@ -4,13 +4,16 @@
 //! a [`Commit`]. Commits are what a store keeps; folding them from the first gives the same model again.
 //! Nothing here does input or output, reads a clock or draws a random number.
 
+mod check;
 mod commit;
+mod draft;
 mod group;
 mod host;
 pub mod limits;
 mod model;
 mod name;
 mod network;
+mod number;
 mod port;
 mod prefix;
 mod prepare;

@@ -5,7 +5,7 @@ use std::{fmt, str::FromStr, sync::Arc};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use crate::Violation;
+use crate::{ResourceKind, Violation};
 
 /// Longest part of a name, in characters.
 const LONGEST_PART: usize = 63;
@@ -253,6 +253,19 @@ impl AnyName {
             Self::SecurityGroup(name) => name.as_str(),
             Self::Port(name) => name.as_str(),
             Self::Vtep(name) => name.as_str(),
+        }
+    }
+
+    /// The kind of the resource.
+    pub const fn kind(&self) -> ResourceKind {
+        match self {
+            Self::Tenant(_) => ResourceKind::Tenant,
+            Self::Host(_) => ResourceKind::Host,
+            Self::Network(_) => ResourceKind::Network,
+            Self::Subnet(_) => ResourceKind::Subnet,
+            Self::SecurityGroup(_) => ResourceKind::SecurityGroup,
+            Self::Port(_) => ResourceKind::Port,
+            Self::Vtep(_) => ResourceKind::Vtep,
         }
     }
 

@@ -5,12 +5,16 @@
 
 mod changes;
 mod compile;
+mod cost;
+mod policy;
 mod rows;
+mod slots;
 mod step;
 mod wanted;
 
-pub use changes::changes;
+pub use changes::{changes, revalidate};
 pub use compile::compile;
+pub use cost::{Cost, TooLarge};
 pub use rows::{Row, RowKey, Rows};
 pub use step::Step;
 pub use wanted::{Attachment, Attachments, HostFacts, Names, OVERHEAD, Wanted};
