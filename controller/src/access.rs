@@ -13,11 +13,7 @@ use tonic::{
     transport::server::{TcpConnectInfo, TlsConnectInfo},
 };
 use tower::{Layer, Service};
-use x509_parser::{
-    certificate::X509Certificate,
-    extensions::GeneralName,
-    prelude::FromDer as _,
-};
+use x509_parser::{certificate::X509Certificate, extensions::GeneralName, prelude::FromDer as _};
 
 /// Scheme of the URI in a certificate's subject alternative name: `andromede://ROLE/NAME`.
 const SCHEME: &str = "andromede://";
@@ -107,7 +103,9 @@ pub enum AccessError {
     #[error("the client certificate must carry one URI {SCHEME}ROLE/NAME; issue it with `andromedectl pki issue`")]
     NoName,
     /// The name is malformed.
-    #[error("the client certificate's URI {uri:?} is not {SCHEME}controller|host|user/NAME; issue it with `andromedectl pki issue`")]
+    #[error(
+        "the client certificate's URI {uri:?} is not {SCHEME}controller|host|user/NAME; issue it with `andromedectl pki issue`"
+    )]
     Malformed {
         /// The URI, cut to a length that can be shown.
         uri: String,

@@ -13,6 +13,15 @@ const DESCRIPTION_BYTES: usize = 400;
 
 /// The status for input that breaks rules.
 pub fn invalid(violations: &[Violation]) -> Status {
+    told(Code::InvalidArgument, violations)
+}
+
+/// The status for a call that would be right in another state, such as the deletion of something that is used.
+pub fn precondition(violations: &[Violation]) -> Status {
+    told(Code::FailedPrecondition, violations)
+}
+
+fn told(code: Code, violations: &[Violation]) -> Status {
     let mut left = TOLD_BYTES;
     let mut fields = Vec::new();
     for violation in violations {
@@ -23,7 +32,7 @@ pub fn invalid(violations: &[Violation]) -> Status {
         fields.push(field);
     }
     let details = ErrorDetails::with_bad_request(fields);
-    Status::with_error_details(Code::InvalidArgument, summary(violations), details)
+    Status::with_error_details(code, summary(violations), details)
 }
 
 /// The first violation in words, and how many more there are.
@@ -64,13 +73,15 @@ mod tests {
         assert_eq!(status.message(), "resources[0].port.mac: \"x\": a rule; a fix (and 1 more)");
         let told = status.get_details_bad_request().unwrap().field_violations;
         assert_eq!(told.len(), 2);
-        assert_eq!(told[1], FieldViolation::new("resources[1].subnet.cidr", "\"y\": another; do that"));
+        assert_eq!(told[1].field, "resources[1].subnet.cidr");
+        assert_eq!(told[1].description, "\"y\": another; do that");
     }
 
     #[test]
     fn a_flood_of_violations_stays_small() {
         let long = "é".repeat(2_000);
-        let many: Vec<_> = (0..10_000).map(|_| Violation::new(long.clone(), &long, long.clone(), long.clone())).collect();
+        let many: Vec<_> =
+            (0..10_000).map(|_| Violation::new(long.clone(), &long, long.clone(), long.clone())).collect();
         let status = invalid(&many);
         assert!(status.message().len() < 500);
         assert!(status.details().len() < 9_000, "{}", status.details().len());

@@ -2,8 +2,8 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use andromede_model::{AnyName, Commit, Counters, IdentitySet, NetworkName, SecurityGroupName, Violation};
-use andromede_proto::{convert, v1};
+use andromede_model::{AnyName, Commit, Counters, IdentitySet, NetworkName, Resource, SecurityGroupName, Violation};
+use andromede_proto::v1;
 use prost::Message;
 
 /// The version of the record that this program writes, and the newest that it reads.
@@ -141,9 +141,9 @@ impl Record {
         let counters = self.counters.ok_or(RecordError::Incomplete)?;
         Ok(Commit {
             revision: self.revision,
-            written: convert::resources(self.written)?,
+            written: self.written.into_iter().map(Resource::try_from).collect::<Result<_, _>>()?,
             deleted: self.deleted.iter().map(|name| any_name(name)).collect::<Result<_, _>>()?,
-            identities: self.identities.into_iter().map(identity).collect::<Result<_, _>>()?,
+            identities: self.identities.iter().map(identity).collect::<Result<_, _>>()?,
             identities_removed: (self.identities_removed.iter())
                 .map(|removed| Ok((network_name(&removed.network)?, removed.number)))
                 .collect::<Result<_, RecordError>>()?,
@@ -178,8 +178,9 @@ fn identity_record(network: &NetworkName, set: &IdentitySet) -> IdentityRecord {
     }
 }
 
-fn identity(record: IdentityRecord) -> Result<(NetworkName, IdentitySet), RecordError> {
-    let group = |name: &String| name.parse::<SecurityGroupName>().map_err(|error| RecordError::Invalid(error.to_string()));
+fn identity(record: &IdentityRecord) -> Result<(NetworkName, IdentitySet), RecordError> {
+    let group =
+        |name: &String| name.parse::<SecurityGroupName>().map_err(|error| RecordError::Invalid(error.to_string()));
     let groups = record.security_groups.iter().map(group).collect::<Result<_, _>>()?;
     Ok((network_name(&record.network)?, IdentitySet { number: record.number, groups }))
 }

@@ -115,6 +115,11 @@ impl Registry {
         self.hosts().remove(host);
     }
 
+    /// Ends all sessions: the controller goes.
+    pub fn end(&self) {
+        self.hosts().clear();
+    }
+
     /// Something was heard of the host in this session.
     pub fn seen(&self, host: &str, session: u64) {
         self.update(host, session, |_| ());
@@ -206,7 +211,10 @@ mod tests {
         assert_eq!(registry.ask("hosts/h", question(), PATIENCE).await, Err(AskError::Timeout(PATIENCE)));
         assert!(questions.recv().await.unwrap().reply.is_closed());
         for _ in 0..QUESTIONS {
-            assert_eq!(registry.ask("hosts/h", question(), Duration::ZERO).await, Err(AskError::Timeout(Duration::ZERO)));
+            assert_eq!(
+                registry.ask("hosts/h", question(), Duration::ZERO).await,
+                Err(AskError::Timeout(Duration::ZERO))
+            );
         }
         assert_eq!(registry.ask("hosts/h", question(), PATIENCE).await, Err(AskError::Busy));
         registry.forget("hosts/h");

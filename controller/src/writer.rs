@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, sync::Arc, thread};
 
-use andromede_model::{AnyName, Commit, Model, Resource, Violation};
+use andromede_model::{AnyName, Commit, CommitError, Model, Resource, Violation};
 use prost::Message as _;
 use tokio::sync::{mpsc, oneshot};
 
@@ -30,6 +30,9 @@ pub enum WriteError {
     /// A resource to be deleted does not exist.
     #[error("{0} does not exist")]
     NotFound(AnyName),
+    /// The model prepared something that it then refused: a fault of the program. Nothing was written.
+    #[error("a fault of the controller, nothing was written: {0}; report it with the request")]
+    Fault(#[from] CommitError),
     /// The store failed, or the controller is ending: whether the write will be found after a restart is unknown.
     #[error("the store failed or the controller is ending; look at its log, then read back what was written")]
     Stopped,
@@ -57,6 +60,9 @@ pub struct Written {
     pub effects: Vec<(AnyName, Effect)>,
 }
 
+/// The way back to the caller.
+type Reply = oneshot::Sender<Result<Written, WriteError>>;
+
 /// One write.
 #[derive(Debug)]
 struct Write {
@@ -64,7 +70,7 @@ struct Write {
     written: Vec<Resource>,
     deleted: Vec<AnyName>,
     validate_only: bool,
-    reply: oneshot::Sender<Result<Written, WriteError>>,
+    reply: Reply,
 }
 
 /// The way to the writer.
@@ -112,7 +118,7 @@ struct Batch {
     ahead: Model,
     commits: Vec<(Commit, Vec<Move>)>,
     records: Vec<Vec<u8>>,
-    replies: Vec<(oneshot::Sender<Result<Written, WriteError>>, Principal, Written)>,
+    replies: Vec<(Reply, Principal, Written)>,
 }
 
 struct Task {
@@ -179,11 +185,7 @@ impl Batch {
         }
         let moves = Move::all(&self.ahead, &commit);
         let revision = commit.revision;
-        if let Err(error) = self.ahead.commit(&commit) {
-            // The model refuses its own commit: a fault of the program, which must not reach the store.
-            tracing::error!(%error, "a prepared commit does not fit the model");
-            return Err(WriteError::Stopped);
-        }
+        self.ahead.commit(&commit)?;
         self.records.push(Record::new(&commit, &principal.to_string()).encode_to_vec());
         self.commits.push((commit, moves));
         Ok(Written { revision, effects })

@@ -55,6 +55,9 @@ enum Path {
 }
 
 impl Cursor {
+    /// The revision of a network that the host holds in a state that says nothing here: it gets a snapshot.
+    pub const UNKNOWN: u64 = u64::MAX;
+
     /// A host that knows these networks at these revisions.
     pub fn new(networks: BTreeMap<NetworkName, u64>) -> Self {
         Self { networks, host: 0 }
@@ -99,7 +102,9 @@ impl Cursor {
         }
         for (name, path) in due.networks {
             match path {
-                Path::Delta { change, hosts_left } => update.deltas.push(delta(model, name.clone(), change, hosts_left)),
+                Path::Delta { change, hosts_left } => {
+                    update.deltas.push(delta(model, name.clone(), change, hosts_left));
+                }
                 Path::Snapshot => update.snapshots.extend(model.view(&name)),
             }
             self.networks.insert(name, due.revision);

@@ -1,12 +1,9 @@
 //! Who holds what, and what changed for whom.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-};
+use std::collections::{BTreeMap, BTreeSet};
 
 use andromede_model::{AnyName, Commit, HostName, Model, NetworkName, Resource};
-use tokio::sync::Notify;
+use tokio::sync::watch;
 
 use super::log::{Change, NetworkLog};
 
@@ -54,10 +51,8 @@ struct Network {
 struct Host {
     /// Ports on the host in each network that it holds.
     networks: BTreeMap<NetworkName, usize>,
-    /// Last revision that concerns it.
-    wanted: u64,
-    /// Wakes its session.
-    signal: Arc<Notify>,
+    /// Last revision that concerns it. Its session follows; the sender goes with the host.
+    wanted: watch::Sender<u64>,
 }
 
 /// Logs of all networks, and the networks of all hosts. It is the fold of the same commits as the model.
@@ -88,11 +83,14 @@ impl Index {
                 woken.extend(network.hosts.keys().cloned());
             }
         }
-        self.unmake(commit);
+        for name in &commit.deleted {
+            if let AnyName::Host(name) = name {
+                self.hosts.remove(name);
+            }
+        }
         for name in woken {
             if let Some(host) = self.hosts.get_mut(&name) {
-                host.wanted = revision;
-                host.signal.notify_one();
+                host.wanted.send_replace(revision);
             }
         }
     }
@@ -172,37 +170,24 @@ impl Index {
         }
     }
 
-    /// Forgets what the commit deleted.
-    fn unmake(&mut self, commit: &Commit) {
-        for name in &commit.deleted {
-            if let AnyName::Host(name) = name
-                && let Some(host) = self.hosts.remove(name)
-            {
-                // Its session, if there is one, finds that there is no such host and ends.
-                host.signal.notify_one();
-            }
-        }
-    }
-
     fn remove_network(&mut self, name: &NetworkName, revision: u64) {
         let Some(network) = self.networks.remove(name) else { return };
         for host in network.hosts.keys() {
             if let Some(host) = self.hosts.get_mut(host) {
                 host.networks.remove(name);
-                host.wanted = revision;
-                host.signal.notify_one();
+                host.wanted.send_replace(revision);
             }
         }
     }
 
-    /// What wakes the session of a host; none if there is no such host.
-    pub fn signal(&self, host: &HostName) -> Option<Arc<Notify>> {
-        self.hosts.get(host).map(|host| Arc::clone(&host.signal))
+    /// Follows the last revision that concerns a host; none if there is no such host.
+    pub fn follow(&self, host: &HostName) -> Option<watch::Receiver<u64>> {
+        self.hosts.get(host).map(|host| host.wanted.subscribe())
     }
 
     /// The last revision that concerns a host, and how many ports are placed on it.
     pub fn wanted(&self, host: &HostName) -> (u64, usize) {
-        self.hosts.get(host).map(|host| (host.wanted, host.networks.values().sum())).unwrap_or_default()
+        self.hosts.get(host).map(|host| (*host.wanted.borrow(), host.networks.values().sum())).unwrap_or_default()
     }
 
     /// The networks that a host holds; none if there is no such host.

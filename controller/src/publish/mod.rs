@@ -11,7 +11,7 @@ mod log;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use andromede_model::{Commit, HostName, Model};
-use tokio::sync::{Notify, watch};
+use tokio::sync::watch;
 
 pub use cursor::{Cursor, HostUpdate};
 pub use index::{Index, Move};
@@ -66,9 +66,9 @@ impl Publisher {
         self.head.send_replace(revision);
     }
 
-    /// What wakes the session of a host; none if there is no such host.
-    pub fn signal(&self, host: &HostName) -> Option<Arc<Notify>> {
-        self.published().index.signal(host)
+    /// Follows the last revision that concerns a host; none if there is no such host.
+    pub fn follow(&self, host: &HostName) -> Option<watch::Receiver<u64>> {
+        self.published().index.follow(host)
     }
 
     /// The last revision that concerns a host, and how many ports are placed on it.
