@@ -119,10 +119,13 @@ impl Attachment {
 
     /// Takes the program away from the device. It is no error if it, or the device, is gone already.
     pub fn detach(self, pins: &Pins) -> Result<(), AttachError> {
-        if self.form == Form::Clsact {
-            clsact::remove(self.ifindex, self.hook.direction()).map_err(self.error("detach"))?;
+        let path = pins.attachment(self);
+        match self.form {
+            Form::Tcx => open_link(&path).and_then(|link| link.map_or(Ok(()), |link| sys::link_detach(link.as_fd()))),
+            Form::Clsact => clsact::remove(self.ifindex, self.hook.direction()),
         }
-        remove_pin(&pins.attachment(self)).map_err(self.error("detach"))
+        .and_then(|()| remove_pin(&path))
+        .map_err(self.error("detach"))
     }
 }
 
@@ -130,6 +133,40 @@ fn remove_pin(path: &Path) -> io::Result<()> {
     match fs::remove_file(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         result => result,
+    }
+}
+
+/// What could not be removed.
+#[derive(Debug, thiserror::Error)]
+#[error("{} of the instance's pins could not be removed: {}", .0.len(), list(.0))]
+pub struct TearDownError(pub Vec<AttachError>);
+
+fn list(errors: &[AttachError]) -> String {
+    errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
+}
+
+impl Pins {
+    /// Detaches every program, removes every pin and the folder. It goes on after an error, and reports all of them.
+    /// Workloads are not filtered any more after this: take their devices down before.
+    pub fn tear_down(&self) -> Result<(), TearDownError> {
+        let mut errors = Vec::new();
+        match self.attachments() {
+            Ok(attachments) => errors.extend(attachments.into_iter().filter_map(|each| each.detach(self).err())),
+            Err(error) => errors.push(error.into()),
+        }
+        let os = |path: &Path| {
+            let path = path.to_owned();
+            move |source| AttachError::from(PinError::Os { what: "cannot remove", path, source })
+        };
+        match self.others() {
+            Ok(others) => errors.extend(others.iter().filter_map(|path| remove_pin(path).map_err(os(path)).err())),
+            Err(error) => errors.push(error.into()),
+        }
+        match fs::remove_dir(self.folder()) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => errors.push(os(self.folder())(error)),
+            _ => {}
+        }
+        if errors.is_empty() { Ok(()) } else { Err(TearDownError(errors)) }
     }
 }
 
@@ -176,7 +213,8 @@ impl Dataplane {
         }
         let link = sys::link_create_tcx(program, attachment.ifindex, attachment.tcx_direction())
             .map_err(attachment.error("attach"))?;
-        Ok(pins.replace(link.as_fd(), &path)?)
+        pins.replace(link.as_fd(), &path)?;
+        old.map_or(Ok(()), |old| sys::link_detach(old.as_fd())).map_err(attachment.error("overtake"))
     }
 
     fn attach_clsact(&self, pins: &Pins, attachment: Attachment) -> Result<(), AttachError> {

@@ -1,7 +1,7 @@
 //! The userspace half of the packet path: load, attach, pin, adopt, read, write, events.
 //!
 //! What this crate attaches stays when the process ends, however it ends; only [`Attachment::detach`] and
-//! [`Pins::remove_all`] take it away. An agent starts so:
+//! [`Pins::tear_down`] take it away. An agent starts so:
 //!
 //! ```no_run
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -43,7 +43,7 @@ mod sys;
 mod tables;
 mod test_run;
 
-pub use attachment::{AttachError, AttachMode, Health, UnknownAttachMode};
+pub use attachment::{AttachError, AttachMode, Health, TearDownError, UnknownAttachMode};
 pub use counters::{DropTotals, Drops, EventBudgets};
 pub use epochs::Epochs;
 pub use events::Events;

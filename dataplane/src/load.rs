@@ -21,7 +21,7 @@ use crate::{
     Hook, OBJECT,
     events::Events,
     layout::{Difference, LAYOUTS},
-    pins::{PinError, Pins},
+    pins::{PinError, PinLock, Pins},
     sys::{self, RawMap},
     tables::{Maps, Tables},
 };
@@ -129,16 +129,22 @@ pub struct Dataplane {
     pub tables: Tables,
     events: Option<Events>,
     pub(crate) verdicts: RawMap,
+    _lock: Option<PinLock>,
 }
 
 impl Dataplane {
     /// Loads the programs for this host. Tables that `pins` has are adopted, the others are made and pinned there;
     /// without `pins` nothing is pinned, and all is gone with the process (tests).
     pub fn load(pins: Option<&Pins>, host: &HostConfig, sizes: &Sizes) -> Result<Self, LoadError> {
-        if let Some(pins) = pins {
-            pins.prepare()?;
-            check_pinned(pins, sizes)?;
-        }
+        let lock = match pins {
+            None => None,
+            Some(pins) => {
+                pins.prepare()?;
+                let lock = pins.lock()?;
+                check_pinned(pins, sizes)?;
+                Some(lock)
+            }
+        };
         let mut ebpf = load_object(pins, host, sizes)?;
         let mut programs = BTreeMap::new();
         for hook in Hook::ALL {
@@ -154,7 +160,14 @@ impl Dataplane {
             .try_clone_to_owned()
             .and_then(RawMap::new)
             .map_err(|source| LoadError::Table { table: maps::VERDICTS, source })?;
-        Ok(Self { pins: pins.cloned(), programs, tables: maps.into_tables()?, events: Some(events), verdicts })
+        Ok(Self {
+            pins: pins.cloned(),
+            programs,
+            tables: maps.into_tables()?,
+            events: Some(events),
+            verdicts,
+            _lock: lock,
+        })
     }
 
     /// The pins, if there are any.

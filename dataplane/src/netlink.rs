@@ -190,4 +190,17 @@ mod tests {
             assert_eq!(find_attribute(&[0; 8][..length], 1), None, "an attribute of length 0 ends the search");
         }
     }
+
+    proptest::proptest! {
+        #[test]
+        fn no_answer_is_too_strange(bytes in proptest::collection::vec(proptest::num::u8::ANY, 0..200)) {
+            // Whatever comes is read to an end or refused, and never read beyond it.
+            drop(read_answer(&bytes, &mut |_, payload| {
+                if let Some((_, attributes)) = read_tc(payload) {
+                    find_attribute(attributes, 2).and_then(|options| find_attribute(options, 11));
+                }
+            }));
+            find_attribute(&bytes, 11);
+        }
+    }
 }

@@ -9,12 +9,15 @@
 //! Nothing else may be there: what this build does not know it refuses by name, and touches nothing.
 
 use std::{
+    ffi::OsString,
     fmt, fs, io,
+    os::{fd::BorrowedFd, unix::fs::DirBuilderExt},
     path::{Path, PathBuf},
     str::FromStr,
 };
 
 use andromede_abi::maps::{self, Table};
+use nix::fcntl::{Flock, FlockArg};
 
 use crate::{Hook, sys};
 
@@ -58,6 +61,9 @@ pub enum PinError {
     /// Something in the folder that this build does not know.
     #[error("{path} is no pin that this build knows; an other version made it: run that version, or remove it", path = .0.display())]
     Unknown(PathBuf),
+    /// Another process works with the same instance.
+    #[error("{path} is in use by another process; stop it, or choose another instance name", path = .0.display())]
+    InUse(PathBuf),
     /// The kernel refused.
     #[error("{what} {path}", path = .path.display())]
     Os {
@@ -138,6 +144,12 @@ fn table_name(table: &Table) -> String {
     format!("{}@{}", table.name, table.layout)
 }
 
+/// Keeps other processes out of a folder of pins.
+#[derive(Debug)]
+pub(crate) struct PinLock {
+    _lock: Flock<fs::File>,
+}
+
 /// The folder of pins of one instance.
 #[derive(Clone, Debug)]
 pub struct Pins {
@@ -157,15 +169,19 @@ impl Pins {
 
     /// Makes the folder, for root only, and checks that the kernel can pin there and that everything in it is known.
     pub fn prepare(&self) -> Result<(), PinError> {
-        fs::create_dir_all(&self.folder).map_err(|source| self.os("cannot make", self.folder.clone(), source))?;
+        fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(&self.folder)
+            .map_err(|source| os("cannot make", self.folder.clone(), source))?;
         let file_system = nix::sys::statfs::statfs(&self.folder)
-            .map_err(|errno| self.os("cannot inspect", self.folder.clone(), errno.into()))?;
+            .map_err(|errno| os("cannot inspect", self.folder.clone(), errno.into()))?;
         if file_system.filesystem_type() != nix::sys::statfs::BPF_FS_MAGIC {
             return Err(PinError::NotBpffs(self.folder.clone()));
         }
         for (pin, path) in self.read()? {
             if pin == Pin::Remnant {
-                fs::remove_file(&path).map_err(|source| self.os("cannot remove", path, source))?;
+                fs::remove_file(&path).map_err(|source| os("cannot remove", path, source))?;
             }
         }
         Ok(())
@@ -190,17 +206,21 @@ impl Pins {
         Ok(found)
     }
 
-    /// Removes every pin and the folder. Traffic stops at tcx hooks; detach clsact filters before.
-    pub fn remove_all(&self) -> Result<(), PinError> {
-        for (_, path) in self.read()? {
-            fs::remove_file(&path).map_err(|source| self.os("cannot remove", path, source))?;
+    /// Takes the folder for this process, as long as the lock lives; it goes with the process, however that ends.
+    pub(crate) fn lock(&self) -> Result<PinLock, PinError> {
+        let failed = |source| os("cannot lock", self.folder.clone(), source);
+        let folder = fs::File::open(&self.folder).map_err(failed)?;
+        match Flock::lock(folder, FlockArg::LockExclusiveNonblock) {
+            Ok(lock) => Ok(PinLock { _lock: lock }),
+            Err((_, nix::Error::EWOULDBLOCK)) => Err(PinError::InUse(self.folder.clone())),
+            Err((_, errno)) => Err(failed(errno.into())),
         }
-        match fs::remove_dir(&self.folder) {
-            Err(source) if source.kind() != io::ErrorKind::NotFound => {
-                Err(self.os("cannot remove", self.folder.clone(), source))
-            }
-            _ => Ok(()),
-        }
+    }
+
+    /// Every pin that is not an attachment.
+    pub(crate) fn others(&self) -> Result<Vec<PathBuf>, PinError> {
+        let found = self.read()?.into_iter();
+        Ok(found.filter(|(pin, _)| !matches!(pin, Pin::Attachment(_))).map(|(_, path)| path).collect())
     }
 
     pub(crate) fn table(&self, table: &Table) -> PathBuf {
@@ -213,13 +233,13 @@ impl Pins {
     }
 
     /// Pins an object in the place of another, in one step.
-    pub(crate) fn replace(&self, fd: std::os::fd::BorrowedFd<'_>, path: &Path) -> Result<(), PinError> {
+    pub(crate) fn replace(&self, fd: BorrowedFd<'_>, path: &Path) -> Result<(), PinError> {
         let name = path.file_name().unwrap_or_default();
-        let mut fresh = std::ffi::OsString::from(REMNANT);
+        let mut fresh = OsString::from(REMNANT);
         fresh.push(name);
         let fresh = self.folder.join(fresh);
-        sys::pin(fd, &fresh).map_err(|source| self.os("cannot pin", fresh.clone(), source))?;
-        fs::rename(&fresh, path).map_err(|source| self.os("cannot replace", path.to_owned(), source))
+        sys::pin(fd, &fresh).map_err(|source| os("cannot pin", fresh.clone(), source))?;
+        fs::rename(&fresh, path).map_err(|source| os("cannot replace", path.to_owned(), source))
     }
 
     /// Everything in the folder, or the first thing that is not known; nothing if there is no folder.
@@ -227,11 +247,11 @@ impl Pins {
         let entries = match fs::read_dir(&self.folder) {
             Ok(entries) => entries,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-            Err(source) => return Err(self.os("cannot list", self.folder.clone(), source)),
+            Err(source) => return Err(os("cannot list", self.folder.clone(), source)),
         };
         let mut found = Vec::new();
         for entry in entries {
-            let path = entry.map_err(|source| self.os("cannot list", self.folder.clone(), source))?.path();
+            let path = entry.map_err(|source| os("cannot list", self.folder.clone(), source))?.path();
             match path.file_name().and_then(|name| name.to_str()).and_then(meaning) {
                 Some(pin) => found.push((pin, path)),
                 None => return Err(PinError::Unknown(path)),
@@ -239,11 +259,10 @@ impl Pins {
         }
         Ok(found)
     }
+}
 
-    #[allow(clippy::unused_self, reason = "reads as what it is about at the call")]
-    fn os(&self, what: &'static str, path: PathBuf, source: io::Error) -> PinError {
-        PinError::Os { what, path, source }
-    }
+fn os(what: &'static str, path: PathBuf, source: io::Error) -> PinError {
+    PinError::Os { what, path, source }
 }
 
 #[cfg(test)]

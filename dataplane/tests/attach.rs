@@ -3,10 +3,19 @@
 
 mod common;
 
-use andromede_dataplane::{AttachMode, Attachment, Dataplane, Form, Health, Hook, Pins, Sizes};
+use andromede_dataplane::{
+    AttachMode, Attachment, Dataplane, Form, Health, Hook, Kernel, LoadError, PinError, Pins, Sizes,
+};
 use common::{host, isolated, pins, run};
 
-const FORMS: [(AttachMode, Form); 2] = [(AttachMode::Tcx, Form::Tcx), (AttachMode::Clsact, Form::Clsact)];
+/// The forms that this kernel has.
+fn forms() -> Vec<(AttachMode, Form)> {
+    let mut forms = vec![(AttachMode::Clsact, Form::Clsact)];
+    if Kernel::probe().tcx {
+        forms.push((AttachMode::Tcx, Form::Tcx));
+    }
+    forms
+}
 
 fn load(pins: &Pins) -> Dataplane {
     Dataplane::load(Some(pins), &host(), &Sizes::small()).unwrap()
@@ -19,7 +28,7 @@ fn veth() -> u32 {
 
 #[test]
 fn attached_stays_when_the_process_goes_and_the_next_takes_over() {
-    for (mode, form) in FORMS {
+    for (mode, form) in forms() {
         isolated(move |bpffs| {
             let pins = pins(bpffs);
             let ifindex = veth();
@@ -50,7 +59,7 @@ fn attached_stays_when_the_process_goes_and_the_next_takes_over() {
 
 #[test]
 fn an_index_that_was_given_to_another_device_is_not_mistaken() {
-    for (mode, form) in FORMS {
+    for (mode, form) in forms() {
         isolated(move |bpffs| {
             let pins = pins(bpffs);
             let ifindex = veth();
@@ -88,7 +97,21 @@ fn what_somebody_deletes_is_noticed_and_repaired() {
 }
 
 #[test]
+fn a_kernel_without_tcx_is_given_a_filter() {
+    isolated(|bpffs| {
+        let (ifindex, dataplane) = (veth(), load(&pins(bpffs)));
+        let form = dataplane.attach(Hook::FromWorkload, ifindex, AttachMode::Auto).unwrap().form;
+        let tcx = Kernel::probe().tcx;
+        assert_eq!(form, if tcx { Form::Tcx } else { Form::Clsact });
+        assert_eq!(dataplane.attach(Hook::FromWorkload, ifindex, AttachMode::Tcx).is_ok(), tcx);
+    });
+}
+
+#[test]
 fn whoever_pushes_in_front_is_noticed_and_overtaken() {
+    if !Kernel::probe().tcx {
+        return;
+    }
     isolated(|bpffs| {
         let (ours, theirs) = (pins(bpffs), Pins::new(bpffs, &"other".parse().unwrap()));
         let ifindex = veth();
@@ -104,6 +127,9 @@ fn whoever_pushes_in_front_is_noticed_and_overtaken() {
 
 #[test]
 fn the_form_can_be_changed() {
+    if !Kernel::probe().tcx {
+        return;
+    }
     isolated(|bpffs| {
         let pins = pins(bpffs);
         let ifindex = veth();
@@ -115,9 +141,56 @@ fn the_form_can_be_changed() {
         dataplane.attach(Hook::FromHost, ifindex, AttachMode::Auto).unwrap();
         assert_eq!(pins.attachments().unwrap(), [tcx]);
         assert_eq!(dataplane.verify(clsact).unwrap(), Health::Missing);
-        tcx.detach(&pins).unwrap();
-        drop(dataplane);
-        pins.remove_all().unwrap();
+        let clsact = dataplane.attach(Hook::FromWorkload, ifindex, AttachMode::Clsact).unwrap();
+        pins.tear_down().unwrap();
+        assert_eq!(dataplane.verify(tcx).unwrap(), Health::Missing);
+        assert_eq!(dataplane.verify(clsact).unwrap(), Health::Missing);
         assert!(pins.is_empty().unwrap() && !pins.folder().exists());
+    });
+}
+
+/// What `a_killed_process_leaves_all_in_place` runs in a process of its own.
+#[test]
+#[ignore = "a part of another test"]
+fn attach_and_die() {
+    let bpffs = std::env::var_os("BPFFS").unwrap();
+    let dataplane = load(&pins(bpffs.as_ref()));
+    dataplane.tables.epochs.set(5, 9).unwrap();
+    dataplane.attach(Hook::FromWorkload, 100, AttachMode::Auto).unwrap();
+    dataplane.attach(Hook::FromHost, 100, AttachMode::Clsact).unwrap();
+    nix::sys::signal::raise(nix::sys::signal::Signal::SIGKILL).unwrap();
+}
+
+#[test]
+fn a_killed_process_leaves_all_in_place() {
+    isolated(|bpffs| {
+        let pins = pins(bpffs);
+        let ifindex = veth();
+        let status = std::process::Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "attach_and_die", "--ignored"])
+            .env("BPFFS", bpffs)
+            .status()
+            .unwrap();
+        assert!(!status.success());
+        let dataplane = load(&pins);
+        assert_eq!(dataplane.tables.epochs.get(5).unwrap(), 9);
+        let left = pins.attachments().unwrap();
+        assert_eq!(left.len(), 2);
+        for attachment in left {
+            assert_eq!(attachment.ifindex, ifindex);
+            assert!(matches!(dataplane.verify(attachment).unwrap(), Health::Replaced { .. }));
+        }
+    });
+}
+
+#[test]
+fn one_process_at_a_time_has_an_instance() {
+    isolated(|bpffs| {
+        let pins = pins(bpffs);
+        let first = load(&pins);
+        let error = Dataplane::load(Some(&pins), &host(), &Sizes::small()).unwrap_err();
+        assert!(matches!(error, LoadError::Pins(PinError::InUse(_))), "{error}");
+        drop(first);
+        load(&pins);
     });
 }

@@ -64,6 +64,19 @@ pub(crate) fn link_update(link: BorrowedFd<'_>, program: BorrowedFd<'_>) -> io::
     unsafe { call(command::LINK_UPDATE, &mut attribute) }.map(drop)
 }
 
+#[repr(C)]
+struct DetachAttribute {
+    link: u32,
+}
+
+/// Takes a link's program away at once. When merely its last pin and descriptor go, the kernel does so a little later.
+#[allow(unsafe_code, reason = "bpf(2)")]
+pub(crate) fn link_detach(link: BorrowedFd<'_>) -> io::Result<()> {
+    let mut attribute = DetachAttribute { link: number(link) };
+    // SAFETY: the attribute holds no address.
+    unsafe { call(command::LINK_DETACH, &mut attribute) }.map(drop)
+}
+
 /// First part of `struct bpf_link_info`, with what stands there for a tcx link.
 #[repr(C)]
 #[derive(Default)]

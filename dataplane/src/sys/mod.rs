@@ -17,7 +17,7 @@ use std::{
     path::Path,
 };
 
-pub(crate) use link::{LinkInfo, TcxDirection, link_create_tcx, link_info, link_update, tcx_query};
+pub(crate) use link::{LinkInfo, TcxDirection, link_create_tcx, link_detach, link_info, link_update, tcx_query};
 pub(crate) use map::RawMap;
 pub(crate) use program::{CALL, EXIT, SET, SkBuff, instruction, program_id, program_load, program_test_run};
 
@@ -37,6 +37,7 @@ mod command {
     pub(super) const MAP_DELETE_BATCH: libc::c_int = 27;
     pub(super) const LINK_CREATE: libc::c_int = 28;
     pub(super) const LINK_UPDATE: libc::c_int = 29;
+    pub(super) const LINK_DETACH: libc::c_int = 34;
 }
 
 /// Makes the call.
