@@ -64,22 +64,31 @@ enum HostCommand {
 
 #[derive(Debug, Args)]
 struct Attach {
-    /// Port; it must be placed on this host
-    port: String,
+    #[command(flatten)]
+    port: PortArgument,
     /// Network namespace of the workload: a name as in `ip netns`, or a path
     #[arg(long)]
     netns: String,
     /// Name of the interface in it
     #[arg(long, default_value = "eth0")]
     interface: String,
-    #[command(flatten)]
-    scope: Scope,
 }
 
 #[derive(Debug, Args)]
 struct Detach {
-    /// Port
-    port: String,
+    #[command(flatten)]
+    port: PortArgument,
+}
+
+/// A port: `host attach mairie/intranet/web`, or `host attach --port mairie/intranet/web`.
+#[derive(Debug, Args)]
+struct PortArgument {
+    /// Port; it must be placed on this host
+    #[arg(required_unless_present = "named")]
+    port: Option<String>,
+    /// The same, as a flag
+    #[arg(long = "port", id = "named", value_name = "PORT", conflicts_with = "port")]
+    named: Option<String>,
     #[command(flatten)]
     scope: Scope,
 }
@@ -90,7 +99,7 @@ impl Host {
         match &self.command {
             HostCommand::Attach(attach) => {
                 let request = AttachPortRequest {
-                    port: port_name(&attach.scope, &attach.port)?,
+                    port: attach.port.name()?,
                     netns: namespace(&attach.netns),
                     interface: attach.interface.clone(),
                 };
@@ -99,7 +108,7 @@ impl Host {
                 terminal::print(&self.output.machine(&answer)?.unwrap_or_else(|| attached(&request, &answer)))
             }
             HostCommand::Detach(detach) => {
-                let port = port_name(&detach.scope, &detach.port)?;
+                let port = detach.port.name()?;
                 let mut client = LocalServiceClient::new(dial(&self.socket, timeout).await?);
                 let answer = client.detach_port(DetachPortRequest { port: port.clone() }).await?.into_inner();
                 terminal::print(&self.output.machine(&answer)?.unwrap_or_else(|| format!("port {port} detached\n")))
@@ -113,16 +122,19 @@ impl Host {
     }
 }
 
-/// The whole name of a port; the agent is not asked, so flags or name must suffice.
-fn port_name(scope: &Scope, port: &str) -> Result<String, Failure> {
-    if port.contains('/') {
-        return whole(Kind::Port, port);
+impl PortArgument {
+    /// The whole name; the agent is not asked, so flags or name must suffice.
+    fn name(&self) -> Result<String, Failure> {
+        let port = self.port.as_ref().or(self.named.as_ref()).map_or("", String::as_str);
+        if port.contains('/') {
+            return whole(Kind::Port, port);
+        }
+        self.scope.without_asking(Kind::Port, port)?.ok_or_else(|| {
+            Failure::Usage(format!(
+                "{port:?}: which network? write mairie/intranet/{port}, or give --network mairie/intranet"
+            ))
+        })
     }
-    scope.without_asking(Kind::Port, port)?.ok_or_else(|| {
-        Failure::Usage(format!(
-            "{port:?}: which network? write mairie/intranet/{port}, or give --network mairie/intranet"
-        ))
-    })
 }
 
 /// A name is one of `ip netns`; whatever has a slash is a path.
