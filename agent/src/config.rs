@@ -31,7 +31,9 @@ pub enum AddressError {
     #[error("--controller {0}: it is no URL; write https://HOST:PORT")]
     NotUrl(String),
     /// TLS files without https, or https without TLS files.
-    #[error("--controller {0}: https needs --tls-ca, --tls-cert and --tls-key; http needs --insecure-plaintext and none of them")]
+    #[error(
+        "--controller {0}: https needs --tls-ca, --tls-cert and --tls-key; http needs --insecure-plaintext and none of them"
+    )]
     Mismatch(String),
     /// Plaintext beyond this machine.
     #[error("--controller {0}: plaintext is allowed on loopback only; use https, or 127.0.0.1 or [::1]")]

@@ -20,6 +20,8 @@ pub struct Settings {
     pub sizes: Sizes,
     /// How programs are attached.
     pub mode: AttachMode,
+    /// Bits of `HostConfig::features` that this kernel gives.
+    pub features: u32,
 }
 
 /// The loaded packet path.

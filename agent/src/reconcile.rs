@@ -46,7 +46,9 @@ pub enum ReconcileError {
     #[error("this host does not know its number yet: it is told by the controller")]
     NotTold,
     /// The host's address is not one.
-    #[error("the controller says that this host's tunnel address is {0:?}, which is no IPv4 address; correct the host's underlay_address")]
+    #[error(
+        "the controller says that this host's tunnel address is {0:?}, which is no IPv4 address; correct the host's underlay_address"
+    )]
     BadAddress(String),
     /// The underlay.
     #[error(transparent)]
@@ -134,11 +136,6 @@ impl Reconciler {
         self.programs.as_ref().is_some_and(|programs| programs.serves(ifindex))
     }
 
-    /// Looks at interfaces and routes anew in the next pass.
-    pub fn look_again(&mut self) {
-        self.observed = None;
-    }
-
     /// Brings the host to what it should be, and says how far that went.
     pub async fn pass(&mut self) -> Progress {
         let held = self.shared.held();
@@ -180,7 +177,7 @@ impl Reconciler {
         self.observe(address).await?;
         let Some(observed) = &self.observed else { return Ok(()) };
         observed.underlay.check_address(address)?;
-        let config = host_config(host.index, address, &observed.underlay);
+        let config = host_config(host.index, address, &observed.underlay, self.settings.features);
         let facts = HostFacts {
             host: host.index,
             underlay: address,
@@ -231,9 +228,11 @@ impl Reconciler {
     /// Looks at interfaces and routes, unless nothing has changed since.
     async fn observe(&mut self, own: Ipv4Addr) -> Result<(), ReconcileError> {
         let endpoints = self.views.endpoints(own);
-        if self.observed.as_ref().is_some_and(|observed| observed.endpoints == endpoints) {
+        let changed = self.shared.take_network_changed();
+        if !changed && self.observed.as_ref().is_some_and(|observed| observed.endpoints == endpoints) {
             return Ok(());
         }
+        self.observed = None;
         let config = &self.shared.config;
         let underlay = Underlay::establish(&self.netlink, &config.underlay, config.vxlan_port).await?;
         let gateways = underlay.gateways(&self.netlink, &endpoints).await?;
@@ -336,7 +335,8 @@ pub async fn run(shared: Arc<Shared>, reconciler: Arc<Mutex<Reconciler>>) {
             tracing::error!(%error, "cannot look after the packet path");
         }
         if full || ticks == 1 {
-            reconciler.look_again();
+            shared.take_network_changed();
+            shared.network_changed();
             reconciler.pass().await;
         }
     }
@@ -346,7 +346,7 @@ fn underlay_address(host: &Host) -> Result<Ipv4Addr, ReconcileError> {
     host.underlay_address.parse().map_err(|_| ReconcileError::BadAddress(host.underlay_address.clone()))
 }
 
-fn host_config(host: u32, address: Ipv4Addr, underlay: &Underlay) -> HostConfig {
+fn host_config(host: u32, address: Ipv4Addr, underlay: &Underlay, features: u32) -> HostConfig {
     HostConfig {
         host,
         underlay_v4: u32::from_ne_bytes(address.octets()),
@@ -354,7 +354,7 @@ fn host_config(host: u32, address: Ipv4Addr, underlay: &Underlay) -> HostConfig 
         overlay_ifindex: underlay.overlay.index,
         vxlan_port: underlay.vxlan_port.to_be(),
         underlay_mac: underlay.uplink.mac,
-        features: 0,
+        features,
         underlay_mtu: underlay.uplink.mtu,
     }
 }

@@ -10,8 +10,8 @@ use std::{
 
 use andromede_abi::maps;
 use andromede_proto::agent::v1::{
-    AgentMessage, ControllerMessage, Hello, Report, Update, Welcome, agent_message, agent_service_client::AgentServiceClient,
-    controller_message,
+    AgentMessage, ControllerMessage, Hello, Report, Update, Welcome, agent_message,
+    agent_service_client::AgentServiceClient, controller_message,
 };
 use tokio::{
     sync::mpsc,
@@ -76,7 +76,9 @@ pub enum SessionError {
     #[error("the controller did not answer the first message within {} seconds", PATIENCE.as_secs())]
     Silent,
     /// It speaks another version.
-    #[error("the controller speaks version {0} of the conversation, this agent version {PROTOCOL}; upgrade the older one")]
+    #[error(
+        "the controller speaks version {0} of the conversation, this agent version {PROTOCOL}; upgrade the older one"
+    )]
     Version(u32),
     /// Its updates cannot be followed.
     #[error(transparent)]
@@ -245,10 +247,8 @@ fn report(progress: &Progress) -> Report {
 }
 
 async fn connect(address: &ControllerAddress) -> Result<Channel, SessionError> {
-    let failed = |error: &dyn std::error::Error| SessionError::Connect {
-        url: address.url.clone(),
-        reason: causes(error),
-    };
+    let failed =
+        |error: &dyn std::error::Error| SessionError::Connect { url: address.url.clone(), reason: causes(error) };
     let mut endpoint = Endpoint::from_shared(address.url.clone())
         .map_err(|error| failed(&error))?
         .connect_timeout(PATIENCE)

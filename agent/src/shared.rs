@@ -1,6 +1,9 @@
 //! What the parts of the agent share: what the host was told, what is attached, how far it is.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{
+    Arc, Mutex, MutexGuard, PoisonError,
+    atomic::{AtomicBool, Ordering},
+};
 
 use tokio::sync::{Notify, watch};
 
@@ -48,6 +51,7 @@ pub struct Shared {
     held: Mutex<Arc<Held>>,
     attached: Mutex<Attached>,
     wake: Notify,
+    network_changed: AtomicBool,
     progress: watch::Sender<Progress>,
     contact: watch::Sender<Contact>,
 }
@@ -80,6 +84,7 @@ impl Shared {
             held: Mutex::new(Arc::new(loaded.held)),
             attached: Mutex::new(attached),
             wake: Notify::new(),
+            network_changed: AtomicBool::new(true),
             progress: watch::Sender::default(),
             contact: watch::Sender::default(),
         })
@@ -91,10 +96,7 @@ impl Shared {
     }
 
     /// Changes what the host was told: first on disk, then in memory, then it is reconciled.
-    pub fn tell<T, E: From<DiskError>>(
-        &self,
-        change: impl FnOnce(&mut Held, &Store) -> Result<T, E>,
-    ) -> Result<T, E> {
+    pub fn tell<T, E: From<DiskError>>(&self, change: impl FnOnce(&mut Held, &Store) -> Result<T, E>) -> Result<T, E> {
         let mut held = lock(&self.held);
         let mut next = Held::clone(&held);
         let told = change(&mut next, &self.store)?;
@@ -119,6 +121,17 @@ impl Shared {
             *attached = next;
         }
         Ok(())
+    }
+
+    /// The kernel's interfaces or routes have changed, or may have: the reconciler looks at them anew.
+    pub fn network_changed(&self) {
+        self.network_changed.store(true, Ordering::Relaxed);
+        self.wake();
+    }
+
+    /// Have interfaces or routes changed since this was last asked?
+    pub fn take_network_changed(&self) -> bool {
+        self.network_changed.swap(false, Ordering::Relaxed)
     }
 
     /// Wakes the reconciler.

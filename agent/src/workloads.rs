@@ -1,9 +1,9 @@
 //! Attaching and detaching workloads: nothing passes before rows and programs are in place.
 
-use std::{path::Path, sync::Arc};
+use std::{collections::BTreeMap, path::Path, sync::Arc};
 
 use andromede_model::{NetworkView, Port};
-use andromede_proto::local::v1::AttachPortResponse;
+use andromede_proto::local::v1::{AttachPortResponse, LocalPort};
 use tokio::sync::Mutex;
 
 use crate::{
@@ -25,10 +25,14 @@ const DEFAULT_INTERFACE: &str = "eth0";
 #[derive(Debug, thiserror::Error)]
 pub enum WorkloadError {
     /// A bad interface name.
-    #[error("interface {0:?}: a name is 1 to 15 visible characters without \"/\" and \":\"; choose another, for example eth0")]
+    #[error(
+        "interface {0:?}: a name is 1 to 15 visible characters without \"/\" and \":\"; choose another, for example eth0"
+    )]
     BadInterface(String),
     /// The port is not known here.
-    #[error("port {port} is not placed on this host {host}; is the name right, and is its host set? andromedectl describe {port}")]
+    #[error(
+        "port {port} is not placed on this host {host}; is the name right, and is its host set? andromedectl describe {port}"
+    )]
     NotPlaced {
         /// The port.
         port: String,
@@ -36,7 +40,9 @@ pub enum WorkloadError {
         host: String,
     },
     /// Attached elsewhere.
-    #[error("port {port} is attached to {netns}, interface {interface}; detach it first: andromedectl host detach {port}")]
+    #[error(
+        "port {port} is attached to {netns}, interface {interface}; detach it first: andromedectl host detach {port}"
+    )]
     Elsewhere {
         /// The port.
         port: String,
@@ -174,6 +180,17 @@ impl Workloads {
         self.shared.change_attached(|attached| drop(attached.remove(port)))?;
         self.reconciler.lock().await.pass().await;
         Ok(self.netlink.delete_link(ifindex).await?)
+    }
+
+    /// The ports that are placed on this host, with their addresses.
+    pub async fn placed(&self) -> BTreeMap<String, LocalPort> {
+        let reconciler = self.reconciler.lock().await;
+        let local = |port: &Port| LocalPort {
+            addresses: port.addresses.iter().map(ToString::to_string).collect(),
+            ..LocalPort::default()
+        };
+        let ports = reconciler.views().ports_of(&self.shared.config.host);
+        ports.map(|port| (port.name.to_string(), local(port))).collect()
     }
 
     /// What the interface shall be, by what the controller told.

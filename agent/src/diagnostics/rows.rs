@@ -54,18 +54,9 @@ pub(super) fn of_network(
         encode(&maps::SOURCES, select(tables.sources.all(), |key, _| local.contains(&key.data.slot))?),
         encode(&maps::HOSTS, select(tables.hosts.all(), |key, _| hosts.contains(key))?),
         encode(&maps::EPOCHS, select(tables.epochs.all(), |slot, _| slots.contains(slot))?),
-        encode(
-            &maps::POLICY_IDENTITIES,
-            select(tables.policy_identities.all(), |key, _| sets.contains(&key.set))?,
-        ),
-        encode(
-            &maps::POLICY_PREFIXES,
-            select(tables.policy_prefixes.all(), |key, _| sets.contains(&key.data.set))?,
-        ),
-        encode(
-            &maps::POLICY_SERVICES,
-            select(tables.policy_services.all(), |key, _| sets.contains(&key.data.set))?,
-        ),
+        encode(&maps::POLICY_IDENTITIES, select(tables.policy_identities.all(), |key, _| sets.contains(&key.set))?),
+        encode(&maps::POLICY_PREFIXES, select(tables.policy_prefixes.all(), |key, _| sets.contains(&key.data.set))?),
+        encode(&maps::POLICY_SERVICES, select(tables.policy_services.all(), |key, _| sets.contains(&key.data.set))?),
         encode(&maps::POLICY_CELLS, select(tables.policy_cells.all(), |key, _| sets.contains(&key.set))?),
         encode(&maps::PORTS, ports),
         encode(&maps::LOCATIONS, locations),

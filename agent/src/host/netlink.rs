@@ -11,7 +11,10 @@ use rtnetlink::{
     packet_core::Nla as _,
     packet_route::{
         address::AddressAttribute,
-        link::{InfoData, InfoKind, InfoVxlan, LinkAttribute, LinkFlags, LinkInfo, LinkMessage},
+        link::{
+            AfSpecInet6, AfSpecUnspec, In6AddrGenMode, InfoData, InfoKind, InfoVxlan, LinkAttribute, LinkFlags,
+            LinkInfo, LinkMessage,
+        },
         route::{RouteAddress, RouteAttribute, RouteMessage},
     },
 };
@@ -131,6 +134,17 @@ impl Netlink {
     pub async fn set_link(&self, what: &str, change: LinkMessageBuilder<LinkUnspec>) -> Result<(), NetlinkError> {
         let result = self.handle.link().set(change.build()).execute().await;
         result.map_err(|error| NetlinkError::new(what, error))
+    }
+
+    /// Takes IPv6 link-local addresses from an interface that is down: none is made when it comes up (`IN6_ADDR_GEN_MODE_NONE`).
+    pub async fn no_link_local(&self, index: u32) -> Result<(), NetlinkError> {
+        let none = LinkAttribute::AfSpecUnspec(vec![AfSpecUnspec::Inet6(vec![AfSpecInet6::AddrGenMode(
+            In6AddrGenMode::None,
+        )])]);
+        let change = LinkUnspec::new_with_index(index).append_extra_attribute(none);
+        let set = self.set_link(&format!("take link-local addresses from interface {index}"), change).await;
+        // A kernel without IPv6, or an interface on which it is off.
+        tolerate(set, libc::EAFNOSUPPORT)
     }
 
     /// Brings an interface up.

@@ -5,10 +5,7 @@ use std::{
     net::Ipv4Addr,
 };
 
-use rtnetlink::{
-    LinkMessageBuilder, LinkUnspec, LinkVxlan,
-    packet_route::link::{AfSpecInet6, AfSpecUnspec, In6AddrGenMode, LinkAttribute},
-};
+use rtnetlink::{LinkMessageBuilder, LinkUnspec, LinkVxlan};
 
 use super::{
     interface_name,
@@ -155,6 +152,9 @@ async fn establish_overlay(netlink: &Netlink, port: u16) -> Result<Link, Underla
     }
     let link = netlink.link(name).await?.ok_or(UnderlayError::Vanished(name))?;
     // The drop stands before the device is up for the first time.
+    if !link.up {
+        netlink.no_link_local(link.index).await?;
+    }
     sysctl::isolate(name);
     static_drop::install(netlink, link.index).await?;
     if !link.up {
@@ -168,14 +168,11 @@ async fn establish_overlay(netlink: &Netlink, port: u16) -> Result<Link, Underla
 }
 
 async fn create_overlay(netlink: &Netlink, port: u16) -> Result<(), UnderlayError> {
-    let no_link_local =
-        LinkAttribute::AfSpecUnspec(vec![AfSpecUnspec::Inet6(vec![AfSpecInet6::AddrGenMode(In6AddrGenMode::None)])]);
     let device = LinkMessageBuilder::<LinkVxlan>::new(interface_name::OVERLAY)
         .collect_metadata(true)
         .learning(false)
         .port(port)
         .arp(false)
-        .append_extra_attribute(no_link_local)
         .build();
     netlink.add_link(interface_name::OVERLAY, device).await?;
     let quiet = LinkUnspec::new_with_name(interface_name::OVERLAY).multicast(false);

@@ -4,7 +4,7 @@ use std::{net::IpAddr, os::fd::AsRawFd as _};
 
 use rtnetlink::{
     LinkMessageBuilder, LinkUnspec, LinkVeth,
-    packet_route::link::{AfSpecInet6, AfSpecUnspec, In6AddrGenMode, InfoData, InfoVeth, LinkAttribute},
+    packet_route::link::{InfoData, InfoVeth},
 };
 
 use super::{
@@ -69,13 +69,10 @@ pub async fn create(netlink: &Netlink, netns: &Netns, workload: &Workload) -> Re
         .address(workload.mac.to_vec())
         .mtu(workload.mtu)
         .build();
-    let no_link_local =
-        LinkAttribute::AfSpecUnspec(vec![AfSpecUnspec::Inet6(vec![AfSpecInet6::AddrGenMode(In6AddrGenMode::None)])]);
     let pair = LinkMessageBuilder::<LinkVeth>::new(&name, &workload.interface)
         .set_info_data(InfoData::Veth(InfoVeth::Peer(inner)))
         .mtu(workload.mtu)
         .arp(false)
-        .append_extra_attribute(no_link_local)
         .build();
     netlink.add_link(&format!("the interface pair {name} of {}", workload.port), pair).await?;
     let outer = netlink.link(&name).await?.ok_or_else(|| VethError::Vanished(name.clone()))?;
@@ -86,6 +83,7 @@ pub async fn create(netlink: &Netlink, netns: &Netns, workload: &Workload) -> Re
 
 /// Takes the host side out of the host's own network, and puts the static drop behind it.
 pub async fn isolate(netlink: &Netlink, outer: &Link) -> Result<(), VethError> {
+    netlink.no_link_local(outer.index).await?;
     sysctl::isolate(&outer.name);
     static_drop::install(netlink, outer.index).await?;
     Ok(())

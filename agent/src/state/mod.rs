@@ -3,4 +3,6 @@
 pub mod attachments;
 pub mod disk;
 pub mod held;
+pub mod identity;
+pub mod lock;
 pub mod store;
