@@ -48,7 +48,7 @@ impl Address {
         }
     }
 
-    /// IPv6 link-local unicast, fe80::/10 (RFC 4291, section 2.5.6).
+    /// IPv6 link-local unicast, `fe80::/10` (RFC 4291, section 2.5.6).
     #[inline(always)]
     pub const fn is_v6_link_local(self) -> bool {
         let [a, _, _, _] = self.0;

@@ -127,6 +127,20 @@ pub struct NextHop {
 }
 row!(NextHop, 48, u32, u32, u32, u8, u8, u16, Address, Address);
 
+impl NextHop {
+    /// No remote side.
+    pub const NONE: Self = Self {
+        host: 0,
+        ifindex: 0,
+        vni: 0,
+        encapsulation: 0,
+        key_id: 0,
+        reserved: 0,
+        underlay: Address::UNSPECIFIED,
+        gateway: Address::UNSPECIFIED,
+    };
+}
+
 /// Row of `flows`: a connection that both directions share. It holds all that an established packet needs.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -46,8 +46,26 @@ pub struct LocationKey {
 row!(LocationKey, 20, u32, Address);
 
 /// Key data of the longest-prefix table `prefixes` (prefix length 32 + that of the address, IPv4 counted as /96 and more):
-/// what lies behind gateways and foreign tunnel endpoints. Its rows are [`LocationRow`]s too.
-pub type PrefixKey = LocationKey;
+/// what lies behind foreign tunnel endpoints. Its rows are [`LocationRow`]s too, which want 8-byte alignment: hence the last word.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct PrefixKey {
+    /// The network.
+    pub network: NetworkIndex,
+    /// The address, or the first address of the prefix.
+    pub address: Address,
+    /// Zero; no prefix reaches it.
+    pub reserved: u32,
+}
+row!(PrefixKey, 24, u32, Address, u32);
+
+impl PrefixKey {
+    /// The key of an address of a network.
+    #[inline(always)]
+    pub const fn new(network: NetworkIndex, address: Address) -> Self {
+        Self { network, address, reserved: 0 }
+    }
+}
 
 /// Row of `locations` and `prefixes`.
 #[repr(C)]

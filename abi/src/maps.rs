@@ -58,7 +58,7 @@ tables! {
 
 /// Per-CPU array of one `VerdictRecord`, written only with `feature::RECORD`; not pinned.
 pub const VERDICTS: &str = "VERDICTS";
-/// Per-CPU array of one `FlowRow`: scratch space for a row before it is inserted; not pinned.
+/// Per-CPU array of one `pipeline::Scratch`: what is too large for a program's stack; not pinned.
 pub const SCRATCH: &str = "SCRATCH";
 /// Name of the read-only global that holds the `HostConfig`.
 pub const HOST_CONFIG: &str = "HOST";

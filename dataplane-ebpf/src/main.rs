@@ -1,32 +1,73 @@
-//! The kernel half of the packet path.
+//! The kernel half of the packet path: hooks, maps, frame access, apply. What is decided is decided in `pipeline`.
 #![no_std]
 #![no_main]
-#![allow(unsafe_code)]
+#![feature(asm_experimental_arch)]
 
+mod apply;
+mod context;
+mod count;
+mod frame;
 mod maps;
+mod tables;
 
-use andromede_abi::HostConfig;
-use aya_ebpf::{bindings::TC_ACT_OK, macros::classifier, programs::TcContext};
+use andromede_abi::{HostConfig, hook};
+use aya_ebpf::{macros::classifier, programs::TcContext};
 
+/// What the programs know of their host; the loader fills it before the kernel sees it.
 #[unsafe(no_mangle)]
 static HOST: HostConfig = HostConfig {
-    host: 0, underlay_v4: 0, underlay_ifindex: 0, overlay_ifindex: 0, vxlan_port: 0, underlay_mac: [0; 6], features: 0, underlay_mtu: 0,
+    host: 0,
+    underlay_v4: 0,
+    underlay_ifindex: 0,
+    overlay_ifindex: 0,
+    vxlan_port: 0,
+    underlay_mac: [0; 6],
+    features: 0,
+    underlay_mtu: 0,
 };
 
-macro_rules! stub { ($($name:ident)*) => { $(
-    #[classifier]
-    pub fn $name(_ctx: TcContext) -> i32 {
-        let host = unsafe { core::ptr::read_volatile(&raw const HOST) };
-        if host.host == 0 { 2 } else { TC_ACT_OK as i32 }
+/// The global, by a pointer that the compiler knows nothing about: it saw zeroes, the kernel sees what the loader wrote.
+#[inline(always)]
+fn host() -> &'static HostConfig {
+    let mut host = &raw const HOST;
+    // SAFETY: no instruction at all; the pointer stays what it is.
+    unsafe {
+        core::arch::asm!("/* {0} */", inout(reg) host, options(nomem, nostack, preserves_flags));
+        &*host
     }
-)* } }
-stub!(from_workload from_underlay from_overlay from_host);
+}
 
+/// Ingress of the host side of a workload's interface.
+#[classifier]
+pub fn from_workload(ctx: TcContext) -> i32 {
+    apply::run(&ctx, hook::FROM_WORKLOAD, host())
+}
+
+/// Ingress of the underlay interface.
+#[classifier]
+pub fn from_underlay(ctx: TcContext) -> i32 {
+    apply::run(&ctx, hook::FROM_UNDERLAY, host())
+}
+
+/// Ingress of the external vxlan device.
+#[classifier]
+pub fn from_overlay(ctx: TcContext) -> i32 {
+    apply::run(&ctx, hook::FROM_OVERLAY, host())
+}
+
+/// Egress of the host side of a workload's interface.
+#[classifier]
+pub fn from_host(ctx: TcContext) -> i32 {
+    apply::run(&ctx, hook::FROM_HOST, host())
+}
+
+/// No panic survives in a program that the verifier accepts: there is nothing to jump to.
 #[panic_handler]
 fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
     loop {}
 }
 
+/// Some helpers are for programs under a licence that is compatible with the kernel's; the EUPL-1.2 is, by its appendix.
 #[unsafe(link_section = "license")]
 #[unsafe(no_mangle)]
 static LICENSE: [u8; 4] = *b"GPL\0";

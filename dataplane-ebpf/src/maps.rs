@@ -1,9 +1,10 @@
 //! The tables. Names, layouts and sizes are those of `andromede_abi::maps`.
 
 use andromede_abi::{
-    CellKey, CellRow, DropCounterKey, EventBudget, FlowKey, FlowRow, HostRow, IdentityClassKey, LocationKey, LocationRow,
-    MemberKey, MemberRow, PolicyPrefixKey, PortRow, PrefixKey, ServiceKey, SourceKey, VerdictRecord, maps,
+    CellKey, CellRow, DropCounterKey, EventBudget, FlowKey, FlowRow, HostRow, IdentityClassKey, LocationKey,
+    LocationRow, MemberKey, MemberRow, PolicyPrefixKey, PortRow, PrefixKey, ServiceKey, SourceKey, VerdictRecord, maps,
 };
+use andromede_pipeline::Scratch;
 use aya_ebpf::{
     bindings::BPF_F_NO_PREALLOC,
     btf_maps::{Array, HashMap, LpmTrie, PerCpuArray, PerCpuHashMap, RingBuf},
@@ -13,9 +14,7 @@ use aya_ebpf::{
 const SPARSE: usize = BPF_F_NO_PREALLOC as usize;
 
 macro_rules! rows {
-    ($table:ident) => {
-        { maps::$table.rows as usize }
-    };
+    ($table:ident) => {{ maps::$table.rows as usize }};
 }
 
 #[btf_map]
@@ -31,7 +30,7 @@ pub static HOSTS: HashMap<u32, HostRow, { rows!(HOSTS) }, SPARSE> = HashMap::new
 #[btf_map]
 pub static MEMBERS: HashMap<MemberKey, MemberRow, { rows!(MEMBERS) }, SPARSE> = HashMap::new();
 #[btf_map]
-pub static EPOCHS: Array<u32, { rows!(EPOCHS) }> = Array::new();
+pub static EPOCHS: Array<u32, { rows!(EPOCHS) }, { aya_ebpf::bindings::BPF_F_MMAPABLE as usize }> = Array::new();
 #[btf_map]
 pub static POLICY_IDS: HashMap<IdentityClassKey, u32, { rows!(POLICY_IDENTITIES) }, SPARSE> = HashMap::new();
 #[btf_map]
@@ -53,4 +52,4 @@ pub static EVENT_BUDGET: PerCpuArray<EventBudget, { rows!(EVENT_BUDGET) }> = Per
 #[btf_map]
 pub static VERDICTS: PerCpuArray<VerdictRecord, 1> = PerCpuArray::new();
 #[btf_map]
-pub static SCRATCH: PerCpuArray<FlowRow, 1> = PerCpuArray::new();
+pub static SCRATCH: PerCpuArray<Scratch, 1> = PerCpuArray::new();

@@ -2,7 +2,10 @@
 
 use andromede_abi::{Slot, bytes_of};
 
-use crate::rows::{Rows, TableError};
+use crate::{
+    rows::{Rows, TableError},
+    sys::MappedWords,
+};
 
 /// One word for each slot: the epoch of a port or location, or the change word of a network.
 #[derive(Debug)]
@@ -33,6 +36,10 @@ impl Epochs {
 
     /// All words that are not 0, by slot.
     pub fn all(&self) -> Result<Vec<(Slot, u32)>, TableError> {
+        // A million words, by far the most of them 0: to call the kernel for each is slow.
+        if let Ok(words) = MappedWords::new(&self.0.map) {
+            return Ok((0..).zip(words.iter()).filter(|(_, value)| *value != 0).collect());
+        }
         let mut found = Vec::new();
         self.0.for_each(|slot, value| {
             if value != 0 {

@@ -1,2 +1,37 @@
 //! The packet path: wire formats, the stages, and the walk that strings them together.
-#![no_std]
+//!
+//! The crate is pure: it reads a [`Frame`], looks into [`Tables`], and returns a [`Verdict`]. It touches no clock, no
+//! chance and no map; time is an argument. It runs as the kernel program, in userspace on ordinary collections
+//! (feature `memory`), and under tests and fuzzers. [`walk`] is the page on which the order can be read.
+#![cfg_attr(not(any(test, feature = "memory")), no_std)]
+#![allow(clippy::inline_always, reason = "the verifier and the packet path want one flat program")]
+#![cfg_attr(not(test), deny(clippy::indexing_slicing, clippy::arithmetic_side_effects, clippy::unwrap_used))]
+
+mod claim;
+mod context;
+mod edit;
+mod encapsulate;
+mod frame;
+mod lifetime;
+#[cfg(feature = "memory")]
+pub mod memory;
+mod packet;
+mod parse;
+mod scratch;
+mod stage;
+mod tables;
+mod verdict;
+pub mod walk;
+pub mod wire;
+
+pub use claim::carry_out;
+pub use context::{Context, Tunnel};
+pub use edit::apply_edit;
+pub use encapsulate::{OVERHEAD, outer_header};
+pub use frame::{Frame, MAX_OFFSET};
+pub use lifetime::flow_lifetime;
+pub use packet::{Packet, Transport, flow_key};
+pub use scratch::Scratch;
+pub use tables::{FlowRef, TableFull, Tables};
+pub use verdict::{Claim, Edit, Refusal, Target, Verdict};
+pub use walk::{decide, decide_into};

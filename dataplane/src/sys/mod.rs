@@ -5,6 +5,7 @@
 
 mod link;
 mod map;
+mod mapped;
 mod program;
 
 use std::{
@@ -19,6 +20,7 @@ use std::{
 
 pub(crate) use link::{LinkInfo, TcxDirection, link_create_tcx, link_detach, link_info, link_update, tcx_query};
 pub(crate) use map::RawMap;
+pub(crate) use mapped::MappedWords;
 pub(crate) use program::{CALL, EXIT, SET, SkBuff, instruction, program_id, program_load, program_test_run};
 
 /// Commands: `enum bpf_cmd`.

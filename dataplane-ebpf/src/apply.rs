@@ -1,0 +1,184 @@
+//! Carrying a verdict out: the only place that edits, grows, shrinks or redirects.
+
+use andromede_abi::{DropReason, HostConfig, NextHop, Stage, feature, hook};
+use andromede_pipeline::{
+    Context, Frame, OVERHEAD, Scratch, Target, Verdict, apply_edit, carry_out, decide_into, outer_header,
+};
+use aya_ebpf::{
+    EbpfContext,
+    bindings::{
+        __sk_buff, BPF_F_ADJ_ROOM_ENCAP_L2_ETH, BPF_F_ADJ_ROOM_ENCAP_L3_IPV4, BPF_F_ADJ_ROOM_ENCAP_L4_UDP,
+        BPF_F_ADJ_ROOM_FIXED_GSO, BPF_F_ADJ_ROOM_NO_CSUM_RESET, TC_ACT_OK, TC_ACT_SHOT,
+        bpf_adj_room_mode::BPF_ADJ_ROOM_MAC, bpf_redir_neigh, bpf_redir_neigh__bindgen_ty_1,
+    },
+    helpers::{bpf_redirect, bpf_redirect_neigh, bpf_redirect_peer, bpf_skb_adjust_room, bpf_skb_change_type},
+    programs::TcContext,
+};
+
+use crate::{
+    context::{self, OWN_DELIVERY},
+    count,
+    frame::Buffer,
+    maps,
+    tables::{Flow, Maps},
+};
+
+/// Bytes of the Ethernet header, as words.
+type Ethernet = [u16; 7];
+/// Bytes of the outer header.
+const ROOM: i32 = OVERHEAD as i32;
+/// `BPF_F_ADJ_ROOM_ENCAP_L2(14)`: the inner frame begins with an Ethernet header (linux/bpf.h).
+const INNER_ETHERNET: u64 = 14 << 56;
+/// Flags for making room for VXLAN over IPv4.
+const GROW: u64 = BPF_F_ADJ_ROOM_FIXED_GSO as u64
+    | BPF_F_ADJ_ROOM_ENCAP_L3_IPV4 as u64
+    | BPF_F_ADJ_ROOM_ENCAP_L4_UDP as u64
+    | BPF_F_ADJ_ROOM_ENCAP_L2_ETH as u64
+    | BPF_F_ADJ_ROOM_NO_CSUM_RESET as u64
+    | INNER_ETHERNET;
+/// Flag for removing it.
+const SHRINK: u64 = BPF_F_ADJ_ROOM_FIXED_GSO as u64;
+/// Keep what the hardware said about checksums: right only if the outer header had none.
+const KEEP_CHECKSUM: u64 = BPF_F_ADJ_ROOM_NO_CSUM_RESET as u64;
+/// `BPF_F_ADJ_ROOM_DECAP_L3_IPV6`: what is left is IPv6 (Linux 6.3).
+const SHRINK_TO_IPV6: u64 = 1 << 8;
+/// Offset of the outer UDP checksum.
+const OUTER_CHECKSUM: usize = 14 + 20 + 6;
+/// Offset of the Ethernet type.
+const ETHERNET_TYPE: usize = 12;
+/// IPv6, network byte order.
+const IPV6: u16 = 0x86dd_u16.to_be();
+/// `AF_INET`.
+const INET: u32 = 2;
+/// `PACKET_HOST` (linux/if_packet.h): addressed to whoever receives it.
+const PACKET_HOST: u32 = 0;
+
+/// The whole way of a frame at a hook.
+#[inline(always)]
+pub fn run(ctx: &TcContext, hook: u8, host: &HostConfig) -> i32 {
+    let skb = ctx.as_ptr().cast::<__sk_buff>();
+    let Some(scratch) = maps::SCRATCH.get_ptr_mut(0) else { return TC_ACT_SHOT };
+    // SAFETY: the one row of this processor; programs of one processor do not interrupt each other at these hooks.
+    let scratch = unsafe { &mut *scratch };
+    let mut frame = Buffer::new(skb, if hook == hook::FROM_UNDERLAY { OVERHEAD } else { 0 });
+    let context = context::read(skb, hook, host);
+    let mut verdict = Verdict::UNDECIDED;
+    decide_into(&frame, &context, &Maps, scratch, &mut verdict);
+    if carry_out(&Maps, &verdict.claim, scratch, context.now).is_err() {
+        verdict.target = Target::Drop;
+        (verdict.reason, verdict.stage) = (Some(DropReason::FlowTableFull), Stage::Claim);
+    }
+    if host.features & feature::RECORD != 0 {
+        record(&verdict, hook, scratch);
+    }
+    match act(&mut frame, &context, &verdict, scratch) {
+        Ok(action) => action,
+        Err(reason) => {
+            if verdict.target != Target::Drop {
+                (verdict.reason, verdict.stage) = (Some(reason), Stage::Apply);
+            }
+            count::dropped(&frame, &context, &verdict, &scratch.packet);
+            TC_ACT_SHOT
+        }
+    }
+}
+
+/// Writes the verdict down, for tests. A function of its own, for its stack.
+#[inline(never)]
+fn record(verdict: &Verdict<Flow>, hook: u8, scratch: &Scratch) {
+    if let Some(record) = maps::VERDICTS.get_ptr_mut(0) {
+        // SAFETY: the one row of this processor.
+        unsafe { *record = verdict.record(hook, scratch) };
+    }
+}
+
+/// Carries out where the frame goes. A function of its own, so that its stack is not added to that of the walk.
+#[inline(never)]
+fn act(
+    frame: &mut Buffer,
+    context: &Context<'_>,
+    verdict: &Verdict<Flow>,
+    scratch: &Scratch,
+) -> Result<i32, DropReason> {
+    let through_device = match verdict.target {
+        Target::Drop => return Err(verdict.reason.unwrap_or(DropReason::UnknownPort)),
+        Target::Host | Target::OverlayDevice => return Ok(TC_ACT_OK),
+        Target::Deliver { .. } if context.hook == hook::FROM_UNDERLAY => decapsulate(frame, context.host)?,
+        Target::Deliver { .. } | Target::Reply { .. } | Target::Encap { .. } => false,
+    };
+    apply_edit(frame, &verdict.edit).ok_or(DropReason::ReplyFailed)?;
+    match verdict.target {
+        Target::Deliver { ifindex } if through_device => Ok(through_interface(frame, ifindex)),
+        Target::Deliver { ifindex } | Target::Reply { ifindex } => Ok(to_workload(frame, ifindex)),
+        Target::Encap { source_port } => encapsulate(frame, context.host, &scratch.row.next_hop, source_port),
+        Target::Drop | Target::Host | Target::OverlayDevice => Ok(TC_ACT_OK),
+    }
+}
+
+/// To the workload's side of its interface, past the host's side.
+#[inline(always)]
+fn to_workload(frame: &Buffer, ifindex: u32) -> i32 {
+    let skb = frame.skb();
+    // SAFETY: helpers of this program type, on its own context.
+    unsafe {
+        if (*skb).pkt_type != PACKET_HOST {
+            bpf_skb_change_type(skb, PACKET_HOST);
+        }
+        bpf_redirect_peer(ifindex, 0) as i32
+    }
+}
+
+/// To the workload through the host's side of its interface, which sets the buffer's protocol anew.
+#[inline(always)]
+fn through_interface(frame: &Buffer, ifindex: u32) -> i32 {
+    let skb = frame.skb();
+    // SAFETY: helpers of this program type, on its own context.
+    unsafe {
+        (*skb).mark = OWN_DELIVERY;
+        bpf_redirect(ifindex, 0) as i32
+    }
+}
+
+/// Removes the outer header. True if the buffer's protocol is wrong after it: IPv6 was in IPv4, and this kernel cannot say so.
+#[inline(always)]
+fn decapsulate(frame: &mut Buffer, host: &HostConfig) -> Result<bool, DropReason> {
+    let inner: Ethernet = frame.load(OVERHEAD).ok_or(DropReason::Truncated)?;
+    let checksum: u16 = frame.load(OUTER_CHECKSUM).ok_or(DropReason::Truncated)?;
+    let ipv6 = frame.load::<u16>(OVERHEAD + ETHERNET_TYPE) == Some(IPV6);
+    let can_say = host.features & feature::DECAP_L3 != 0;
+    let mut flags = SHRINK;
+    if checksum == 0 {
+        flags |= KEEP_CHECKSUM;
+    }
+    if ipv6 && can_say {
+        flags |= SHRINK_TO_IPV6;
+    }
+    // SAFETY: a helper of this program type, on its own context.
+    if unsafe { bpf_skb_adjust_room(frame.skb(), -ROOM, BPF_ADJ_ROOM_MAC, flags) } != 0 {
+        return Err(DropReason::DecapFailed);
+    }
+    frame.reload();
+    frame.store(0, inner).ok_or(DropReason::DecapFailed)?;
+    Ok(ipv6 && !can_say)
+}
+
+/// Puts the outer header before the frame and sends it off.
+#[inline(always)]
+fn encapsulate(frame: &mut Buffer, host: &HostConfig, next_hop: &NextHop, source_port: u16) -> Result<i32, DropReason> {
+    let inner: Ethernet = frame.load(0).ok_or(DropReason::Truncated)?;
+    let outer = outer_header(host, next_hop, source_port, frame.len());
+    // SAFETY: a helper of this program type, on its own context.
+    if unsafe { bpf_skb_adjust_room(frame.skb(), ROOM, BPF_ADJ_ROOM_MAC, GROW) } != 0 {
+        return Err(DropReason::EncapFailed);
+    }
+    frame.reload();
+    frame.store(0, outer).ok_or(DropReason::EncapFailed)?;
+    frame.store(OVERHEAD, inner).ok_or(DropReason::EncapFailed)?;
+    let mut neighbor = bpf_redir_neigh {
+        nh_family: INET,
+        __bindgen_anon_1: bpf_redir_neigh__bindgen_ty_1 { ipv4_nh: next_hop.gateway.v4_word() },
+    };
+    let size = size_of::<bpf_redir_neigh>() as i32;
+    // SAFETY: the size is that of the parameters.
+    Ok(unsafe { bpf_redirect_neigh(next_hop.ifindex, &raw mut neighbor, size, 0) } as i32)
+}

@@ -1,0 +1,45 @@
+//! What the walk is told, read from the socket buffer.
+
+use andromede_abi::{Address, HostConfig, hook};
+use andromede_pipeline::{Context, Tunnel};
+use aya_ebpf::{
+    bindings::{__sk_buff, bpf_tunnel_key},
+    helpers::{bpf_ktime_get_coarse_ns, bpf_skb_get_tunnel_key},
+};
+
+/// The mark of a frame that a program of this host sent to a workload's interface itself. A workload cannot set it:
+/// the kernel clears marks where a frame leaves the workload's network namespace.
+pub const OWN_DELIVERY: u32 = 0x616e_6472;
+
+/// The context of a frame at this hook.
+#[inline(always)]
+pub fn read(skb: *mut __sk_buff, hook: u8, host: &HostConfig) -> Context<'_> {
+    // SAFETY: `skb` is the context of a running program; the clock has no precondition.
+    unsafe {
+        Context {
+            hook,
+            ifindex: (*skb).ifindex,
+            gso_size: (*skb).gso_size,
+            now: bpf_ktime_get_coarse_ns(),
+            tunnel: if hook == hook::FROM_OVERLAY { tunnel(skb) } else { None },
+            own_delivery: hook == hook::FROM_HOST && (*skb).mark == OWN_DELIVERY,
+            host,
+        }
+    }
+}
+
+/// The tunnel key that the kernel's vxlan device left. IPv6 tunnels have none here: the flag for them is not given.
+/// A function of its own, for its stack.
+#[inline(never)]
+fn tunnel(skb: *mut __sk_buff) -> Option<Tunnel> {
+    // SAFETY: plain integers; zero is a value of each.
+    let mut key: bpf_tunnel_key = unsafe { core::mem::zeroed() };
+    // SAFETY: the size is that of the key.
+    let failed = unsafe { bpf_skb_get_tunnel_key(skb, &raw mut key, size_of::<bpf_tunnel_key>() as u32, 0) };
+    if failed != 0 {
+        return None;
+    }
+    // SAFETY: without the IPv6 flag the kernel fills the IPv4 form.
+    let sender = unsafe { key.__bindgen_anon_1.remote_ipv4 };
+    Some(Tunnel { vni: key.tunnel_id, sender: Address::from_v4_word(sender.to_be()) })
+}

@@ -1,0 +1,79 @@
+//! Counting drops and telling userspace about them.
+
+use andromede_abi::{DropCounterKey, DropEvent, EVENT_BURST, EVENT_KIND_DROP, EVENTS_PER_SECOND, EventBudget, hook};
+use andromede_pipeline::{Context, Frame, Packet, Verdict};
+
+use crate::{frame::Buffer, maps, tables::Flow};
+
+const SECOND: u64 = 1_000_000_000;
+
+/// Counts a dropped packet, and reports it if the budget of this processor allows. A function of its own, for its stack.
+#[inline(never)]
+pub fn dropped(frame: &Buffer, context: &Context<'_>, verdict: &Verdict<Flow>, packet: &Packet) {
+    let reason = verdict.reason.map_or(0, |reason| reason as u32);
+    if let Some(total) = maps::DROP_TOTALS.get_ptr_mut(reason) {
+        // SAFETY: the counter of this processor.
+        unsafe { *total += 1 };
+    }
+    let key = DropCounterKey { port: verdict.port, network: verdict.network, rule: verdict.rule, reason };
+    match maps::DROPS.get_ptr_mut(key) {
+        // SAFETY: the counter of this processor.
+        Some(count) => unsafe { *count += 1 },
+        // A full table is no harm: the total was counted.
+        None => drop(maps::DROPS.insert(key, 1, 0)),
+    }
+    if may_report(context.now) {
+        report(frame, context, verdict, packet, reason);
+    }
+}
+
+/// Takes a token. A flood of drops costs a bucket's arithmetic, no more.
+#[inline(always)]
+fn may_report(now: u64) -> bool {
+    let Some(budget) = maps::EVENT_BUDGET.get_ptr_mut(0) else { return false };
+    // SAFETY: the bucket of this processor.
+    let budget: &mut EventBudget = unsafe { &mut *budget };
+    let since = now.wrapping_sub(budget.filled);
+    if since >= SECOND / EVENTS_PER_SECOND {
+        let earned = since / (SECOND / EVENTS_PER_SECOND);
+        let tokens = budget.tokens + earned;
+        budget.tokens = if tokens > EVENT_BURST { EVENT_BURST } else { tokens };
+        budget.filled = now;
+    }
+    if budget.tokens == 0 {
+        budget.suppressed += 1;
+        return false;
+    }
+    budget.tokens -= 1;
+    true
+}
+
+#[inline(always)]
+fn report(frame: &Buffer, context: &Context<'_>, verdict: &Verdict<Flow>, packet: &Packet, reason: u32) {
+    let Some(mut entry) = maps::EVENTS.reserve(0) else { return };
+    // The outer source, where there is one: the first thing to know about a stranger.
+    let outer_source = match context.tunnel {
+        Some(tunnel) => tunnel.sender.v4_word(),
+        None if context.hook == hook::FROM_UNDERLAY => frame.load(14 + 12).unwrap_or(0),
+        None => 0,
+    };
+    entry.write(DropEvent {
+        time: context.now,
+        kind: EVENT_KIND_DROP,
+        reason: reason as u16,
+        stage: verdict.stage as u8,
+        hook: context.hook,
+        protocol: packet.protocol,
+        tcp_flags: packet.tcp_flags,
+        rule: verdict.rule,
+        port: verdict.port,
+        network: verdict.network,
+        length: frame.len(),
+        source: packet.source,
+        destination: packet.destination,
+        source_port: packet.source_port,
+        destination_port: packet.service_port,
+        outer_source,
+    });
+    entry.submit(0);
+}

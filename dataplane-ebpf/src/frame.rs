@@ -1,0 +1,130 @@
+//! Access to the bytes of a socket buffer. All that the verifier wants to know about packets is in this file.
+
+use andromede_abi::Pod;
+use andromede_pipeline::{Frame, MAX_OFFSET};
+use aya_ebpf::{
+    bindings::__sk_buff,
+    helpers::{bpf_skb_change_tail, bpf_skb_pull_data},
+};
+
+/// Ethernet, IPv4 without options, TCP without options.
+const V4_HEADERS: u32 = 14 + 20 + 20;
+/// Ethernet, IPv6 without extensions, TCP without options.
+const V6_HEADERS: u32 = 14 + 40 + 20;
+/// With IP options or extension headers: as much as is ever read.
+const LONG_HEADERS: u32 = 256;
+
+/// A frame whose first bytes are in the linear part of the buffer.
+pub struct Buffer {
+    skb: *mut __sk_buff,
+    data: usize,
+    end: usize,
+    length: u32,
+}
+
+impl Buffer {
+    /// The frame of this buffer; the headers that stand behind `offset` bytes are made linear if they are not.
+    #[inline(always)]
+    pub fn new(skb: *mut __sk_buff, offset: usize) -> Self {
+        let mut buffer = Self { skb, data: 0, end: 0, length: 0 };
+        buffer.reload();
+        let needed = buffer.needed(offset);
+        if buffer.linear() < needed && buffer.linear() < buffer.length {
+            let length = if needed < buffer.length { needed } else { buffer.length };
+            // SAFETY: the context is the one the kernel handed over; a failure leaves the buffer as it was.
+            unsafe { bpf_skb_pull_data(skb, length) };
+            buffer.reload();
+        }
+        buffer
+    }
+
+    /// The kernel's buffer, for helpers.
+    #[inline(always)]
+    pub const fn skb(&self) -> *mut __sk_buff {
+        self.skb
+    }
+
+    /// Reads the pointers again, after a helper may have moved the data.
+    #[inline(always)]
+    pub fn reload(&mut self) {
+        // SAFETY: `skb` is the context of a running program.
+        unsafe {
+            self.data = (*self.skb).data as usize;
+            self.end = (*self.skb).data_end as usize;
+            self.length = (*self.skb).len;
+        }
+    }
+
+    #[inline(always)]
+    fn linear(&self) -> u32 {
+        (self.end - self.data) as u32
+    }
+
+    /// How many bytes must be linear so that all headers can be read.
+    #[inline(always)]
+    fn needed(&self, offset: usize) -> u32 {
+        let base = offset as u32;
+        let Some(kind) = self.load::<u16>(offset + 12) else { return base + V6_HEADERS };
+        let Some(first) = self.load::<[u8; 7]>(offset + 14) else { return base + V6_HEADERS };
+        match kind {
+            V4 if first[0] == 0x45 => base + V4_HEADERS,
+            V6 if matches!(first[6], 6 | 17) => base + V6_HEADERS,
+            V6 if first[6] == 58 => base + 86,
+            V4 | V6 => base + LONG_HEADERS,
+            _ => base + V4_HEADERS,
+        }
+    }
+}
+
+const V4: u16 = 0x0800_u16.to_be();
+const V6: u16 = 0x86dd_u16.to_be();
+
+impl Frame for Buffer {
+    #[inline(always)]
+    fn load<T: Pod>(&self, offset: usize) -> Option<T> {
+        if offset > MAX_OFFSET {
+            return None;
+        }
+        let at = self.data + offset;
+        if at + size_of::<T>() > self.end {
+            return None;
+        }
+        // SAFETY: inside the linear part by the check above; any bytes are a `T: Pod`.
+        Some(unsafe { (at as *const T).read_unaligned() })
+    }
+
+    #[inline(always)]
+    fn store<T: Pod>(&mut self, offset: usize, value: T) -> Option<()> {
+        if offset > MAX_OFFSET {
+            return None;
+        }
+        let at = self.data + offset;
+        if at + size_of::<T>() > self.end {
+            return None;
+        }
+        // SAFETY: as in `load`; the verifier gives the program a writable buffer.
+        unsafe { (at as *mut T).write_unaligned(value) };
+        Some(())
+    }
+
+    #[inline(always)]
+    fn len(&self) -> u32 {
+        self.length
+    }
+
+    #[inline(always)]
+    fn resize(&mut self, length: u32) -> Option<()> {
+        if length == self.length {
+            return Some(());
+        }
+        // SAFETY: the context is the one the kernel handed over.
+        let failed = unsafe { bpf_skb_change_tail(self.skb, length, 0) };
+        if failed != 0 {
+            return None;
+        }
+        // SAFETY: as above.
+        unsafe { bpf_skb_pull_data(self.skb, length) };
+        self.reload();
+        Some(())
+    }
+}

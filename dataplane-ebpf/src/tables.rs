@@ -1,0 +1,215 @@
+//! The tables of the walk, as BPF maps.
+
+use core::sync::atomic::{Ordering, compiler_fence};
+
+use andromede_abi::{
+    CellKey, CellRow, FlowKey, FlowRow, HostRow, IdentityClassKey, LocationKey, LocationRow, MemberKey, MemberRow,
+    PolicyPrefixKey, PortRow, PrefixKey, ServiceKey, SourceKey, flow_state,
+};
+use andromede_pipeline::{FlowRef, TableFull, Tables};
+use aya_ebpf::btf_maps::lpm_trie::Key;
+
+use crate::maps;
+
+/// The maps.
+pub struct Maps;
+
+/// Prefix length of a whole key behind its leading u32 and an address.
+const ADDRESS_BITS: u32 = 32 + 128;
+/// Prefix length of a whole service key.
+const SERVICE_BITS: u32 = 64;
+
+/// A row and its owner word.
+trait Owned: Copy {
+    fn owner(row: *const Self) -> *const u64;
+}
+
+macro_rules! owned {
+    ($($row:ty),*) => { $(
+        impl Owned for $row {
+            #[inline(always)]
+            fn owner(row: *const Self) -> *const u64 {
+                // SAFETY: only the address of the field is taken.
+                unsafe { &raw const (*row).owner }
+            }
+        }
+    )* };
+}
+owned!(PortRow, LocationRow, HostRow, MemberRow);
+
+/// Copies a row whose owner word is `owner` before and after: the kernel may give the element to another key meanwhile.
+#[inline(always)]
+fn copy<R: Owned>(row: *const R, owner: u64) -> Option<R> {
+    let word = R::owner(row);
+    // SAFETY: `row` is an element of a map, which stays readable while the program runs.
+    unsafe {
+        if word.read_volatile() != owner {
+            return None;
+        }
+        compiler_fence(Ordering::SeqCst);
+        let copied = row.read();
+        compiler_fence(Ordering::SeqCst);
+        (word.read_volatile() == owner).then_some(copied)
+    }
+}
+
+/// Copies a row word by word, without holding more than one of them in a register.
+///
+/// # Safety
+/// Both point to a row, which is aligned to eight bytes and a multiple of them.
+#[inline(always)]
+unsafe fn copy_words<R>(from: *const R, to: *mut R) {
+    let (from, to) = (from.cast::<u64>(), to.cast::<u64>());
+    let mut word = 0;
+    while word < size_of::<R>() / size_of::<u64>() {
+        // SAFETY: the caller says that both are rows.
+        unsafe { to.add(word).write_volatile(from.add(word).read_volatile()) };
+        word += 1;
+    }
+}
+
+/// A live row of the flow table, and the owner it was found for.
+#[derive(Clone, Copy)]
+pub struct Flow {
+    row: *mut FlowRow,
+    owner: u64,
+}
+
+impl FlowRef for Flow {
+    #[inline(always)]
+    fn copy_to(&self, into: &mut FlowRow) -> bool {
+        // SAFETY: an element of the flow table, which stays readable while the program runs. Its owner is read before and
+        // after the rest, because the kernel may give the element to another key meanwhile.
+        unsafe {
+            let word = &raw const (*self.row).owner;
+            if word.read_volatile() != self.owner {
+                return false;
+            }
+            compiler_fence(Ordering::SeqCst);
+            copy_words(self.row, into);
+            compiler_fence(Ordering::SeqCst);
+            word.read_volatile() == self.owner
+        }
+    }
+
+    #[inline(always)]
+    fn set_seen(&self, now: u64) {
+        // SAFETY: an aligned word of a live element.
+        unsafe { (&raw mut (*self.row).seen).write_volatile(now) }
+    }
+
+    #[inline(always)]
+    fn set_state(&self, state: u32) {
+        // SAFETY: an aligned word of a live element.
+        unsafe { (&raw mut (*self.row).state).write_volatile(state) }
+    }
+
+    #[inline(always)]
+    fn cut(&self, state: u32, rule: u32) {
+        // SAFETY: aligned words of a live element.
+        unsafe { (&raw mut (*self.row).cut_rule).write_volatile(rule) }
+        self.set_state(state | flow_state::CUT);
+    }
+}
+
+impl Tables for Maps {
+    type Flow = Flow;
+
+    #[inline(always)]
+    fn port(&self, ifindex: u32) -> Option<PortRow> {
+        let row: *const PortRow = maps::PORTS.get_ptr(&ifindex)?;
+        // SAFETY: an element of a map; the owner word holds the network, which the key does not.
+        let owner = unsafe { (&raw const (*row).owner).read_volatile() };
+        if owner as u32 != ifindex {
+            return None;
+        }
+        copy(row, owner)
+    }
+
+    #[inline(always)]
+    fn copy_port(&self, ifindex: u32, into: &mut PortRow) -> bool {
+        let Some(row) = maps::PORTS.get_ptr(&ifindex) else { return false };
+        // SAFETY: an element of a map; its owner is read before and after the rest. Its lower half is the key.
+        unsafe {
+            let word = &raw const (*row).owner;
+            let owner = word.read_volatile();
+            if owner as u32 != ifindex {
+                return false;
+            }
+            compiler_fence(Ordering::SeqCst);
+            copy_words(row, into);
+            compiler_fence(Ordering::SeqCst);
+            word.read_volatile() == owner
+        }
+    }
+
+    #[inline(always)]
+    fn source_allowed(&self, key: &SourceKey) -> bool {
+        maps::SOURCES.get(&Key::new(ADDRESS_BITS, *key)).is_some()
+    }
+
+    #[inline(always)]
+    fn location(&self, key: &LocationKey) -> Option<LocationRow> {
+        copy(maps::LOCATIONS.get_ptr(key)?, LocationRow::owner_of(key))
+    }
+
+    #[inline(always)]
+    fn prefix(&self, key: &PrefixKey) -> Option<LocationRow> {
+        let row: *const LocationRow = maps::PREFIXES.get(&Key::new(ADDRESS_BITS, *key))?;
+        // SAFETY: an element of a map; only the network of the prefix's key is known.
+        let owner = unsafe { (&raw const (*row).owner).read_volatile() };
+        if (owner >> 32) as u32 != key.network {
+            return None;
+        }
+        copy(row, owner)
+    }
+
+    #[inline(always)]
+    fn host(&self, host: u32) -> Option<HostRow> {
+        copy(maps::HOSTS.get_ptr(&host)?, HostRow::owner_of(host))
+    }
+
+    #[inline(always)]
+    fn member(&self, key: &MemberKey) -> Option<MemberRow> {
+        copy(maps::MEMBERS.get_ptr(key)?, MemberRow::owner_of(key))
+    }
+
+    #[inline(always)]
+    fn epoch(&self, slot: u32) -> Option<u32> {
+        let word = maps::EPOCHS.get_ptr(slot)?;
+        // SAFETY: an aligned word of an array.
+        Some(unsafe { word.read_volatile() })
+    }
+
+    #[inline(always)]
+    fn identity_class(&self, key: &IdentityClassKey) -> Option<u32> {
+        // SAFETY: a word of a map element; sets are immutable while a port refers to them.
+        unsafe { maps::POLICY_IDS.get(key).copied() }
+    }
+
+    #[inline(always)]
+    fn prefix_class(&self, key: &PolicyPrefixKey) -> Option<u32> {
+        maps::POLICY_PREFIXES.get(&Key::new(ADDRESS_BITS, *key)).copied()
+    }
+
+    #[inline(always)]
+    fn service_class(&self, key: &ServiceKey) -> Option<u32> {
+        maps::POLICY_SERVICES.get(&Key::new(SERVICE_BITS, *key)).copied()
+    }
+
+    #[inline(always)]
+    fn cell(&self, key: &CellKey) -> Option<CellRow> {
+        // SAFETY: as in `identity_class`.
+        unsafe { maps::POLICY_CELLS.get(key).copied() }
+    }
+
+    #[inline(always)]
+    fn flow(&self, key: &FlowKey) -> Option<Flow> {
+        maps::FLOWS.get_ptr_mut(key).map(|row| Flow { row, owner: key.owner() })
+    }
+
+    #[inline(always)]
+    fn put_flow(&self, key: &FlowKey, row: &FlowRow) -> Result<(), TableFull> {
+        maps::FLOWS.insert(key, row, 0).map_err(|_| TableFull)
+    }
+}

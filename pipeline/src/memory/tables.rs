@@ -1,0 +1,161 @@
+//! Tables in memory. Longest prefixes are found by trying every length: right, not fast.
+
+use std::{
+    cell::{Cell, RefCell},
+    collections::BTreeMap,
+    rc::Rc,
+};
+
+use andromede_abi::{
+    CellKey, CellRow, FlowKey, FlowRow, HostIndex, HostRow, IdentityClassKey, LocationKey, LocationRow, MemberKey,
+    MemberRow, PolicyPrefixKey, PortRow, PrefixKey, Prefixed, ServiceKey, Slot, SourceKey, bytes_of, flow_state,
+};
+
+use crate::tables::{FlowRef, TableFull};
+
+/// All tables. Rows are put in by writing to the fields.
+#[derive(Clone, Debug, Default)]
+pub struct Tables {
+    /// Host-side interface to port.
+    pub ports: BTreeMap<u32, PortRow>,
+    /// Further source addresses.
+    pub sources: BTreeMap<Prefixed<SourceKey>, u32>,
+    /// Addresses.
+    pub locations: BTreeMap<LocationKey, LocationRow>,
+    /// Prefixes.
+    pub prefixes: BTreeMap<Prefixed<PrefixKey>, LocationRow>,
+    /// Hosts.
+    pub hosts: BTreeMap<HostIndex, HostRow>,
+    /// Senders.
+    pub members: BTreeMap<MemberKey, MemberRow>,
+    /// Epochs.
+    pub epochs: BTreeMap<Slot, u32>,
+    /// Classes of identities.
+    pub policy_identities: BTreeMap<IdentityClassKey, u32>,
+    /// Classes of prefixes.
+    pub policy_prefixes: BTreeMap<Prefixed<PolicyPrefixKey>, u32>,
+    /// Classes of services.
+    pub policy_services: BTreeMap<Prefixed<ServiceKey>, u32>,
+    /// Cells.
+    pub policy_cells: BTreeMap<CellKey, CellRow>,
+    /// Connections.
+    pub flows: RefCell<BTreeMap<FlowKey, Rc<Cell<FlowRow>>>>,
+    /// How many connections there is room for; 0: as many as come.
+    pub flows_max: usize,
+}
+
+/// A live row of the flow table.
+#[derive(Clone, Debug)]
+pub struct Flow(Rc<Cell<FlowRow>>);
+
+impl Flow {
+    fn change(&self, change: impl FnOnce(&mut FlowRow)) {
+        let mut row = self.0.get();
+        change(&mut row);
+        self.0.set(row);
+    }
+}
+
+impl FlowRef for Flow {
+    fn copy_to(&self, into: &mut FlowRow) -> bool {
+        *into = self.0.get();
+        true
+    }
+
+    fn set_seen(&self, now: u64) {
+        self.change(|row| row.seen = now);
+    }
+
+    fn set_state(&self, state: u32) {
+        self.change(|row| row.state = state);
+    }
+
+    fn cut(&self, state: u32, rule: u32) {
+        self.change(|row| (row.state, row.cut_rule) = (state | flow_state::CUT, rule));
+    }
+}
+
+/// The value of the longest prefix that covers all bits of `key`.
+fn longest<K, V>(table: &BTreeMap<Prefixed<K>, V>, key: K) -> Option<V>
+where
+    K: andromede_abi::Pod + Ord,
+    V: Copy,
+{
+    let covers = |prefix: &Prefixed<K>| leading_equal_bits(bytes_of(&prefix.data), bytes_of(&key)) >= prefix.length;
+    table.iter().filter(|(prefix, _)| covers(prefix)).max_by_key(|(prefix, _)| prefix.length).map(|(_, value)| *value)
+}
+
+fn leading_equal_bits(one: &[u8], other: &[u8]) -> u32 {
+    let mut equal = 0_u32;
+    for (a, b) in one.iter().zip(other) {
+        let same = (a ^ b).leading_zeros();
+        equal = equal.saturating_add(same);
+        if same < 8 {
+            break;
+        }
+    }
+    equal
+}
+
+impl crate::tables::Tables for Tables {
+    type Flow = Flow;
+
+    fn port(&self, ifindex: u32) -> Option<PortRow> {
+        self.ports.get(&ifindex).filter(|row| row.owner == PortRow::owner_of(ifindex, row.network)).copied()
+    }
+
+    fn source_allowed(&self, key: &SourceKey) -> bool {
+        longest(&self.sources, *key).is_some()
+    }
+
+    fn location(&self, key: &LocationKey) -> Option<LocationRow> {
+        self.locations.get(key).filter(|row| row.owner == LocationRow::owner_of(key)).copied()
+    }
+
+    fn prefix(&self, key: &PrefixKey) -> Option<LocationRow> {
+        longest(&self.prefixes, *key).filter(|row| row.owner >> 32 == u64::from(key.network))
+    }
+
+    fn host(&self, host: HostIndex) -> Option<HostRow> {
+        self.hosts.get(&host).filter(|row| row.owner == HostRow::owner_of(host)).copied()
+    }
+
+    fn member(&self, key: &MemberKey) -> Option<MemberRow> {
+        self.members.get(key).filter(|row| row.owner == MemberRow::owner_of(key)).copied()
+    }
+
+    fn epoch(&self, slot: Slot) -> Option<u32> {
+        // An array has a row for every index: one that nobody wrote is 0.
+        (slot < andromede_abi::maps::EPOCHS.rows).then(|| self.epochs.get(&slot).copied().unwrap_or(0))
+    }
+
+    fn identity_class(&self, key: &IdentityClassKey) -> Option<u32> {
+        self.policy_identities.get(key).copied()
+    }
+
+    fn prefix_class(&self, key: &PolicyPrefixKey) -> Option<u32> {
+        longest(&self.policy_prefixes, *key)
+    }
+
+    fn service_class(&self, key: &ServiceKey) -> Option<u32> {
+        longest(&self.policy_services, *key)
+    }
+
+    fn cell(&self, key: &CellKey) -> Option<CellRow> {
+        self.policy_cells.get(key).copied()
+    }
+
+    fn flow(&self, key: &FlowKey) -> Option<Flow> {
+        let row = self.flows.borrow().get(key).cloned()?;
+        (row.get().owner == key.owner()).then_some(Flow(row))
+    }
+
+    fn put_flow(&self, key: &FlowKey, row: &FlowRow) -> Result<(), TableFull> {
+        let mut flows = self.flows.borrow_mut();
+        if self.flows_max != 0 && flows.len() >= self.flows_max && !flows.contains_key(key) {
+            return Err(TableFull);
+        }
+        flows.insert(*key, Rc::new(Cell::new(*row)));
+        Ok(())
+    }
+}

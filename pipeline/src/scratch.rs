@@ -1,0 +1,93 @@
+//! Where a walk writes what is too large for its stack.
+
+use andromede_abi::{Address, EndpointMark, FlowKey, FlowRow, NextHop, PortRow};
+
+use crate::{
+    packet::Packet,
+    stage::judge::{End, Opening},
+};
+
+/// What the walk reads and makes on its way. It is given by the caller, because a kernel program has a stack of 512 bytes;
+/// nothing in it outlives the packet, and nothing is read before it was written for this packet.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Scratch {
+    /// The row of the packet's connection: a copy of what was found, or the one to insert. Its next hop is where to
+    /// encapsulate to, if that is the target.
+    pub row: FlowRow,
+    /// The port that sent the packet, if a port of this host did.
+    pub port: PortRow,
+    /// The key of the packet's connection.
+    pub key: FlowKey,
+    /// The headers of the packet, as far as the walk got.
+    pub packet: Packet,
+    /// The headers of the packet that opens the connection: this one, or the one that it answers.
+    pub opening_packet: Packet,
+    /// The connection that is to be judged.
+    pub(crate) opening: Opening,
+    /// The end that opens the connection.
+    pub(crate) initiator: End,
+    /// The end that answers.
+    pub(crate) answerer: End,
+}
+
+impl Scratch {
+    /// Nothing was written yet.
+    pub const EMPTY: Self = Self {
+        row: FlowRow {
+            owner: 0,
+            connection: 0,
+            low: EndpointMark { slot: 0, epoch: 0 },
+            high: EndpointMark { slot: 0, epoch: 0 },
+            seen: 0,
+            state: 0,
+            flags: 0,
+            low_kind: 0,
+            high_kind: 0,
+            egress_rule: 0,
+            ingress_rule: 0,
+            low_ifindex: 0,
+            high_ifindex: 0,
+            low_mac: [0; 6],
+            high_mac: [0; 6],
+            cut_rule: 0,
+            next_hop: NextHop::NONE,
+            budget_port: 0,
+            budget_tenant: 0,
+            reserved: [0; 14],
+        },
+        port: PortRow {
+            owner: 0,
+            network: 0,
+            vni: 0,
+            slot: 0,
+            network_slot: 0,
+            identity: 0,
+            ifindex: 0,
+            egress_set: 0,
+            ingress_set: 0,
+            tenant: 0,
+            zone: 0,
+            mac: [0; 6],
+            flags: 0,
+            v4: 0,
+            epoch: 0,
+            v6: Address::UNSPECIFIED,
+            reserved: [0; 12],
+        },
+        key: FlowKey {
+            network: 0,
+            low: Address::UNSPECIFIED,
+            high: Address::UNSPECIFIED,
+            low_port: 0,
+            high_port: 0,
+            protocol: 0,
+            reserved: [0; 3],
+        },
+        packet: Packet::UNREAD,
+        opening_packet: Packet::UNREAD,
+        opening: Opening::NONE,
+        initiator: End::UNKNOWN,
+        answerer: End::UNKNOWN,
+    };
+}

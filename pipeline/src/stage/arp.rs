@@ -1,0 +1,44 @@
+//! What does the network answer to an ARP packet?
+
+use andromede_abi::{Address, DropReason, PortRow, Stage, location_kind};
+
+use crate::{
+    frame::Frame,
+    stage::{locate, source_guard},
+    tables::Tables,
+    verdict::{Edit, Refusal},
+    wire::arp,
+};
+
+#[inline(always)]
+const fn refuse(reason: DropReason) -> Refusal {
+    Refusal::new(Stage::Hairpin, reason)
+}
+
+/// The answer to an ARP packet of this port, or why there is none.
+#[cfg_attr(target_arch = "bpf", inline(never))]
+pub(crate) fn answer<F: Frame, T: Tables>(frame: &F, tables: &T, port: &PortRow) -> Result<Edit, Refusal> {
+    let fixed: [u16; 3] = frame.load(arp::FIXED).ok_or(refuse(DropReason::Truncated))?;
+    let operation: u16 = frame.load(arp::OPERATION).ok_or(refuse(DropReason::Truncated))?;
+    let addresses: arp::Addresses = frame.load(arp::ADDRESSES).ok_or(refuse(DropReason::Truncated))?;
+    if fixed != arp::FIXED_ETHERNET_IPV4 || !matches!(operation, arp::REQUEST | arp::REPLY) {
+        return Err(refuse(DropReason::BadArp));
+    }
+    let sender = Address::from_v4_word(arp::word(addresses.sender));
+    let target = Address::from_v4_word(arp::word(addresses.target));
+    // A probe (RFC 5227) has no sender address yet.
+    let probe = sender.is_unspecified();
+    if addresses.sender_mac != port.mac || !(probe || source_guard::holds(tables, port, sender)) {
+        return Err(refuse(DropReason::SpoofedNeighbor));
+    }
+    if operation == arp::REPLY {
+        return Err(refuse(DropReason::NeighborIgnored));
+    }
+    if source_guard::holds(tables, port, target) {
+        return Err(refuse(DropReason::DuplicateAddressProbe));
+    }
+    match locate::locate(tables, port.network, target) {
+        Some(row) if row.kind != location_kind::UNKNOWN => Ok(Edit::ArpReply(row.mac)),
+        _ => Err(refuse(DropReason::UnknownNeighbor)),
+    }
+}

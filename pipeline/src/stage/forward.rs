@@ -1,0 +1,47 @@
+//! Where does a packet of a permitted connection go?
+
+use andromede_abi::{Direction, DropReason, FlowKey, FlowRow, HostConfig, Stage, side_kind};
+
+use crate::{
+    encapsulate::OVERHEAD,
+    packet::Packet,
+    verdict::{Edit, Refusal, Target},
+    wire::{ethernet, vxlan},
+};
+
+/// The target of a packet that goes this way along the row, and the edit of its header.
+#[inline(always)]
+pub(crate) fn along(key: &FlowKey, row: &FlowRow, direction: Direction) -> (Target, Edit) {
+    let (kind, ifindex, mac) = match direction {
+        Direction::LowToHigh => (row.high_kind, row.high_ifindex, row.high_mac),
+        Direction::HighToLow => (row.low_kind, row.low_ifindex, row.low_mac),
+    };
+    let target = if kind == side_kind::LOCAL {
+        Target::Deliver { ifindex }
+    } else {
+        Target::Encap { source_port: source_port(key) }
+    };
+    (target, Edit::Destination(mac))
+}
+
+/// Outer UDP source port from the inner flow, within the range that RFC 7348 recommends; network byte order.
+#[inline(always)]
+fn source_port(key: &FlowKey) -> u16 {
+    (vxlan::FIRST_SOURCE_PORT | ((key.tag() >> 16) as u16 & 0x3fff)).to_be()
+}
+
+/// Refuses what the underlay cannot carry once it is encapsulated: nothing is ever fragmented.
+#[inline(always)]
+pub(crate) fn fits(host: &HostConfig, packet: &Packet, frame_length: u32, gso_size: u32) -> Result<(), Refusal> {
+    // The outer IP packet holds the inner frame and all of the outer header but its Ethernet part.
+    const OUTER: u32 = (OVERHEAD - ethernet::HEADER) as u32;
+    let frame = if gso_size == 0 {
+        frame_length
+    } else {
+        (ethernet::HEADER as u32).wrapping_add(packet.header_length as u32).wrapping_add(gso_size)
+    };
+    if frame.wrapping_add(OUTER) > host.underlay_mtu {
+        return Err(Refusal::new(Stage::Apply, DropReason::TooBig));
+    }
+    Ok(())
+}

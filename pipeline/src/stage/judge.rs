@@ -1,0 +1,251 @@
+//! May this connection be? Both ends are located, and the rules of those that are ports of this host are asked.
+
+use andromede_abi::{
+    Address, Direction, DropReason, EndpointMark, FlowRow, HostIndex, Identity, Mac, NetworkIndex, NextHop, PolicySet,
+    RuleNumber, Slot, Stage, flow_flag, location_flag, port_flag, rule, side_kind,
+};
+
+use crate::{
+    packet::Packet,
+    scratch::Scratch,
+    stage::{
+        locate,
+        policy::{self, Question},
+        sender_guard,
+    },
+    tables::Tables,
+    verdict::Refusal,
+};
+
+/// A connection to be judged, and what its packet is to it. Its key and the packet that opens it stand beside it in the
+/// scratch space.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Opening {
+    /// The network.
+    pub(crate) network: NetworkIndex,
+    /// The network's word in `epochs`.
+    pub(crate) network_slot: Slot,
+    /// Name of the network on the wire.
+    pub(crate) vni: u32,
+    /// The host that sent it over the underlay; 0 if the packet comes from a workload.
+    pub(crate) sender: HostIndex,
+    /// Bytes of the frame as a workload sees it.
+    pub(crate) frame_length: u32,
+    /// Which way this packet goes.
+    pub(crate) direction: Direction,
+    /// The packet goes from answerer to initiator: it is the one that it answers that is judged.
+    pub(crate) is_answer: bool,
+    /// A stale row was found: the connection was permitted once.
+    pub(crate) is_known: bool,
+    /// State of the stale row.
+    pub(crate) state: u32,
+    /// Number of the stale row.
+    pub(crate) connection: u64,
+}
+
+impl Opening {
+    /// Nothing is to be judged.
+    pub(crate) const NONE: Self = Self {
+        network: 0,
+        network_slot: 0,
+        vni: 0,
+        sender: 0,
+        frame_length: 0,
+        direction: Direction::LowToHigh,
+        is_answer: false,
+        is_known: false,
+        state: 0,
+        connection: 0,
+    };
+
+    /// Which way the packet goes that opens the connection.
+    #[inline(always)]
+    const fn opening_direction(&self) -> Direction {
+        match (self.direction, self.is_answer) {
+            (Direction::LowToHigh, false) | (Direction::HighToLow, true) => Direction::LowToHigh,
+            (Direction::HighToLow, false) | (Direction::LowToHigh, true) => Direction::HighToLow,
+        }
+    }
+}
+
+/// One end of a connection: what the row and the rules need of it.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct End {
+    mark: EndpointMark,
+    ifindex: u32,
+    pub(crate) set: PolicySet,
+    pub(crate) identity: Identity,
+    host: HostIndex,
+    mac: Mac,
+    kind: u8,
+    encapsulation: u8,
+    key_id: u8,
+    pub(crate) default_allow: bool,
+}
+
+impl End {
+    /// Nothing is known yet.
+    pub(crate) const UNKNOWN: Self = Self {
+        mark: EndpointMark { slot: 0, epoch: 0 },
+        ifindex: 0,
+        set: 0,
+        identity: 0,
+        host: 0,
+        mac: [0; 6],
+        kind: 0,
+        encapsulation: 0,
+        key_id: 0,
+        default_allow: false,
+    };
+}
+
+/// Judges the connection and writes its row: marks, sides, next hop and rules; not its number, state and time.
+///
+/// In the kernel it is a function of its own, for its stack.
+#[cfg_attr(target_arch = "bpf", inline(never))]
+pub(crate) fn judge<T: Tables>(tables: &T, scratch: &mut Scratch) -> Result<(), Refusal> {
+    let Scratch { row, key, packet, opening, opening_packet, initiator, answerer, .. } = scratch;
+    guard_location(tables, opening, &packet.source)?;
+    *opening_packet = *packet;
+    if opening.is_answer {
+        opening_packet.reverse();
+    }
+    let packet = opening_packet;
+    let before = tables.epoch(opening.network_slot).unwrap_or(1);
+    end(tables, opening.network, &packet.source, port_flag::EGRESS_DEFAULT_ALLOW, initiator)?;
+    end(tables, opening.network, &packet.destination, port_flag::INGRESS_DEFAULT_ALLOW, answerer)?;
+    next_hop(tables, opening.vni, initiator, answerer, &mut row.next_hop)?;
+    row.egress_rule = egress(tables, initiator, answerer, packet)?;
+    row.ingress_rule = ingress(tables, initiator, answerer, packet)?;
+    let after = tables.epoch(opening.network_slot).unwrap_or(1);
+    // Odd, or another word than before: several tables were changing together while they were read.
+    if before & 1 != 0 || before != after {
+        return Err(Refusal::new(Stage::Ingress, DropReason::NetworkChanging));
+    }
+    row.owner = key.owner();
+    row.cut_rule = rule::NONE;
+    match opening.opening_direction() {
+        Direction::LowToHigh => {
+            row.flags = 0;
+            write_sides(row, initiator, answerer);
+        }
+        Direction::HighToLow => {
+            row.flags = flow_flag::HIGH_INITIATED;
+            write_sides(row, answerer, initiator);
+        }
+    }
+    Ok(())
+}
+
+/// Any packet from the underlay that no fresh row vouches for: the location of its source must name the sender.
+#[cfg_attr(target_arch = "bpf", inline(never))]
+fn guard_location<T: Tables>(tables: &T, opening: &Opening, source: &Address) -> Result<(), Refusal> {
+    if opening.sender == 0 {
+        return Ok(());
+    }
+    let location = locate::locate(tables, opening.network, *source).ok_or(sender_guard::NOT_HOLDER)?;
+    sender_guard::holds(opening.sender, &location)
+}
+
+#[inline(always)]
+fn write_sides(row: &mut FlowRow, low: &End, high: &End) {
+    (row.low, row.low_kind, row.low_ifindex, row.low_mac) = (low.mark, low.kind, low.ifindex, low.mac);
+    (row.high, row.high_kind, row.high_ifindex, row.high_mac) = (high.mark, high.kind, high.ifindex, high.mac);
+}
+
+/// What is known of one end. A local port counts only while its workload is attached; `default` is the flag that says
+/// what holds for it where no rule matches, which also says whether its egress or its ingress rules are asked.
+#[cfg_attr(target_arch = "bpf", inline(never))]
+fn end<T: Tables>(
+    tables: &T,
+    network: NetworkIndex,
+    address: &Address,
+    default: u16,
+    end: &mut End,
+) -> Result<(), Refusal> {
+    let location = locate::end(tables, network, *address)?;
+    *end = End {
+        mark: EndpointMark { slot: location.slot, epoch: location.epoch },
+        mac: location.mac,
+        kind: side_kind::REMOTE,
+        encapsulation: location.encapsulation,
+        key_id: location.key_id,
+        identity: location.identity,
+        host: location.host,
+        ..End::UNKNOWN
+    };
+    if location.flags & location_flag::LOCAL == 0 {
+        return Ok(());
+    }
+    let port = tables.port(location.ifindex).filter(|port| port.slot == location.slot);
+    let Some(port) = port else { return Err(Refusal::new(Stage::Locate, DropReason::NotAttached)) };
+    // Both rows are written before the epoch is: the older of them is what the connection was judged by.
+    if port.epoch < end.mark.epoch {
+        end.mark.epoch = port.epoch;
+    }
+    end.kind = side_kind::LOCAL;
+    end.ifindex = location.ifindex;
+    end.default_allow = port.flags & default != 0;
+    end.set = if default == port_flag::EGRESS_DEFAULT_ALLOW { port.egress_set } else { port.ingress_set };
+    Ok(())
+}
+
+/// The rules of the initiator, if it is a port of this host.
+#[inline(always)]
+fn egress<T: Tables>(tables: &T, from: &End, to: &End, packet: &Packet) -> Result<RuleNumber, Refusal> {
+    if from.kind != side_kind::LOCAL {
+        return Ok(rule::NONE);
+    }
+    let decision = policy::decide(
+        tables,
+        &Question { port: from, other: to, packet, remote: &packet.destination, default_rule: rule::DEFAULT_EGRESS },
+    );
+    if decision.allowed {
+        return Ok(decision.rule);
+    }
+    Err(Refusal { reason: DropReason::EgressRule, stage: Stage::Egress, rule: decision.rule })
+}
+
+/// The rules of the answerer, if it is a port of this host.
+#[inline(always)]
+fn ingress<T: Tables>(tables: &T, from: &End, to: &End, packet: &Packet) -> Result<RuleNumber, Refusal> {
+    if to.kind != side_kind::LOCAL {
+        return Ok(rule::NONE);
+    }
+    let decision = policy::decide(
+        tables,
+        &Question { port: to, other: from, packet, remote: &packet.source, default_rule: rule::DEFAULT_INGRESS },
+    );
+    if decision.allowed {
+        return Ok(decision.rule);
+    }
+    Err(Refusal { reason: DropReason::IngressRule, stage: Stage::Ingress, rule: decision.rule })
+}
+
+/// How to reach the end that is elsewhere, if one is. One at least is here.
+#[inline(always)]
+fn next_hop<T: Tables>(tables: &T, vni: u32, from: &End, to: &End, next_hop: &mut NextHop) -> Result<(), Refusal> {
+    let remote = match (from.kind, to.kind) {
+        (side_kind::LOCAL, side_kind::LOCAL) => {
+            *next_hop = NextHop::NONE;
+            return Ok(());
+        }
+        (side_kind::LOCAL, _) => to,
+        (_, side_kind::LOCAL) => from,
+        _ => return Err(Refusal::new(Stage::Locate, DropReason::NotHere)),
+    };
+    let host = tables.host(remote.host).ok_or(Refusal::new(Stage::Locate, DropReason::UnknownHost))?;
+    *next_hop = NextHop {
+        host: remote.host,
+        ifindex: host.ifindex,
+        vni,
+        encapsulation: remote.encapsulation,
+        key_id: remote.key_id,
+        reserved: 0,
+        underlay: host.underlay,
+        gateway: host.gateway,
+    };
+    Ok(())
+}

@@ -1,0 +1,82 @@
+//! What does the network answer to a neighbour discovery message?
+
+use andromede_abi::{Address, DropReason, Mac, PortRow, Stage, location_kind};
+
+use crate::{
+    frame::Frame,
+    packet::Packet,
+    stage::{locate, source_guard},
+    tables::Tables,
+    verdict::{Edit, Refusal},
+    wire::{ethernet, ip, ip_protocol, neighbor},
+};
+
+#[inline(always)]
+const fn refuse(reason: DropReason) -> Refusal {
+    Refusal::new(Stage::Hairpin, reason)
+}
+
+/// Is this a neighbour discovery message?
+#[inline(always)]
+pub(crate) const fn is_discovery(packet: &Packet) -> bool {
+    let kind = (u16::from_be(packet.service_port) >> 8) as u8;
+    packet.protocol == ip_protocol::ICMPV6 && kind >= neighbor::ROUTER_SOLICITATION && kind <= neighbor::REDIRECT
+}
+
+/// The answer to a neighbour discovery message of this port, or why there is none.
+#[cfg_attr(target_arch = "bpf", inline(never))]
+pub(crate) fn answer<F: Frame, T: Tables>(
+    frame: &F,
+    tables: &T,
+    port: &PortRow,
+    packet: &Packet,
+) -> Result<Edit, Refusal> {
+    /// No extension header stands before a message that is answered.
+    const MESSAGE: usize = ethernet::HEADER + ip::V6_HEADER;
+    if u16::from_be(packet.service_port) != (neighbor::SOLICITATION as u16) << 8 {
+        return Err(refuse(DropReason::NeighborIgnored));
+    }
+    let at = packet.transport_offset as usize;
+    if packet.hop_limit != neighbor::HOP_LIMIT || at != MESSAGE {
+        return Err(refuse(DropReason::BadNeighbor));
+    }
+    let message: [u32; neighbor::MESSAGE / 4] = frame.load(MESSAGE).ok_or(refuse(DropReason::Truncated))?;
+    let [_, _, t0, t1, t2, t3] = message;
+    let target = Address([t0, t1, t2, t3]);
+    if target.is_group() || target.is_v4() {
+        return Err(refuse(DropReason::BadNeighbor));
+    }
+    sender(frame, tables, port, packet)?;
+    if source_guard::holds(tables, port, target) {
+        return Err(refuse(DropReason::DuplicateAddressProbe));
+    }
+    if target.is_v6_link_local() {
+        return Err(refuse(DropReason::LinkLocal));
+    }
+    match locate::locate(tables, port.network, target) {
+        Some(row) if row.kind != location_kind::UNKNOWN => {
+            Ok(Edit::NeighborAdvertisement { mac: row.mac, router: row.kind == location_kind::GATEWAY })
+        }
+        _ => Err(refuse(DropReason::UnknownNeighbor)),
+    }
+}
+
+/// The sender is the port: by its address, or by none yet, and by the Ethernet address that it claims.
+#[inline(always)]
+fn sender<F: Frame, T: Tables>(frame: &F, tables: &T, port: &PortRow, packet: &Packet) -> Result<(), Refusal> {
+    const OPTION: usize = ethernet::HEADER + ip::V6_HEADER + neighbor::MESSAGE;
+    let source = packet.source;
+    let own = source.is_unspecified() || source.is_v6_link_local() || source_guard::holds(tables, port, source);
+    if !own {
+        return Err(refuse(DropReason::SpoofedNeighbor));
+    }
+    let Some([kind, length, a, b, c, d, e, f]) = frame.load::<[u8; neighbor::OPTION]>(OPTION) else { return Ok(()) };
+    let claimed: Mac = [a, b, c, d, e, f];
+    if [kind, length] == neighbor::SOURCE_ADDRESS_OPTION && claimed != port.mac {
+        return Err(refuse(DropReason::SpoofedNeighbor));
+    }
+    if length == 0 {
+        return Err(refuse(DropReason::BadNeighbor));
+    }
+    Ok(())
+}

@@ -1,0 +1,64 @@
+//! What the walk looks into. The kernel implements it by BPF maps, userspace by ordinary collections.
+
+use andromede_abi::{
+    CellKey, CellRow, FlowKey, FlowRow, HostIndex, HostRow, IdentityClassKey, LocationKey, LocationRow, MemberKey,
+    MemberRow, PolicyPrefixKey, PortRow, PrefixKey, ServiceKey, Slot, SourceKey,
+};
+
+/// A table has no room for another row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TableFull;
+
+/// A live row of the flow table.
+pub trait FlowRef: Clone {
+    /// Copies the row to `into`; false if the element was given to another connection meanwhile.
+    fn copy_to(&self, into: &mut FlowRow) -> bool;
+    /// Writes when it was last seen.
+    fn set_seen(&self, now: u64);
+    /// Writes its state.
+    fn set_state(&self, state: u32);
+    /// Marks it as cut by this rule.
+    fn cut(&self, state: u32, rule: u32);
+}
+
+/// The tables. Rows come as copies whose owner word was compared with the key's: a row that is not the key's own is none.
+pub trait Tables {
+    /// A live row of the flow table.
+    type Flow: FlowRef;
+
+    /// Port behind an interface.
+    fn port(&self, ifindex: u32) -> Option<PortRow>;
+    /// Copies the port behind an interface to `into`; false if there is none. The kernel does it without its stack.
+    #[inline(always)]
+    fn copy_port(&self, ifindex: u32, into: &mut PortRow) -> bool {
+        self.port(ifindex).map(|port| *into = port).is_some()
+    }
+    /// May the port send from this further address?
+    fn source_allowed(&self, key: &SourceKey) -> bool;
+    /// Where exactly this address is.
+    fn location(&self, key: &LocationKey) -> Option<LocationRow>;
+    /// Where the longest prefix that covers the address is.
+    fn prefix(&self, key: &PrefixKey) -> Option<LocationRow>;
+    /// How to reach a host.
+    fn host(&self, host: HostIndex) -> Option<HostRow>;
+    /// Is the sender a member of the network?
+    fn member(&self, key: &MemberKey) -> Option<MemberRow>;
+    /// Present epoch of a slot.
+    fn epoch(&self, slot: Slot) -> Option<u32>;
+    /// Class of a remote identity in a set.
+    fn identity_class(&self, key: &IdentityClassKey) -> Option<u32>;
+    /// Class of a remote address in a set.
+    fn prefix_class(&self, key: &PolicyPrefixKey) -> Option<u32>;
+    /// Class of a service in a set.
+    fn service_class(&self, key: &ServiceKey) -> Option<u32>;
+    /// First rule that matches both classes.
+    fn cell(&self, key: &CellKey) -> Option<CellRow>;
+    /// A connection.
+    fn flow(&self, key: &FlowKey) -> Option<Self::Flow>;
+
+    /// Inserts a connection, or overwrites the row of the same key.
+    ///
+    /// # Errors
+    /// The table is full.
+    fn put_flow(&self, key: &FlowKey, row: &FlowRow) -> Result<(), TableFull>;
+}

@@ -1,0 +1,15 @@
+//! ICMP (RFC 792) and `ICMPv6` (RFC 4443): what the fabric tells apart.
+
+/// Echo reply.
+pub const ECHO_REPLY: u8 = 0;
+/// Echo request.
+pub const ECHO_REQUEST: u8 = 8;
+/// `ICMPv6` echo request.
+pub const V6_ECHO_REQUEST: u8 = 128;
+/// `ICMPv6` echo reply.
+pub const V6_ECHO_REPLY: u8 = 129;
+
+/// Type and code of an echo request as rules compare them, network byte order.
+pub const ECHO_REQUEST_SERVICE: u16 = ((ECHO_REQUEST as u16) << 8).to_be();
+/// Type and code of an `ICMPv6` echo request as rules compare them, network byte order.
+pub const V6_ECHO_REQUEST_SERVICE: u16 = ((V6_ECHO_REQUEST as u16) << 8).to_be();

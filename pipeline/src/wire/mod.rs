@@ -1,0 +1,10 @@
+//! Wire formats: offsets, numbers and headers, one protocol a file.
+
+pub mod arp;
+pub mod ethernet;
+pub mod icmp;
+pub mod ip;
+pub mod ip_protocol;
+pub mod neighbor;
+pub mod tcp;
+pub mod vxlan;

@@ -1,0 +1,20 @@
+//! TCP, RFC 9293: what the fabric looks at.
+
+/// Bytes of the header without options.
+pub const HEADER: usize = 20;
+/// No more data from the sender.
+pub const FIN: u8 = 1;
+/// Synchronise sequence numbers.
+pub const SYN: u8 = 2;
+/// Reset the connection.
+pub const RST: u8 = 4;
+/// The acknowledgement field counts.
+pub const ACK: u8 = 16;
+
+/// Flags that no sender sets together, or none at all.
+#[inline(always)]
+pub const fn impossible(flags: u8) -> bool {
+    let opening = flags & SYN != 0 && flags & (FIN | RST) != 0;
+    let nothing = flags & (SYN | FIN | RST | ACK) == 0;
+    opening || nothing
+}
