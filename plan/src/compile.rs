@@ -12,7 +12,7 @@ use andromede_abi::{
 use andromede_model::{Direction, GATEWAY_MAC, NetworkView, Port, PortName, Prefix, SecurityGroupName, Vtep};
 
 use crate::{
-    Attachments, Cost, HostFacts, Rows, TooLarge, Wanted,
+    Attachments, Cost, HostFacts, Rows, TooLarge, Wanted, epochs,
     policy::{self, Sets},
     rows::prefix_length,
     slots::Slots,
@@ -39,7 +39,7 @@ pub fn compile(
         compiler.network(view, &slots)?;
     }
     let mut wanted = compiler.wanted;
-    wanted.rows.epochs.clone_from(&found.epochs);
+    epochs::settle(found, &mut wanted.rows);
     Cost::of(&wanted.rows).fits()?;
     Ok(wanted)
 }
@@ -222,7 +222,7 @@ impl<'a> Compiler<'a> {
                 | if further { port_flag::FURTHER_SOURCES } else { 0 }
                 | if attachment.tap { port_flag::TAP } else { 0 },
             v4: first_v4(port),
-            reserved0: 0,
+            epoch: 0,
             v6: first_v6(port),
             reserved: [0; 12],
         };
@@ -276,7 +276,8 @@ fn location(key: &LocationKey) -> LocationRow {
         ifindex: 0,
         mac: [0; 6],
         reserved0: 0,
-        reserved: [0; 5],
+        epoch: 0,
+        reserved: [0; 4],
     }
 }
 

@@ -6,13 +6,16 @@
 mod changes;
 mod compile;
 mod cost;
+mod difference;
+mod epochs;
 mod policy;
 mod rows;
 mod slots;
 mod step;
 mod wanted;
+mod window;
 
-pub use changes::{changes, revalidate};
+pub use changes::changes;
 pub use compile::compile;
 pub use cost::{Cost, TooLarge};
 pub use rows::{Row, RowKey, Rows};

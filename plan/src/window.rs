@@ -4,8 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use andromede_abi::{LocationRow, NetworkIndex, Slot, location_flag};
 
-use super::difference::{Difference, Prefixes};
-use crate::{Rows, Wanted};
+use crate::{
+    Rows, Wanted,
+    difference::{Difference, Prefixes},
+};
 
 /// What changes in one network, as far as the verdict on a new flow depends on it.
 #[derive(Default)]
@@ -16,28 +18,27 @@ struct Flips {
     local: BTreeSet<Slot>,
     /// Locations elsewhere that change.
     remote: BTreeSet<Slot>,
-    /// Addresses that are found in another table than before, or behind another prefix.
-    resolved: usize,
+    /// Is an address found in another table than before, or behind another prefix? Does a port lose one of its addresses? Then
+    /// rows get their new epoch before the change itself, and no flow may be judged in between.
+    moved: bool,
 }
 
 impl Flips {
     /// Could a flow be judged by one old and one new row, and pass although the old rows and the new ones refuse it?
     fn need_window(&self) -> bool {
-        let locations = self.local.len() + self.remote.len() + self.resolved;
-        self.ports.len() + self.local.len() > 1
-            || (!self.ports.is_empty() && locations > 0)
-            || (self.resolved > 0 && self.ports.len() + locations > 1)
+        let locations = self.local.len() + self.remote.len();
+        self.moved || self.ports.len() + self.local.len() > 1 || (!self.ports.is_empty() && locations > 0)
     }
 }
 
 /// The networks in which new flows wait, and their change words.
-pub(super) struct Windows {
+pub(crate) struct Windows {
     words: BTreeMap<NetworkIndex, Slot>,
     open: BTreeSet<NetworkIndex>,
 }
 
 impl Windows {
-    pub(super) fn of(found: &Rows, wanted: &Wanted, difference: &Difference<'_>) -> Self {
+    pub(crate) fn of(found: &Rows, wanted: &Wanted, difference: &Difference<'_>) -> Self {
         let names = wanted.names.networks.iter();
         let words = names.filter_map(|(index, name)| Some((*index, *wanted.network_slots.get(name)?))).collect();
         let flips = flips(found, &wanted.rows, difference);
@@ -46,22 +47,8 @@ impl Windows {
     }
 
     /// The words to make odd.
-    pub(super) fn open(&self) -> impl Iterator<Item = Slot> + '_ {
+    pub(crate) fn open(&self) -> impl Iterator<Item = Slot> + '_ {
         self.open.iter().filter_map(|network| self.words.get(network)).copied()
-    }
-
-    /// Slots of networks whose word was odd already: a change was interrupted there, and it is not known which epochs it
-    /// had moved.
-    pub(super) fn interrupted(&self, found: &Rows, wanted: &Wanted) -> BTreeSet<Slot> {
-        let odd = self.words.iter().filter(|(_, slot)| found.epoch(**slot) % 2 == 1);
-        let networks: BTreeSet<NetworkIndex> = odd.map(|(network, _)| *network).collect();
-        if networks.is_empty() {
-            return BTreeSet::new();
-        }
-        let rows = &wanted.rows;
-        let locations = rows.locations.iter().filter(|(key, _)| networks.contains(&key.network));
-        let prefixes = rows.prefixes.iter().filter(|(key, _)| networks.contains(&key.data.network));
-        locations.map(|(_, row)| row.slot).chain(prefixes.map(|(_, row)| row.slot)).collect()
     }
 }
 
@@ -77,7 +64,7 @@ fn flips(found: &Rows, wanted: &Rows, difference: &Difference<'_>) -> BTreeMap<N
         slots.extend([old.slot, new.slot]);
     }
     for (key, ..) in &difference.prefixes.changed {
-        networks.entry(key.data.network).or_default().resolved += 1;
+        networks.entry(key.data.network).or_default().moved = true;
     }
     let prefixes = [Prefixes::of(found), Prefixes::of(wanted)];
     let locations = difference.locations.added.iter().chain(&difference.locations.removed);
@@ -85,7 +72,13 @@ fn flips(found: &Rows, wanted: &Rows, difference: &Difference<'_>) -> BTreeMap<N
     let others = difference.prefixes.added.iter().chain(&difference.prefixes.removed);
     for (key, length) in locations.chain(others.map(|(key, _)| (key.data, key.length))) {
         if prefixes.iter().any(|prefixes| prefixes.around(&key, length).is_some()) {
-            networks.entry(key.network).or_default().resolved += 1;
+            networks.entry(key.network).or_default().moved = true;
+        }
+    }
+    let staying: BTreeSet<Slot> = wanted.locations.values().map(|row| row.slot).collect();
+    for (key, row) in &difference.locations.removed {
+        if staying.contains(&row.slot) {
+            networks.entry(key.network).or_default().moved = true;
         }
     }
     networks

@@ -4,19 +4,19 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use andromede_abi::{
     Address, CellKey, CellRow, HostIndex, HostRow, IdentityClassKey, LocationKey, LocationRow, MemberKey, MemberRow,
-    NetworkIndex, PolicyPrefixKey, PortRow, Prefixed, ServiceKey, SourceKey,
+    NetworkIndex, PolicyPrefixKey, PortRow, Prefixed, ServiceKey, Slot, SourceKey,
 };
 
 use crate::{Row, RowKey, Rows, Step};
 
 /// What two versions of one table differ in.
-pub(super) struct Table<'a, K, V> {
+pub(crate) struct Table<'a, K, V> {
     /// Rows that only the new version has.
-    pub(super) added: Vec<(&'a K, &'a V)>,
+    pub(crate) added: Vec<(&'a K, &'a V)>,
     /// Rows that both have, with different values: key, old, new.
-    pub(super) changed: Vec<(&'a K, &'a V, &'a V)>,
+    pub(crate) changed: Vec<(&'a K, &'a V, &'a V)>,
     /// Rows that only the old version has.
-    pub(super) removed: Vec<(&'a K, &'a V)>,
+    pub(crate) removed: Vec<(&'a K, &'a V)>,
 }
 
 impl<'a, K: Ord, V: PartialEq> Table<'a, K, V> {
@@ -44,7 +44,7 @@ impl<'a, K: Ord, V: PartialEq> Table<'a, K, V> {
 }
 
 /// Steps that write the rows that are new.
-pub(super) fn add<'b, K: Copy, V: Copy>(
+pub(crate) fn add<'b, K: Copy, V: Copy>(
     table: &'b Table<'_, K, V>,
     row: fn(K, V) -> Row,
 ) -> impl Iterator<Item = Step> + 'b {
@@ -52,7 +52,7 @@ pub(super) fn add<'b, K: Copy, V: Copy>(
 }
 
 /// Steps that write the rows that change.
-pub(super) fn change<'b, K: Copy, V: Copy>(
+pub(crate) fn change<'b, K: Copy, V: Copy>(
     table: &'b Table<'_, K, V>,
     row: fn(K, V) -> Row,
 ) -> impl Iterator<Item = Step> + 'b {
@@ -60,29 +60,29 @@ pub(super) fn change<'b, K: Copy, V: Copy>(
 }
 
 /// Steps that remove the rows that are gone.
-pub(super) fn remove<'b, K: Copy, V>(
+pub(crate) fn remove<'b, K: Copy, V>(
     table: &'b Table<'_, K, V>,
     key_of: fn(K) -> RowKey,
 ) -> impl Iterator<Item = Step> + 'b {
     table.removed.iter().map(move |(key, _)| Step::Remove(key_of(**key)))
 }
 
-/// What two sets of rows differ in, epochs left aside.
-pub(super) struct Difference<'a> {
-    pub(super) ports: Table<'a, u32, PortRow>,
-    pub(super) sources: Table<'a, Prefixed<SourceKey>, u32>,
-    pub(super) locations: Table<'a, LocationKey, LocationRow>,
-    pub(super) prefixes: Table<'a, Prefixed<LocationKey>, LocationRow>,
-    pub(super) hosts: Table<'a, HostIndex, HostRow>,
-    pub(super) members: Table<'a, MemberKey, MemberRow>,
-    pub(super) policy_identities: Table<'a, IdentityClassKey, u32>,
-    pub(super) policy_prefixes: Table<'a, Prefixed<PolicyPrefixKey>, u32>,
-    pub(super) policy_services: Table<'a, Prefixed<ServiceKey>, u32>,
-    pub(super) policy_cells: Table<'a, CellKey, CellRow>,
+/// What two sets of rows differ in, the table of epochs left aside.
+pub(crate) struct Difference<'a> {
+    pub(crate) ports: Table<'a, u32, PortRow>,
+    pub(crate) sources: Table<'a, Prefixed<SourceKey>, u32>,
+    pub(crate) locations: Table<'a, LocationKey, LocationRow>,
+    pub(crate) prefixes: Table<'a, Prefixed<LocationKey>, LocationRow>,
+    pub(crate) hosts: Table<'a, HostIndex, HostRow>,
+    pub(crate) members: Table<'a, MemberKey, MemberRow>,
+    pub(crate) policy_identities: Table<'a, IdentityClassKey, u32>,
+    pub(crate) policy_prefixes: Table<'a, Prefixed<PolicyPrefixKey>, u32>,
+    pub(crate) policy_services: Table<'a, Prefixed<ServiceKey>, u32>,
+    pub(crate) policy_cells: Table<'a, CellKey, CellRow>,
 }
 
 impl<'a> Difference<'a> {
-    pub(super) fn between(old: &'a Rows, new: &'a Rows) -> Self {
+    pub(crate) fn between(old: &'a Rows, new: &'a Rows) -> Self {
         Self {
             // An interface index that another port has now is not the same port changed.
             ports: Table::unless(&old.ports, &new.ports, |a, b| (a.network, a.slot) != (b.network, b.slot)),
@@ -99,22 +99,46 @@ impl<'a> Difference<'a> {
     }
 
     /// The prefixes found that new locations and new prefixes lie in: the longest for each.
-    pub(super) fn uncovered<'b>(&self, found: &'b Rows) -> Vec<&'b LocationRow> {
+    pub(crate) fn uncovered<'b>(&self, found: &'b Rows) -> Vec<&'b LocationRow> {
         let prefixes = Prefixes::of(found);
         let locations = self.locations.added.iter().map(|(key, _)| (**key, u32::MAX));
         let new = locations.chain(self.prefixes.added.iter().map(|(key, _)| (key.data, key.length)));
         new.filter_map(|(key, length)| prefixes.around(&key, length)).collect()
     }
+
+    /// Slots of ports and locations whose flows must be judged again.
+    pub(crate) fn stale(&self, found: &Rows, wanted: &Rows) -> BTreeSet<Slot> {
+        let mut stale = BTreeSet::new();
+        stale.extend(self.ports.changed.iter().map(|(_, old, _)| old.slot));
+        stale.extend(self.ports.removed.iter().map(|(_, old)| old.slot));
+        stale.extend(self.sources.removed.iter().map(|(key, _)| key.data.slot));
+        stale.extend(self.locations.changed.iter().flat_map(|(_, old, new)| [old.slot, new.slot]));
+        stale.extend(self.prefixes.changed.iter().flat_map(|(_, old, new)| [old.slot, new.slot]));
+        stale.extend(self.locations.removed.iter().map(|(_, old)| old.slot));
+        stale.extend(self.prefixes.removed.iter().map(|(_, old)| old.slot));
+        // What is new within a prefix was behind that prefix before.
+        stale.extend(self.uncovered(found).into_iter().map(|row| row.slot));
+        // Flows carry the addresses of the host that they go to. A changed host is first removed, then added: one that is
+        // added may be one whose change was interrupted.
+        let added = self.hosts.added.iter().map(|(key, _)| **key);
+        let moved: BTreeSet<HostIndex> = self.hosts.changed.iter().map(|(key, _, _)| **key).chain(added).collect();
+        if !moved.is_empty() {
+            let locations = wanted.locations.values().chain(wanted.prefixes.values());
+            stale.extend(locations.filter(|row| moved.contains(&row.host)).map(|row| row.slot));
+        }
+        stale.remove(&0);
+        stale
+    }
 }
 
 /// The prefixes of a set of rows, to find the longest around an address.
-pub(super) struct Prefixes<'a> {
+pub(crate) struct Prefixes<'a> {
     rows: &'a Rows,
     lengths: BTreeMap<NetworkIndex, BTreeSet<u32>>,
 }
 
 impl<'a> Prefixes<'a> {
-    pub(super) fn of(rows: &'a Rows) -> Self {
+    pub(crate) fn of(rows: &'a Rows) -> Self {
         let mut lengths: BTreeMap<NetworkIndex, BTreeSet<u32>> = BTreeMap::new();
         for key in rows.prefixes.keys() {
             lengths.entry(key.data.network).or_default().insert(key.length);
@@ -123,7 +147,7 @@ impl<'a> Prefixes<'a> {
     }
 
     /// The longest prefix around an address that is shorter than `length`.
-    pub(super) fn around(&self, key: &LocationKey, length: u32) -> Option<&'a LocationRow> {
+    pub(crate) fn around(&self, key: &LocationKey, length: u32) -> Option<&'a LocationRow> {
         let lengths = self.lengths.get(&key.network)?;
         lengths.range(..length).rev().find_map(|length| {
             let data = LocationKey { network: key.network, address: leading(key.address, length.saturating_sub(32)) };
@@ -133,7 +157,7 @@ impl<'a> Prefixes<'a> {
 }
 
 /// The first bits of an address, the others zero.
-pub(super) fn leading(address: Address, bits: u32) -> Address {
+pub(crate) fn leading(address: Address, bits: u32) -> Address {
     let mut left = bits;
     Address(address.0.map(|word| {
         let here = left.min(32);
