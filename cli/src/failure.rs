@@ -53,9 +53,16 @@ impl Failure {
 
 impl From<Status> for Failure {
     fn from(status: Status) -> Self {
+        // What the other end sent has no source; what has one went wrong on the way.
+        if std::error::Error::source(&status).is_some() {
+            return Self::Unreachable(format!(
+                "the connection broke: {}; do both ends speak TLS, and do they trust the same authority?",
+                whole_cause(&status)
+            ));
+        }
         match status.code() {
             Code::NotFound => Self::NotFound(status.message().to_owned()),
-            Code::Unavailable => Self::Unreachable(format!("no answer: {}", whole_cause(&status))),
+            Code::Unavailable => Self::Unreachable(format!("no answer: {}", status.message())),
             Code::DeadlineExceeded | Code::Cancelled => {
                 Self::Unreachable(format!("no answer in time ({}); raise --timeout", status.message()))
             }

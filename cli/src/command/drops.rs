@@ -6,7 +6,7 @@ use andromede_proto::v1::{
 use clap::Args;
 use time::{OffsetDateTime, macros::format_description};
 
-use super::{endpoint, protocol, tell_silent};
+use super::{as_far_as, endpoint, protocol, tell_silent};
 use crate::{
     connection::Connection,
     failure::Failure,
@@ -74,8 +74,8 @@ impl Drops {
         Ok(match (self.recent, answer.recent.is_empty(), answer.counts.is_empty()) {
             (true, false, _) => recent(&answer.recent, wide),
             (false, _, false) => counts(&answer.counts, wide),
-            (true, true, _) => "no packet was dropped lately\n".to_owned(),
-            (false, _, true) => "nothing was dropped\n".to_owned(),
+            (true, true, _) => format!("no packet was dropped lately{}\n", as_far_as(&answer.errors)),
+            (false, _, true) => format!("nothing was dropped{}\n", as_far_as(&answer.errors)),
         })
     }
 }
