@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use andromede_abi::HostConfig;
 use andromede_dataplane::{
     AttachError, AttachMode, Attachment, Dataplane, Health, Hook, LoadError, Pins, Sizes, TableError, Tables,
+    grace_period,
 };
 use andromede_plan::{Row, RowKey, Rows, Step};
 
@@ -81,12 +82,12 @@ impl Programs {
         self.attached.values().next().map(|attachment| attachment.form.to_string()).unwrap_or_default()
     }
 
-    /// Carries steps out, in order. `grace` waits for one grace period.
-    pub fn apply(&mut self, steps: &[Step], grace: impl Fn()) -> Result<(), TableError> {
+    /// Carries steps out, in order.
+    pub fn apply(&mut self, steps: &[Step]) -> Result<(), TableError> {
         let mut found = self.found.take().unwrap_or_default();
         for step in steps {
             // If a step fails, `found` stays empty and is read anew: what a failed step left behind is not known.
-            apply_step(&self.dataplane.tables, step, &grace)?;
+            apply_step(&self.dataplane.tables, step)?;
             found.apply(step);
         }
         self.found = Some(found);
@@ -152,7 +153,7 @@ fn differ(a: &Rows, b: &Rows) -> bool {
     without_zeros(a) != without_zeros(b)
 }
 
-fn apply_step(tables: &Tables, step: &Step, grace: &impl Fn()) -> Result<(), TableError> {
+fn apply_step(tables: &Tables, step: &Step) -> Result<(), TableError> {
     match step {
         Step::Insert(row) => insert(tables, row),
         Step::Remove(key) => remove(tables, key).map(drop),
@@ -160,7 +161,7 @@ fn apply_step(tables: &Tables, step: &Step, grace: &impl Fn()) -> Result<(), Tab
         | Step::BeginChange { network_slot: slot, value }
         | Step::EndChange { network_slot: slot, value } => tables.epochs.set(*slot, *value),
         Step::Grace => {
-            grace();
+            grace_period();
             Ok(())
         }
     }

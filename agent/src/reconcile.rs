@@ -12,7 +12,7 @@ use std::{
 
 use andromede_abi::HostConfig;
 use andromede_dataplane::{AttachError, Hook, LoadError, TableError};
-use andromede_plan::{Attachments, HostFacts, Wanted, changes, compile};
+use andromede_plan::{Attachments, HostFacts, TooLarge, Wanted, changes, compile};
 use andromede_proto::v1::Host;
 use tokio::sync::Mutex;
 
@@ -59,6 +59,9 @@ pub enum ReconcileError {
     /// The programs.
     #[error("{}", causes(.0))]
     Load(#[from] LoadError),
+    /// More rows than a table holds.
+    #[error(transparent)]
+    TooLarge(#[from] TooLarge),
     /// A table.
     #[error("{}", causes(.0))]
     Table(#[from] TableError),
@@ -214,11 +217,11 @@ impl Reconciler {
         let Some(programs) = &mut self.programs else { return Ok(()) };
         let attachments = plan_attachments(attached);
         let found = programs.found()?;
-        let wanted: Wanted = compile(self.views.all(), facts, &attachments, found);
+        let wanted: Wanted = compile(self.views.all(), facts, &attachments, found)?;
         let steps = changes(found, &wanted);
         // Names first: a counter that moves has a name.
         self.diagnostics.name(&wanted);
-        programs.apply(&steps, grace)?;
+        programs.apply(&steps)?;
         if !steps.is_empty() {
             tracing::info!(steps = steps.len(), "tables changed");
         }
@@ -370,9 +373,4 @@ fn plan_attachments(attached: &Attached) -> Attachments {
         port.parse().ok().map(|port| (port, attachment))
     };
     attached.iter().filter_map(of).collect()
-}
-
-/// A packet is in a program for microseconds; no program that began before this sleep runs after it.
-fn grace() {
-    std::thread::sleep(Duration::from_millis(20));
 }

@@ -64,7 +64,7 @@ pub enum SessionError {
         reason: String,
     },
     /// The controller refused or the connection broke.
-    #[error("the controller ended the session: {0}")]
+    #[error("the controller ended the session: {}", words(.0))]
     Status(#[from] Box<tonic::Status>),
     /// The controller closed the stream.
     #[error("the controller closed the session")]
@@ -86,6 +86,14 @@ pub enum SessionError {
     /// The update could not be stored.
     #[error(transparent)]
     Disk(#[from] DiskError),
+}
+
+/// What the controller said; the code alone where it said nothing.
+fn words(status: &tonic::Status) -> String {
+    match status.message() {
+        "" => status.code().to_string(),
+        message => message.to_owned(),
+    }
 }
 
 impl From<tonic::Status> for SessionError {
