@@ -75,7 +75,7 @@ impl Local {
     }
 }
 
-fn workload_status(error: WorkloadError) -> Status {
+fn workload_status(error: &WorkloadError) -> Status {
     let text = error.to_string();
     match error {
         WorkloadError::BadInterface(_) | WorkloadError::Netns(_) => Status::invalid_argument(text),
@@ -85,7 +85,7 @@ fn workload_status(error: WorkloadError) -> Status {
     }
 }
 
-fn diagnostics_status(error: DiagnosticsError) -> Status {
+fn diagnostics_status(error: &DiagnosticsError) -> Status {
     let text = error.to_string();
     match error {
         DiagnosticsError::NotLoaded | DiagnosticsError::Stopping => Status::unavailable(text),
@@ -102,7 +102,11 @@ async fn ask<T: Send + 'static>(
 ) -> Result<Response<T>, Status> {
     let diagnostics = Arc::clone(diagnostics);
     let answer = tokio::task::spawn_blocking(move || question(&diagnostics)).await;
-    answer.map_err(|_| DiagnosticsError::Stopping).flatten().map(Response::new).map_err(diagnostics_status)
+    answer
+        .map_err(|_| DiagnosticsError::Stopping)
+        .flatten()
+        .map(Response::new)
+        .map_err(|error| diagnostics_status(&error))
 }
 
 #[tonic::async_trait]
@@ -110,12 +114,12 @@ impl LocalService for Local {
     async fn attach_port(&self, request: Request<AttachPortRequest>) -> Result<Response<AttachPortResponse>, Status> {
         let request = request.into_inner();
         let attached = self.workloads.attach(&request.port, &request.netns, &request.interface).await;
-        attached.map(Response::new).map_err(workload_status)
+        attached.map(Response::new).map_err(|error| workload_status(&error))
     }
 
     async fn detach_port(&self, request: Request<DetachPortRequest>) -> Result<Response<DetachPortResponse>, Status> {
         let detached = self.workloads.detach(&request.into_inner().port).await;
-        detached.map(|()| Response::new(DetachPortResponse {})).map_err(workload_status)
+        detached.map(|()| Response::new(DetachPortResponse {})).map_err(|error| workload_status(&error))
     }
 
     async fn get_host_status(

@@ -34,7 +34,7 @@ struct RunArgs {
     /// Name of this host, as the controller knows it: "h1" or "hosts/h1".
     #[arg(long)]
     host: String,
-    /// The controller, for example https://controller.example:7470.
+    /// URL of the controller; it begins with https.
     #[arg(long, env = "ANDROMEDE_CONTROLLER")]
     controller: String,
     /// PEM file: certificates that the controller's is checked against.

@@ -239,12 +239,14 @@ impl Reconciler {
         let config = &self.shared.config;
         let underlay = Underlay::establish(&self.netlink, &config.underlay, config.vxlan_port).await?;
         let gateways = underlay.gateways(&self.netlink, &endpoints).await?;
+        // First the list, then the kernel: a workload that is attached meanwhile is not missed.
+        let attached = self.shared.attached();
         let links = self.netlink.links().await?;
         if !self.adopted {
             self.adopt(&links).await?;
             self.adopted = true;
         }
-        self.drop_vanished(&links)?;
+        self.drop_vanished(&attached, &links)?;
         self.observed = Some(Observed { underlay, gateways, endpoints });
         Ok(())
     }
@@ -277,7 +279,7 @@ impl Reconciler {
     }
 
     /// A workload whose namespace is gone took its interface with it. Indexes recur, so name and alias must agree too.
-    fn drop_vanished(&mut self, links: &[Link]) -> Result<(), ReconcileError> {
+    fn drop_vanished(&mut self, attached: &Attached, links: &[Link]) -> Result<(), ReconcileError> {
         let there = |port: &str, workload: &AttachedWorkload| {
             links.iter().any(|link| {
                 link.index == workload.ifindex
@@ -285,15 +287,15 @@ impl Reconciler {
                     && interface_name::port_of_alias(&link.alias) == Some(port)
             })
         };
-        for (port, workload) in self.shared.attached() {
-            if there(&port, &workload) {
+        for (port, workload) in attached {
+            if there(port, workload) {
                 continue;
             }
             tracing::info!(port, interface = workload.host_interface, "workload is gone");
             if let Some(programs) = &mut self.programs {
                 programs.forget(workload.ifindex);
             }
-            self.shared.change_attached(|attached| drop(attached.remove(&port)))?;
+            self.shared.change_attached(|attached| drop(attached.remove(port)))?;
         }
         Ok(())
     }
@@ -333,7 +335,7 @@ pub async fn run(shared: Arc<Shared>, reconciler: Arc<Mutex<Reconciler>>) {
             continue;
         }
         ticks = ticks.wrapping_add(1);
-        let full = ticks % FULL_EVERY == 0;
+        let full = ticks.is_multiple_of(FULL_EVERY);
         if let Err(error) = reconciler.look_after(full).await {
             tracing::error!(%error, "cannot look after the packet path");
         }

@@ -66,7 +66,7 @@ pub async fn run(config: Config, instance: Instance, stop: impl Future<Output = 
         ended = tokio::spawn(reconcile::run(Arc::clone(&shared), reconciler)) => ended.context("reconcile ended")?,
         ended = tokio::spawn(session::keep(shared, Arc::clone(&diagnostics))) => ended.context("session ended")?,
         ended = tokio::spawn(diagnostics::sweep(diagnostics)) => ended.context("sweep ended")?,
-        ended = monitor::watch(changed) => ended.context("the kernel's network is no longer watched")?,
+        () = monitor::watch(changed) => {}
         ended = local::serve(socket, service, std::future::pending()) => ended.context("local socket ended")?,
         () = stop => tracing::info!("agent stopped; the packet path stays in place"),
     }

@@ -3,6 +3,7 @@
 //! An update is first on disk, then reconciled, then reported. While the controller is away nothing changes on the host.
 
 use std::{
+    collections::HashMap,
     hash::{BuildHasher as _, Hasher as _, RandomState},
     sync::Arc,
     time::Duration,
@@ -213,7 +214,7 @@ fn hello(shared: &Shared, complete: bool) -> Hello {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         protocol_versions: vec![PROTOCOL],
         layouts: maps::ALL.iter().map(|table| (table.name.to_owned(), table.layout)).collect(),
-        networks: if complete { Default::default() } else { held.revisions().collect() },
+        networks: if complete { HashMap::new() } else { held.revisions().collect() },
         store_epoch: held.store_epoch,
     }
 }

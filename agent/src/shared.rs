@@ -49,6 +49,8 @@ pub struct Shared {
     store: Store,
     attachment_file: AttachmentFile,
     held: Mutex<Arc<Held>>,
+    /// Held while the disk is written; readers do not wait for it.
+    telling: Mutex<()>,
     attached: Mutex<Attached>,
     wake: Notify,
     network_changed: AtomicBool,
@@ -81,6 +83,7 @@ impl Shared {
             config,
             store,
             attachment_file,
+            telling: Mutex::default(),
             held: Mutex::new(Arc::new(loaded.held)),
             attached: Mutex::new(attached),
             wake: Notify::new(),
@@ -97,11 +100,10 @@ impl Shared {
 
     /// Changes what the host was told: first on disk, then in memory, then it is reconciled.
     pub fn tell<T, E: From<DiskError>>(&self, change: impl FnOnce(&mut Held, &Store) -> Result<T, E>) -> Result<T, E> {
-        let mut held = lock(&self.held);
-        let mut next = Held::clone(&held);
+        let _telling = lock(&self.telling);
+        let mut next = Held::clone(&self.held());
         let told = change(&mut next, &self.store)?;
-        *held = Arc::new(next);
-        drop(held);
+        *lock(&self.held) = Arc::new(next);
         self.wake();
         Ok(told)
     }

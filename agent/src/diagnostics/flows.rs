@@ -4,17 +4,13 @@ use std::collections::BTreeMap;
 
 use andromede_abi::{Address, EndpointMark, FlowKey, FlowRow, Slot, flow_flag, flow_state, side_kind};
 use andromede_dataplane::{TableError, Tables};
+use andromede_pipeline::flow_lifetime;
 use andromede_proto::v1;
 
 use super::HostNames;
 
 /// Connections that are listed if the question names no limit.
 const DEFAULT_LIMIT: u32 = 1000;
-
-/// Replaced by that of the pipeline.
-const fn flow_lifetime(_protocol: u8, _row: &FlowRow) -> u64 {
-    u64::MAX
-}
 
 /// How long nothing was seen of a connection. `seen` may be a little ahead of `now`.
 fn idle(row: &FlowRow, now: u64) -> u64 {

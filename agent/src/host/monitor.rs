@@ -9,8 +9,22 @@ use tokio::time::sleep;
 /// Changes within this time are answered together.
 const QUIET: Duration = Duration::from_millis(100);
 
-/// Calls `changed` soon after something changed, for ever. Where the socket lost messages it calls once more than it had to.
-pub async fn watch(changed: impl Fn()) -> io::Result<()> {
+/// Pause before a broken socket is opened anew.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// Calls `changed` soon after something changed, for ever. Where the socket lost messages it is opened anew, and `changed` is called
+/// once more than it had to.
+pub async fn watch(changed: impl Fn()) {
+    loop {
+        if let Err(error) = watch_once(&changed).await {
+            tracing::warn!(%error, "the kernel's network cannot be watched; trying again");
+        }
+        sleep(PAUSE).await;
+        changed();
+    }
+}
+
+async fn watch_once(changed: &impl Fn()) -> io::Result<()> {
     let groups = [MulticastGroup::Link, MulticastGroup::Tc, MulticastGroup::Ipv4Route, MulticastGroup::Ipv4Ifaddr];
     let (connection, _handle, mut messages) = rtnetlink::new_multicast_connection(&groups)?;
     let connection = tokio::spawn(connection);
@@ -20,5 +34,5 @@ pub async fn watch(changed: impl Fn()) -> io::Result<()> {
         changed();
     }
     connection.abort();
-    Err(io::Error::other("the kernel closed the monitor's socket"))
+    Ok(())
 }

@@ -18,7 +18,7 @@ use super::netlink::{Netlink, NetlinkError};
 /// Rank of the filter: behind any filter of the packet path.
 pub const PRIORITY: u16 = 65_000;
 
-/// `TCA_BPF_OPS_LEN`, `TCA_BPF_OPS`, `TCA_BPF_FLAGS` and its `TCA_BPF_FLAG_ACT_DIRECT` (linux/pkt_cls.h).
+/// `TCA_BPF_OPS_LEN`, `TCA_BPF_OPS`, `TCA_BPF_FLAGS` and its `TCA_BPF_FLAG_ACT_DIRECT` (`linux/pkt_cls.h`).
 const BPF_OPS_LEN: u16 = 4;
 const BPF_OPS: u16 = 5;
 const BPF_FLAGS: u16 = 8;

@@ -130,7 +130,7 @@ impl Underlay {
                     gateways.insert(*endpoint, route.gateway);
                 }
                 _ => {
-                    tracing::warn!(%endpoint, uplink = self.uplink.name, "no route to this tunnel endpoint over the uplink")
+                    tracing::warn!(%endpoint, uplink = self.uplink.name, "no route to this tunnel endpoint over the uplink");
                 }
             }
         }
