@@ -6,7 +6,7 @@ use std::{
 };
 
 use andromede_abi::{
-    Address, HostIndex, HostRow, LocationKey, LocationRow, MemberKey, MemberRow, PolicySet, PortRow, Prefixed, Slot,
+    Address, HostIndex, HostRow, LocationKey, LocationRow, MemberKey, MemberRow, PolicySet, PortRow, PrefixKey, Prefixed, Slot,
     SourceKey, encapsulation, location_flag, location_kind, maps, member_flag, port_flag,
 };
 use andromede_model::{Direction, GATEWAY_MAC, NetworkView, Port, PortName, Prefix, SecurityGroupName, Vtep};
@@ -137,7 +137,7 @@ impl<'a> Compiler<'a> {
                 kind: location_kind::VTEP,
                 host: vtep.index,
                 mac: vtep.mac.bytes(),
-                ..location(&key.data)
+                ..location(&LocationKey { network: key.data.network, address: key.data.address })
             };
             self.wanted.rows.prefixes.insert(key, row);
         }
@@ -153,7 +153,7 @@ impl<'a> Compiler<'a> {
         let key = prefix_key(view, v4);
         if around && !self.wanted.rows.prefixes.contains_key(&key) {
             let slot = full(self.slots.prefix(&key))?;
-            let row = LocationRow { slot, kind: location_kind::UNKNOWN, ..location(&key.data) };
+            let row = LocationRow { slot, kind: location_kind::UNKNOWN, ..location(&LocationKey { network: key.data.network, address: key.data.address }) };
             self.wanted.rows.prefixes.insert(key, row);
         }
         Ok(())
@@ -253,10 +253,10 @@ impl<'a> Compiler<'a> {
 }
 
 /// The key of a prefix of a network.
-fn prefix_key(view: &NetworkView, prefix: Prefix) -> Prefixed<LocationKey> {
+fn prefix_key(view: &NetworkView, prefix: Prefix) -> Prefixed<PrefixKey> {
     Prefixed {
         length: prefix_length(prefix.length(), prefix.is_ipv4()),
-        data: LocationKey { network: view.network.index, address: prefix.address().into() },
+        data: PrefixKey::new(view.network.index, prefix.address().into()),
     }
 }
 

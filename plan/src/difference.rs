@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use andromede_abi::{
     Address, CellKey, CellRow, HostIndex, HostRow, IdentityClassKey, LocationKey, LocationRow, MemberKey, MemberRow,
-    NetworkIndex, PolicyPrefixKey, PortRow, Prefixed, ServiceKey, Slot, SourceKey,
+    NetworkIndex, PolicyPrefixKey, PortRow, PrefixKey, Prefixed, ServiceKey, Slot, SourceKey,
 };
 
 use crate::{Row, RowKey, Rows, Step};
@@ -72,7 +72,7 @@ pub(crate) struct Difference<'a> {
     pub(crate) ports: Table<'a, u32, PortRow>,
     pub(crate) sources: Table<'a, Prefixed<SourceKey>, u32>,
     pub(crate) locations: Table<'a, LocationKey, LocationRow>,
-    pub(crate) prefixes: Table<'a, Prefixed<LocationKey>, LocationRow>,
+    pub(crate) prefixes: Table<'a, Prefixed<PrefixKey>, LocationRow>,
     pub(crate) hosts: Table<'a, HostIndex, HostRow>,
     pub(crate) members: Table<'a, MemberKey, MemberRow>,
     pub(crate) policy_identities: Table<'a, IdentityClassKey, u32>,
@@ -102,7 +102,7 @@ impl<'a> Difference<'a> {
     pub(crate) fn uncovered<'b>(&self, found: &'b Rows) -> Vec<&'b LocationRow> {
         let prefixes = Prefixes::of(found);
         let locations = self.locations.added.iter().map(|(key, _)| (**key, u32::MAX));
-        let new = locations.chain(self.prefixes.added.iter().map(|(key, _)| (key.data, key.length)));
+        let new = locations.chain(self.prefixes.added.iter().map(|(key, _)| (andromede_abi::LocationKey { network: key.data.network, address: key.data.address }, key.length)));
         new.filter_map(|(key, length)| prefixes.around(&key, length)).collect()
     }
 
@@ -150,7 +150,7 @@ impl<'a> Prefixes<'a> {
     pub(crate) fn around(&self, key: &LocationKey, length: u32) -> Option<&'a LocationRow> {
         let lengths = self.lengths.get(&key.network)?;
         lengths.range(..length).rev().find_map(|length| {
-            let data = LocationKey { network: key.network, address: leading(key.address, length.saturating_sub(32)) };
+            let data = PrefixKey::new(key.network, leading(key.address, length.saturating_sub(32)));
             self.rows.prefixes.get(&Prefixed { length: *length, data })
         })
     }

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use andromede_abi::{Address, LocationKey, Mac, NetworkIndex, Prefixed, Slot, location_kind, maps};
+use andromede_abi::{Address, LocationKey, Mac, NetworkIndex, PrefixKey, Prefixed, Slot, location_kind, maps};
 
 use crate::Rows;
 
@@ -81,7 +81,7 @@ impl<'a> Slots<'a> {
     }
 
     /// The slot of a prefix.
-    pub(crate) fn prefix(&mut self, key: &Prefixed<LocationKey>) -> Option<Slot> {
+    pub(crate) fn prefix(&mut self, key: &Prefixed<PrefixKey>) -> Option<Slot> {
         let known = self.found.prefixes.get(key);
         self.claim(known.map(|row| row.slot)).or_else(|| self.fresh())
     }

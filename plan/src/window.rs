@@ -70,7 +70,7 @@ fn flips(found: &Rows, wanted: &Rows, difference: &Difference<'_>) -> BTreeMap<N
     let locations = difference.locations.added.iter().chain(&difference.locations.removed);
     let locations = locations.map(|(key, _)| (**key, u32::MAX));
     let others = difference.prefixes.added.iter().chain(&difference.prefixes.removed);
-    for (key, length) in locations.chain(others.map(|(key, _)| (key.data, key.length))) {
+    for (key, length) in locations.chain(others.map(|(key, _)| (andromede_abi::LocationKey { network: key.data.network, address: key.data.address }, key.length))) {
         if prefixes.iter().any(|prefixes| prefixes.around(&key, length).is_some()) {
             networks.entry(key.network).or_default().moved = true;
         }
