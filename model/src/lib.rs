@@ -1,1 +1,45 @@
 //! Tenants, networks, ports, groups, hosts: valid by construction.
+//!
+//! [`Model`] is the whole state. A write is first *prepared*: everything is checked, numbers are given out, and the result is
+//! a [`Commit`]. Commits are what a store keeps; folding them from the first gives the same model again.
+//! Nothing here does input or output, reads a clock or draws a random number.
+
+mod check;
+mod commit;
+mod draft;
+mod group;
+mod host;
+pub mod limits;
+mod model;
+mod name;
+mod network;
+mod number;
+mod port;
+mod prefix;
+mod prepare;
+mod resource;
+mod state;
+mod subnet;
+mod tenant;
+mod value;
+mod view;
+mod violation;
+mod vtep;
+
+pub use commit::{Commit, CommitError, Counters};
+pub use group::{Action, Direction, Remote, Rule, SecurityGroup};
+pub use host::Host;
+pub use model::Model;
+pub use name::{
+    AnyName, HostName, NameError, NetworkName, PortName, RuleName, SecurityGroupName, SubnetName, TenantName, VtepName,
+};
+pub use network::Network;
+pub use port::Port;
+pub use prefix::Prefix;
+pub use resource::{Resource, ResourceKind};
+pub use subnet::Subnet;
+pub use tenant::Tenant;
+pub use value::{GATEWAY_MAC, MacAddress, PortRange, Protocol, ValueError, Vni, parse_address};
+pub use view::{IdentitySet, NetworkView, ViewDelta};
+pub use violation::Violation;
+pub use vtep::Vtep;

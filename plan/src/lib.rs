@@ -1,1 +1,23 @@
 //! Pure functions from the model to what each host must know, to rows, to the least set of changes.
+//!
+//! [`compile`] turns the views of the networks that a host holds into the [`Rows`] that it should have; [`changes`] compares
+//! them with the rows it has and lists the [`Step`]s between, in an order that closes before it opens.
+
+mod changes;
+mod compile;
+mod cost;
+mod difference;
+mod epochs;
+mod policy;
+mod rows;
+mod slots;
+mod step;
+mod wanted;
+mod window;
+
+pub use changes::changes;
+pub use compile::compile;
+pub use cost::{Cost, TooLarge};
+pub use rows::{Row, RowKey, Rows};
+pub use step::Step;
+pub use wanted::{Attachment, Attachments, HostFacts, Names, OVERHEAD, Wanted};

@@ -1,7 +1,18 @@
 //! The API `andromede.v1`, the conversation with agents, and the agent's local socket.
 
+pub mod convert;
+pub mod document;
+pub mod json;
+
 /// The API of the control plane.
-#[allow(missing_docs, unreachable_pub, clippy::all, clippy::pedantic, reason = "generated from the schema")]
+#[allow(
+    missing_docs,
+    unreachable_pub,
+    clippy::all,
+    clippy::pedantic,
+    clippy::allow_attributes_without_reason,
+    reason = "generated from the schema"
+)]
 pub mod v1 {
     tonic::include_proto!("andromede.v1");
 }
@@ -9,7 +20,14 @@ pub mod v1 {
 /// The conversation between an agent and the controller.
 pub mod agent {
     /// Version 1.
-    #[allow(missing_docs, unreachable_pub, clippy::all, clippy::pedantic, reason = "generated from the schema")]
+    #[allow(
+        missing_docs,
+        unreachable_pub,
+        clippy::all,
+        clippy::pedantic,
+        clippy::allow_attributes_without_reason,
+        reason = "generated from the schema"
+    )]
     pub mod v1 {
         tonic::include_proto!("andromede.agent.v1");
     }
@@ -18,7 +36,14 @@ pub mod agent {
 /// The agent's unix socket.
 pub mod local {
     /// Version 1.
-    #[allow(missing_docs, unreachable_pub, clippy::all, clippy::pedantic, reason = "generated from the schema")]
+    #[allow(
+        missing_docs,
+        unreachable_pub,
+        clippy::all,
+        clippy::pedantic,
+        clippy::allow_attributes_without_reason,
+        reason = "generated from the schema"
+    )]
     pub mod v1 {
         tonic::include_proto!("andromede.local.v1");
     }

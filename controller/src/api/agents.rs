@@ -1,0 +1,103 @@
+//! The service that agents dial.
+
+use std::{sync::Arc, time::Duration};
+
+use andromede_model::HostName;
+use andromede_proto::agent::v1::{
+    AgentMessage, ControllerMessage, Hello, agent_message, agent_service_server::AgentService, controller_message,
+};
+use tokio::{sync::mpsc, time::timeout};
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Request, Response, Status, Streaming};
+
+use super::broken;
+use crate::{
+    access::{Principal, Role, caller},
+    publish::Publisher,
+    registry::Registry,
+    session::{Outbound, Session},
+};
+
+/// How long an agent may take to say hello.
+const HELLO_PATIENCE: Duration = Duration::from_secs(10);
+
+/// The service over the published state and the registry.
+#[derive(Clone, Debug)]
+pub struct Agents {
+    /// The published state.
+    pub publisher: Arc<Publisher>,
+    /// Where sessions are entered.
+    pub registry: Arc<Registry>,
+    /// Epoch of the store: revisions that a host knows from another epoch say nothing.
+    pub store_epoch: u64,
+}
+
+#[tonic::async_trait]
+impl AgentService for Agents {
+    type SessionStream = ReceiverStream<Result<ControllerMessage, Status>>;
+
+    async fn session(
+        &self,
+        request: Request<Streaming<AgentMessage>>,
+    ) -> Result<Response<Self::SessionStream>, Status> {
+        let principal = caller(&request)?;
+        let inbound = request.into_inner();
+        let (out, stream) = mpsc::channel(1);
+        // The answer's headers go out at once: a client may want them before it says hello.
+        tokio::spawn(self.clone().converse(principal, inbound, out));
+        Ok(Response::new(ReceiverStream::new(stream)))
+    }
+}
+
+impl Agents {
+    async fn converse(self, principal: Principal, mut inbound: Streaming<AgentMessage>, out: Outbound) {
+        let opened = match hello(&mut inbound).await {
+            Ok(hello) => self.open(&principal, &hello),
+            Err(status) => Err(status),
+        };
+        match opened {
+            Ok((session, welcome)) => {
+                let message = Some(controller_message::Message::Welcome(welcome));
+                if out.send(Ok(ControllerMessage { message })).await.is_ok() {
+                    session.run(inbound, out).await;
+                }
+            }
+            Err(status) => {
+                tracing::warn!(%principal, code = ?status.code(), reason = status.message(), "session refused");
+                // The agent may have gone already.
+                drop(out.send(Err(status)).await);
+            }
+        }
+    }
+
+    fn open(
+        &self,
+        principal: &Principal,
+        hello: &Hello,
+    ) -> Result<(Session, andromede_proto::agent::v1::Welcome), Status> {
+        let host = format!("hosts/{}", hello.host).parse::<HostName>();
+        let host = host.map_err(|error| crate::errors::invalid(&[error.violation("hello.host")]))?;
+        let own = match principal.role {
+            Role::Host => principal.name == host.id(),
+            Role::Anonymous => true,
+            Role::Controller | Role::User => false,
+        };
+        if !own {
+            return Err(Status::permission_denied(format!(
+                "hello.host: {:?}: the certificate is that of {principal}; a host opens a session under its own name only",
+                hello.host
+            )));
+        }
+        Session::open(hello, host, self.store_epoch, &self.publisher, &self.registry)
+    }
+}
+
+/// The first message, which must be a hello.
+async fn hello(inbound: &mut Streaming<AgentMessage>) -> Result<Hello, Status> {
+    let late = |_| Status::deadline_exceeded("no hello came within 10 seconds");
+    let message = timeout(HELLO_PATIENCE, inbound.message()).await.map_err(late)??;
+    match message.and_then(|message| message.message) {
+        Some(agent_message::Message::Hello(hello)) => Ok(hello),
+        _ => Err(broken("message", "", "the first message of a session is a hello", "send hello first")),
+    }
+}

@@ -1,0 +1,141 @@
+//! What network engineers ask: the hosts are asked, and their answers put together.
+
+use std::{sync::Arc, time::Duration};
+
+use andromede_model::{HostName, NetworkName, PortName, ResourceKind};
+use andromede_proto::{
+    agent::v1::{answer::Answer, query::Question},
+    v1::{
+        HostError, ListDropsRequest, ListDropsResponse, ListFlowsRequest, ListFlowsResponse, TraceRequest,
+        TraceResponse, diagnostics_service_server::DiagnosticsService,
+    },
+};
+use futures::{StreamExt as _, stream};
+use tonic::{Request, Response, Status};
+
+use super::{broken, name};
+use crate::{
+    errors,
+    publish::Publisher,
+    registry::{AskError, Registry},
+};
+
+/// How long a host may take to answer.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// Hosts that are asked at once.
+const ASKED_AT_ONCE: usize = 64;
+/// Flows of a host if nothing is said.
+const FLOWS: u32 = 1_000;
+/// Most flows of a host.
+const MOST_FLOWS: u32 = 10_000;
+
+/// The service over the registry of sessions.
+#[derive(Clone, Debug)]
+pub struct Diagnostics {
+    /// The published state.
+    pub publisher: Arc<Publisher>,
+    /// The way to the hosts.
+    pub registry: Arc<Registry>,
+}
+
+impl Diagnostics {
+    /// The hosts that a question concerns: the one named, else the one that holds the port, else all.
+    fn concerned(&self, host: &str, port: &str) -> Result<Vec<HostName>, Status> {
+        let model = self.publisher.model();
+        let port = if port.is_empty() {
+            None
+        } else {
+            let name = name::<PortName>("port", port)?;
+            Some(model.port(&name).ok_or_else(|| errors::not_found(name.as_str()))?)
+        };
+        if !host.is_empty() {
+            let name = name::<HostName>("host", host)?;
+            return match model.host(&name) {
+                Some(_) => Ok(vec![name]),
+                None => Err(errors::not_found(name.as_str())),
+            };
+        }
+        if let Some(host) = port.and_then(|port| port.host.clone()) {
+            return Ok(vec![host]);
+        }
+        let names = model.all(ResourceKind::Host).map(|host| host.name().as_str().parse::<HostName>());
+        Ok(names.filter_map(Result::ok).collect())
+    }
+
+    /// Asks hosts, several at once. `read` takes out of an answer what was asked for.
+    async fn ask<T>(
+        &self,
+        hosts: Vec<HostName>,
+        question: Question,
+        read: impl Fn(Answer) -> Option<T>,
+    ) -> (Vec<(String, T)>, Vec<HostError>) {
+        let asked = hosts.into_iter().map(|host| {
+            let question = question.clone();
+            async move { (self.registry.ask(host.as_str(), question, PATIENCE).await, host.to_string()) }
+        });
+        let mut results = stream::iter(asked).buffered(ASKED_AT_ONCE);
+        let (mut answers, mut errors) = (Vec::new(), Vec::new());
+        while let Some((result, host)) = results.next().await {
+            match result.and_then(|answer| read(answer).ok_or(AskError::Unfit)) {
+                Ok(answer) => answers.push((host, answer)),
+                Err(error) => errors.push(HostError { host, error: error.to_string() }),
+            }
+        }
+        (answers, errors)
+    }
+}
+
+#[tonic::async_trait]
+impl DiagnosticsService for Diagnostics {
+    async fn list_drops(&self, request: Request<ListDropsRequest>) -> Result<Response<ListDropsResponse>, Status> {
+        let request = request.into_inner();
+        let hosts = self.concerned(&request.host, &request.port)?;
+        let (answers, errors) = self
+            .ask(hosts, Question::Drops(request), |answer| match answer {
+                Answer::Drops(drops) => Some(drops),
+                _ => None,
+            })
+            .await;
+        let mut all = ListDropsResponse { errors, ..ListDropsResponse::default() };
+        for (host, mut drops) in answers {
+            // A host speaks for itself only.
+            drops.counts.iter_mut().for_each(|count| count.host.clone_from(&host));
+            drops.recent.iter_mut().for_each(|event| event.host.clone_from(&host));
+            all.counts.append(&mut drops.counts);
+            all.recent.append(&mut drops.recent);
+        }
+        all.recent.sort_by_key(|event| event.time_unix_nanos);
+        Ok(Response::new(all))
+    }
+
+    async fn list_flows(&self, request: Request<ListFlowsRequest>) -> Result<Response<ListFlowsResponse>, Status> {
+        let mut request = request.into_inner();
+        if !request.network.is_empty() {
+            let network = name::<NetworkName>("network", &request.network)?;
+            let found = self.publisher.model().network(&network).is_some();
+            found.then_some(()).ok_or_else(|| errors::not_found(network.as_str()))?;
+        }
+        request.limit = match request.limit {
+            0 => FLOWS,
+            limit @ 1..=MOST_FLOWS => limit,
+            limit => return Err(broken("limit", limit, "at most 10000 flows of each host are told", "ask for fewer")),
+        };
+        let hosts = self.concerned(&request.host, &request.port)?;
+        let (answers, errors) = self
+            .ask(hosts, Question::Flows(request), |answer| match answer {
+                Answer::Flows(flows) => Some(flows),
+                _ => None,
+            })
+            .await;
+        let mut all = ListFlowsResponse { errors, ..ListFlowsResponse::default() };
+        for (host, mut flows) in answers {
+            flows.flows.iter_mut().for_each(|flow| flow.host.clone_from(&host));
+            all.flows.append(&mut flows.flows);
+        }
+        Ok(Response::new(all))
+    }
+
+    async fn trace(&self, _: Request<TraceRequest>) -> Result<Response<TraceResponse>, Status> {
+        Err(Status::unimplemented("trace"))
+    }
+}

@@ -1,0 +1,43 @@
+//! The services of `andromede.v1` and the service for agents. Each checks its input at the edge and does nothing but that
+//! and the call of the part that knows.
+
+mod agents;
+mod diagnostics;
+mod fabric;
+mod pages;
+mod resources;
+mod watch;
+
+use andromede_model::Violation;
+use tonic::Status;
+
+pub use agents::Agents;
+pub use diagnostics::Diagnostics;
+pub use fabric::Fabric;
+pub use resources::Resources;
+
+use crate::{errors, writer::WriteError};
+
+/// Parses a name given in a field.
+fn name<N>(field: &str, text: &str) -> Result<N, Status>
+where
+    N: std::str::FromStr<Err = andromede_model::NameError>,
+{
+    text.parse::<N>().map_err(|error| errors::invalid(&[error.violation(field)]))
+}
+
+/// The status for one broken rule.
+fn broken(field: &str, value: impl std::fmt::Display, rule: &str, fix: &str) -> Status {
+    errors::invalid(&[Violation::new(field, value, rule, fix)])
+}
+
+impl From<WriteError> for Status {
+    fn from(error: WriteError) -> Self {
+        match error {
+            WriteError::Invalid(violations) => errors::invalid(&violations),
+            WriteError::NotFound(name) => errors::not_found(name.as_str()),
+            WriteError::Fault(_) => Self::internal(error.to_string()),
+            WriteError::Stopped => Self::unavailable(error.to_string()),
+        }
+    }
+}

@@ -1,0 +1,149 @@
+//! How far one host is.
+
+use std::collections::BTreeMap;
+
+use andromede_model::{AnyName, Host, HostName, Model, NetworkName, NetworkView, Resource, ViewDelta};
+
+use super::{index::Index, log::Change};
+
+/// The revision of each network that a host knows.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Cursor {
+    networks: BTreeMap<NetworkName, u64>,
+    /// Revision of the host's own record that it was sent.
+    host: u64,
+}
+
+/// What a host has yet to hear, in order to be at `revision`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HostUpdate {
+    /// The revision reached.
+    pub revision: u64,
+    /// Networks from scratch.
+    pub snapshots: Vec<NetworkView>,
+    /// Networks from what the host knows.
+    pub deltas: Vec<ViewDelta>,
+    /// Networks that the host no longer holds.
+    pub left: Vec<NetworkName>,
+    /// The host's own record, if it changed.
+    pub host: Option<Host>,
+}
+
+impl HostUpdate {
+    /// Is there nothing but the revision?
+    pub fn is_empty(&self) -> bool {
+        self.snapshots.is_empty() && self.deltas.is_empty() && self.left.is_empty() && self.host.is_none()
+    }
+}
+
+/// The names of what a host has yet to hear; the content comes from the model.
+#[derive(Debug)]
+pub(super) struct Due {
+    revision: u64,
+    /// Networks held that changed.
+    networks: Vec<(NetworkName, Path)>,
+    left: Vec<NetworkName>,
+}
+
+/// How a host comes to the present state of a network.
+#[derive(Debug)]
+enum Path {
+    /// From scratch.
+    Snapshot,
+    /// By what changed since. The hosts hold no port of the network any more.
+    Delta { change: Change, hosts_left: Vec<AnyName> },
+}
+
+impl Cursor {
+    /// The revision of a network that the host holds in a state that says nothing here: it gets a snapshot.
+    pub const UNKNOWN: u64 = u64::MAX;
+
+    /// A host that knows these networks at these revisions.
+    pub fn new(networks: BTreeMap<NetworkName, u64>) -> Self {
+        Self { networks, host: 0 }
+    }
+
+    /// What is due, by name. None if the host does not exist.
+    pub(super) fn due(&self, host: &HostName, index: &Index, revision: u64) -> Option<Due> {
+        let mut due = Due { revision, networks: Vec::new(), left: Vec::new() };
+        for (network, log) in index.held(host)? {
+            let network = network.clone();
+            let known = self.networks.get(&network).filter(|known| **known <= revision);
+            let path = match known.and_then(|known| log.since(*known)) {
+                Some(change) if change.is_empty() => continue,
+                Some(mut change) => {
+                    let left = |name: &AnyName| matches!(name, AnyName::Host(other) if !index.holds(other, &network));
+                    let hosts_left = change.names.iter().filter(|name| left(name)).cloned().collect();
+                    change.names.retain(|name| !left(name));
+                    Path::Delta { change, hosts_left }
+                }
+                None => Path::Snapshot,
+            };
+            due.networks.push((network, path));
+        }
+        due.left = self.networks.keys().filter(|name| !index.holds(host, name)).cloned().collect();
+        Some(due)
+    }
+
+    /// Fills in the content and moves to the end. None if the host does not exist.
+    pub(super) fn advance(&mut self, host: &HostName, model: &Model, due: Due) -> Option<HostUpdate> {
+        let record = model.host(host)?;
+        let changed = record.revision != self.host;
+        let mut update = HostUpdate {
+            revision: due.revision,
+            snapshots: Vec::new(),
+            deltas: Vec::new(),
+            left: due.left,
+            host: changed.then(|| record.clone()),
+        };
+        self.host = record.revision;
+        for name in &update.left {
+            self.networks.remove(name);
+        }
+        for (name, path) in due.networks {
+            match path {
+                Path::Delta { change, hosts_left } => {
+                    update.deltas.push(delta(model, name.clone(), change, hosts_left));
+                }
+                Path::Snapshot => update.snapshots.extend(model.view(&name)),
+            }
+            self.networks.insert(name, due.revision);
+        }
+        for known in self.networks.values_mut() {
+            *known = due.revision;
+        }
+        Some(update)
+    }
+}
+
+/// Each name as it is now: written if it is in the view, deleted if it is not.
+fn delta(model: &Model, network: NetworkName, change: Change, hosts_left: Vec<AnyName>) -> ViewDelta {
+    let mut delta = ViewDelta {
+        network,
+        written: Vec::new(),
+        deleted: hosts_left,
+        identities: Vec::new(),
+        identities_removed: Vec::new(),
+    };
+    for name in change.names {
+        match visible(model, &name) {
+            Some(resource) => delta.written.push(resource),
+            None => delta.deleted.push(name),
+        }
+    }
+    for (number, set) in change.identities {
+        match set {
+            Some(set) => delta.identities.push(set),
+            None => delta.identities_removed.push(number),
+        }
+    }
+    delta
+}
+
+/// The resource, if it is in its network's view: ports are only while they are placed.
+fn visible(model: &Model, name: &AnyName) -> Option<Resource> {
+    match name {
+        AnyName::Port(port) => model.port(port).filter(|port| port.host.is_some()).cloned().map(Into::into),
+        _ => model.get(name),
+    }
+}

@@ -1,0 +1,215 @@
+//! Who holds what, and what changed for whom.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use andromede_model::{AnyName, Commit, HostName, Model, NetworkName, Resource};
+use tokio::sync::watch;
+
+use super::log::{Change, NetworkLog};
+
+/// A port that is, was or becomes placed: what a commit does to it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Move {
+    /// The port.
+    pub port: AnyName,
+    /// Its network.
+    pub network: NetworkName,
+    /// The host that held it before the commit.
+    pub from: Option<HostName>,
+    /// The host that holds it after the commit.
+    pub to: Option<HostName>,
+}
+
+impl Move {
+    /// The placed ports that a commit touches; `before` is the model to which it will be added.
+    pub fn all(before: &Model, commit: &Commit) -> Vec<Self> {
+        let place = |name: &AnyName| match name {
+            AnyName::Port(port) => before.port(port).and_then(|port| port.host.clone()),
+            _ => None,
+        };
+        let written = commit.written.iter().filter_map(|resource| match resource {
+            Resource::Port(port) => Some((AnyName::from(port.name.clone()), port.host.clone())),
+            _ => None,
+        });
+        let deleted = commit.deleted.iter().filter(|name| matches!(name, AnyName::Port(_)));
+        written
+            .chain(deleted.map(|name| (name.clone(), None)))
+            .filter_map(|(port, to)| Some(Self { network: port.network()?, from: place(&port), to, port }))
+            .filter(|moved| moved.from.is_some() || moved.to.is_some())
+            .collect()
+    }
+}
+
+#[derive(Debug)]
+struct Network {
+    log: NetworkLog,
+    /// Ports of the network on each host that holds one.
+    hosts: BTreeMap<HostName, usize>,
+}
+
+#[derive(Debug, Default)]
+struct Host {
+    /// Ports on the host in each network that it holds.
+    networks: BTreeMap<NetworkName, usize>,
+    /// Last revision that concerns it. Its session follows; the sender goes with the host.
+    wanted: watch::Sender<u64>,
+}
+
+/// Logs of all networks, and the networks of all hosts. It is the fold of the same commits as the model.
+#[derive(Debug, Default)]
+pub struct Index {
+    networks: BTreeMap<NetworkName, Network>,
+    hosts: BTreeMap<HostName, Host>,
+}
+
+impl Index {
+    /// Adds a commit, and wakes the hosts that it concerns.
+    pub fn apply(&mut self, commit: &Commit, moves: &[Move]) {
+        let revision = commit.revision;
+        self.make(commit);
+        let mut woken: BTreeSet<HostName> = BTreeSet::new();
+        let mut changes = self.changes(commit, &mut woken);
+        for moved in moves {
+            let change = changes.entry(moved.network.clone()).or_default();
+            change.names.insert(moved.port.clone());
+            self.place(moved, change);
+            woken.extend(moved.from.iter().chain(&moved.to).cloned());
+        }
+        for (name, change) in changes {
+            if let Some(network) = self.networks.get_mut(&name)
+                && !change.is_empty()
+            {
+                network.log.push(revision, change);
+                woken.extend(network.hosts.keys().cloned());
+            }
+        }
+        for name in &commit.deleted {
+            if let AnyName::Host(name) = name {
+                self.hosts.remove(name);
+            }
+        }
+        for name in woken {
+            if let Some(host) = self.hosts.get_mut(&name) {
+                host.wanted.send_replace(revision);
+            }
+        }
+    }
+
+    /// Makes room for new networks and hosts.
+    fn make(&mut self, commit: &Commit) {
+        // A network that is deleted and written by one commit is another network of the same name.
+        for name in &commit.deleted {
+            if let AnyName::Network(name) = name {
+                self.remove_network(name, commit.revision);
+            }
+        }
+        for resource in &commit.written {
+            match resource {
+                Resource::Network(network) => {
+                    let made = || Network { log: NetworkLog::new(commit.revision), hosts: BTreeMap::new() };
+                    self.networks.entry(network.name.clone()).or_insert_with(made);
+                }
+                Resource::Host(host) => drop(self.hosts.entry(host.name.clone()).or_default()),
+                _ => {}
+            }
+        }
+    }
+
+    /// The names that the commit itself touches, by network. Ports are left to their moves.
+    fn changes(&self, commit: &Commit, woken: &mut BTreeSet<HostName>) -> BTreeMap<NetworkName, Change> {
+        let mut changes: BTreeMap<NetworkName, Change> = BTreeMap::new();
+        let written = commit.written.iter().map(Resource::name);
+        for name in written.chain(commit.deleted.iter().cloned()) {
+            match &name {
+                AnyName::Port(_) | AnyName::Tenant(_) => {}
+                AnyName::Host(host) => {
+                    for network in self.hosts.get(host).iter().flat_map(|host| host.networks.keys()) {
+                        changes.entry(network.clone()).or_default().names.insert(name.clone());
+                    }
+                    woken.insert(host.clone());
+                }
+                _ => {
+                    if let Some(network) = name.network() {
+                        changes.entry(network).or_default().names.insert(name);
+                    }
+                }
+            }
+        }
+        for (network, number) in &commit.identities_removed {
+            changes.entry(network.clone()).or_default().identities.insert(*number, None);
+        }
+        for (network, set) in &commit.identities {
+            changes.entry(network.clone()).or_default().identities.insert(set.number, Some(set.clone()));
+        }
+        changes
+    }
+
+    /// Counts a port out of one host and into another. A host that enters or leaves the network is a change of its view.
+    fn place(&mut self, moved: &Move, change: &mut Change) {
+        if moved.from == moved.to {
+            return;
+        }
+        let Some(network) = self.networks.get_mut(&moved.network) else { return };
+        if let Some(from) = &moved.from {
+            let left = count_down(&mut network.hosts, from);
+            if let Some(host) = self.hosts.get_mut(from) {
+                count_down(&mut host.networks, &moved.network);
+            }
+            if left {
+                change.names.insert(from.clone().into());
+            }
+        }
+        if let Some(to) = &moved.to {
+            let count = network.hosts.entry(to.clone()).or_default();
+            *count = count.saturating_add(1);
+            if *count == 1 {
+                change.names.insert(to.clone().into());
+            }
+            let count = self.hosts.entry(to.clone()).or_default().networks.entry(moved.network.clone()).or_default();
+            *count = count.saturating_add(1);
+        }
+    }
+
+    fn remove_network(&mut self, name: &NetworkName, revision: u64) {
+        let Some(network) = self.networks.remove(name) else { return };
+        for host in network.hosts.keys() {
+            if let Some(host) = self.hosts.get_mut(host) {
+                host.networks.remove(name);
+                host.wanted.send_replace(revision);
+            }
+        }
+    }
+
+    /// Follows the last revision that concerns a host; none if there is no such host.
+    pub fn follow(&self, host: &HostName) -> Option<watch::Receiver<u64>> {
+        self.hosts.get(host).map(|host| host.wanted.subscribe())
+    }
+
+    /// The last revision that concerns a host, and how many ports are placed on it.
+    pub fn wanted(&self, host: &HostName) -> (u64, usize) {
+        self.hosts.get(host).map(|host| (*host.wanted.borrow(), host.networks.values().sum())).unwrap_or_default()
+    }
+
+    /// The networks that a host holds; none if there is no such host.
+    pub fn held(&self, host: &HostName) -> Option<impl Iterator<Item = (&NetworkName, &NetworkLog)>> {
+        let networks = &self.hosts.get(host)?.networks;
+        Some(networks.keys().filter_map(|name| self.networks.get_key_value(name).map(|(name, it)| (name, &it.log))))
+    }
+
+    /// Does the host hold the network?
+    pub fn holds(&self, host: &HostName, network: &NetworkName) -> bool {
+        self.hosts.get(host).is_some_and(|host| host.networks.contains_key(network))
+    }
+}
+
+/// Counts down; at zero the row goes, and the answer is yes.
+fn count_down<K: Ord>(counts: &mut BTreeMap<K, usize>, key: &K) -> bool {
+    match counts.get_mut(key) {
+        Some(count) if *count > 1 => {
+            *count = count.saturating_sub(1);
+            false
+        }
+        Some(_) => counts.remove(key).is_some(),
+        None => false,
+    }
+}

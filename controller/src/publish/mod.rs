@@ -1,0 +1,87 @@
+//! Publishing to hosts: for each network an ordered log of what changed, for each host a set of cursors into them.
+//!
+//! A log holds the *names* of what changed, not the content. A host that is behind gets the union of the names since its
+//! cursor, with each resource as it is now: resuming, following and catching up are one path, changes coalesce by
+//! themselves, and a slow host costs no memory. Who is further behind than the log reaches gets a snapshot.
+
+mod cursor;
+mod index;
+mod log;
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use andromede_model::{Commit, HostName, Model};
+use tokio::sync::watch;
+
+pub use cursor::{Cursor, HostUpdate};
+pub use index::{Index, Move};
+pub use log::{Change, NetworkLog};
+
+/// The state that everybody reads: the model as of the last durable commit, and what each host has yet to hear.
+#[derive(Debug)]
+pub struct Publisher {
+    published: Mutex<Published>,
+    /// Revision of the last durable commit, for those who follow all commits.
+    head: watch::Sender<u64>,
+}
+
+#[derive(Debug)]
+struct Published {
+    model: Arc<Model>,
+    index: Index,
+}
+
+impl Publisher {
+    /// Begins with what the fold of the store's log gave.
+    pub fn new(model: Model, index: Index) -> Self {
+        let head = watch::Sender::new(model.revision());
+        Self { published: Mutex::new(Published { model: Arc::new(model), index }), head }
+    }
+
+    fn published(&self) -> MutexGuard<'_, Published> {
+        // Nothing panics while it holds this lock; if it did, hosts would hear too little rather than something wrong.
+        self.published.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The model as of the last durable commit.
+    pub fn model(&self) -> Arc<Model> {
+        Arc::clone(&self.published().model)
+    }
+
+    /// Follows the revision of the last durable commit.
+    pub fn head(&self) -> watch::Receiver<u64> {
+        self.head.subscribe()
+    }
+
+    /// Makes durable commits visible, and wakes whom they concern. `model` is the state after the last of them.
+    pub fn publish(&self, commits: &[(Commit, Vec<Move>)], model: Model) {
+        let revision = model.revision();
+        {
+            let mut published = self.published();
+            for (commit, moves) in commits {
+                published.index.apply(commit, moves);
+            }
+            published.model = Arc::new(model);
+        }
+        self.head.send_replace(revision);
+    }
+
+    /// Follows the last revision that concerns a host; none if there is no such host.
+    pub fn follow(&self, host: &HostName) -> Option<watch::Receiver<u64>> {
+        self.published().index.follow(host)
+    }
+
+    /// The last revision that concerns a host, and how many ports are placed on it.
+    pub fn wanted(&self, host: &HostName) -> (u64, usize) {
+        self.published().index.wanted(host)
+    }
+
+    /// What a host has yet to hear, and moves its cursor to the end. None if the host does not exist.
+    pub fn next(&self, host: &HostName, cursor: &mut Cursor) -> Option<HostUpdate> {
+        let (model, due) = {
+            let published = self.published();
+            (Arc::clone(&published.model), cursor.due(host, &published.index, published.model.revision())?)
+        };
+        cursor.advance(host, &model, due)
+    }
+}

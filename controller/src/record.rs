@@ -1,0 +1,222 @@
+//! How a commit is written down: a protobuf message, so that old logs stay readable as the schema grows.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use andromede_model::{AnyName, Commit, Counters, IdentitySet, NetworkName, Resource, SecurityGroupName, Violation};
+use andromede_proto::v1;
+use prost::Message;
+
+/// The version of the record that this program writes, and the newest that it reads.
+const VERSION: u32 = 1;
+
+/// One commit in the store's log. Fields are only ever added; a record whose meaning changes raises [`VERSION`].
+#[derive(Clone, PartialEq, Message)]
+pub struct Record {
+    /// Version of the record.
+    #[prost(uint32, tag = "1")]
+    pub version: u32,
+    /// Revision of the commit.
+    #[prost(uint64, tag = "2")]
+    pub revision: u64,
+    /// When it was made: nanoseconds since 1970, for people; nothing is decided by it.
+    #[prost(int64, tag = "3")]
+    pub time_unix_nanos: i64,
+    /// Who made it, as `role/name`.
+    #[prost(string, tag = "4")]
+    pub principal: String,
+    /// Resources as they are after the commit.
+    #[prost(message, repeated, tag = "5")]
+    pub written: Vec<v1::Resource>,
+    /// Names of those that are gone.
+    #[prost(string, repeated, tag = "6")]
+    pub deleted: Vec<String>,
+    /// New interned sets of groups.
+    #[prost(message, repeated, tag = "7")]
+    pub identities: Vec<IdentityRecord>,
+    /// Sets that are gone; their groups are left out.
+    #[prost(message, repeated, tag = "8")]
+    pub identities_removed: Vec<IdentityRecord>,
+    /// The next numbers that the model gives out.
+    #[prost(message, optional, tag = "9")]
+    pub counters: Option<CountersRecord>,
+}
+
+/// An interned set of groups.
+#[derive(Clone, PartialEq, Message)]
+pub struct IdentityRecord {
+    /// Name of the network.
+    #[prost(string, tag = "1")]
+    pub network: String,
+    /// Number of the set.
+    #[prost(uint32, tag = "2")]
+    pub number: u32,
+    /// Names of the groups.
+    #[prost(string, repeated, tag = "3")]
+    pub security_groups: Vec<String>,
+}
+
+/// The model's counters.
+#[derive(Clone, Copy, PartialEq, Eq, Message)]
+pub struct CountersRecord {
+    /// See [`Counters::network`].
+    #[prost(uint32, tag = "1")]
+    pub network: u32,
+    /// See [`Counters::vni`].
+    #[prost(uint32, tag = "2")]
+    pub vni: u32,
+    /// See [`Counters::host`].
+    #[prost(uint32, tag = "3")]
+    pub host: u32,
+    /// See [`Counters::rule`].
+    #[prost(uint32, tag = "4")]
+    pub rule: u32,
+    /// See [`Counters::identity`].
+    #[prost(uint32, tag = "5")]
+    pub identity: u32,
+    /// See [`Counters::mac`].
+    #[prost(uint32, tag = "6")]
+    pub mac: u32,
+}
+
+/// Why a record cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub enum RecordError {
+    /// Not a record at all.
+    #[error("it is not a commit record: {0}")]
+    Malformed(#[from] prost::DecodeError),
+    /// Written by a newer program.
+    #[error("it has version {found}, this program reads up to {VERSION}")]
+    Version {
+        /// The version found.
+        found: u32,
+    },
+    /// A resource in it breaks a rule.
+    #[error("it holds something invalid: {0}")]
+    Invalid(String),
+    /// A part that every record has is absent.
+    #[error("it has no counters")]
+    Incomplete,
+}
+
+impl From<Vec<Violation>> for RecordError {
+    fn from(violations: Vec<Violation>) -> Self {
+        Self::Invalid(violations.first().map(ToString::to_string).unwrap_or_default())
+    }
+}
+
+impl Record {
+    /// The record of a commit that a principal makes now.
+    pub fn new(commit: &Commit, principal: &str) -> Self {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        Self {
+            version: VERSION,
+            revision: commit.revision,
+            time_unix_nanos: i64::try_from(now.as_nanos()).unwrap_or(i64::MAX),
+            principal: principal.to_owned(),
+            written: commit.written.iter().cloned().map(Into::into).collect(),
+            deleted: commit.deleted.iter().map(ToString::to_string).collect(),
+            identities: commit.identities.iter().map(|(network, set)| identity_record(network, set)).collect(),
+            identities_removed: (commit.identities_removed.iter())
+                .map(|(network, number)| IdentityRecord {
+                    network: network.to_string(),
+                    number: *number,
+                    security_groups: Vec::new(),
+                })
+                .collect(),
+            counters: Some(counters_record(&commit.counters)),
+        }
+    }
+
+    /// Reads a record of a version that this program knows.
+    pub fn read(bytes: &[u8]) -> Result<Self, RecordError> {
+        let record = Self::decode(bytes)?;
+        match record.version {
+            1..=VERSION => Ok(record),
+            found => Err(RecordError::Version { found }),
+        }
+    }
+
+    /// The commit in it.
+    pub fn into_commit(self) -> Result<Commit, RecordError> {
+        let counters = self.counters.ok_or(RecordError::Incomplete)?;
+        Ok(Commit {
+            revision: self.revision,
+            written: self.written.into_iter().map(Resource::try_from).collect::<Result<_, _>>()?,
+            deleted: self.deleted.iter().map(|name| any_name(name)).collect::<Result<_, _>>()?,
+            identities: self.identities.iter().map(identity).collect::<Result<_, _>>()?,
+            identities_removed: (self.identities_removed.iter())
+                .map(|removed| Ok((network_name(&removed.network)?, removed.number)))
+                .collect::<Result<_, RecordError>>()?,
+            counters: Counters {
+                network: counters.network,
+                vni: counters.vni,
+                host: counters.host,
+                rule: counters.rule,
+                identity: counters.identity,
+                mac: counters.mac,
+            },
+        })
+    }
+}
+
+fn counters_record(counters: &Counters) -> CountersRecord {
+    CountersRecord {
+        network: counters.network,
+        vni: counters.vni,
+        host: counters.host,
+        rule: counters.rule,
+        identity: counters.identity,
+        mac: counters.mac,
+    }
+}
+
+fn identity_record(network: &NetworkName, set: &IdentitySet) -> IdentityRecord {
+    IdentityRecord {
+        network: network.to_string(),
+        number: set.number,
+        security_groups: set.groups.iter().map(ToString::to_string).collect(),
+    }
+}
+
+fn identity(record: &IdentityRecord) -> Result<(NetworkName, IdentitySet), RecordError> {
+    let group =
+        |name: &String| name.parse::<SecurityGroupName>().map_err(|error| RecordError::Invalid(error.to_string()));
+    let groups = record.security_groups.iter().map(group).collect::<Result<_, _>>()?;
+    Ok((network_name(&record.network)?, IdentitySet { number: record.number, groups }))
+}
+
+fn network_name(name: &str) -> Result<NetworkName, RecordError> {
+    name.parse().map_err(|error: andromede_model::NameError| RecordError::Invalid(error.to_string()))
+}
+
+fn any_name(name: &str) -> Result<AnyName, RecordError> {
+    name.parse().map_err(|error: andromede_model::NameError| RecordError::Invalid(error.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+
+    use super::*;
+    use crate::fixtures::two_networks;
+
+    #[test]
+    fn every_commit_comes_back_as_it_was() {
+        for commit in two_networks() {
+            let bytes = Record::new(&commit, "user/alice").encode_to_vec();
+            let record = Record::read(&bytes).unwrap();
+            assert_eq!(record.principal, "user/alice");
+            assert_eq!(record.into_commit().unwrap(), commit);
+        }
+    }
+
+    #[test]
+    fn a_newer_version_and_junk_are_refused() {
+        let newer = Record { version: VERSION + 1, ..Record::default() }.encode_to_vec();
+        assert!(matches!(Record::read(&newer), Err(RecordError::Version { found: 2 })));
+        assert!(matches!(Record::read(&[]), Err(RecordError::Version { found: 0 })));
+        assert!(matches!(Record::read(b"junk"), Err(RecordError::Malformed(_))));
+        let empty = Record { version: VERSION, ..Record::default() };
+        assert!(matches!(empty.into_commit(), Err(RecordError::Incomplete)));
+    }
+}

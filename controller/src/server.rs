@@ -1,0 +1,269 @@
+//! The server: everything put together behind one address.
+
+use std::{
+    future::Future,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+use andromede_proto::{DESCRIPTORS, agent::v1::agent_service_server::AgentServiceServer, v1};
+use tokio::{
+    net::{TcpListener, TcpSocket},
+    sync::{oneshot, watch},
+    time::timeout,
+};
+use tonic::{
+    service::Routes,
+    transport::{Certificate, Identity, Server as Transport, ServerTlsConfig, server::TcpIncoming},
+};
+
+use crate::{
+    access::GuardLayer,
+    api::{Agents, Diagnostics, Fabric, Resources},
+    publish::Publisher,
+    registry::Registry,
+    settings::ServeArgs,
+    store::{Store, StoreError},
+    writer::{Writer, fold},
+};
+
+/// Connections that wait to be accepted: thousands of agents come back at once after a restart.
+const BACKLOG: u32 = 4_096;
+/// How often a silent connection is asked for a sign of life, and how long that may take.
+const KEEPALIVE: (Duration, Duration) = (Duration::from_secs(10), Duration::from_secs(10));
+/// Flow-control window of a stream and of a connection, in bytes.
+const WINDOW: u32 = 64 << 10;
+/// Most calls at a time on one connection.
+const CALLS_PER_CONNECTION: u32 = 256;
+/// Most bytes of one message that comes in: a bundle, or a network's rows.
+const MESSAGE_BYTES: usize = 32 << 20;
+/// How long connections may take to end once the controller is told to.
+const GRACE: Duration = Duration::from_secs(5);
+
+/// Why the server could not start, or ended.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// Plaintext was asked for on an address that others can reach.
+    #[error(
+        "--insecure-plaintext: {0} is not a loopback address; listen on 127.0.0.1 or [::1], or use --tls-cert, --tls-key and --client-ca"
+    )]
+    PlaintextOffLoopback(SocketAddr),
+    /// Neither certificates nor plaintext were asked for.
+    #[error(
+        "no certificate; give --tls-cert, --tls-key and --client-ca, or --insecure-plaintext on a loopback address"
+    )]
+    NoSecurity,
+    /// A file of certificates or keys could not be read.
+    #[error("{path}: {source}; make it with `andromedectl pki init` and `andromedectl pki issue`")]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The address could not be listened on.
+    #[error("--listen {address}: {source}; is another controller running?")]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// TLS could not be set up, or the transport failed.
+    #[error("transport: {}", chain(.0))]
+    Transport(#[from] tonic::transport::Error),
+    /// The reflection service refused the schema.
+    #[error("reflection: {0}")]
+    Reflection(#[from] tonic_reflection::server::Error),
+    /// The writer ended although the server did not.
+    #[error("the writer ended unexpectedly; look at the log before this line")]
+    WriterGone,
+}
+
+/// An error and what is behind it: the transport's own text says little.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        cause = error.source();
+    }
+    text
+}
+
+/// A server that listens, and does not accept yet.
+#[derive(Debug)]
+pub struct Server {
+    listener: TcpListener,
+    address: SocketAddr,
+    tls: Option<ServerTlsConfig>,
+    parts: Parts,
+    /// Why the writer ended.
+    writer_end: oneshot::Receiver<Result<(), StoreError>>,
+}
+
+#[derive(Debug)]
+struct Parts {
+    store: Arc<Store>,
+    publisher: Arc<Publisher>,
+    registry: Arc<Registry>,
+    writer: Writer,
+    store_epoch: u64,
+}
+
+impl Server {
+    /// Opens the store, folds its log, and listens.
+    pub async fn bind(arguments: &ServeArgs) -> Result<Self, ServeError> {
+        let tls = security(arguments)?;
+        let store = arguments.store.clone();
+        let load = move || -> Result<_, StoreError> {
+            let store = Store::open(&store)?;
+            let (model, index) = fold(&store)?;
+            Ok((store, model, index))
+        };
+        let (store, model, index) = tokio::task::spawn_blocking(load).await.map_err(|_| ServeError::WriterGone)??;
+        let store_epoch = store.head()?.epoch;
+        let store = Arc::new(store);
+        let publisher = Arc::new(Publisher::new(model, index));
+        let (writer, writer_end) = Writer::start(Arc::clone(&store), Arc::clone(&publisher))?;
+        let failed = |source| ServeError::Listen { address: arguments.listen, source };
+        let listener = listen(arguments.listen).map_err(failed)?;
+        let address = listener.local_addr().map_err(failed)?;
+        let parts = Parts { store, publisher, registry: Arc::default(), writer, store_epoch };
+        Ok(Self { listener, address, tls, parts, writer_end })
+    }
+
+    /// The address it listens on.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// One line for people: where, how, and from which state.
+    pub fn banner(&self) -> String {
+        let security = if self.tls.is_some() { "mutual TLS" } else { "PLAINTEXT, everybody may do everything" };
+        let revision = self.parts.publisher.model().revision();
+        format!("andromede-controller: listening on {} ({security}), revision {revision}", self.address)
+    }
+
+    /// Serves until `shutdown` is ready or the store fails.
+    pub async fn run(self, shutdown: impl Future<Output = ()> + Send) -> Result<(), ServeError> {
+        let (stop, stopping) = watch::channel(false);
+        let registry = Arc::clone(&self.parts.registry);
+        let routes = self.parts.routes(&stopping).await?;
+        let mut transport = Transport::builder();
+        let guard = GuardLayer { tls: self.tls.is_some() };
+        if let Some(tls) = self.tls {
+            transport = transport.tls_config(tls)?;
+        }
+        let mut stopped = stopping.clone();
+        let mut serving = Box::pin(
+            transport
+                .initial_stream_window_size(WINDOW)
+                .initial_connection_window_size(WINDOW)
+                .max_concurrent_streams(CALLS_PER_CONNECTION)
+                .http2_keepalive_interval(Some(KEEPALIVE.0))
+                .http2_keepalive_timeout(Some(KEEPALIVE.1))
+                .layer(guard)
+                .add_routes(routes)
+                .serve_with_incoming_shutdown(TcpIncoming::from(self.listener).with_nodelay(Some(true)), async move {
+                    // An error means that the sender is gone: stop as well.
+                    drop(stopped.wait_for(|stop| *stop).await);
+                }),
+        );
+        let mut writer_end = self.writer_end;
+        tokio::select! {
+            served = &mut serving => return Ok(served?),
+            end = &mut writer_end => return Err(match end {
+                Ok(Err(error)) => error.into(),
+                Ok(Ok(())) | Err(_) => ServeError::WriterGone,
+            }),
+            () = shutdown => {}
+        }
+        tracing::info!("ending");
+        stop.send_replace(true);
+        registry.end();
+        if timeout(GRACE, &mut serving).await.is_err() {
+            tracing::warn!("some connections did not end within {GRACE:?} and are cut");
+        }
+        // The writer ends with the last service that can reach it: writes that wait are on disk before the store is closed.
+        drop(serving);
+        match timeout(GRACE, writer_end).await {
+            Ok(Ok(end)) => Ok(end?),
+            Ok(Err(_)) => Err(ServeError::WriterGone),
+            // A connection that was cut may still hold the way to the writer. What was acknowledged is on disk.
+            Err(_) => Ok(()),
+        }
+    }
+}
+
+impl Parts {
+    async fn routes(self, stop: &watch::Receiver<bool>) -> Result<Routes, ServeError> {
+        let Self { store, publisher, registry, writer, store_epoch } = self;
+        let resources = Resources::new(Arc::clone(&publisher), writer.clone());
+        let agents = Agents { publisher: Arc::clone(&publisher), registry: Arc::clone(&registry), store_epoch };
+        let diagnostics = Diagnostics { publisher: Arc::clone(&publisher), registry: Arc::clone(&registry) };
+        let fabric = Fabric { writer, publisher, registry, store, stop: stop.clone() };
+        let (health, health_service) = tonic_health::server::health_reporter();
+        let fabric =
+            v1::fabric_service_server::FabricServiceServer::new(fabric).max_decoding_message_size(MESSAGE_BYTES);
+        set_serving(&health, &fabric).await;
+        let reflection = tonic_reflection::server::Builder::configure()
+            .register_encoded_file_descriptor_set(DESCRIPTORS)
+            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET);
+        let mut routes = Routes::builder();
+        routes
+            .add_service(fabric)
+            .add_service(v1::diagnostics_service_server::DiagnosticsServiceServer::new(diagnostics))
+            .add_service(v1::tenant_service_server::TenantServiceServer::new(resources.clone()))
+            .add_service(v1::network_service_server::NetworkServiceServer::new(resources.clone()))
+            .add_service(v1::subnet_service_server::SubnetServiceServer::new(resources.clone()))
+            .add_service(v1::port_service_server::PortServiceServer::new(resources.clone()))
+            .add_service(v1::security_group_service_server::SecurityGroupServiceServer::new(resources.clone()))
+            .add_service(v1::host_service_server::HostServiceServer::new(resources.clone()))
+            .add_service(v1::vtep_service_server::VtepServiceServer::new(resources))
+            .add_service(AgentServiceServer::new(agents).max_decoding_message_size(MESSAGE_BYTES))
+            .add_service(health_service)
+            .add_service(reflection.build_v1()?);
+        Ok(routes.routes())
+    }
+}
+
+/// Says that the service works; the whole server ("") does from the start.
+async fn set_serving<S: tonic::server::NamedService>(health: &tonic_health::server::HealthReporter, _: &S) {
+    health.set_serving::<S>().await;
+}
+
+fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
+}
+
+/// TLS with client certificates, or, on loopback and by an explicit flag, none.
+fn security(arguments: &ServeArgs) -> Result<Option<ServerTlsConfig>, ServeError> {
+    if arguments.insecure_plaintext {
+        if !arguments.listen.ip().is_loopback() {
+            return Err(ServeError::PlaintextOffLoopback(arguments.listen));
+        }
+        return Ok(None);
+    }
+    let (Some(certificate), Some(key), Some(authority)) =
+        (&arguments.tls_cert, &arguments.tls_key, &arguments.client_ca)
+    else {
+        return Err(ServeError::NoSecurity);
+    };
+    let identity = Identity::from_pem(read(certificate)?, read(key)?);
+    let authority = Certificate::from_pem(read(authority)?);
+    Ok(Some(ServerTlsConfig::new().identity(identity).client_ca_root(authority)))
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, ServeError> {
+    std::fs::read(path).map_err(|source| ServeError::File { path: path.to_path_buf(), source })
+}

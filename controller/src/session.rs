@@ -1,0 +1,201 @@
+//! One session of one agent: its updates, its questions, its reports.
+
+use std::{
+    collections::{BTreeMap, HashMap, VecDeque},
+    sync::Arc,
+};
+
+use andromede_model::{HostName, NetworkName};
+use andromede_proto::agent::v1::{
+    AgentMessage, Answer, ControllerMessage, Hello, Query, Update, Welcome, agent_message, answer, controller_message,
+};
+use tokio::sync::{mpsc, oneshot, watch};
+use tonic::{Status, Streaming};
+
+use crate::{
+    publish::{Cursor, HostUpdate, Publisher},
+    registry::{Ask, AskError, Registry},
+};
+
+/// The version of the conversation that this program speaks.
+pub const PROTOCOL_VERSION: u32 = 1;
+/// Most questions that wait for an answer of the host.
+const UNANSWERED: usize = 64;
+
+/// Messages on their way to the host. One slot: an update is made only when there is room, so a slow host has at most
+/// one waiting, and everything that happens meanwhile goes into the next.
+pub type Outbound = mpsc::Sender<Result<ControllerMessage, Status>>;
+
+/// An open session.
+#[derive(Debug)]
+pub struct Session {
+    host: HostName,
+    number: u64,
+    publisher: Arc<Publisher>,
+    registry: Arc<Registry>,
+    /// Changes with the last revision that concerns the host; closed when the host is deleted.
+    wanted: watch::Receiver<u64>,
+    cursor: Cursor,
+    asks: mpsc::Receiver<Ask>,
+    /// Questions that were sent, by their number.
+    unanswered: HashMap<u64, oneshot::Sender<Result<answer::Answer, AskError>>>,
+    next_query: u64,
+    /// Questions that wait for room.
+    queries: VecDeque<Query>,
+    /// Is there, perhaps, something to tell the host?
+    due: bool,
+    /// Has the host been told a revision in this session?
+    greeted: bool,
+}
+
+impl Session {
+    /// Opens a session for a host that said hello, ends the one before it, and gives the welcome.
+    pub fn open(
+        hello: &Hello,
+        host: HostName,
+        store_epoch: u64,
+        publisher: &Arc<Publisher>,
+        registry: &Arc<Registry>,
+    ) -> Result<(Self, Welcome), Status> {
+        if !hello.protocol_versions.contains(&PROTOCOL_VERSION) {
+            return Err(Status::failed_precondition(format!(
+                "hello.protocol_versions: {:?}: this controller speaks version {PROTOCOL_VERSION}; run an agent that does",
+                hello.protocol_versions
+            )));
+        }
+        let unknown =
+            || Status::not_found(format!("{host} does not exist; declare it with `andromedectl apply` (kind: Host)"));
+        let record = publisher.model().host(&host).cloned().ok_or_else(unknown)?;
+        let wanted = publisher.follow(&host).ok_or_else(unknown)?;
+        let networks = known_networks(hello, store_epoch)?;
+        let (number, asks) = registry.open(host.as_str(), &hello.version);
+        tracing::info!(%host, version = %hello.version, networks = networks.len(), "session open");
+        let session = Self {
+            host,
+            number,
+            publisher: Arc::clone(publisher),
+            registry: Arc::clone(registry),
+            wanted,
+            cursor: Cursor::new(networks),
+            asks,
+            unanswered: HashMap::new(),
+            next_query: 1,
+            queries: VecDeque::new(),
+            due: true,
+            greeted: false,
+        };
+        let welcome = Welcome { protocol_version: PROTOCOL_VERSION, store_epoch, host: Some(record.into()) };
+        Ok((session, welcome))
+    }
+
+    /// Runs until the host goes, another session takes its place, or the host is deleted.
+    pub async fn run(mut self, mut inbound: Streaming<AgentMessage>, outbound: Outbound) {
+        let end = loop {
+            tokio::select! {
+                message = inbound.message() => match message {
+                    Ok(Some(message)) => self.hear(message),
+                    Ok(None) => break Status::cancelled("the host ended the session"),
+                    Err(status) => break status,
+                },
+                changed = self.wanted.changed() => match changed {
+                    Ok(()) => self.due = true,
+                    Err(_) => break self.gone(),
+                },
+                permit = outbound.reserve(), if self.due || !self.queries.is_empty() => {
+                    let Ok(permit) = permit else { break Status::cancelled("the connection closed") };
+                    match self.next() {
+                        Ok(Some(message)) => permit.send(Ok(ControllerMessage { message: Some(message) })),
+                        Ok(None) => {}
+                        Err(status) => break status,
+                    }
+                },
+                ask = self.asks.recv(), if self.unanswered.len() < UNANSWERED => match ask {
+                    Some(ask) => self.ask(ask),
+                    None => break Status::aborted("another session of this host took over, or the controller is ending"),
+                },
+            }
+        };
+        tracing::info!(host = %self.host, reason = end.message(), "session closed");
+        // Without room the stream ends without the reason.
+        drop(outbound.try_send(Err(end)));
+    }
+
+    fn gone(&self) -> Status {
+        Status::not_found(format!("{} was deleted", self.host))
+    }
+
+    /// What the host said.
+    fn hear(&mut self, message: AgentMessage) {
+        match message.message {
+            Some(agent_message::Message::Report(report)) => {
+                self.registry.report(self.host.as_str(), self.number, report);
+                return;
+            }
+            Some(agent_message::Message::Answer(answer)) => self.answer(answer),
+            // A second hello says nothing new, and a message of a newer agent nothing that was asked for.
+            Some(agent_message::Message::Hello(_)) | None => {}
+        }
+        self.registry.seen(self.host.as_str(), self.number);
+    }
+
+    /// Hands an answer to whoever asked.
+    fn answer(&mut self, answer: Answer) {
+        let Some(reply) = self.unanswered.remove(&answer.id) else { return };
+        let result = match answer.answer {
+            _ if !answer.error.is_empty() => Err(AskError::Refused(answer.error)),
+            Some(answer) => Ok(answer),
+            None => Err(AskError::Unfit),
+        };
+        // Whoever asked may have lost patience.
+        drop(reply.send(result));
+    }
+
+    /// Numbers a question and remembers who asked.
+    fn ask(&mut self, ask: Ask) {
+        self.unanswered.retain(|_, reply| !reply.is_closed());
+        let id = self.next_query;
+        self.next_query = id.wrapping_add(1);
+        self.unanswered.insert(id, ask.reply);
+        self.queries.push_back(Query { id, question: Some(ask.question) });
+    }
+
+    /// The next message, if there is something to tell. The first update says where the host stands even if there is not.
+    fn next(&mut self) -> Result<Option<controller_message::Message>, Status> {
+        if let Some(query) = self.queries.pop_front() {
+            return Ok(Some(controller_message::Message::Query(query)));
+        }
+        self.due = false;
+        let update = self.publisher.next(&self.host, &mut self.cursor).ok_or_else(|| self.gone())?;
+        if update.is_empty() && self.greeted {
+            return Ok(None);
+        }
+        self.greeted = true;
+        Ok(Some(controller_message::Message::Update(encode(update))))
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        self.registry.close(self.host.as_str(), self.number);
+    }
+}
+
+/// The networks that a host says it knows. Revisions of another store epoch say nothing: such a network comes from scratch.
+fn known_networks(hello: &Hello, store_epoch: u64) -> Result<BTreeMap<NetworkName, u64>, Status> {
+    let comparable = hello.store_epoch == store_epoch;
+    let parse = |(name, revision): (&String, &u64)| match name.parse::<NetworkName>() {
+        Ok(name) => Ok((name, if comparable { *revision } else { Cursor::UNKNOWN })),
+        Err(error) => Err(Status::invalid_argument(format!("hello.networks: {error}"))),
+    };
+    hello.networks.iter().map(parse).collect()
+}
+
+fn encode(update: HostUpdate) -> Update {
+    Update {
+        revision: update.revision,
+        snapshots: update.snapshots.into_iter().map(Into::into).collect(),
+        deltas: update.deltas.into_iter().map(Into::into).collect(),
+        networks_left: update.left.iter().map(ToString::to_string).collect(),
+        host: update.host.map(Into::into),
+    }
+}

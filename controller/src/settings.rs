@@ -1,0 +1,68 @@
+//! What the program is told on its command line.
+
+use std::{net::SocketAddr, path::PathBuf};
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// The controller of Andromède: API, store, publishing to hosts.
+#[derive(Debug, Parser)]
+#[command(name = "andromede-controller", version, about, max_term_width = 100)]
+pub struct Cli {
+    /// How the log is written, to standard error.
+    #[arg(long, value_enum, default_value_t = LogFormat::Text, global = true)]
+    pub log_format: LogFormat,
+    /// What is logged: a level, or `target=level` separated by commas.
+    #[arg(long, env = "ANDROMEDE_LOG", default_value = "info", global = true)]
+    pub log: String,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// How the log is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// Lines for people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Serves the API and the agents, until SIGTERM or SIGINT.
+    #[command(after_help = "Example:\n  andromede-controller serve --store /var/lib/andromede/controller \\\n    \
+        --tls-cert controller.pem --tls-key controller.key --client-ca ca.pem")]
+    Serve(ServeArgs),
+    /// Begins a new epoch of the store, after a backup was put in its place: every host takes a fresh snapshot.
+    /// The controller must not run meanwhile.
+    NewEpoch {
+        /// Folder of the store.
+        #[arg(long, value_name = "DIR")]
+        store: PathBuf,
+    },
+}
+
+/// How to serve.
+#[derive(Clone, Debug, Args)]
+pub struct ServeArgs {
+    /// Address to listen on.
+    #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:7470")]
+    pub listen: SocketAddr,
+    /// Folder of the store; made if it does not exist.
+    #[arg(long, value_name = "DIR")]
+    pub store: PathBuf,
+    /// Certificate of the controller (PEM), as made by `andromedectl pki issue --role controller`.
+    #[arg(long, value_name = "FILE", required_unless_present = "insecure_plaintext", requires_all = ["tls_key", "client_ca"])]
+    pub tls_cert: Option<PathBuf>,
+    /// Its key (PEM).
+    #[arg(long, value_name = "FILE", requires = "tls_cert")]
+    pub tls_key: Option<PathBuf>,
+    /// Authority that issued the certificates of hosts and users (PEM).
+    #[arg(long, value_name = "FILE", requires = "tls_cert")]
+    pub client_ca: Option<PathBuf>,
+    /// No TLS, and everybody may do everything: on a loopback address only.
+    #[arg(long, conflicts_with = "tls_cert")]
+    pub insecure_plaintext: bool,
+}

@@ -1,0 +1,319 @@
+//! The embedded store: an ordered log of commits in one file.
+//!
+//! An entry is opaque bytes here. It is written in chunks first, and exists only once the head names it: one fenced
+//! compare-and-set. Whatever interrupts a write leaves chunks behind the head, and opening the store removes them.
+//! The same shape fits a store whose transactions are small, such as etcd.
+
+use std::{
+    fs::{DirBuilder, Permissions},
+    os::unix::fs::{DirBuilderExt, PermissionsExt},
+    path::{Path, PathBuf},
+};
+
+use redb::{Database, Durability, ReadableDatabase, ReadableTable, TableDefinition};
+
+/// Chunks of entries: (number of the entry, number of the chunk from 0) to bytes.
+const CHUNKS: TableDefinition<'_, (u64, u32), &[u8]> = TableDefinition::new("chunks");
+/// The head, as one row: (epoch, number).
+const HEAD: TableDefinition<'_, (), (u64, u64)> = TableDefinition::new("head");
+/// Version of the file's layout, as one row.
+const LAYOUT: TableDefinition<'_, (), u32> = TableDefinition::new("layout");
+
+/// The layout that this program reads and writes.
+const LAYOUT_VERSION: u32 = 1;
+/// Most bytes of a chunk: below the request limit of etcd (1.5 MiB).
+const CHUNK_BYTES: usize = 1 << 20;
+/// Name of the file in the store's folder.
+const FILE: &str = "commits.redb";
+
+/// Why the store could not do what it was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The folder or the file could not be made or read.
+    #[error("store {path}: {source}; give --store a folder that this user may write")]
+    Folder {
+        /// The folder.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The database refused.
+    #[error("store: {0}")]
+    Database(#[from] redb::Error),
+    /// Another program wrote the file in a layout that this one does not know.
+    #[error("store: layout {found} is unknown, this program knows {LAYOUT_VERSION}; run the version that wrote it")]
+    Layout {
+        /// The layout found.
+        found: u32,
+    },
+    /// Somebody else moved the head: this writer must stop.
+    #[error("store: the head is {found:?}, expected {expected:?}; another controller writes to this store")]
+    Fenced {
+        /// What the writer believed.
+        expected: Head,
+        /// What the store says.
+        found: Head,
+    },
+    /// An entry that the head counts is not there.
+    #[error("store: commit {number} is missing or not whole; restore the store from a backup")]
+    Missing {
+        /// Number of the commit.
+        number: u64,
+    },
+    /// An entry cannot be decoded.
+    #[error("store: commit {number} cannot be read: {reason}; restore the store from a backup")]
+    Corrupt {
+        /// Number of the commit.
+        number: u64,
+        /// What is wrong with it.
+        reason: String,
+    },
+}
+
+macro_rules! database_errors {
+    ($($error:ty),*) => {
+        $(impl From<$error> for StoreError {
+            fn from(error: $error) -> Self {
+                Self::Database(error.into())
+            }
+        })*
+    };
+}
+database_errors!(
+    redb::DatabaseError,
+    redb::TransactionError,
+    redb::TableError,
+    redb::StorageError,
+    redb::CommitError,
+    redb::SetDurabilityError
+);
+
+/// Where the log ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Head {
+    /// Raised when a backup is restored: revisions of two epochs cannot be compared.
+    pub epoch: u64,
+    /// Number of the last commit; 0: none yet.
+    pub number: u64,
+}
+
+/// The log of commits. Reading goes on beside writing; one writer only.
+#[derive(Debug)]
+pub struct Store {
+    database: Database,
+}
+
+impl Store {
+    /// Opens the store in a folder, which is made if there is none, and removes what an interrupted write left.
+    pub fn open(folder: &Path) -> Result<Self, StoreError> {
+        let failed = |source| StoreError::Folder { path: folder.to_path_buf(), source };
+        DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(failed)?;
+        let path = folder.join(FILE);
+        let database = Database::create(&path)?;
+        std::fs::set_permissions(&path, Permissions::from_mode(0o600)).map_err(failed)?;
+        let store = Self { database };
+        store.prepare()?;
+        Ok(store)
+    }
+
+    /// Checks the layout, makes the tables, and drops chunks behind the head.
+    fn prepare(&self) -> Result<(), StoreError> {
+        let transaction = self.database.begin_write()?;
+        {
+            let mut layout = transaction.open_table(LAYOUT)?;
+            let found = layout.get(())?.map(|row| row.value());
+            match found {
+                None => drop(layout.insert((), LAYOUT_VERSION)?),
+                Some(LAYOUT_VERSION) => {}
+                Some(found) => return Err(StoreError::Layout { found }),
+            }
+            let mut head = transaction.open_table(HEAD)?;
+            let found = head.get(())?.map(|row| row.value());
+            let (_, number) = if let Some(found) = found {
+                found
+            } else {
+                head.insert((), (1, 0))?;
+                (1, 0)
+            };
+            let mut chunks = transaction.open_table(CHUNKS)?;
+            chunks.retain_in((number.saturating_add(1), 0).., |_, _| false)?;
+        }
+        Ok(transaction.commit()?)
+    }
+
+    /// Where the log ends.
+    pub fn head(&self) -> Result<Head, StoreError> {
+        let transaction = self.database.begin_read()?;
+        read_head(&transaction.open_table(HEAD)?)
+    }
+
+    /// Appends entries after `expected`, all or none, and returns the new head once they are on disk.
+    pub fn append(&self, expected: Head, entries: &[Vec<u8>]) -> Result<Head, StoreError> {
+        self.write_chunks(expected, entries)?;
+        let number = expected.number.saturating_add(entries.len() as u64);
+        self.advance(expected, Head { number, ..expected })
+    }
+
+    /// Writes the chunks of entries that no head names yet; not yet forced to disk.
+    fn write_chunks(&self, expected: Head, entries: &[Vec<u8>]) -> Result<(), StoreError> {
+        let mut transaction = self.database.begin_write()?;
+        transaction.set_durability(Durability::None)?;
+        {
+            // A writer that is behind must not touch the chunks of entries that exist.
+            let found = read_head(&transaction.open_table(HEAD)?)?;
+            if found != expected {
+                return Err(StoreError::Fenced { expected, found });
+            }
+            let mut chunks = transaction.open_table(CHUNKS)?;
+            for (number, entry) in (expected.number.saturating_add(1)..).zip(entries) {
+                chunks.retain_in((number, 0)..=(number, u32::MAX), |_, _| false)?;
+                // An empty entry still has one chunk, by which it is known to exist.
+                let parts = entry.len().div_ceil(CHUNK_BYTES).max(1);
+                for part in 0..parts {
+                    let start = part.saturating_mul(CHUNK_BYTES);
+                    let end = start.saturating_add(CHUNK_BYTES).min(entry.len());
+                    let bytes = entry.get(start..end).unwrap_or_default();
+                    chunks.insert((number, part as u32), bytes)?;
+                }
+            }
+        }
+        Ok(transaction.commit()?)
+    }
+
+    /// The fence: the head moves only if it is where the writer believes. Returns once everything is on disk.
+    fn advance(&self, expected: Head, new: Head) -> Result<Head, StoreError> {
+        let transaction = self.database.begin_write()?;
+        {
+            let mut head = transaction.open_table(HEAD)?;
+            let found = read_head(&head)?;
+            if found != expected {
+                return Err(StoreError::Fenced { expected, found });
+            }
+            head.insert((), (new.epoch, new.number))?;
+        }
+        transaction.commit()?;
+        Ok(new)
+    }
+
+    /// Begins a new epoch: every host takes a snapshot at its next session. For a restored backup.
+    pub fn raise_epoch(&self) -> Result<Head, StoreError> {
+        let head = self.head()?;
+        self.advance(head, Head { epoch: head.epoch.saturating_add(1), ..head })
+    }
+
+    /// The entries after a number, in order: at most `limit`, and no more than the head names.
+    pub fn read(&self, after: u64, limit: usize) -> Result<Vec<(u64, Vec<u8>)>, StoreError> {
+        let transaction = self.database.begin_read()?;
+        let head = read_head(&transaction.open_table(HEAD)?)?;
+        let last = head.number.min(after.saturating_add(limit as u64));
+        let first = after.saturating_add(1);
+        let mut entries: Vec<(u64, Vec<u8>)> = Vec::new();
+        if first > last {
+            return Ok(entries);
+        }
+        let chunks = transaction.open_table(CHUNKS)?;
+        for row in chunks.range((first, 0)..=(last, u32::MAX))? {
+            let (key, value) = row?;
+            let (number, part) = key.value();
+            let next = first.saturating_add(entries.len() as u64);
+            match entries.last_mut() {
+                Some((current, bytes)) if *current == number => bytes.extend_from_slice(value.value()),
+                _ if part == 0 && number == next => {
+                    entries.push((number, value.value().to_vec()));
+                }
+                _ => return Err(StoreError::Missing { number }),
+            }
+        }
+        let read = entries.len() as u64;
+        if first.saturating_add(read) <= last {
+            return Err(StoreError::Missing { number: first.saturating_add(read) });
+        }
+        Ok(entries)
+    }
+}
+
+fn read_head(table: &impl ReadableTable<(), (u64, u64)>) -> Result<Head, StoreError> {
+    let row = table.get(())?.map(|row| row.value());
+    let (epoch, number) = row.unwrap_or((1, 0));
+    Ok(Head { epoch, number })
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+
+    use super::*;
+
+    const START: Head = Head { epoch: 1, number: 0 };
+
+    #[test]
+    fn what_was_appended_is_read_in_order_after_reopening() {
+        let folder = tempfile::tempdir().unwrap();
+        let long = vec![7; CHUNK_BYTES * 2 + 1];
+        {
+            let store = Store::open(folder.path()).unwrap();
+            let head = store.append(START, &[b"one".to_vec(), long.clone()]).unwrap();
+            store.append(head, &[Vec::new()]).unwrap();
+        }
+        let store = Store::open(folder.path()).unwrap();
+        assert_eq!(store.head().unwrap(), Head { epoch: 1, number: 3 });
+        assert_eq!(store.read(0, 10).unwrap(), [(1, b"one".to_vec()), (2, long), (3, Vec::new())]);
+        assert_eq!(store.read(2, 10).unwrap(), [(3, Vec::new())]);
+        assert_eq!(store.read(0, 1).unwrap(), [(1, b"one".to_vec())]);
+        assert!(store.read(3, 10).unwrap().is_empty());
+    }
+
+    #[test]
+    fn chunks_without_a_head_never_happened() {
+        let folder = tempfile::tempdir().unwrap();
+        {
+            let store = Store::open(folder.path()).unwrap();
+            store.append(START, &[b"kept".to_vec()]).unwrap();
+            // The process dies between the chunks and the head; a later durable write carries the chunks to disk.
+            let head = store.head().unwrap();
+            store.write_chunks(head, &[b"lost".to_vec(), vec![1; CHUNK_BYTES + 1]]).unwrap();
+            store.database.begin_write().unwrap().commit().unwrap();
+        }
+        let store = Store::open(folder.path()).unwrap();
+        let head = store.head().unwrap();
+        assert_eq!(head.number, 1);
+        assert_eq!(store.read(0, 10).unwrap(), [(1, b"kept".to_vec())]);
+        store.append(head, &[b"new".to_vec()]).unwrap();
+        assert_eq!(store.read(1, 10).unwrap(), [(2, b"new".to_vec())]);
+    }
+
+    #[test]
+    fn a_failed_write_leaves_nothing_in_the_next() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(folder.path()).unwrap();
+        store.write_chunks(START, &[vec![1; CHUNK_BYTES + 1]]).unwrap();
+        store.append(START, &[b"short".to_vec()]).unwrap();
+        assert_eq!(store.read(0, 1).unwrap(), [(1, b"short".to_vec())]);
+    }
+
+    #[test]
+    fn a_second_writer_is_fenced() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(folder.path()).unwrap();
+        store.append(START, &[b"one".to_vec()]).unwrap();
+        let refused = store.append(START, &[b"other".to_vec()]);
+        assert!(matches!(refused, Err(StoreError::Fenced { .. })), "{refused:?}");
+        assert_eq!(store.read(0, 2).unwrap(), [(1, b"one".to_vec())]);
+        let raised = store.raise_epoch().unwrap();
+        assert_eq!(raised, Head { epoch: 2, number: 1 });
+        let refused = store.append(Head { epoch: 1, number: 1 }, &[b"other".to_vec()]);
+        assert!(matches!(refused, Err(StoreError::Fenced { .. })), "{refused:?}");
+    }
+
+    #[test]
+    fn an_unknown_layout_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(folder.path()).unwrap();
+        let transaction = store.database.begin_write().unwrap();
+        transaction.open_table(LAYOUT).unwrap().insert((), LAYOUT_VERSION + 1).unwrap();
+        transaction.commit().unwrap();
+        drop(store);
+        let refused = Store::open(folder.path());
+        assert!(matches!(refused, Err(StoreError::Layout { found: 2 })), "{refused:?}");
+    }
+}

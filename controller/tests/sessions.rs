@@ -1,0 +1,162 @@
+//! From a write to a host, over loopback: what a host is told, when, and how far it is.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
+
+mod support;
+
+use andromede_proto::{
+    agent::v1::{Answer, agent_message, answer, query},
+    v1::{
+        DeleteRequest, DropCount, ListDropsRequest, ListDropsResponse,
+        diagnostics_service_client::DiagnosticsServiceClient, host_service_client::HostServiceClient,
+    },
+};
+use support::{
+    Controller,
+    bundle::{empty_tenant, group, host, port},
+    host::{Known, Session, said},
+};
+use tonic::Code;
+
+const A: &str = "tenants/a/networks/n";
+const B: &str = "tenants/b/networks/n";
+
+async fn two_tenants(controller: &Controller) {
+    let mut bundle = vec![host(1), host(2), port("a", 11, Some(1)), port("b", 11, Some(2)), port("a", 12, None)];
+    bundle.extend(empty_tenant("a"));
+    bundle.extend(empty_tenant("b"));
+    controller.apply(bundle).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_host_hears_of_its_networks_only_and_status_says_how_far_it_is() {
+    let folder = tempfile::tempdir().unwrap();
+    let controller = Controller::plaintext(folder.path()).await;
+    two_tenants(&controller).await;
+    let mut known = Known::default();
+    let mut session = Session::open(controller.channel().await, known.hello("h1")).await.unwrap();
+    let record = session.welcome.host.clone().unwrap();
+    assert_eq!((record.name.as_str(), record.underlay_address.as_str()), ("hosts/h1", "192.0.2.1"));
+    assert_ne!(record.index, 0);
+
+    let update = session.update().await;
+    known.apply(update);
+    assert!(known.holds(A) && !known.holds(B));
+    let view = known.views.values().next().unwrap();
+    assert_eq!(view.ports.keys().map(andromede_model::PortName::id).collect::<Vec<_>>(), ["p11"], "p12 is not placed");
+    let status = controller.status("hosts/h1").await;
+    assert_eq!((status.connected, status.applied_revision, status.wanted_revision, status.ports), (true, 0, 1, 1));
+    session.report(known.revision).await;
+    assert_eq!(controller.in_force("hosts/h1").await.applied_revision, 1);
+
+    // A change of the other tenant is none of its business.
+    controller.apply(vec![group("b", "web", &["80"])]).await.unwrap();
+    // The other port of its network is placed on the other host.
+    controller.apply(vec![port("a", 12, Some(2))]).await.unwrap();
+    let update = session.update().await;
+    assert_eq!((update.revision, update.snapshots.len(), update.deltas.len()), (3, 0, 1));
+    known.apply(update);
+    let view = known.views.values().next().unwrap();
+    assert_eq!((view.ports.len(), view.hosts.len()), (2, 2));
+
+    // Its only port of the network goes.
+    controller.apply(vec![port("a", 11, None)]).await.unwrap();
+    let update = session.update().await;
+    assert_eq!(update.networks_left, [A]);
+    assert!(update.deltas.is_empty() && update.snapshots.is_empty());
+    controller.stop().await;
+}
+
+#[tokio::test]
+async fn a_host_resumes_from_the_revision_it_knows_across_a_restart() {
+    let folder = tempfile::tempdir().unwrap();
+    let controller = Controller::plaintext(folder.path()).await;
+    two_tenants(&controller).await;
+    let mut known = Known::default();
+    let mut session = Session::open(controller.channel().await, known.hello("h1")).await.unwrap();
+    known.store_epoch = session.welcome.store_epoch;
+    known.apply(session.update().await);
+    drop(session);
+    controller.apply(vec![group("a", "web", &["8080"])]).await.unwrap();
+    controller.stop().await;
+
+    let controller = Controller::plaintext(folder.path()).await;
+    let mut session = Session::open(controller.channel().await, known.hello("h1")).await.unwrap();
+    let update = session.update().await;
+    assert_eq!((update.revision, update.snapshots.len(), update.deltas.len()), (2, 0, 1));
+    assert_eq!(update.deltas[0].written.len(), 1);
+    known.apply(update);
+
+    // A host that knows nothing, or something of another epoch, begins from scratch.
+    for stranger in [Known::default(), Known { store_epoch: known.store_epoch + 1, ..known.clone() }] {
+        let mut session = Session::open(controller.channel().await, stranger.hello("h1")).await.unwrap();
+        let mut fresh = Known::default();
+        let update = session.update().await;
+        assert_eq!((update.snapshots.len(), update.deltas.len()), (1, 0));
+        fresh.apply(update);
+        assert_eq!(fresh.views, known.views);
+    }
+    controller.stop().await;
+}
+
+#[tokio::test]
+async fn a_new_session_ends_the_old() {
+    let folder = tempfile::tempdir().unwrap();
+    let controller = Controller::plaintext(folder.path()).await;
+    two_tenants(&controller).await;
+    let known = Known::default();
+    let mut old = Session::open(controller.channel().await, known.hello("h1")).await.unwrap();
+    old.update().await;
+    let mut new = Session::open(controller.channel().await, known.hello("h1")).await.unwrap();
+    new.update().await;
+    assert_eq!(old.next().await.unwrap_err().code(), Code::Aborted);
+    assert!(controller.status("hosts/h1").await.connected);
+    controller.apply(vec![group("a", "web", &["1"])]).await.unwrap();
+    assert_eq!(new.update().await.revision, 2);
+    controller.stop().await;
+}
+
+#[tokio::test]
+async fn a_host_that_does_not_exist_or_is_deleted_is_told_so() {
+    let folder = tempfile::tempdir().unwrap();
+    let controller = Controller::plaintext(folder.path()).await;
+    let known = Known::default();
+    let refused = Session::open(controller.channel().await, known.hello("h1")).await.err().unwrap();
+    assert_eq!(refused.code(), Code::NotFound);
+    let refused = Session::open(controller.channel().await, known.hello("Not a name")).await.err().unwrap();
+    assert_eq!(refused.code(), Code::InvalidArgument);
+    let mut hello = known.hello("h1");
+    hello.protocol_versions = vec![2];
+    let refused = Session::open(controller.channel().await, hello).await.err().unwrap();
+    assert_eq!(refused.code(), Code::FailedPrecondition);
+
+    controller.apply(vec![host(1)]).await.unwrap();
+    let mut session = Session::open(controller.channel().await, known.hello("h1")).await.unwrap();
+    session.update().await;
+    let mut hosts = HostServiceClient::new(controller.channel().await);
+    hosts.delete_host(DeleteRequest { name: "hosts/h1".to_owned() }).await.unwrap();
+    assert_eq!(session.next().await.unwrap_err().code(), Code::NotFound);
+    controller.stop().await;
+}
+
+#[tokio::test]
+async fn questions_reach_the_hosts_and_silent_hosts_are_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let controller = Controller::plaintext(folder.path()).await;
+    two_tenants(&controller).await;
+    let mut session = Session::open(controller.channel().await, Known::default().hello("h1")).await.unwrap();
+    session.update().await;
+    let mut diagnostics = DiagnosticsServiceClient::new(controller.channel().await);
+    let asking = tokio::spawn(async move { diagnostics.list_drops(ListDropsRequest::default()).await });
+    let query = session.query().await;
+    assert!(matches!(query.question, Some(query::Question::Drops(_))));
+    let count = DropCount { host: "hosts/another".to_owned(), packets: 7, ..DropCount::default() };
+    let drops = ListDropsResponse { counts: vec![count], ..ListDropsResponse::default() };
+    let answer = Answer { id: query.id, error: String::new(), answer: Some(answer::Answer::Drops(drops)) };
+    session.sender.send(said(agent_message::Message::Answer(answer))).await.unwrap();
+    let drops = asking.await.unwrap().unwrap().into_inner();
+    assert_eq!((drops.counts[0].host.as_str(), drops.counts[0].packets), ("hosts/h1", 7), "a host speaks for itself");
+    assert_eq!(drops.errors.len(), 1);
+    assert_eq!(drops.errors[0].host, "hosts/h2");
+    assert!(drops.errors[0].error.contains("not connected"));
+    controller.stop().await;
+}

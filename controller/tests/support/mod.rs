@@ -1,0 +1,92 @@
+//! A controller in this process, on loopback, and clients for it.
+#![allow(
+    dead_code,
+    unreachable_pub,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "tests; each file uses a part of it"
+)]
+
+pub mod bundle;
+pub mod host;
+pub mod pki;
+
+use std::{net::SocketAddr, path::Path};
+
+use andromede_controller::{
+    server::{ServeError, Server},
+    settings::ServeArgs,
+};
+use andromede_proto::v1::{
+    ApplyRequest, ApplyResponse, GetStatusRequest, HostStatus, Resource, fabric_service_client::FabricServiceClient,
+};
+use tokio::{sync::oneshot, task::JoinHandle};
+use tonic::{Status, transport::Channel};
+
+/// A running controller. Dropped without [`Controller::stop`], it ends with the test's runtime.
+pub struct Controller {
+    pub address: SocketAddr,
+    stop: oneshot::Sender<()>,
+    task: JoinHandle<Result<(), ServeError>>,
+}
+
+pub fn plaintext(store: &Path) -> ServeArgs {
+    ServeArgs {
+        listen: "127.0.0.1:0".parse().unwrap(),
+        store: store.to_path_buf(),
+        tls_cert: None,
+        tls_key: None,
+        client_ca: None,
+        insecure_plaintext: true,
+    }
+}
+
+impl Controller {
+    pub async fn start(arguments: &ServeArgs) -> Self {
+        let server = Server::bind(arguments).await.unwrap();
+        let address = server.address();
+        let (stop, stopped) = oneshot::channel::<()>();
+        let task = tokio::spawn(server.run(async move { drop(stopped.await) }));
+        Self { address, stop, task }
+    }
+
+    pub async fn plaintext(store: &Path) -> Self {
+        Self::start(&plaintext(store)).await
+    }
+
+    pub async fn stop(self) {
+        self.stop.send(()).unwrap();
+        self.task.await.unwrap().unwrap();
+    }
+
+    pub async fn channel(&self) -> Channel {
+        Channel::from_shared(format!("http://{}", self.address)).unwrap().connect().await.unwrap()
+    }
+
+    pub async fn fabric(&self) -> FabricServiceClient<Channel> {
+        FabricServiceClient::new(self.channel().await)
+    }
+
+    pub async fn apply(&self, resources: Vec<Resource>) -> Result<ApplyResponse, Status> {
+        let request = ApplyRequest { resources, validate_only: false, ..Default::default() };
+        Ok(self.fabric().await.apply(request).await?.into_inner())
+    }
+
+    pub async fn status(&self, host: &str) -> HostStatus {
+        let status = self.fabric().await.get_status(GetStatusRequest {}).await.unwrap().into_inner();
+        status.hosts.into_iter().find(|status| status.host == host).unwrap()
+    }
+
+    /// Waits until the host has reported all that it should have applied.
+    pub async fn in_force(&self, host: &str) -> HostStatus {
+        for _ in 0..200 {
+            let status = self.status(host).await;
+            if status.connected && status.applied_revision >= status.wanted_revision {
+                return status;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(25)).await;
+        }
+        panic!("{host} did not apply what it should: {:?}", self.status(host).await);
+    }
+}

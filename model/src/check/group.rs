@@ -1,0 +1,112 @@
+//! Security groups and their rules.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::{AnyName, Protocol, Remote, Rule, SecurityGroup, draft::Draft, limits, state::NetworkState};
+
+/// Checks the security groups of a network that are written.
+pub(super) fn check(draft: &mut Draft<'_>, state: &NetworkState) {
+    for group in state.groups.values() {
+        if draft.is_written(&group.name.clone().into()) {
+            check_group(draft, state, group);
+        }
+    }
+}
+
+fn check_group(draft: &mut Draft<'_>, state: &NetworkState, group: &SecurityGroup) {
+    let number = group.rules.len();
+    if number > limits::RULES_PER_GROUP {
+        let rule = format!("a group has at most {} rules", limits::RULES_PER_GROUP);
+        draft.refuse(group.name.clone(), "rules", number, rule, "divide it into several groups");
+    }
+    let mut names = BTreeSet::new();
+    for (place, rule) in group.rules.iter().enumerate() {
+        if !names.insert(&rule.name) {
+            let field = format!("rules[{place}].name");
+            let text = "names of rules are unique in their group";
+            draft.refuse(group.name.clone(), &field, &rule.name, text, "rename one of the two");
+        }
+        for (field, value, text, fix) in faults(rule) {
+            draft.refuse(group.name.clone(), &format!("rules[{place}].{field}"), value, text, fix);
+        }
+        if let Remote::Group(remote) = &rule.remote
+            && !state.groups.contains_key(remote)
+        {
+            let field = format!("rules[{place}].remote_group");
+            if remote.network() != *state.name() {
+                let text = "a rule names groups of its own network";
+                draft.refuse(group.name.clone(), &field, remote, text, format!("name a group of {}", state.name()));
+            } else if !draft.deleted.contains_key(&remote.clone().into()) {
+                let fix = "write the group in the same call, or correct the name";
+                draft.refuse(group.name.clone(), &field, remote, "there is no such group", fix);
+            }
+        }
+    }
+}
+
+/// What is wrong with the fields of one rule: field, value, rule broken, fix.
+fn faults(rule: &Rule) -> Vec<(&'static str, String, String, &'static str)> {
+    let mut faults = Vec::new();
+    let protocol = rule.protocol;
+    if rule.priority == 0 {
+        faults.push(("priority", "0".into(), "a priority is 1 to 65535".into(), "give a greater number"));
+    }
+    if !rule.ports.is_empty() && !protocol.has_ports() {
+        let text = format!("only tcp, udp and sctp have ports; the protocol is {protocol}");
+        faults.push(("ports", list(&rule.ports), text, "remove the ports, or choose one of these protocols"));
+    }
+    if rule.ports.len() > limits::PORT_RANGES_PER_RULE {
+        let text = format!("a rule has at most {} port ranges", limits::PORT_RANGES_PER_RULE);
+        faults.push(("ports", rule.ports.len().to_string(), text, "divide it into several rules"));
+    }
+    if let Some(number) = rule.icmp_type.filter(|_| !protocol.is_icmp()) {
+        let text = format!("only icmp and icmpv6 have types; the protocol is {protocol}");
+        faults.push(("icmp_type", number.to_string(), text, "remove the type, or choose icmp or icmpv6"));
+    }
+    if let Some(code) = rule.icmp_code.filter(|_| rule.icmp_type.is_none()) {
+        let text = "a code is given only with a type".into();
+        faults.push(("icmp_code", code.to_string(), text, "give the type, or remove the code"));
+    }
+    if let Remote::Cidr(cidr) = rule.remote {
+        let wrong = if cidr.is_ipv4() { Protocol::ICMPV6 } else { Protocol::ICMP };
+        if protocol == wrong {
+            let text = format!("the family of the remote prefix is that of the protocol {protocol}");
+            faults.push((
+                "remote_cidr",
+                cidr.to_string(),
+                text,
+                "give a prefix of the other family, or the other protocol",
+            ));
+        }
+    }
+    faults
+}
+
+/// A list in one line.
+fn list<T: ToString>(items: &[T]) -> String {
+    items.iter().map(ToString::to_string).collect::<Vec<_>>().join(",")
+}
+
+/// Adds, for each deleted group of the network, one that still refers to it.
+pub(super) fn users_of_deleted(draft: &Draft<'_>, state: &NetworkState, users: &mut BTreeMap<AnyName, AnyName>) {
+    if !draft.deleted.keys().any(|name| matches!(name, AnyName::SecurityGroup(_))) {
+        return;
+    }
+    for port in state.ports.values() {
+        for group in port.groups.iter().map(|group| AnyName::from(group.clone())) {
+            if draft.deleted.contains_key(&group) {
+                users.entry(group).or_insert_with(|| port.name.clone().into());
+            }
+        }
+    }
+    for group in state.groups.values() {
+        for rule in &group.rules {
+            if let Remote::Group(remote) = &rule.remote {
+                let remote = AnyName::from(remote.clone());
+                if draft.deleted.contains_key(&remote) {
+                    users.entry(remote).or_insert_with(|| group.name.clone().into());
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,50 @@
+//! What a model must satisfy. Checked are the resources of a write, and what others they concern.
+
+mod address;
+mod group;
+mod network;
+mod port;
+mod underlay;
+
+use std::collections::BTreeMap;
+
+use crate::{AnyName, draft::Draft, limits};
+
+/// Checks the resources of a write where they would stand.
+pub(crate) fn check(draft: &mut Draft<'_>) {
+    for tenant in draft.after.tenants.clone().values() {
+        let length = tenant.display_name.chars().count();
+        if length > limits::DISPLAY_NAME && draft.is_written(&tenant.name.clone().into()) {
+            let rule = format!("a display name has at most {} characters", limits::DISPLAY_NAME);
+            draft.refuse(tenant.name.clone(), "display_name", &tenant.display_name, rule, "shorten it");
+        }
+    }
+    underlay::check(draft);
+    network::check_all(draft);
+    for state in draft.touched() {
+        network::check(draft, &state);
+        group::check(draft, &state);
+        port::check(draft, &state);
+    }
+}
+
+/// Checks that nothing refers to what is deleted.
+pub(crate) fn check_deletions(draft: &mut Draft<'_>) {
+    let hosts = draft.deleted.keys().filter(|name| matches!(name, AnyName::Host(_))).cloned();
+    let mut users: BTreeMap<AnyName, AnyName> = BTreeMap::new();
+    let hosts: Vec<AnyName> = hosts.collect();
+    if !hosts.is_empty() {
+        for port in draft.after.networks.values().flat_map(|state| state.ports.values()) {
+            if let Some(host) = port.host.clone().map(AnyName::from).filter(|host| hosts.contains(host)) {
+                users.entry(host).or_insert_with(|| port.name.clone().into());
+            }
+        }
+    }
+    for state in draft.touched() {
+        group::users_of_deleted(draft, &state, &mut users);
+    }
+    for (name, user) in users {
+        let rule = format!("what others refer to is not deleted; {user} refers to it");
+        draft.refuse_deletion(&name, rule, format!("change or delete {user} first, and all others that do"));
+    }
+}

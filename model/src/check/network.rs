@@ -1,0 +1,107 @@
+//! Networks and their subnets.
+
+use std::{collections::BTreeMap, net::IpAddr};
+
+use super::address::reserved;
+use crate::{NetworkName, Subnet, Vni, draft::Draft, limits, state::NetworkState};
+
+/// Checks what concerns all networks, if the write has one.
+pub(super) fn check_all(draft: &mut Draft<'_>) {
+    let networks = draft.after.networks.clone();
+    let any = networks.keys().find(|name| draft.is_written(&(*name).clone().into()));
+    let Some(any) = any else { return };
+    if networks.len() > limits::NETWORKS {
+        let rule = format!("a fabric has at most {} networks", limits::NETWORKS);
+        draft.refuse(any.clone(), "name", any, rule, "delete networks that are not needed");
+    }
+    let mut owners: BTreeMap<Vni, &NetworkName> = BTreeMap::new();
+    for (name, state) in &networks {
+        let Some(other) = owners.insert(state.network.vni, name) else { continue };
+        let written = draft.is_written(&name.clone().into());
+        let (at, by) = if written { (name, other) } else { (other, name) };
+        let rule = format!("a VNI belongs to one network of the fabric; {by} has it");
+        draft.refuse(at.clone(), "vni", state.network.vni, rule, "choose another, or 0 to be given one");
+    }
+}
+
+/// Checks one network.
+pub(super) fn check(draft: &mut Draft<'_>, state: &NetworkState) {
+    let name = state.name();
+    if draft.is_written(&name.clone().into()) {
+        let tenant = name.tenant();
+        if !draft.after.tenants.contains_key(&tenant) {
+            let rule = format!("it belongs to a tenant that is there; there is no {tenant}");
+            draft.refuse(name.clone(), "name", name, rule, "write the tenant in the same call, or correct the name");
+        }
+        if let Some(mtu) = state.network.mtu.filter(|mtu| !(limits::MTU_LEAST..=limits::MTU_MOST).contains(mtu)) {
+            let rule = format!("an MTU is {} to {} bytes", limits::MTU_LEAST, limits::MTU_MOST);
+            draft.refuse(name.clone(), "mtu", mtu, rule, "give one in this range, or none");
+        }
+    }
+    let counts = [
+        ("subnets", state.subnets.len(), limits::SUBNETS_PER_NETWORK),
+        ("ports", state.ports.len(), limits::PORTS_PER_NETWORK),
+        ("security groups", state.groups.len(), limits::GROUPS_PER_NETWORK),
+        ("foreign tunnel endpoints", state.vteps.len(), limits::VTEPS_PER_NETWORK),
+    ];
+    for (what, number, most) in counts {
+        if number > most {
+            let rule = format!("a network has at most {most} {what}; it would have {number}");
+            draft.refuse(name.clone(), "name", name, rule, "divide it into several networks");
+        }
+    }
+    let mut sorted: Vec<&Subnet> = state.subnets.values().collect();
+    for subnet in &sorted {
+        if draft.is_written(&subnet.name.clone().into()) {
+            shape(draft, subnet);
+        }
+    }
+    sorted.sort_by_key(|subnet| (subnet.cidr, subnet.name.clone()));
+    // In this order a prefix stands right before those that it covers.
+    let mut widest: Option<&Subnet> = None;
+    for subnet in sorted {
+        match widest {
+            Some(wide) if wide.cidr.covers(subnet.cidr) => {
+                let written = draft.is_written(&subnet.name.clone().into());
+                let (at, by) = if written { (subnet, wide) } else { (wide, subnet) };
+                let rule = format!("subnets of one network do not overlap; {} is {}", by.name, by.cidr);
+                draft.refuse(at.name.clone(), "cidr", at.cidr, rule, "choose another prefix");
+            }
+            _ => widest = Some(subnet),
+        }
+    }
+}
+
+/// Checks what concerns one subnet alone.
+fn shape(draft: &mut Draft<'_>, subnet: &Subnet) {
+    let (name, cidr, gateway) = (&subnet.name, subnet.cidr, subnet.gateway);
+    let longest = if cidr.is_ipv4() { 30 } else { 126 };
+    if cidr.length() > longest {
+        let rule = format!("a subnet has room for the router and a port: its length is at most {longest}");
+        draft.refuse(name.clone(), "cidr", cidr, rule, "choose a shorter prefix");
+    }
+    if let Some(range) = reserved(cidr) {
+        let rule = format!("workloads have unicast addresses; {range} is reserved");
+        draft.refuse(name.clone(), "cidr", cidr, rule, "choose another prefix, for example 10.0.0.0/24");
+    }
+    if !cidr.contains(gateway) {
+        let rule = format!("the gateway is an address of the subnet {cidr}");
+        let fix = format!("leave it out for {}, or choose another", Subnet::default_gateway(cidr));
+        draft.refuse(name.clone(), "gateway", gateway, rule, fix);
+    } else if let Some(rule) = not_for_a_node(subnet, gateway) {
+        let fix = format!("leave it out for {}, or choose another", Subnet::default_gateway(cidr));
+        draft.refuse(name.clone(), "gateway", gateway, rule, fix);
+    }
+}
+
+/// Why an address of the subnet belongs to no node: IPv4's network and broadcast addresses (RFC 922), IPv6's anycast
+/// address of routers (RFC 4291, section 2.6.1).
+pub(super) fn not_for_a_node(subnet: &Subnet, address: IpAddr) -> Option<&'static str> {
+    if address == subnet.cidr.address() {
+        Some("the first address of a subnet stands for the subnet itself")
+    } else if address.is_ipv4() && address == subnet.cidr.last() {
+        Some("the last address of an IPv4 subnet is its broadcast address")
+    } else {
+        None
+    }
+}

@@ -1,0 +1,34 @@
+//! How much of everything there may be. Every bound here keeps a table, a message or a check bounded.
+
+/// Resources in one write.
+pub const RESOURCES_PER_WRITE: usize = 10_000;
+/// Characters of a display name.
+pub const DISPLAY_NAME: usize = 256;
+/// Addresses of a port.
+pub const ADDRESSES_PER_PORT: usize = 16;
+/// Security groups of a port.
+pub const GROUPS_PER_PORT: usize = 16;
+/// Rules of a security group.
+pub const RULES_PER_GROUP: usize = 1_000;
+/// Port ranges of a rule.
+pub const PORT_RANGES_PER_RULE: usize = 64;
+/// Prefixes behind a foreign tunnel endpoint.
+pub const PREFIXES_PER_VTEP: usize = 256;
+/// Subnets of a network.
+pub const SUBNETS_PER_NETWORK: usize = 256;
+/// Ports of a network.
+pub const PORTS_PER_NETWORK: usize = 65_536;
+/// Security groups of a network.
+pub const GROUPS_PER_NETWORK: usize = 4_096;
+/// Foreign tunnel endpoints of a network.
+pub const VTEPS_PER_NETWORK: usize = 256;
+/// Distinct sets of groups that ports of one network have.
+pub const IDENTITIES_PER_NETWORK: usize = 8_192;
+/// Networks of the fabric.
+pub const NETWORKS: usize = 262_144;
+/// Hosts of the fabric, foreign tunnel endpoints not counted.
+pub const HOSTS: usize = 32_768;
+/// Least MTU of a workload, in bytes: what IPv6 demands (RFC 8200, section 5).
+pub const MTU_LEAST: u32 = 1_280;
+/// Greatest MTU of a workload, in bytes: the largest IPv4 packet less the encapsulation and an inner Ethernet header.
+pub const MTU_MOST: u32 = 65_475;

@@ -1,0 +1,190 @@
+//! The whole state, and its fold over commits.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+use crate::{
+    AnyName, Commit, Counters, Host, HostName, IdentitySet, Network, NetworkName, NetworkView, Port, PortName,
+    Resource, ResourceKind, Tenant, TenantName, commit::CommitError, state::NetworkState,
+};
+
+/// The whole state. A copy is cheap: it shares every network with the original until one of them changes.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Model {
+    pub(crate) revision: u64,
+    pub(crate) counters: Counters,
+    pub(crate) tenants: Arc<BTreeMap<TenantName, Tenant>>,
+    pub(crate) hosts: Arc<BTreeMap<HostName, Host>>,
+    pub(crate) networks: BTreeMap<NetworkName, Arc<NetworkState>>,
+}
+
+impl Model {
+    /// Revision of the last commit; 0 before the first.
+    pub const fn revision(&self) -> u64 {
+        self.revision
+    }
+
+    /// Adds one commit. After an error the model is not changed.
+    pub fn commit(&mut self, commit: &Commit) -> Result<(), CommitError> {
+        if commit.revision != self.revision + 1 {
+            return Err(CommitError::OutOfOrder { revision: self.revision, found: commit.revision });
+        }
+        self.check_networks(commit)?;
+        for name in &commit.deleted {
+            self.remove(name);
+        }
+        for resource in &commit.written {
+            self.insert(resource).map_err(|name| CommitError::NoNetwork { revision: commit.revision, name })?;
+        }
+        for (network, set) in &commit.identities {
+            if let Some(state) = self.networks.get_mut(network) {
+                Arc::make_mut(state).identities.insert(set.number, set.groups.clone());
+            }
+        }
+        for (network, number) in &commit.identities_removed {
+            if let Some(state) = self.networks.get_mut(network) {
+                Arc::make_mut(state).identities.remove(number);
+            }
+        }
+        self.counters = commit.counters;
+        self.revision = commit.revision;
+        Ok(())
+    }
+
+    /// Is every network that the commit writes into there, or made by it before? Asked before anything changes, so that a
+    /// commit is added in place: a fold over a long log must not copy the model at each step.
+    fn check_networks(&self, commit: &Commit) -> Result<(), CommitError> {
+        let mut made = BTreeSet::new();
+        for resource in &commit.written {
+            let Some(network) = resource.network() else { continue };
+            let there = || self.networks.contains_key(&network) && !commit.deleted.contains(&network.clone().into());
+            if resource.kind() == ResourceKind::Network {
+                made.insert(network);
+            } else if !made.contains(&network) && !there() {
+                return Err(CommitError::NoNetwork { revision: commit.revision, name: resource.name() });
+            }
+        }
+        Ok(())
+    }
+
+    /// Puts a resource in place; the name of one whose network is not there comes back.
+    pub(crate) fn insert(&mut self, resource: &Resource) -> Result<(), AnyName> {
+        match resource {
+            Resource::Tenant(tenant) => {
+                Arc::make_mut(&mut self.tenants).insert(tenant.name.clone(), tenant.clone());
+            }
+            Resource::Host(host) => drop(Arc::make_mut(&mut self.hosts).insert(host.name.clone(), host.clone())),
+            Resource::Network(network) => {
+                let state = self.networks.entry(network.name.clone());
+                let state = state.or_insert_with(|| Arc::new(NetworkState::new(network.clone())));
+                Arc::make_mut(state).insert(resource);
+            }
+            Resource::Subnet(_) | Resource::SecurityGroup(_) | Resource::Port(_) | Resource::Vtep(_) => {
+                let state = resource.network().and_then(|network| self.networks.get_mut(&network));
+                Arc::make_mut(state.ok_or_else(|| resource.name())?).insert(resource);
+            }
+        }
+        Ok(())
+    }
+
+    /// Removes a resource.
+    pub(crate) fn remove(&mut self, name: &AnyName) {
+        match name {
+            AnyName::Tenant(name) => drop(Arc::make_mut(&mut self.tenants).remove(name)),
+            AnyName::Host(name) => drop(Arc::make_mut(&mut self.hosts).remove(name)),
+            AnyName::Network(name) => drop(self.networks.remove(name)),
+            AnyName::Subnet(_) | AnyName::SecurityGroup(_) | AnyName::Port(_) | AnyName::Vtep(_) => {
+                if let Some(state) = name.network().and_then(|network| self.networks.get_mut(&network)) {
+                    Arc::make_mut(state).remove(name);
+                }
+            }
+        }
+    }
+
+    /// One commit that makes the whole model out of nothing, for snapshots: see [`Model::restore`].
+    pub fn snapshot(&self) -> Commit {
+        let set = |(number, groups): (&u32, &BTreeSet<_>)| IdentitySet { number: *number, groups: groups.clone() };
+        Commit {
+            revision: self.revision,
+            written: ResourceKind::ALL.into_iter().flat_map(|kind| self.all(kind)).collect(),
+            deleted: Vec::new(),
+            identities: (self.networks.iter())
+                .flat_map(|(name, state)| state.identities.iter().map(move |pair| (name.clone(), set(pair))))
+                .collect(),
+            identities_removed: Vec::new(),
+            counters: self.counters,
+        }
+    }
+
+    /// The model of which this is the [`Model::snapshot`].
+    pub fn restore(snapshot: &Commit) -> Result<Self, CommitError> {
+        let mut model = Self { revision: snapshot.revision.saturating_sub(1), ..Self::default() };
+        if snapshot.revision > 0 {
+            model.commit(snapshot)?;
+        }
+        Ok(model)
+    }
+
+    /// One resource.
+    pub fn get(&self, name: &AnyName) -> Option<Resource> {
+        match name {
+            AnyName::Tenant(name) => self.tenants.get(name).cloned().map(Into::into),
+            AnyName::Host(name) => self.hosts.get(name).cloned().map(Into::into),
+            _ => self.networks.get(&name.network()?)?.get(name),
+        }
+    }
+
+    /// All resources of one kind, by name.
+    pub fn all(&self, kind: ResourceKind) -> Box<dyn Iterator<Item = Resource> + '_> {
+        match kind {
+            ResourceKind::Tenant => Box::new(self.tenants.values().cloned().map(Into::into)),
+            ResourceKind::Host => Box::new(self.hosts.values().cloned().map(Into::into)),
+            _ => Box::new(self.networks.values().flat_map(move |state| state.all(kind))),
+        }
+    }
+
+    /// A host.
+    pub fn host(&self, name: &HostName) -> Option<&Host> {
+        self.hosts.get(name)
+    }
+
+    /// A network.
+    pub fn network(&self, name: &NetworkName) -> Option<&Network> {
+        self.networks.get(name).map(|state| &state.network)
+    }
+
+    /// A port.
+    pub fn port(&self, name: &PortName) -> Option<&Port> {
+        self.networks.get(&name.network())?.ports.get(name)
+    }
+
+    /// The networks with a port on the host: what the host holds.
+    pub fn networks_of(&self, host: &HostName) -> BTreeSet<NetworkName> {
+        let holds = |state: &NetworkState| state.ports.values().any(|port| port.host.as_ref() == Some(host));
+        self.networks.values().filter(|state| holds(state)).map(|state| state.name().clone()).collect()
+    }
+
+    /// The hosts with a port of the network: those that must know it.
+    pub fn hosts_of(&self, network: &NetworkName) -> BTreeSet<HostName> {
+        self.networks.get(network).map(|state| state.hosts().into_iter().cloned().collect()).unwrap_or_default()
+    }
+
+    /// What a host must know of a network.
+    pub fn view(&self, network: &NetworkName) -> Option<NetworkView> {
+        let state = self.networks.get(network)?;
+        let placed = state.ports.iter().filter(|(_, port)| port.host.is_some());
+        let hosts = state.hosts().into_iter().filter_map(|name| self.hosts.get_key_value(name));
+        Some(NetworkView {
+            network: state.network.clone(),
+            subnets: state.subnets.clone(),
+            ports: placed.map(|(name, port)| (name.clone(), port.clone())).collect(),
+            groups: state.groups.clone(),
+            vteps: state.vteps.clone(),
+            hosts: hosts.map(|(name, host)| (name.clone(), host.clone())).collect(),
+            identities: state.identities.clone(),
+            revision: self.revision,
+        })
+    }
+}

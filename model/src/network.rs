@@ -1,0 +1,21 @@
+//! Networks.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{NetworkName, Vni};
+
+/// A private network of a tenant.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Network {
+    /// Its name.
+    pub name: NetworkName,
+    /// Its name on the wire, unique in the fabric; given by the model if unset, and never changed.
+    pub vni: Vni,
+    /// Largest IP packet of a workload in bytes ([`crate::limits::MTU_LEAST`] to [`crate::limits::MTU_MOST`]);
+    /// none: that of the underlay less the encapsulation.
+    pub mtu: Option<u32>,
+    /// Its number in every table; given by the model, 0 before that.
+    pub index: u32,
+    /// Revision of its last write; set by the model.
+    pub revision: u64,
+}

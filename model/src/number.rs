@@ -1,0 +1,176 @@
+//! Giving out numbers.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::{
+    AnyName, Counters, GATEWAY_MAC, Host, MacAddress, Model, Network, NetworkName, Port, Resource, SecurityGroup, Vni,
+    Vtep, draft::Draft,
+};
+
+/// Numbers for the resources of one write. Resources that are there already keep theirs.
+pub(crate) struct Numbers {
+    pub(crate) counters: Counters,
+    vnis: BTreeSet<Vni>,
+    macs: BTreeMap<NetworkName, BTreeSet<MacAddress>>,
+}
+
+/// Takes the next number.
+fn next(counter: &mut u32) -> u32 {
+    let number = *counter;
+    *counter = number.saturating_add(1);
+    number
+}
+
+/// Resources with a choice of their own stand before those that are given one, so that they are not forestalled.
+fn leaves_choice(resource: &Resource) -> bool {
+    match resource {
+        Resource::Network(network) => network.vni == Vni::UNSET,
+        Resource::Port(port) => port.mac.is_unset(),
+        _ => false,
+    }
+}
+
+impl Numbers {
+    pub(crate) fn new(model: &Model) -> Self {
+        Self { counters: model.counters, vnis: BTreeSet::new(), macs: BTreeMap::new() }
+    }
+
+    /// Puts the written resources, with their numbers, into the draft: their names, parents before children.
+    pub(crate) fn place(&mut self, draft: &mut Draft<'_>, mut written: Vec<Resource>) -> Vec<AnyName> {
+        written.sort_by_cached_key(|resource| (resource.kind(), leaves_choice(resource), resource.name()));
+        if written.iter().any(|resource| matches!(resource, Resource::Network(_))) {
+            self.vnis = draft.after.networks.values().map(|state| state.network.vni).collect();
+        }
+        for network in written.iter().filter(|resource| leaves_choice(resource)).filter_map(Resource::network) {
+            let Some(state) = draft.after.networks.get(&network) else { continue };
+            let macs = || state.ports.values().map(|port| port.mac).chain([GATEWAY_MAC]).collect();
+            self.macs.entry(network).or_insert_with(macs);
+        }
+        let mut names = Vec::with_capacity(written.len());
+        for resource in written {
+            let name = resource.name();
+            let numbered = self.number(draft, resource);
+            if draft.after.insert(&numbered).is_err() {
+                let network = name.network().map(|network| network.to_string()).unwrap_or_default();
+                let rule = format!("it belongs to a network that is there; there is no {network}");
+                draft.refuse(
+                    name.clone(),
+                    "name",
+                    &name,
+                    rule,
+                    "write the network in the same call, or correct the name",
+                );
+            }
+            names.push(name);
+        }
+        names
+    }
+
+    fn number(&mut self, draft: &mut Draft<'_>, resource: Resource) -> Resource {
+        let before = draft.before.get(&resource.name());
+        let revision = before.as_ref().map(Resource::revision).unwrap_or_default();
+        let numbered = match (resource, before) {
+            (Resource::Network(network), before) => self.network(draft, network, before).into(),
+            (Resource::Host(host), Some(Resource::Host(before))) => Host { index: before.index, ..host }.into(),
+            (Resource::Host(host), _) => Host { index: next(&mut self.counters.host), ..host }.into(),
+            (Resource::Vtep(vtep), Some(Resource::Vtep(before))) => Vtep { index: before.index, ..vtep }.into(),
+            (Resource::Vtep(vtep), _) => Vtep { index: next(&mut self.counters.host), ..vtep }.into(),
+            (Resource::SecurityGroup(group), before) => self.group(group, before).into(),
+            (Resource::Port(port), before) => self.port(draft, port, before).into(),
+            (resource @ (Resource::Tenant(_) | Resource::Subnet(_)), _) => resource,
+        };
+        numbered.at_revision(revision)
+    }
+
+    fn network(&mut self, draft: &mut Draft<'_>, mut network: Network, before: Option<Resource>) -> Network {
+        if let Some(Resource::Network(before)) = before {
+            if network.vni != Vni::UNSET && network.vni != before.vni {
+                let rule = format!("the VNI of a network never changes; it is {}", before.vni);
+                draft.refuse(network.name.clone(), "vni", network.vni, rule, "leave it out, or make a new network");
+            }
+            (network.index, network.vni) = (before.index, before.vni);
+            return network;
+        }
+        network.index = next(&mut self.counters.network);
+        if network.vni == Vni::UNSET {
+            network.vni = self.free_vni().unwrap_or_default();
+            if network.vni == Vni::UNSET {
+                let fix = "delete networks that are not needed";
+                draft.refuse(network.name.clone(), "vni", 0, "all VNIs are in use", fix);
+            }
+        }
+        self.vnis.insert(network.vni);
+        network
+    }
+
+    /// The next VNI that is not in use.
+    fn free_vni(&mut self) -> Option<Vni> {
+        for _ in 0..=self.vnis.len() {
+            let number = next(&mut self.counters.vni);
+            if self.counters.vni > Vni::MAX {
+                self.counters.vni = Counters::FIRST_VNI;
+            }
+            let vni = Vni::try_from(number).ok()?;
+            if !self.vnis.contains(&vni) {
+                return Some(vni);
+            }
+        }
+        None
+    }
+
+    fn group(&mut self, mut group: SecurityGroup, before: Option<Resource>) -> SecurityGroup {
+        let before = match before {
+            Some(Resource::SecurityGroup(before)) => before.rules,
+            _ => Vec::new(),
+        };
+        let known: BTreeMap<_, _> = before.iter().map(|rule| (&rule.name, rule.number)).collect();
+        for rule in &mut group.rules {
+            rule.number = known.get(&rule.name).copied().unwrap_or_else(|| next(&mut self.counters.rule));
+        }
+        group
+    }
+
+    fn port(&mut self, draft: &mut Draft<'_>, mut port: Port, before: Option<Resource>) -> Port {
+        let before = match before {
+            Some(Resource::Port(before)) => Some(before),
+            _ => None,
+        };
+        port.identity = before.as_ref().map(|before| before.identity).unwrap_or_default();
+        if !port.mac.is_unset() {
+            if let Some(macs) = self.macs.get_mut(&port.name.network()) {
+                macs.insert(port.mac);
+            }
+            return port;
+        }
+        if let Some(before) = before {
+            port.mac = before.mac;
+            return port;
+        }
+        let macs = self.macs.entry(port.name.network()).or_default();
+        for _ in 0..=macs.len() {
+            let mac = MacAddress::generated(next(&mut self.counters.mac));
+            if macs.insert(mac) {
+                port.mac = mac;
+                return port;
+            }
+        }
+        draft.refuse(port.name.clone(), "mac", "", "all generated addresses are in use", "choose an address");
+        port
+    }
+}
+
+impl Resource {
+    /// The same, written at that revision.
+    pub(crate) fn at_revision(mut self, revision: u64) -> Self {
+        *match &mut self {
+            Self::Tenant(tenant) => &mut tenant.revision,
+            Self::Host(host) => &mut host.revision,
+            Self::Network(network) => &mut network.revision,
+            Self::Subnet(subnet) => &mut subnet.revision,
+            Self::SecurityGroup(group) => &mut group.revision,
+            Self::Port(port) => &mut port.revision,
+            Self::Vtep(vtep) => &mut vtep.revision,
+        } = revision;
+        self
+    }
+}

@@ -1,0 +1,141 @@
+//! A resource of any kind.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{AnyName, Host, Network, NetworkName, Port, SecurityGroup, Subnet, Tenant, Vtep};
+
+/// One resource.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Resource {
+    /// A tenant.
+    Tenant(Tenant),
+    /// A host.
+    Host(Host),
+    /// A network.
+    Network(Network),
+    /// A subnet.
+    Subnet(Subnet),
+    /// A security group.
+    SecurityGroup(SecurityGroup),
+    /// A port.
+    Port(Port),
+    /// A foreign tunnel endpoint.
+    Vtep(Vtep),
+}
+
+/// The kinds of resources.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum ResourceKind {
+    /// Tenants.
+    Tenant,
+    /// Hosts.
+    Host,
+    /// Networks.
+    Network,
+    /// Subnets.
+    Subnet,
+    /// Security groups.
+    SecurityGroup,
+    /// Ports.
+    Port,
+    /// Foreign tunnel endpoints.
+    Vtep,
+}
+
+impl ResourceKind {
+    /// All of them; a kind stands behind those that it refers to.
+    pub const ALL: [Self; 7] =
+        [Self::Tenant, Self::Host, Self::Network, Self::Subnet, Self::SecurityGroup, Self::Port, Self::Vtep];
+
+    /// Its name as in `kind:` of a bundle, for example `SecurityGroup`.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Tenant => "Tenant",
+            Self::Host => "Host",
+            Self::Network => "Network",
+            Self::Subnet => "Subnet",
+            Self::SecurityGroup => "SecurityGroup",
+            Self::Port => "Port",
+            Self::Vtep => "Vtep",
+        }
+    }
+
+    /// Its field of the message `Resource`, for example `security_group`.
+    pub const fn field(self) -> &'static str {
+        match self {
+            Self::Tenant => "tenant",
+            Self::Host => "host",
+            Self::Network => "network",
+            Self::Subnet => "subnet",
+            Self::SecurityGroup => "security_group",
+            Self::Port => "port",
+            Self::Vtep => "vtep",
+        }
+    }
+}
+
+impl fmt::Display for ResourceKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl Resource {
+    /// Its name.
+    pub fn name(&self) -> AnyName {
+        match self {
+            Self::Tenant(tenant) => tenant.name.clone().into(),
+            Self::Host(host) => host.name.clone().into(),
+            Self::Network(network) => network.name.clone().into(),
+            Self::Subnet(subnet) => subnet.name.clone().into(),
+            Self::SecurityGroup(group) => group.name.clone().into(),
+            Self::Port(port) => port.name.clone().into(),
+            Self::Vtep(vtep) => vtep.name.clone().into(),
+        }
+    }
+
+    /// The network that it is, or that it belongs to.
+    pub fn network(&self) -> Option<NetworkName> {
+        self.name().network()
+    }
+
+    /// Its kind.
+    pub const fn kind(&self) -> ResourceKind {
+        match self {
+            Self::Tenant(_) => ResourceKind::Tenant,
+            Self::Host(_) => ResourceKind::Host,
+            Self::Network(_) => ResourceKind::Network,
+            Self::Subnet(_) => ResourceKind::Subnet,
+            Self::SecurityGroup(_) => ResourceKind::SecurityGroup,
+            Self::Port(_) => ResourceKind::Port,
+            Self::Vtep(_) => ResourceKind::Vtep,
+        }
+    }
+
+    /// Revision of its last write.
+    pub const fn revision(&self) -> u64 {
+        match self {
+            Self::Tenant(tenant) => tenant.revision,
+            Self::Host(host) => host.revision,
+            Self::Network(network) => network.revision,
+            Self::Subnet(subnet) => subnet.revision,
+            Self::SecurityGroup(group) => group.revision,
+            Self::Port(port) => port.revision,
+            Self::Vtep(vtep) => vtep.revision,
+        }
+    }
+}
+
+macro_rules! resource_from {
+    ($($kind:ident)*) => { $(
+        impl From<$kind> for Resource {
+            fn from(resource: $kind) -> Self {
+                Self::$kind(resource)
+            }
+        }
+    )* };
+}
+resource_from! { Tenant Host Network Subnet SecurityGroup Port Vtep }

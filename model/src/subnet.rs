@@ -1,0 +1,30 @@
+//! Subnets.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use serde::{Deserialize, Serialize};
+
+use crate::{Prefix, SubnetName};
+
+/// A range of addresses of a network. Subnets of one network do not overlap.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Subnet {
+    /// Its name.
+    pub name: SubnetName,
+    /// Its addresses.
+    pub cidr: Prefix,
+    /// The address that answers ARP and neighbour solicitations as the router.
+    pub gateway: IpAddr,
+    /// Revision of its last write; set by the model.
+    pub revision: u64,
+}
+
+impl Subnet {
+    /// The router's address if none is chosen: the first behind the prefix's own.
+    pub fn default_gateway(cidr: Prefix) -> IpAddr {
+        match cidr.address() {
+            IpAddr::V4(v4) => IpAddr::V4(Ipv4Addr::from_bits(v4.to_bits() | 1)),
+            IpAddr::V6(v6) => IpAddr::V6(Ipv6Addr::from_bits(v6.to_bits() | 1)),
+        }
+    }
+}

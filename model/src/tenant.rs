@@ -1,0 +1,16 @@
+//! Tenants.
+
+use serde::{Deserialize, Serialize};
+
+use crate::TenantName;
+
+/// A customer: nothing of one tenant reaches another.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tenant {
+    /// Its name.
+    pub name: TenantName,
+    /// For people; at most [`crate::limits::DISPLAY_NAME`] characters.
+    pub display_name: String,
+    /// Revision of its last write; set by the model.
+    pub revision: u64,
+}

@@ -1,0 +1,149 @@
+//! What a host must know of one network.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    AnyName, Host, HostName, Network, NetworkName, Port, PortName, Resource, SecurityGroup, SecurityGroupName, Subnet,
+    SubnetName, Vtep, VtepName,
+};
+
+/// An interned set of security groups: the identity of the ports that have exactly these.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct IdentitySet {
+    /// Its number, never 0.
+    pub number: u32,
+    /// Its groups, at least one.
+    pub groups: BTreeSet<SecurityGroupName>,
+}
+
+/// One network as its hosts see it: all of it, except ports that are not placed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NetworkView {
+    /// The network.
+    pub network: Network,
+    /// Its subnets.
+    pub subnets: BTreeMap<SubnetName, Subnet>,
+    /// Its ports that are placed on a host.
+    pub ports: BTreeMap<PortName, Port>,
+    /// Its security groups.
+    pub groups: BTreeMap<SecurityGroupName, SecurityGroup>,
+    /// Its foreign tunnel endpoints.
+    pub vteps: BTreeMap<VtepName, Vtep>,
+    /// The hosts that hold a port of it.
+    pub hosts: BTreeMap<HostName, Host>,
+    /// The interned sets of groups, by number.
+    pub identities: BTreeMap<u32, BTreeSet<SecurityGroupName>>,
+    /// The revision of which this is the view.
+    pub revision: u64,
+}
+
+/// What leads from one view of a network to a later one.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ViewDelta {
+    /// The network.
+    pub network: NetworkName,
+    /// Resources of the view as they are now.
+    pub written: Vec<Resource>,
+    /// Names of those that left the view.
+    pub deleted: Vec<AnyName>,
+    /// New interned sets.
+    pub identities: Vec<IdentitySet>,
+    /// Numbers of sets that are gone.
+    pub identities_removed: Vec<u32>,
+}
+
+impl ViewDelta {
+    /// Does it change nothing?
+    pub fn is_empty(&self) -> bool {
+        self.written.is_empty()
+            && self.deleted.is_empty()
+            && self.identities.is_empty()
+            && self.identities_removed.is_empty()
+    }
+}
+
+/// Adds to `delta` what leads from `old` to `new`.
+fn compare<N, R>(old: &BTreeMap<N, R>, new: &BTreeMap<N, R>, delta: &mut ViewDelta)
+where
+    N: Ord + Clone + Into<AnyName>,
+    R: PartialEq + Clone + Into<Resource>,
+{
+    let changed = new.iter().filter(|(name, resource)| old.get(name) != Some(*resource));
+    delta.written.extend(changed.map(|(_, resource)| resource.clone().into()));
+    let gone = old.keys().filter(|name| !new.contains_key(name));
+    delta.deleted.extend(gone.map(|name| name.clone().into()));
+}
+
+impl NetworkView {
+    /// What leads from this view to a later one of the same network.
+    pub fn delta_to(&self, later: &Self) -> ViewDelta {
+        let mut delta = ViewDelta {
+            network: later.network.name.clone(),
+            written: Vec::new(),
+            deleted: Vec::new(),
+            identities: Vec::new(),
+            identities_removed: Vec::new(),
+        };
+        if self.network != later.network {
+            delta.written.push(later.network.clone().into());
+        }
+        compare(&self.hosts, &later.hosts, &mut delta);
+        compare(&self.subnets, &later.subnets, &mut delta);
+        compare(&self.groups, &later.groups, &mut delta);
+        compare(&self.ports, &later.ports, &mut delta);
+        compare(&self.vteps, &later.vteps, &mut delta);
+        for (number, groups) in &later.identities {
+            if self.identities.get(number) != Some(groups) {
+                delta.identities.push(IdentitySet { number: *number, groups: groups.clone() });
+            }
+        }
+        delta.identities_removed =
+            self.identities.keys().copied().filter(|number| !later.identities.contains_key(number)).collect();
+        delta
+    }
+
+    /// Makes this the view that the delta leads to. Resources of other networks and tenants in it are ignored.
+    pub fn apply(&mut self, delta: &ViewDelta, revision: u64) {
+        for name in &delta.deleted {
+            self.remove(name);
+        }
+        for resource in &delta.written {
+            self.insert(resource);
+        }
+        for number in &delta.identities_removed {
+            self.identities.remove(number);
+        }
+        for set in &delta.identities {
+            self.identities.insert(set.number, set.groups.clone());
+        }
+        self.revision = revision;
+    }
+
+    fn insert(&mut self, resource: &Resource) {
+        if resource.network().is_some_and(|network| network != self.network.name) {
+            return;
+        }
+        match resource.clone() {
+            Resource::Tenant(_) => {}
+            Resource::Network(network) => self.network = network,
+            Resource::Host(host) => drop(self.hosts.insert(host.name.clone(), host)),
+            Resource::Subnet(subnet) => drop(self.subnets.insert(subnet.name.clone(), subnet)),
+            Resource::SecurityGroup(group) => drop(self.groups.insert(group.name.clone(), group)),
+            Resource::Port(port) => drop(self.ports.insert(port.name.clone(), port)),
+            Resource::Vtep(vtep) => drop(self.vteps.insert(vtep.name.clone(), vtep)),
+        }
+    }
+
+    fn remove(&mut self, name: &AnyName) {
+        match name {
+            AnyName::Tenant(_) | AnyName::Network(_) => {}
+            AnyName::Host(name) => drop(self.hosts.remove(name)),
+            AnyName::Subnet(name) => drop(self.subnets.remove(name)),
+            AnyName::SecurityGroup(name) => drop(self.groups.remove(name)),
+            AnyName::Port(name) => drop(self.ports.remove(name)),
+            AnyName::Vtep(name) => drop(self.vteps.remove(name)),
+        }
+    }
+}

@@ -1,0 +1,118 @@
+//! A small fabric to write into.
+#![allow(dead_code, reason = "each test file uses a part of it")]
+
+use std::str::FromStr;
+
+use andromede_model::{
+    Action, Commit, Direction, Host, MacAddress, Model, Network, Port, Prefix, Protocol, Remote, Resource, Rule,
+    SecurityGroup, Subnet, Tenant, Violation, Vni, Vtep,
+};
+
+pub(crate) fn name<T: FromStr>(text: &str) -> T
+where
+    T::Err: std::fmt::Debug,
+{
+    text.parse().unwrap()
+}
+
+pub(crate) fn tenant(id: &str) -> Tenant {
+    Tenant { name: name(&format!("tenants/{id}")), display_name: String::new(), revision: 0 }
+}
+
+pub(crate) fn network(tenant: &str, id: &str) -> Network {
+    Network {
+        name: name(&format!("tenants/{tenant}/networks/{id}")),
+        vni: Vni::UNSET,
+        mtu: None,
+        index: 0,
+        revision: 0,
+    }
+}
+
+pub(crate) fn subnet(tenant: &str, id: &str, cidr: &str) -> Subnet {
+    let cidr: Prefix = name(cidr);
+    let gateway = Subnet::default_gateway(cidr);
+    Subnet { name: name(&format!("tenants/{tenant}/networks/net/subnets/{id}")), cidr, gateway, revision: 0 }
+}
+
+pub(crate) fn port(tenant: &str, id: &str, addresses: &[&str], host: Option<&str>, groups: &[&str]) -> Port {
+    let group = |group: &&str| name(&format!("tenants/{tenant}/networks/net/securityGroups/{group}"));
+    Port {
+        name: name(&format!("tenants/{tenant}/networks/net/ports/{id}")),
+        addresses: addresses.iter().map(|text| name(text)).collect(),
+        mac: MacAddress::UNSET,
+        host: host.map(|host| name(&format!("hosts/{host}"))),
+        groups: groups.iter().map(group).collect(),
+        identity: 0,
+        revision: 0,
+    }
+}
+
+pub(crate) fn rule(id: &str) -> Rule {
+    Rule {
+        name: name(id),
+        direction: Direction::Ingress,
+        action: Action::Allow,
+        priority: 1000,
+        protocol: Protocol::TCP,
+        ports: vec![name("80")],
+        icmp_type: None,
+        icmp_code: None,
+        remote: Remote::Any,
+        number: 0,
+    }
+}
+
+pub(crate) fn group(tenant: &str, id: &str, rules: Vec<Rule>) -> SecurityGroup {
+    SecurityGroup { name: name(&format!("tenants/{tenant}/networks/net/securityGroups/{id}")), rules, revision: 0 }
+}
+
+pub(crate) fn host(id: &str, underlay: &str) -> Host {
+    Host { name: name(&format!("hosts/{id}")), underlay: name(underlay), index: 0, revision: 0 }
+}
+
+pub(crate) fn vtep(tenant: &str, id: &str, underlay: &str, prefixes: &[&str]) -> Vtep {
+    Vtep {
+        name: name(&format!("tenants/{tenant}/networks/net/vteps/{id}")),
+        underlay: name(underlay),
+        mac: name("02:00:00:00:00:99"),
+        prefixes: prefixes.iter().map(|text| name(text)).collect(),
+        index: 0,
+        revision: 0,
+    }
+}
+
+/// Two tenants with the same addresses on three hosts.
+pub(crate) fn fabric() -> Vec<Resource> {
+    let mut fabric: Vec<Resource> = vec![
+        host("h1", "192.0.2.1").into(),
+        host("h2", "192.0.2.2").into(),
+        host("h3", "192.0.2.3").into(),
+        vtep("mairie", "foreign", "192.0.2.100", &["10.8.0.0/24"]).into(),
+    ];
+    for id in ["mairie", "hopital"] {
+        let mut from_staff = rule("from-staff");
+        from_staff.remote = Remote::Group(name(&format!("tenants/{id}/networks/net/securityGroups/staff")));
+        fabric.extend([
+            tenant(id).into(),
+            network(id, "net").into(),
+            subnet(id, "v4", "10.0.0.0/24").into(),
+            subnet(id, "v6", "fd00:10::/64").into(),
+            group(id, "web", vec![rule("http"), from_staff]).into(),
+            group(id, "staff", vec![]).into(),
+            port(id, "a", &["10.0.0.10", "fd00:10::a"], Some("h1"), &["web"]).into(),
+            Resource::from(port(id, "b", &["10.0.0.20", "fd00:10::14"], Some("h2"), &["staff"])),
+        ]);
+    }
+    fabric
+}
+
+pub(crate) fn write(model: &mut Model, resources: Vec<Resource>) -> Commit {
+    let commit = model.prepare(resources, vec![]).unwrap();
+    model.commit(&commit).unwrap();
+    commit
+}
+
+pub(crate) fn violations(model: &Model, resources: Vec<Resource>) -> Vec<Violation> {
+    model.prepare(resources, vec![]).unwrap_err()
+}

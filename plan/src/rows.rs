@@ -1,0 +1,91 @@
+//! The rows of a host, as a value.
+
+use std::collections::BTreeMap;
+
+use andromede_abi::{
+    CellKey, CellRow, HostIndex, HostRow, IdentityClassKey, LocationKey, LocationRow, MemberKey, MemberRow,
+    PolicyPrefixKey, PortRow, PrefixKey, Prefixed, ServiceKey, Slot, SourceKey,
+};
+
+macro_rules! tables {
+    ($($(#[$doc:meta])* $field:ident $variant:ident $key:ty => $value:ty;)*) => {
+        /// All rows that the control path writes on one host, by table and key.
+        #[derive(Clone, Debug, Default, PartialEq, Eq)]
+        pub struct Rows {
+            $($(#[$doc])* pub $field: BTreeMap<$key, $value>,)*
+            /// `EPOCHS`: epochs of ports and locations, change words of networks. The table is an array: an absent
+            /// entry and one that is 0 mean the same. Only steps change it, never [`Rows::insert`].
+            pub epochs: BTreeMap<Slot, u32>,
+        }
+
+        /// One row of any table: its key and its value.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub enum Row {
+            $($(#[$doc])* $variant($key, $value),)*
+        }
+
+        /// The key of one row of any table.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+        pub enum RowKey {
+            $($(#[$doc])* $variant($key),)*
+        }
+
+        impl Row {
+            /// Its key.
+            pub const fn key(&self) -> RowKey {
+                match self {
+                    $(Self::$variant(key, _) => RowKey::$variant(*key),)*
+                }
+            }
+        }
+
+        impl Rows {
+            /// Writes one row.
+            pub fn insert(&mut self, row: Row) {
+                match row {
+                    $(Row::$variant(key, value) => drop(self.$field.insert(key, value)),)*
+                }
+            }
+
+            /// Removes one row.
+            pub fn remove(&mut self, key: &RowKey) {
+                match key {
+                    $(RowKey::$variant(key) => drop(self.$field.remove(key)),)*
+                }
+            }
+
+            /// Number of rows of each table, in the order of the fields.
+            pub fn lengths(&self) -> Vec<(&'static str, usize)> {
+                vec![$((stringify!($field), self.$field.len()),)*]
+            }
+        }
+    };
+}
+
+tables! {
+    /// `PORTS`: by index of the host-side interface.
+    ports Port u32 => PortRow;
+    /// `SOURCES`: further addresses of ports; the value is 1.
+    sources Source Prefixed<SourceKey> => u32;
+    /// `LOCATIONS`: where each address is.
+    locations Location LocationKey => LocationRow;
+    /// `PREFIXES`: what lies behind foreign tunnel endpoints.
+    prefixes Prefix Prefixed<PrefixKey> => LocationRow;
+    /// `HOSTS`: how to reach other hosts and foreign tunnel endpoints.
+    hosts Host HostIndex => HostRow;
+    /// `MEMBERS`: who may send into which network.
+    members Member MemberKey => MemberRow;
+    /// `POLICY_IDS`: remote class of an identity.
+    policy_identities PolicyIdentity IdentityClassKey => u32;
+    /// `POLICY_PREFIXES`: remote class of an address.
+    policy_prefixes PolicyPrefix Prefixed<PolicyPrefixKey> => u32;
+    /// `POLICY_SERVICES`: service class of protocol and port.
+    policy_services PolicyService Prefixed<ServiceKey> => u32;
+    /// `POLICY_CELLS`: the first rule for a remote class and a service class.
+    policy_cells PolicyCell CellKey => CellRow;
+}
+
+/// Prefix length of an address in the keys that put a 32-bit number before it.
+pub(crate) const fn prefix_length(length: u8, is_v4: bool) -> u32 {
+    32 + length as u32 + if is_v4 { 96 } else { 0 }
+}

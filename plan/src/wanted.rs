@@ -1,0 +1,60 @@
+//! What a host should be like.
+
+use std::{collections::BTreeMap, net::Ipv4Addr};
+
+use andromede_abi::{HostIndex, NetworkIndex, RuleNumber, Slot};
+use andromede_model::{NetworkName, PortName, RuleName, SecurityGroupName};
+
+use crate::Rows;
+
+/// Bytes that the encapsulation adds to an IP packet: outer IPv4 (20), UDP (8), VXLAN (8), inner Ethernet (14).
+pub const OVERHEAD: u32 = 50;
+
+/// What the compiler must know of the host itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HostFacts {
+    /// Its number.
+    pub host: HostIndex,
+    /// Address of its tunnel endpoint.
+    pub underlay: Ipv4Addr,
+    /// Index of its underlay interface.
+    pub underlay_ifindex: u32,
+    /// Next hop towards a tunnel endpoint; an endpoint that is not here is on the link.
+    pub gateways: BTreeMap<Ipv4Addr, Ipv4Addr>,
+}
+
+/// A workload's interface.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Attachment {
+    /// Index of the host-side interface.
+    pub ifindex: u32,
+    /// Is it a tap device?
+    pub tap: bool,
+}
+
+/// The interfaces of the workloads on this host, by port.
+pub type Attachments = BTreeMap<PortName, Attachment>;
+
+/// What the numbers in rows, events and counters stand for.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Names {
+    /// Slots of the ports on this host.
+    pub ports: BTreeMap<Slot, PortName>,
+    /// Networks.
+    pub networks: BTreeMap<NetworkIndex, NetworkName>,
+    /// Rules: group and name.
+    pub rules: BTreeMap<RuleNumber, (SecurityGroupName, RuleName)>,
+}
+
+/// The rows that a host should have, and what their numbers stand for.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Wanted {
+    /// The rows. Their epochs are those after the change; the change words of networks are not among them.
+    pub rows: Rows,
+    /// Slot of each port on this host.
+    pub slots: BTreeMap<PortName, Slot>,
+    /// Slot of each network's change word.
+    pub network_slots: BTreeMap<NetworkName, Slot>,
+    /// What the numbers stand for.
+    pub names: Names,
+}

@@ -1,0 +1,223 @@
+//! Resources other than security groups.
+
+use andromede_model::{Host, MacAddress, Network, Port, Resource, SecurityGroup, Subnet, Tenant, Vni, Vtep, limits};
+
+use super::fields::{Fields, FromMessage};
+use crate::v1::{self, resource::Kind};
+
+impl FromMessage for Tenant {
+    type Message = v1::Tenant;
+
+    fn read(message: v1::Tenant, fields: &mut Fields<'_>) -> Option<Self> {
+        let name = fields.text("name", &message.name);
+        if message.display_name.chars().count() > limits::DISPLAY_NAME {
+            return fields.refuse(
+                "display_name",
+                &message.display_name,
+                format!("a display name has at most {} characters", limits::DISPLAY_NAME),
+                "shorten it",
+            );
+        }
+        Some(Self { name: name?, display_name: message.display_name, revision: message.revision })
+    }
+}
+
+impl From<Tenant> for v1::Tenant {
+    fn from(tenant: Tenant) -> Self {
+        Self { name: tenant.name.into(), display_name: tenant.display_name, revision: tenant.revision }
+    }
+}
+
+impl FromMessage for Network {
+    type Message = v1::Network;
+
+    fn read(message: v1::Network, fields: &mut Fields<'_>) -> Option<Self> {
+        let name = fields.text("name", &message.name);
+        let vni = fields.check("vni", Vni::try_from(message.vni));
+        let mtu = match message.mtu {
+            0 => None,
+            mtu if (limits::MTU_LEAST..=limits::MTU_MOST).contains(&mtu) => Some(mtu),
+            mtu => {
+                return fields.refuse(
+                    "mtu",
+                    mtu,
+                    format!("an MTU is {} to {} bytes", limits::MTU_LEAST, limits::MTU_MOST),
+                    "give one in this range, or 0 for that of the underlay less the encapsulation",
+                );
+            }
+        };
+        Some(Self { name: name?, vni: vni?, mtu, index: message.index, revision: message.revision })
+    }
+}
+
+impl From<Network> for v1::Network {
+    fn from(network: Network) -> Self {
+        Self {
+            name: network.name.into(),
+            vni: network.vni.get(),
+            mtu: network.mtu.unwrap_or_default(),
+            index: network.index,
+            revision: network.revision,
+        }
+    }
+}
+
+impl FromMessage for Subnet {
+    type Message = v1::Subnet;
+
+    fn read(message: v1::Subnet, fields: &mut Fields<'_>) -> Option<Self> {
+        let name = fields.text("name", &message.name);
+        let cidr = fields.text("cidr", &message.cidr);
+        let gateway = if message.gateway.is_empty() {
+            cidr.map(Self::default_gateway)
+        } else {
+            fields.address("gateway", &message.gateway)
+        };
+        Some(Self { name: name?, cidr: cidr?, gateway: gateway?, revision: message.revision })
+    }
+}
+
+impl From<Subnet> for v1::Subnet {
+    fn from(subnet: Subnet) -> Self {
+        Self {
+            name: subnet.name.into(),
+            cidr: subnet.cidr.to_string(),
+            gateway: subnet.gateway.to_string(),
+            revision: subnet.revision,
+        }
+    }
+}
+
+impl FromMessage for Port {
+    type Message = v1::Port;
+
+    fn read(message: v1::Port, fields: &mut Fields<'_>) -> Option<Self> {
+        let name = fields.text("name", &message.name);
+        let place = |(place, text): (usize, &String)| fields.address(&format!("addresses[{place}]"), text);
+        let addresses = message.addresses.iter().enumerate().filter_map(place).collect();
+        let mac = fields.optional_text("mac", &message.mac);
+        let host = fields.optional_text("host", &message.host);
+        let groups = fields.texts("security_groups", &message.security_groups);
+        Some(Self {
+            name: name?,
+            addresses,
+            mac: mac?.unwrap_or(MacAddress::UNSET),
+            host: host?,
+            groups: groups.into_iter().collect(),
+            identity: message.identity,
+            revision: message.revision,
+        })
+    }
+}
+
+impl From<Port> for v1::Port {
+    fn from(port: Port) -> Self {
+        Self {
+            name: port.name.into(),
+            addresses: port.addresses.iter().map(ToString::to_string).collect(),
+            mac: if port.mac.is_unset() { String::new() } else { port.mac.to_string() },
+            host: port.host.map(Into::into).unwrap_or_default(),
+            security_groups: port.groups.into_iter().map(Into::into).collect(),
+            identity: port.identity,
+            revision: port.revision,
+        }
+    }
+}
+
+impl FromMessage for Host {
+    type Message = v1::Host;
+
+    fn read(message: v1::Host, fields: &mut Fields<'_>) -> Option<Self> {
+        let name = fields.text("name", &message.name);
+        let underlay = fields.ipv4("underlay_address", &message.underlay_address);
+        if !message.zone.is_empty() {
+            return fields.refuse("zone", &message.zone, "zones are not enforced yet", "leave the zone empty");
+        }
+        Some(Self { name: name?, underlay: underlay?, index: message.index, revision: message.revision })
+    }
+}
+
+impl From<Host> for v1::Host {
+    fn from(host: Host) -> Self {
+        Self {
+            name: host.name.into(),
+            underlay_address: host.underlay.to_string(),
+            zone: String::new(),
+            index: host.index,
+            revision: host.revision,
+        }
+    }
+}
+
+impl FromMessage for Vtep {
+    type Message = v1::Vtep;
+
+    fn read(message: v1::Vtep, fields: &mut Fields<'_>) -> Option<Self> {
+        let name = fields.text("name", &message.name);
+        let underlay = fields.ipv4("underlay_address", &message.underlay_address);
+        let mac = fields.text("mac", &message.mac);
+        let prefixes = fields.texts("prefixes", &message.prefixes);
+        Some(Self {
+            name: name?,
+            underlay: underlay?,
+            mac: mac?,
+            prefixes,
+            index: message.index,
+            revision: message.revision,
+        })
+    }
+}
+
+impl From<Vtep> for v1::Vtep {
+    fn from(vtep: Vtep) -> Self {
+        Self {
+            name: vtep.name.into(),
+            underlay_address: vtep.underlay.to_string(),
+            mac: vtep.mac.to_string(),
+            prefixes: vtep.prefixes.iter().map(ToString::to_string).collect(),
+            index: vtep.index,
+            revision: vtep.revision,
+        }
+    }
+}
+
+impl FromMessage for Resource {
+    type Message = v1::Resource;
+
+    fn read(message: v1::Resource, fields: &mut Fields<'_>) -> Option<Self> {
+        let Some(kind) = message.kind else {
+            return fields.refuse(
+                "kind",
+                "",
+                "a resource is a tenant, network, subnet, port, security_group, host or vtep",
+                "set exactly one of them",
+            );
+        };
+        match kind {
+            Kind::Tenant(tenant) => Tenant::read(tenant, &mut fields.inside("tenant")).map(Self::Tenant),
+            Kind::Network(network) => Network::read(network, &mut fields.inside("network")).map(Self::Network),
+            Kind::Subnet(subnet) => Subnet::read(subnet, &mut fields.inside("subnet")).map(Self::Subnet),
+            Kind::Port(port) => Port::read(port, &mut fields.inside("port")).map(Self::Port),
+            Kind::SecurityGroup(group) => {
+                SecurityGroup::read(group, &mut fields.inside("security_group")).map(Self::SecurityGroup)
+            }
+            Kind::Host(host) => Host::read(host, &mut fields.inside("host")).map(Self::Host),
+            Kind::Vtep(vtep) => Vtep::read(vtep, &mut fields.inside("vtep")).map(Self::Vtep),
+        }
+    }
+}
+
+impl From<Resource> for v1::Resource {
+    fn from(resource: Resource) -> Self {
+        let kind = match resource {
+            Resource::Tenant(tenant) => Kind::Tenant(tenant.into()),
+            Resource::Network(network) => Kind::Network(network.into()),
+            Resource::Subnet(subnet) => Kind::Subnet(subnet.into()),
+            Resource::Port(port) => Kind::Port(port.into()),
+            Resource::SecurityGroup(group) => Kind::SecurityGroup(group.into()),
+            Resource::Host(host) => Kind::Host(host.into()),
+            Resource::Vtep(vtep) => Kind::Vtep(vtep.into()),
+        };
+        Self { kind: Some(kind) }
+    }
+}

@@ -1,0 +1,96 @@
+//! What the controller tells a host of a network.
+
+use std::collections::BTreeMap;
+
+use andromede_model::{Host, IdentitySet, NetworkView, Port, SecurityGroup, Subnet, ViewDelta, Vtep};
+
+use super::fields::{Fields, FromMessage};
+use crate::agent::v1 as agent;
+
+impl FromMessage for IdentitySet {
+    type Message = agent::Identity;
+
+    fn read(message: agent::Identity, fields: &mut Fields<'_>) -> Option<Self> {
+        if message.number == 0 {
+            return fields.refuse("number", 0, "0 is the set without groups", "number sets from 1");
+        }
+        let groups = fields.texts("security_groups", &message.security_groups);
+        Some(Self { number: message.number, groups: groups.into_iter().collect() })
+    }
+}
+
+impl From<IdentitySet> for agent::Identity {
+    fn from(set: IdentitySet) -> Self {
+        Self { number: set.number, security_groups: set.groups.into_iter().map(Into::into).collect() }
+    }
+}
+
+/// A map from name to resource.
+fn by_name<N: Ord, R>(resources: Vec<R>, name: impl Fn(&R) -> N) -> BTreeMap<N, R> {
+    resources.into_iter().map(|resource| (name(&resource), resource)).collect()
+}
+
+impl FromMessage for NetworkView {
+    type Message = agent::NetworkView;
+
+    /// The revision stands in the `Update` around it: it is 0 here.
+    fn read(message: agent::NetworkView, fields: &mut Fields<'_>) -> Option<Self> {
+        let network = fields.message("network", message.network);
+        let subnets: Vec<Subnet> = fields.list("subnets", message.subnets);
+        let ports: Vec<Port> = fields.list("ports", message.ports);
+        let groups: Vec<SecurityGroup> = fields.list("security_groups", message.security_groups);
+        let vteps: Vec<Vtep> = fields.list("vteps", message.vteps);
+        let hosts: Vec<Host> = fields.list("hosts", message.hosts);
+        let identities: Vec<IdentitySet> = fields.list("identities", message.identities);
+        Some(Self {
+            network: network?,
+            subnets: by_name(subnets, |subnet| subnet.name.clone()),
+            ports: by_name(ports, |port| port.name.clone()),
+            groups: by_name(groups, |group| group.name.clone()),
+            vteps: by_name(vteps, |vtep| vtep.name.clone()),
+            hosts: by_name(hosts, |host| host.name.clone()),
+            identities: identities.into_iter().map(|set| (set.number, set.groups)).collect(),
+            revision: 0,
+        })
+    }
+}
+
+impl From<NetworkView> for agent::NetworkView {
+    fn from(view: NetworkView) -> Self {
+        let identity = |(number, groups)| IdentitySet { number, groups }.into();
+        Self {
+            network: Some(view.network.into()),
+            subnets: view.subnets.into_values().map(Into::into).collect(),
+            ports: view.ports.into_values().map(Into::into).collect(),
+            security_groups: view.groups.into_values().map(Into::into).collect(),
+            vteps: view.vteps.into_values().map(Into::into).collect(),
+            hosts: view.hosts.into_values().map(Into::into).collect(),
+            identities: view.identities.into_iter().map(identity).collect(),
+        }
+    }
+}
+
+impl FromMessage for ViewDelta {
+    type Message = agent::NetworkDelta;
+
+    fn read(message: agent::NetworkDelta, fields: &mut Fields<'_>) -> Option<Self> {
+        let network = fields.text("network", &message.network);
+        let written = fields.list("written", message.written);
+        let deleted = fields.texts("deleted", &message.deleted);
+        let identities = fields.list("identities", message.identities);
+        let identities_removed = message.identities_removed;
+        Some(Self { network: network?, written, deleted, identities, identities_removed })
+    }
+}
+
+impl From<ViewDelta> for agent::NetworkDelta {
+    fn from(delta: ViewDelta) -> Self {
+        Self {
+            network: delta.network.into(),
+            written: delta.written.into_iter().map(Into::into).collect(),
+            deleted: delta.deleted.into_iter().map(Into::into).collect(),
+            identities: delta.identities.into_iter().map(Into::into).collect(),
+            identities_removed: delta.identities_removed,
+        }
+    }
+}
