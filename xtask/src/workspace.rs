@@ -122,7 +122,8 @@ const PLATFORMS: &[&str] = &["x86_64-unknown-linux-gnu", "aarch64-unknown-linux-
 
 /// Reads the metadata of one workspace: only its own crates, or with everything they pull in.
 pub(crate) fn metadata(manifest: &str, with_dependencies: bool) -> Result<Metadata> {
-    let mut arguments = vec!["metadata", "--format-version=1", "--locked", "--all-features", "--manifest-path", manifest];
+    let mut arguments =
+        vec!["metadata", "--format-version=1", "--locked", "--all-features", "--manifest-path", manifest];
     for platform in PLATFORMS {
         arguments.extend(["--filter-platform", platform]);
     }
