@@ -16,6 +16,7 @@ use andromede_testkit::{
     raw::RawSocket,
     traffic::{Outcome, Responder, tcp_probe, udp_probe},
     underlay::UPLINK,
+    wait,
 };
 use andromede_tests::{
     TwoTenants, dropped, dropped_more,
@@ -289,6 +290,11 @@ fn with_every_program_detached_nothing_crosses() {
         scene.fabric.agent_mut(number).unwrap().stop(nix::sys::signal::Signal::SIGKILL).unwrap();
         detach_programs(&scene.fabric, number);
     }
+    // The kernel detaches a link that nobody holds a moment later.
+    wait::until("programs are detached", Duration::from_secs(5), || {
+        (!scene.red_a.ping(v4(12)).unwrap().outcome().is_answered()).then_some(())
+    })
+    .unwrap();
     for to in both(12).into_iter().chain(both(13)) {
         assert!(!scene.red_a.ping(to).unwrap().outcome().is_answered(), "a ping of {to} was answered");
         assert!(!scene.blue_a.ping(to).unwrap().outcome().is_answered(), "a ping of {to} was answered");
