@@ -2,7 +2,7 @@
 
 use andromede_abi::{HostConfig, hook};
 use andromede_pipeline::{
-    Context, Edit, Scratch, Target, Tunnel, apply_edit, decide,
+    Context, Edit, EditKind, Scratch, Target, TargetKind, Tunnel, apply_edit, decide,
     memory::{Bytes, Tables},
 };
 
@@ -49,21 +49,21 @@ fn check(tables: &Tables, hook: u8, gso_size: u32, frame: Vec<u8>) {
         ifindex: ifindex(1, 1),
         gso_size,
         now: 1,
-        tunnel: (hook == hook::FROM_OVERLAY).then(|| Tunnel { vni: vni(1), sender: underlay(ELSEWHERE) }),
+        tunnel: if hook == hook::FROM_OVERLAY { Tunnel::new(vni(1), underlay(ELSEWHERE)) } else { Tunnel::NONE },
         own_delivery: false,
         host: &host,
     };
     let mut scratch = Scratch::EMPTY;
     let mut frame = Bytes(frame);
     let verdict = decide(&frame, &context, tables, &mut scratch);
-    assert_eq!(verdict.reason.is_some(), verdict.target == Target::Drop, "a drop has a reason, and only a drop");
+    assert_eq!(verdict.reason.is_some(), verdict.target == Target::DROP, "a drop has a reason, and only a drop");
     let record = verdict.record(hook, &scratch);
     // The same frame has the same verdict, whatever another frame left in the scratch space.
     let mut used = left_over(tables, &host);
     let again = decide(&frame, &context, tables, &mut used).record(hook, &used);
     assert_eq!(record, again, "the verdict depends on what was in the scratch space");
     let offset = if hook == hook::FROM_UNDERLAY { 50 } else { 0 };
-    if matches!(verdict.target, Target::Deliver { .. } | Target::Encap { .. }) {
+    if matches!(verdict.target.kind, TargetKind::Deliver | TargetKind::Encap) {
         let inner = frame.0.get(offset..).unwrap_or_default();
         let end = if hook == hook::FROM_WORKLOAD { 1 } else { 3 };
         let source = [false, true].map(|v6| address(v6, end).into());
@@ -71,10 +71,10 @@ fn check(tables: &Tables, hook: u8, gso_size: u32, frame: Vec<u8>) {
         let Some(seen) = oracle::read(inner) else { panic!("passed, and is no IP packet: {inner:02x?}") };
         assert!(source.contains(&seen.source), "passed from {}, which the sender does not hold", seen.source);
     }
-    if verdict.edit != Edit::None && offset == 0 {
+    if verdict.edit != Edit::NONE && offset == 0 {
         let length = frame.0.len();
         assert_eq!(apply_edit(&mut frame, &verdict.edit), Some(()), "an edit that was decided can be made");
-        if matches!(verdict.edit, Edit::Destination(_)) {
+        if verdict.edit.kind == EditKind::Destination {
             assert_eq!(frame.0.len(), length, "an edit of an address keeps the length");
         }
     }
@@ -96,11 +96,11 @@ fn left_over(tables: &Tables, host: &HostConfig) -> Scratch {
         ifindex: ifindex(2, 2),
         gso_size: 0,
         now: 1,
-        tunnel: None,
+        tunnel: Tunnel::NONE,
         own_delivery: false,
         host,
     };
     let verdict = decide(&Bytes(other.bytes()), &context, tables, &mut scratch);
-    assert!(matches!(verdict.target, Target::Encap { .. }), "an honest datagram passes: {verdict:?}");
+    assert!(verdict.target.kind == TargetKind::Encap, "an honest datagram passes: {verdict:?}");
     scratch
 }

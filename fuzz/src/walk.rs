@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, net::IpAddr};
 
 use andromede_abi::{HostIndex, NetworkIndex, hook};
 use andromede_pipeline::{
-    Claim, Context, Scratch, Target, Tunnel, Verdict, carry_out, decide,
+    Claim, Context, Scratch, Target, TargetKind, Tunnel, Verdict, carry_out, decide,
     memory::{Bytes, Flow, Tables},
 };
 
@@ -119,12 +119,12 @@ impl Host {
             ifindex,
             gso_size: 0,
             now: self.now,
-            tunnel: (sent.hook == hook::FROM_OVERLAY).then(|| Tunnel { vni: vni(sent.network), sender }),
+            tunnel: if sent.hook == hook::FROM_OVERLAY { Tunnel::new(vni(sent.network), sender) } else { Tunnel::NONE },
             own_delivery: false,
             host: &config,
         };
         let verdict = decide(&Bytes(sent.frame.clone()), &context, &self.tables, &mut self.scratch);
-        assert_eq!(verdict.reason.is_some(), verdict.target == Target::Drop, "a drop has a reason, and only a drop");
+        assert_eq!(verdict.reason.is_some(), verdict.target == Target::DROP, "a drop has a reason, and only a drop");
         let opens = matches!(verdict.claim, Claim::Open);
         assert!(!(self.changing && opens), "a connection was opened while several tables change together");
         let claimed = carry_out(&self.tables, &verdict.claim, &self.scratch, self.now).is_ok();
@@ -138,7 +138,7 @@ impl Host {
     /// The promises about one frame.
     fn check(&mut self, sent: &Sent, seen: &Seen, verdict: &Verdict<Flow>) {
         let network = sent.network;
-        let passed = matches!(verdict.target, Target::Deliver { .. } | Target::Encap { .. });
+        let passed = matches!(verdict.target.kind, TargetKind::Deliver | TargetKind::Encap);
         if !passed {
             return;
         }
@@ -153,8 +153,8 @@ impl Host {
             self.answers.insert(answer(network, seen));
         }
         match verdict.target {
-            Target::Deliver { ifindex: to } => self.check_delivery(network, seen, to),
-            Target::Encap { .. } => {
+            Target { kind: TargetKind::Deliver, ifindex: to, .. } => self.check_delivery(network, seen, to),
+            Target { kind: TargetKind::Encap, .. } => {
                 let next_hop = self.scratch.row.next_hop;
                 assert_eq!(next_hop.vni, vni(network), "the name on the wire is the network's");
                 let known = [underlay(ELSEWHERE), underlay(FOREIGN)];
