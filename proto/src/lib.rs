@@ -1,6 +1,8 @@
 //! The API `andromede.v1`, the conversation with agents, and the agent's local socket.
 
 pub mod convert;
+pub mod document;
+pub mod json;
 
 /// The API of the control plane.
 #[allow(

@@ -1,0 +1,60 @@
+//! The command line as a whole.
+
+use clap::{Parser, Subcommand};
+
+use crate::{command, connection::Connection, terminal::ColorChoice};
+
+const AFTER_HELP: &str = "\
+Names may be whole (tenants/mairie/networks/intranet/ports/web), short (mairie/intranet/web),
+or the last part alone where that is clear; --tenant and --network say where to look.
+
+Exit codes: 0 done, 1 refused or failed, 2 wrong usage, 3 nobody answers, 4 no such resource.
+
+Examples:
+  andromedectl apply -f examples/two-tenants.yaml --wait
+  andromedectl get ports --network mairie/intranet -o wide
+  andromedectl status
+  andromedectl drops --recent
+  andromedectl trace --from mairie/intranet/web --to 10.0.0.12 --proto tcp --dport 80";
+
+/// Asks and tells an Andromède fabric
+#[derive(Debug, Parser)]
+#[command(name = "andromedectl", version, about, after_help = AFTER_HELP, max_term_width = 120, disable_help_subcommand = true)]
+pub(crate) struct Arguments {
+    #[command(flatten)]
+    pub(crate) connection: Connection,
+    /// When to colour the output
+    #[arg(long, global = true, value_enum, default_value_t, value_name = "WHEN")]
+    pub(crate) color: ColorChoice,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Create or replace resources from files: all of them, or nothing
+    Apply(command::apply::Apply),
+    /// List resources of a kind, or show some of them
+    Get(command::get::Get),
+    /// Show a resource and all that concerns it
+    #[command(visible_alias = "desc")]
+    Describe(command::describe::Describe),
+    /// Delete resources
+    #[command(visible_alias = "rm")]
+    Delete(command::delete::Delete),
+    /// Show how far every host is
+    Status(command::status::Status),
+    /// Show what was dropped, where and why
+    Drops(command::drops::Drops),
+    /// Show the connections that hosts track
+    Flows(command::flows::Flows),
+    /// Walk a packet through the rows of the real hosts and tell every step
+    Trace(command::trace::Trace),
+    /// Attach workloads on this host, through its agent
+    Host(command::host::Host),
+    /// Make and show certificates
+    Pki(command::pki::Pki),
+    /// Write the completion script of a shell
+    Completion(command::completion::Completion),
+}

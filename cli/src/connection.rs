@@ -1,0 +1,118 @@
+//! Where the controller is, and how to reach it: flags first, then the environment.
+
+use std::{fs, net::IpAddr, path::PathBuf, time::Duration};
+
+use clap::Args;
+use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity, Uri};
+
+use crate::{
+    duration,
+    failure::{Failure, unreachable},
+};
+
+/// How to reach the controller.
+#[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "Connection")]
+pub(crate) struct Connection {
+    /// Address of the controller: https://ADDRESS:PORT
+    #[arg(long, global = true, env = "ANDROMEDE_CONTROLLER", value_name = "URL", default_value = "127.0.0.1:7470")]
+    pub(crate) controller: String,
+    /// Certificate of the authority that issued the controller's
+    #[arg(long, global = true, env = "ANDROMEDE_TLS_CA", value_name = "FILE")]
+    tls_ca: Option<PathBuf>,
+    /// Your certificate
+    #[arg(long, global = true, env = "ANDROMEDE_TLS_CERT", value_name = "FILE")]
+    tls_cert: Option<PathBuf>,
+    /// The private key of your certificate
+    #[arg(long, global = true, env = "ANDROMEDE_TLS_KEY", value_name = "FILE")]
+    tls_key: Option<PathBuf>,
+    /// Without TLS; only to a controller on a loopback address
+    #[arg(long, global = true, env = "ANDROMEDE_INSECURE_PLAINTEXT", value_parser = clap::builder::FalseyValueParser::new())]
+    insecure_plaintext: bool,
+    /// How long to wait for an answer: 10s, 2m
+    #[arg(long, global = true, env = "ANDROMEDE_TIMEOUT", default_value = "10s", value_parser = duration::parse)]
+    timeout: Duration,
+}
+
+impl Connection {
+    /// Dials the controller.
+    pub(crate) async fn dial(&self) -> Result<Channel, Failure> {
+        let endpoint = self.endpoint()?;
+        let fix = "is it running there? --controller or ANDROMEDE_CONTROLLER says where";
+        endpoint
+            .connect()
+            .await
+            .map_err(|error| unreachable(&format!("the controller {}", self.controller), &error, fix))
+    }
+
+    /// The longest time that one call may take.
+    pub(crate) fn timeout(&self) -> Duration {
+        self.timeout
+    }
+
+    fn endpoint(&self) -> Result<Endpoint, Failure> {
+        let uri = self.uri()?;
+        let plaintext = uri.scheme_str() == Some("http");
+        let endpoint = Endpoint::from(uri)
+            .user_agent(concat!("andromedectl/", env!("CARGO_PKG_VERSION")))
+            .map_err(|error| Failure::Usage(error.to_string()))?
+            .connect_timeout(self.timeout)
+            .timeout(self.timeout);
+        if plaintext {
+            return Ok(endpoint);
+        }
+        let tls = self.tls()?;
+        endpoint.tls_config(tls).map_err(|error| {
+            Failure::Refused(format!("the TLS files cannot be used: {}", crate::failure::whole_cause(&error)))
+        })
+    }
+
+    /// The address with a scheme that agrees with the flags.
+    fn uri(&self) -> Result<Uri, Failure> {
+        let wrong = |rule: &str| Failure::Usage(format!("--controller {:?}: {rule}", self.controller));
+        let form = "write https://ADDRESS:PORT";
+        let text = match (self.controller.contains("://"), self.insecure_plaintext) {
+            (true, _) => self.controller.clone(),
+            (false, true) => format!("http://{}", self.controller),
+            (false, false) => format!("https://{}", self.controller),
+        };
+        let uri: Uri = text.parse().map_err(|_| wrong(&format!("not an address; {form}")))?;
+        let Some(host) = uri.host() else { return Err(wrong(&format!("no host; {form}"))) };
+        if uri.port_u16().is_none() {
+            return Err(wrong(&format!("no port; {form}, for example :7470")));
+        }
+        if !matches!(uri.path(), "" | "/") || uri.query().is_some() {
+            return Err(wrong(&format!("a path is not part of it; {form}")));
+        }
+        match (uri.scheme_str(), self.insecure_plaintext) {
+            (Some("https"), false) => Ok(uri),
+            (Some("http"), true) if is_loopback(host) => Ok(uri),
+            (Some("http"), true) => Err(wrong("plaintext is for loopback addresses only; use https and certificates")),
+            (Some("http"), false) => Err(wrong("plaintext needs --insecure-plaintext, and a loopback address")),
+            (Some("https"), true) => {
+                Err(wrong("--insecure-plaintext contradicts https; write http://, or leave the flag out"))
+            }
+            _ => Err(wrong(&format!("no such scheme; {form}"))),
+        }
+    }
+
+    fn tls(&self) -> Result<ClientTlsConfig, Failure> {
+        let needed = |path: &Option<PathBuf>, flag: &str, variable: &str| match path {
+            Some(path) => fs::read(path).map_err(|error| Failure::file(path, &error)),
+            None => Err(Failure::Usage(format!(
+                "{flag} (or {variable}) is missing; andromedectl pki issue makes certificates"
+            ))),
+        };
+        let ca = needed(&self.tls_ca, "--tls-ca", "ANDROMEDE_TLS_CA")?;
+        let certificate = needed(&self.tls_cert, "--tls-cert", "ANDROMEDE_TLS_CERT")?;
+        let key = needed(&self.tls_key, "--tls-key", "ANDROMEDE_TLS_KEY")?;
+        Ok(ClientTlsConfig::new()
+            .ca_certificate(Certificate::from_pem(ca))
+            .identity(Identity::from_pem(certificate, key)))
+    }
+}
+
+fn is_loopback(host: &str) -> bool {
+    let bare = host.trim_start_matches('[').trim_end_matches(']');
+    bare == "localhost" || bare.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+}
