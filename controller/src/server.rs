@@ -131,11 +131,12 @@ impl Server {
         let store_epoch = store.head()?.epoch;
         let store = Arc::new(store);
         let publisher = Arc::new(Publisher::new(model, index));
-        let (writer, writer_end) = Writer::start(Arc::clone(&store), Arc::clone(&publisher))?;
+        let registry = Arc::<Registry>::default();
+        let (writer, writer_end) = Writer::start(Arc::clone(&store), Arc::clone(&publisher), Arc::clone(&registry))?;
         let failed = |source| ServeError::Listen { address: arguments.listen, source };
         let listener = listen(arguments.listen).map_err(failed)?;
         let address = listener.local_addr().map_err(failed)?;
-        let parts = Parts { store, publisher, registry: Arc::default(), writer, store_epoch };
+        let parts = Parts { store, publisher, registry, writer, store_epoch };
         Ok(Self { listener, address, tls, parts, writer_end })
     }
 
@@ -205,7 +206,7 @@ impl Server {
 impl Parts {
     async fn routes(self, stop: &watch::Receiver<bool>) -> Result<Routes, ServeError> {
         let Self { store, publisher, registry, writer, store_epoch } = self;
-        let resources = Resources::new(Arc::clone(&publisher), writer.clone(), Arc::clone(&registry));
+        let resources = Resources::new(Arc::clone(&publisher), writer.clone());
         let agents = Agents { publisher: Arc::clone(&publisher), registry: Arc::clone(&registry), store_epoch };
         let diagnostics = Diagnostics { publisher: Arc::clone(&publisher), registry: Arc::clone(&registry) };
         let fabric = Fabric { writer, publisher, registry, store, stop: stop.clone() };

@@ -14,7 +14,6 @@ use crate::{
     access::{Principal, caller},
     errors,
     publish::Publisher,
-    registry::Registry,
     writer::{WriteError, Writer},
 };
 
@@ -23,13 +22,12 @@ use crate::{
 pub struct Resources {
     publisher: Arc<Publisher>,
     writer: Writer,
-    registry: Arc<Registry>,
 }
 
 impl Resources {
     /// The services over this state.
-    pub fn new(publisher: Arc<Publisher>, writer: Writer, registry: Arc<Registry>) -> Self {
-        Self { publisher, writer, registry }
+    pub fn new(publisher: Arc<Publisher>, writer: Writer) -> Self {
+        Self { publisher, writer }
     }
 
     fn get(&self, name: &AnyName) -> Result<Resource, Status> {
@@ -37,14 +35,11 @@ impl Resources {
     }
 
     async fn delete(&self, principal: Principal, name: AnyName) -> Result<Response<v1::WriteResponse>, Status> {
-        let written = self.writer.write(principal, Vec::new(), vec![name.clone()], false).await;
+        let written = self.writer.write(principal, Vec::new(), vec![name], false).await;
         let written = written.map_err(|error| match error {
             WriteError::Invalid(violations) => errors::precondition(&violations),
             other => other.into(),
         })?;
-        if matches!(name, AnyName::Host(_)) {
-            self.registry.forget(name.as_str());
-        }
         Ok(Response::new(v1::WriteResponse { revision: written.revision }))
     }
 }
