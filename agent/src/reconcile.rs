@@ -18,6 +18,7 @@ use tokio::sync::Mutex;
 
 use crate::{
     diagnostics::Diagnostics,
+    error::causes,
     host::{
         interface_name,
         netlink::{Link, Netlink, NetlinkError},
@@ -74,17 +75,6 @@ pub enum ReconcileError {
     /// The state folder.
     #[error(transparent)]
     Disk(#[from] DiskError),
-}
-
-/// An error and what caused it, in one line.
-fn causes(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(inner) = cause {
-        text = format!("{text}: {inner}");
-        cause = inner.source();
-    }
-    text
 }
 
 /// What the kernel said when it was last asked.

@@ -17,12 +17,7 @@ use andromede_proto::{
     },
     v1::{Host, Network},
 };
-use tokio::{
-    net::TcpListener,
-    sync::mpsc,
-    task::JoinHandle,
-    time::timeout,
-};
+use tokio::{net::TcpListener, sync::mpsc, task::JoinHandle, time::timeout};
 use tokio_stream::wrappers::{ReceiverStream, TcpListenerStream};
 use tonic::{Request, Response, Status, Streaming};
 
@@ -68,7 +63,10 @@ struct Controller(mpsc::Sender<Session>);
 impl AgentService for Controller {
     type SessionStream = ReceiverStream<Result<ControllerMessage, Status>>;
 
-    async fn session(&self, request: Request<Streaming<AgentMessage>>) -> Result<Response<Self::SessionStream>, Status> {
+    async fn session(
+        &self,
+        request: Request<Streaming<AgentMessage>>,
+    ) -> Result<Response<Self::SessionStream>, Status> {
         let (outbox, messages) = mpsc::channel(8);
         let session = Session { inbox: request.into_inner(), outbox };
         self.0.send(session).await.map_err(|_| Status::unavailable("the test is over"))?;
