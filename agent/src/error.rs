@@ -4,7 +4,7 @@
 const LONGEST: usize = 1200;
 
 /// An error and what caused it, in one line. Of a very long one the beginning and the end remain: there it says what and why.
-pub fn causes(error: &dyn std::error::Error) -> String {
+pub(crate) fn causes(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(inner) = cause {

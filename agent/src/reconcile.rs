@@ -303,10 +303,8 @@ impl Reconciler {
         for error in errors {
             tracing::error!(error = causes(&error), "program cannot be put back");
         }
-        if full {
-            if tokio::task::block_in_place(|| programs.verify_rows())? {
-                tracing::error!("rows were changed by somebody else; they are corrected");
-            }
+        if full && tokio::task::block_in_place(|| programs.verify_rows())? {
+            tracing::error!("rows were changed by somebody else; they are corrected");
         }
         // Who takes a program away may have taken the whole qdisc, and the static drop with it.
         if full || repaired > 0 {
