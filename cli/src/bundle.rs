@@ -9,6 +9,7 @@ use std::{
 
 use andromede_proto::{document, v1::Resource};
 use serde::Deserialize as _;
+use tonic::Status;
 
 use crate::{
     failure::Failure,
@@ -53,7 +54,7 @@ impl Bundle {
         if errors.is_empty() && bundle.resources.is_empty() {
             errors.push("there is no resource in it; a document begins with `kind: Port`".to_owned());
         }
-        if errors.is_empty() { Ok(bundle) } else { Err(refused(&errors)) }
+        if errors.is_empty() { Ok(bundle) } else { Err(refused(&errors, 0)) }
     }
 
     fn add(&mut self, file: &str, text: &str, errors: &mut Vec<String>) {
@@ -83,10 +84,10 @@ impl Bundle {
     }
 
     /// The server's violations, told by file and document instead of by number in the request.
-    pub(crate) fn explain(&self, violations: &[(String, String)]) -> Failure {
+    pub(crate) fn explain(&self, violations: &[(String, String)], status: &Status) -> Failure {
         let lines: Vec<String> =
             violations.iter().map(|(field, description)| self.locate(field, description)).collect();
-        refused(&lines)
+        refused(&lines, found_in_all(status.message()))
     }
 
     fn locate(&self, field: &str, description: &str) -> String {
@@ -124,9 +125,17 @@ impl Origin {
     }
 }
 
-fn refused(errors: &[String]) -> Failure {
-    let more = errors.len().saturating_sub(MAX_TOLD);
-    let mut text = format!("refused, nothing was changed; {} to correct:", count(errors.len(), "error"));
+/// All errors that the server found, of which not all fit into its answer: its message ends in "(and 7 more)" after the first.
+fn found_in_all(message: &str) -> usize {
+    let more = message.rsplit_once("(and ").and_then(|(_, rest)| rest.strip_suffix(" more)"));
+    more.and_then(|digits| digits.parse::<usize>().ok()).map_or(0, |others| others.saturating_add(1))
+}
+
+/// A refusal of these errors, of which there are `total` if that is more.
+fn refused(errors: &[String], total: usize) -> Failure {
+    let total = total.max(errors.len());
+    let more = total - errors.len().min(MAX_TOLD);
+    let mut text = format!("refused, nothing was changed; {} to correct:", count(total, "error"));
     for error in errors.iter().take(MAX_TOLD) {
         text.push_str("\n  ");
         text.push_str(error);
@@ -227,6 +236,14 @@ mod tests {
             assert!(bundle.resources.is_empty());
             assert_eq!(errors.len(), 1, "{text:?}: {errors:?}");
         }
+    }
+
+    #[test]
+    fn errors_that_did_not_fit_are_counted() {
+        assert_eq!(found_in_all("a: b; c (and 9 more)"), 10);
+        assert_eq!(found_in_all("a: b; c"), 0);
+        let told = refused(&vec!["x".to_owned(); 60], 100).to_string();
+        assert!(told.contains("100 errors") && told.ends_with("and 50 more"), "{told}");
     }
 
     #[test]

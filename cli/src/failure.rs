@@ -53,9 +53,16 @@ impl Failure {
 
 impl From<Status> for Failure {
     fn from(status: Status) -> Self {
+        // What the other end sent has no source; what has one went wrong on the way.
+        if let Some(source) = std::error::Error::source(&status) {
+            return Self::Unreachable(format!(
+                "the connection broke: {}; do both ends speak TLS, and do they trust the same authority?",
+                whole_cause(source)
+            ));
+        }
         match status.code() {
             Code::NotFound => Self::NotFound(status.message().to_owned()),
-            Code::Unavailable => Self::Unreachable(format!("no answer: {}", whole_cause(&status))),
+            Code::Unavailable => Self::Unreachable(format!("no answer: {}", status.message())),
             Code::DeadlineExceeded | Code::Cancelled => {
                 Self::Unreachable(format!("no answer in time ({}); raise --timeout", status.message()))
             }
@@ -90,7 +97,8 @@ pub(crate) fn whole_cause(error: &dyn std::error::Error) -> String {
     let mut next = Some(error);
     while let Some(error) = next {
         let text = error.to_string();
-        if !parts.iter().any(|part| part.contains(&text)) {
+        // tonic's own words for every failure; the rest of the chain says which.
+        if text != "transport error" && !parts.iter().any(|part| part.contains(&text)) {
             parts.push(text);
         }
         next = error.source();
@@ -100,5 +108,12 @@ pub(crate) fn whole_cause(error: &dyn std::error::Error) -> String {
 
 /// The other end could not be dialled.
 pub(crate) fn unreachable(what: &str, error: &dyn std::error::Error, fix: &str) -> Failure {
-    Failure::Unreachable(format!("{what} cannot be reached: {}; {fix}", whole_cause(error)))
+    let cause = whole_cause(error);
+    // What rustls says of the other end's certificate.
+    let fix = if cause.contains("peer certificate") {
+        "--tls-ca must be the authority that issued the other end's certificate, and that must name the address dialled"
+    } else {
+        fix
+    };
+    Failure::Unreachable(format!("{what} cannot be reached: {cause}; {fix}"))
 }

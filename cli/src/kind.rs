@@ -84,6 +84,10 @@ impl Kind {
         WORDS.iter().find(|words| words.kind == self).unwrap_or(&WORDS[0])
     }
 
+    /// All kinds, each after those that it refers to.
+    pub(crate) const ALL: [Self; 7] =
+        [Self::Tenant, Self::Network, Self::Subnet, Self::SecurityGroup, Self::Vtep, Self::Host, Self::Port];
+
     /// "security group".
     pub(crate) fn singular(self) -> &'static str {
         self.words().singular
@@ -164,9 +168,7 @@ mod tests {
 
     #[test]
     fn every_word_means_one_kind() {
-        let kinds =
-            [Kind::Tenant, Kind::Network, Kind::Subnet, Kind::SecurityGroup, Kind::Vtep, Kind::Host, Kind::Port];
-        for kind in kinds {
+        for kind in Kind::ALL {
             assert_eq!(kind.words().kind, kind);
             assert_eq!(Kind::from_word(kind.singular()), Some(kind));
             assert_eq!(Kind::from_word(kind.collection()), Some(kind));

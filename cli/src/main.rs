@@ -5,6 +5,7 @@
 
 mod arguments;
 mod bundle;
+mod change;
 mod command;
 mod connection;
 mod duration;

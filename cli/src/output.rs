@@ -53,6 +53,30 @@ pub(crate) fn list(format: Format, kind: Kind, resources: &[Resource]) -> Result
     })
 }
 
+/// Resources of every kind.
+pub(crate) fn everything(format: Format, found: &[(Kind, Vec<Resource>)]) -> Result<String, Failure> {
+    let found: Vec<&(Kind, Vec<Resource>)> = found.iter().filter(|(_, resources)| !resources.is_empty()).collect();
+    if format == Format::Json {
+        let mut all = Map::new();
+        for (kind, resources) in found {
+            let items = resources.iter().map(inner_json).collect::<Result<Vec<_>, _>>()?;
+            all.insert(kind.collection().to_owned(), Value::Array(items));
+        }
+        return Ok(pretty(&Value::Object(all)));
+    }
+    let parts = found.into_iter().map(|(kind, resources)| {
+        let part = list(format, *kind, resources)?;
+        let titled = matches!(format, Format::Table | Format::Wide);
+        Ok(if titled { format!("{}s\n{part}", kind.singular()) } else { part })
+    });
+    let parts = parts.collect::<Result<Vec<_>, Failure>>()?;
+    Ok(parts.join(match format {
+        Format::Yaml => "---\n",
+        Format::Table | Format::Wide => "\n",
+        Format::Name | Format::Json => "",
+    }))
+}
+
 /// One resource.
 pub(crate) fn one(format: Format, kind: Kind, resource: &Resource) -> Result<String, Failure> {
     match format {

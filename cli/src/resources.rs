@@ -1,7 +1,7 @@
-//! Get, list and delete, for a kind that is known only when the program runs.
+//! Get and list, for a kind that is known only when the program runs.
 
 use andromede_proto::v1::{
-    DeleteRequest, GetRequest, ListRequest, Resource, host_service_client::HostServiceClient,
+    GetRequest, ListRequest, Resource, host_service_client::HostServiceClient,
     network_service_client::NetworkServiceClient, port_service_client::PortServiceClient, resource,
     security_group_service_client::SecurityGroupServiceClient, subnet_service_client::SubnetServiceClient,
     tenant_service_client::TenantServiceClient, vtep_service_client::VtepServiceClient,
@@ -13,9 +13,9 @@ use crate::kind::Kind;
 /// Resources asked for in one call: the most that the server gives.
 const PAGE: u32 = 1000;
 
-/// Calls the service of each kind: client, its get, list and delete, and the list in the answer.
+/// Calls the service of each kind: client, its get and list, and the list in the answer.
 macro_rules! services {
-    ($($kind:ident $client:ident $get:ident $list:ident $delete:ident $items:ident;)*) => {
+    ($($kind:ident $client:ident $get:ident $list:ident $items:ident;)*) => {
         async fn get_kind(channel: Channel, kind: Kind, request: GetRequest) -> Result<Resource, Status> {
             let kind = match kind {
                 $(Kind::$kind => resource::Kind::$kind($client::new(channel).$get(request).await?.into_inner()),)*
@@ -32,12 +32,6 @@ macro_rules! services {
                 })*
             }
         }
-
-        async fn delete_kind(channel: Channel, kind: Kind, request: DeleteRequest) -> Result<u64, Status> {
-            match kind {
-                $(Kind::$kind => Ok($client::new(channel).$delete(request).await?.into_inner().revision),)*
-            }
-        }
     };
 }
 
@@ -45,14 +39,14 @@ macro_rules! services {
 pub(crate) const MAX_ANSWER: usize = 256 << 20;
 
 services! {
-    Tenant TenantServiceClient get_tenant list_tenants delete_tenant tenants;
-    Network NetworkServiceClient get_network list_networks delete_network networks;
-    Subnet SubnetServiceClient get_subnet list_subnets delete_subnet subnets;
+    Tenant TenantServiceClient get_tenant list_tenants tenants;
+    Network NetworkServiceClient get_network list_networks networks;
+    Subnet SubnetServiceClient get_subnet list_subnets subnets;
     SecurityGroup SecurityGroupServiceClient
-        get_security_group list_security_groups delete_security_group security_groups;
-    Vtep VtepServiceClient get_vtep list_vteps delete_vtep vteps;
-    Host HostServiceClient get_host list_hosts delete_host hosts;
-    Port PortServiceClient get_port list_ports delete_port ports;
+        get_security_group list_security_groups security_groups;
+    Vtep VtepServiceClient get_vtep list_vteps vteps;
+    Host HostServiceClient get_host list_hosts hosts;
+    Port PortServiceClient get_port list_ports ports;
 }
 
 /// The resource with this name.
@@ -73,9 +67,4 @@ pub(crate) async fn list(channel: &Channel, kind: Kind, parent: &str) -> Result<
         }
         request.page_token = next;
     }
-}
-
-/// Deletes a resource; returns the revision.
-pub(crate) async fn delete(channel: &Channel, kind: Kind, name: &str) -> Result<u64, Status> {
-    delete_kind(channel.clone(), kind, DeleteRequest { name: name.to_owned() }).await
 }

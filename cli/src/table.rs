@@ -24,7 +24,7 @@ pub(crate) fn of(kind: Kind, resources: &[Resource], wide: bool) -> String {
 fn header(kind: Kind) -> (&'static [&'static str], &'static [&'static str]) {
     match kind {
         Kind::Tenant => (&["NAME", "DISPLAY NAME"], &["REVISION"]),
-        Kind::Network => (&["NETWORK", "NAME", "VNI", "MTU"], &["INDEX", "REVISION"]),
+        Kind::Network => (&["TENANT", "NAME", "VNI", "MTU"], &["INDEX", "REVISION"]),
         Kind::Subnet => (&["NETWORK", "NAME", "CIDR", "GATEWAY"], &["REVISION"]),
         Kind::SecurityGroup => (&["NETWORK", "NAME", "INGRESS", "EGRESS"], &["REVISION"]),
         Kind::Vtep => (&["NETWORK", "NAME", "UNDERLAY", "PREFIXES"], &["MAC", "INDEX", "REVISION"]),
@@ -41,7 +41,7 @@ fn row(resource: &Resource) -> Vec<String> {
             vec![last(&it.name).to_owned(), it.display_name.clone(), it.revision.to_string()]
         }
         resource::Kind::Network(it) => vec![
-            network_of(&it.name),
+            it.name.split('/').nth(1).unwrap_or_default().to_owned(),
             last(&it.name).to_owned(),
             it.vni.to_string(),
             if it.mtu == 0 { "auto".to_owned() } else { it.mtu.to_string() },

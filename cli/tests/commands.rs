@@ -62,7 +62,7 @@ fn apply_tells_every_change_and_waits_until_it_is_in_force() {
         [
             "tenant tenants/a created",
             "tenant tenants/b created",
-            "revision 7: 2 created, 0 updated, 0 unchanged",
+            "revision 7: 2 created",
             "revision 7: in force on 2 of 2 hosts",
         ]
     );
@@ -75,7 +75,7 @@ fn apply_tells_every_change_and_waits_until_it_is_in_force() {
 fn a_dry_run_changes_nothing() {
     let fake = Fake::default();
     let done = ask(fake.serve(), &["apply", "-f", "-", "--dry-run", "--wait"], "kind: Tenant\nname: tenants/a\n");
-    assert!(done.out.ends_with("dry run, nothing was changed: 1 created, 0 updated, 0 unchanged\n"), "{done:?}");
+    assert!(done.out.ends_with("dry run, nothing was changed: 1 created\n"), "{done:?}");
     let log = fake.log.lock().unwrap();
     assert!(log.len() == 1 && log[0].contains("validate_only: true"), "{log:?}");
 }
@@ -149,16 +149,29 @@ fn yaml_can_be_applied_again() {
 }
 
 #[test]
-fn delete_tells_the_revision() {
-    let controller = Fake::default().serve();
-    let done = ask(controller, &["delete", "port", "db"], "");
-    assert_eq!(
-        (done.code, done.out.as_str()),
-        (0, "port tenants/mairie/networks/intranet/ports/db deleted, revision 8\n")
-    );
+fn delete_is_one_write() {
+    let fake = Fake::default();
+    let controller = fake.serve();
+    let done = ask(controller, &["delete", "port", "db", "hopital/soins/web"], "");
+    assert_eq!(done.code, 0, "{done:?}");
+    assert!(done.out.contains("port tenants/mairie/networks/intranet/ports/db deleted\n"), "{}", done.out);
+    assert!(done.out.ends_with("revision 7: 2 deleted\n"), "{}", done.out);
+    assert_eq!(fake.log.lock().unwrap().iter().filter(|asked| asked.starts_with("ApplyRequest")).count(), 1);
     assert_eq!(ask(controller, &["delete", "port", "x/y/z"], "").code, 4);
-    assert_eq!(ask(controller, &["delete", "port", "x/y/z", "--ignore-not-found"], "").code, 0);
+    let passed_over = ask(controller, &["delete", "port", "x/y/z", "--ignore-not-found"], "");
+    assert_eq!((passed_over.code, passed_over.out.as_str()), (0, "nothing to delete\n"));
     assert_eq!(ask(controller, &["delete", "port"], "").code, 2);
+}
+
+#[test]
+fn a_bundle_is_deleted_whole_what_refers_first() {
+    let fake = Fake::default();
+    let bundle = "kind: Tenant\nname: tenants/a\n---\nkind: Port\nname: tenants/mairie/networks/intranet/ports/db\n";
+    let done = ask(fake.serve(), &["delete", "-f", "-", "--dry-run"], bundle);
+    assert_eq!(done.code, 0, "{done:?}");
+    let asked = fake.log.lock().unwrap()[0].clone();
+    assert!(asked.contains(r#"deleted: ["tenants/mairie/networks/intranet/ports/db", "tenants/a"]"#), "{asked}");
+    assert!(asked.contains("validate_only: true"), "{asked}");
 }
 
 #[test]

@@ -51,7 +51,7 @@ async fn a_user_may_use_the_api_and_a_host_only_its_own_session() {
 
     let user = connect(&controller, &authority, Some(&authority.issue("andromede://user/alice"))).await.unwrap();
     status(user.clone()).await.unwrap();
-    let request = ApplyRequest { resources: vec![host(1), host(2)], validate_only: false };
+    let request = ApplyRequest { resources: vec![host(1), host(2)], validate_only: false, ..Default::default() };
     FabricServiceClient::new(user.clone()).apply(request).await.unwrap();
     let refused = Session::open(user, Known::default().hello("h1")).await.err().unwrap();
     assert_eq!(refused.code(), Code::PermissionDenied, "{refused}");

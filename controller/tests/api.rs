@@ -85,7 +85,7 @@ async fn apply_says_what_it_did_and_validate_only_does_nothing() {
     let kinds = |changes: &[andromede_proto::v1::ResourceChange]| {
         changes.iter().map(|change| (change.kind(), change.name.clone())).collect::<Vec<_>>()
     };
-    let request = ApplyRequest { resources: vec![host(1)], validate_only: true };
+    let request = ApplyRequest { resources: vec![host(1)], validate_only: true, ..Default::default() };
     let answer = controller.fabric().await.apply(request).await.unwrap().into_inner();
     let name = "hosts/h1".to_owned();
     assert_eq!((answer.revision, kinds(&answer.changes)), (0, vec![(resource_change::Kind::Created, name.clone())]));
@@ -212,7 +212,8 @@ async fn concurrent_writers_get_revisions_of_their_own_and_all_is_there_after_a_
     let channel = controller.channel().await;
     let writes = (2..202).map(|number| {
         let mut fabric = andromede_proto::v1::fabric_service_client::FabricServiceClient::new(channel.clone());
-        let request = ApplyRequest { resources: vec![port("a", number, Some(1))], validate_only: false };
+        let request =
+            ApplyRequest { resources: vec![port("a", number, Some(1))], validate_only: false, ..Default::default() };
         async move { fabric.apply(request).await.unwrap().into_inner().revision }
     });
     let mut revisions = futures::future::join_all(writes).await;

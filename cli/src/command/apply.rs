@@ -1,18 +1,18 @@
 //! `andromedectl apply`.
 
-use std::{fmt::Write as _, path::PathBuf};
+use std::path::PathBuf;
 
-use andromede_proto::v1::{
-    ApplyRequest, ApplyResponse, fabric_service_client::FabricServiceClient, resource_change::Kind as Change,
-};
+use andromede_proto::v1::{ApplyRequest, ApplyResponse, fabric_service_client::FabricServiceClient};
 use clap::Args;
+use tonic::{Status, transport::Channel};
 
 use crate::{
     bundle::Bundle,
+    change,
     connection::Connection,
     failure::{Failure, violations},
-    kind::Kind,
     output::Format,
+    resources::MAX_ANSWER,
     terminal::{self, Palette},
     wait::Wait,
 };
@@ -44,51 +44,24 @@ impl Apply {
     pub(crate) async fn run(&self, connection: &Connection, palette: Palette) -> Result<(), Failure> {
         let bundle = Bundle::read(&self.files)?;
         let channel = connection.dial().await?;
-        let request = ApplyRequest { resources: bundle.resources.clone(), validate_only: self.dry_run };
-        let mut client = FabricServiceClient::new(channel.clone())
-            .max_encoding_message_size(MAX_REQUEST)
-            .max_decoding_message_size(crate::resources::MAX_ANSWER);
-        let answer = client.apply(request).await.map_err(|status| match violations(&status) {
-            found if found.is_empty() => Failure::from(status),
-            found => bundle.explain(&found),
-        })?;
-        let answer = answer.into_inner();
-        let text = match self.output.machine(&answer)? {
-            Some(text) => text,
-            None if self.output == Format::Name => terminal::lines(answer.changes.iter().map(|it| it.name.as_str())),
-            None => self.told(&answer, palette),
+        let request = ApplyRequest {
+            resources: bundle.resources.clone(),
+            validate_only: self.dry_run,
+            ..ApplyRequest::default()
         };
-        terminal::print(&text)?;
+        let answer = write(&channel, request).await.map_err(|status| match violations(&status) {
+            found if found.is_empty() => Failure::from(status),
+            found => bundle.explain(&found, &status),
+        })?;
+        terminal::print(&change::told(&answer, self.dry_run, self.output, palette)?)?;
         if self.dry_run { Ok(()) } else { self.wait.run(&channel, answer.revision, palette).await }
     }
+}
 
-    fn told(&self, answer: &ApplyResponse, palette: Palette) -> String {
-        let mut text = String::new();
-        let mut counts = [0_usize; 3];
-        for change in &answer.changes {
-            let kind = Kind::from_name(&change.name).map_or("resource", Kind::singular);
-            let verb = match change.kind() {
-                Change::Created => palette.good("created"),
-                Change::Updated => palette.pending("updated"),
-                Change::Unchanged => palette.faint("unchanged"),
-                Change::Deleted => palette.bad("deleted"),
-                Change::Unspecified => "touched".to_owned(),
-            };
-            match change.kind() {
-                Change::Created => counts[0] += 1,
-                Change::Unchanged => counts[2] += 1,
-                Change::Updated | Change::Deleted | Change::Unspecified => counts[1] += 1,
-            }
-            // Writing to a string cannot fail.
-            let _ = writeln!(text, "{kind} {} {verb}", change.name);
-        }
-        let [created, updated, unchanged] = counts;
-        let counted = format!("{created} created, {updated} updated, {unchanged} unchanged");
-        if self.dry_run {
-            let _ = writeln!(text, "dry run, nothing was changed: {counted}");
-        } else {
-            let _ = writeln!(text, "revision {}: {counted}", answer.revision);
-        }
-        text
-    }
+/// Makes one write.
+pub(super) async fn write(channel: &Channel, request: ApplyRequest) -> Result<ApplyResponse, Status> {
+    let mut client = FabricServiceClient::new(channel.clone())
+        .max_encoding_message_size(MAX_REQUEST)
+        .max_decoding_message_size(MAX_ANSWER);
+    Ok(client.apply(request).await?.into_inner())
 }

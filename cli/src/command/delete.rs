@@ -2,84 +2,95 @@
 
 use std::path::PathBuf;
 
+use andromede_proto::v1::ApplyRequest;
 use clap::Args;
 use tonic::{Code, transport::Channel};
 
-use super::get::kind_and_names;
+use super::{apply::write, get::kind_and_names};
 use crate::{
     bundle::Bundle,
+    change,
     connection::Connection,
     failure::Failure,
     kind::Kind,
+    output::Format,
     resources,
     scope::Scope,
     terminal::{self, Palette},
     wait::Wait,
 };
 
-/// Deletes resources; one that others still refer to is refused.
+/// Deletes resources, all in one commit; what others still refer to, or that others are in, is refused.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  andromedectl delete port web -n mairie/intranet\n  \
                         andromedectl delete tenants/mairie/networks/intranet/ports/web --wait\n  \
-                        andromedectl delete -f examples/two-tenants.yaml")]
+                        andromedectl delete -f examples/two-tenants.yaml --dry-run")]
 pub(crate) struct Delete {
     /// Kind of resource, or a whole resource name
     #[arg(required_unless_present = "files")]
     kind: Option<String>,
     /// Names
     names: Vec<String>,
-    /// Delete what these files hold, ports before networks before tenants; each in a commit of its own
+    /// Delete all that these files hold
     #[arg(short, long = "file", value_name = "FILE", conflicts_with_all = ["kind", "names"])]
     files: Vec<PathBuf>,
-    /// Say nothing of resources that are not there
+    /// Pass over resources that are not there
     #[arg(long)]
     ignore_not_found: bool,
+    /// Check whether it may be done and tell what would be, but change nothing
+    #[arg(long)]
+    dry_run: bool,
     #[command(flatten)]
     scope: Scope,
     #[command(flatten)]
     wait: Wait,
+    /// Form of the output
+    #[arg(short, long, value_enum, default_value_t)]
+    output: Format,
 }
 
 impl Delete {
     /// Runs the command.
     pub(crate) async fn run(&self, connection: &Connection, palette: Palette) -> Result<(), Failure> {
-        let mut revision = None;
-        let channel;
-        if let Some(first) = &self.kind {
-            let (kind, names) = kind_and_names(first, &self.names)?;
-            if names.is_empty() {
-                return Err(Failure::Usage(format!("which {}? give names", kind.singular())));
+        let mut wanted = match &self.kind {
+            Some(first) => {
+                let (kind, names) = kind_and_names(first, &self.names)?;
+                if names.is_empty() {
+                    return Err(Failure::Usage(format!("which {}? give names", kind.singular())));
+                }
+                names.into_iter().map(|name| (kind, name)).collect()
             }
-            channel = connection.dial().await?;
-            for name in &names {
-                let name = match self.scope.resolve(&channel, kind, name).await {
-                    Err(Failure::NotFound(_)) if self.ignore_not_found => continue,
-                    other => other?,
-                };
-                revision = self.delete(&channel, kind, &name).await?.or(revision);
-            }
-        } else {
-            let names = Bundle::read(&self.files)?.names();
-            channel = connection.dial().await?;
-            for (kind, name) in names.iter().rev() {
-                revision = self.delete(&channel, *kind, name).await?.or(revision);
-            }
+            None => Bundle::read(&self.files)?.names(),
+        };
+        // What refers to others goes first: so it is told, although all go together.
+        wanted.reverse();
+        let channel = connection.dial().await?;
+        let deleted = self.there(&channel, &wanted).await?;
+        if deleted.is_empty() {
+            return terminal::print("nothing to delete\n");
         }
-        match revision {
-            Some(revision) => self.wait.run(&channel, revision, palette).await,
-            None => Ok(()),
-        }
+        let request = ApplyRequest { deleted, validate_only: self.dry_run, ..ApplyRequest::default() };
+        let answer = write(&channel, request).await?;
+        terminal::print(&change::told(&answer, self.dry_run, self.output, palette)?)?;
+        if self.dry_run { Ok(()) } else { self.wait.run(&channel, answer.revision, palette).await }
     }
 
-    /// Deletes one; none if it was not there, and that is well.
-    async fn delete(&self, channel: &Channel, kind: Kind, name: &str) -> Result<Option<u64>, Failure> {
-        match resources::delete(channel, kind, name).await {
-            Ok(revision) => {
-                terminal::print(&format!("{} {name} deleted, revision {revision}\n", kind.singular()))?;
-                Ok(Some(revision))
+    /// Whole names; with `--ignore-not-found` only of those that exist.
+    async fn there(&self, channel: &Channel, wanted: &[(Kind, String)]) -> Result<Vec<String>, Failure> {
+        let mut names = Vec::new();
+        for (kind, name) in wanted {
+            let name = match self.scope.resolve(channel, *kind, name).await {
+                Err(Failure::NotFound(_)) if self.ignore_not_found => continue,
+                other => other?,
+            };
+            if self.ignore_not_found {
+                match resources::get(channel, *kind, &name).await {
+                    Err(status) if status.code() == Code::NotFound => continue,
+                    found => drop(found?),
+                }
             }
-            Err(status) if status.code() == Code::NotFound && self.ignore_not_found => Ok(None),
-            Err(status) => Err(status.into()),
+            names.push(name);
         }
+        Ok(names)
     }
 }

@@ -1,14 +1,17 @@
 //! `andromedectl drops`.
 
+use std::time::Duration;
+
 use andromede_proto::v1::{
     DropCount, DropEvent, ListDropsRequest, ListDropsResponse, diagnostics_service_client::DiagnosticsServiceClient,
 };
 use clap::Args;
 use time::{OffsetDateTime, macros::format_description};
 
-use super::{endpoint, protocol, tell_silent};
+use super::{as_far_as, endpoint, protocol, tell_silent};
 use crate::{
     connection::Connection,
+    duration,
     failure::Failure,
     kind::Kind,
     output::Format,
@@ -20,7 +23,7 @@ use crate::{
 /// Shows what was dropped, where and why.
 #[derive(Debug, Args)]
 #[command(after_help = "The reasons are explained in docs/drop-reasons.md, with what to look at for each.\n\n\
-                        Examples:\n  andromedectl drops\n  andromedectl drops --port mairie/intranet/web --recent\n  \
+                        Examples:\n  andromedectl drops\n  andromedectl drops --watch --network mairie/intranet\n  andromedectl drops --port mairie/intranet/web --recent\n  \
                         andromedectl drops --host h1 -o json | jq '.counts[] | select(.reason == \"ingress-rule\")'")]
 pub(crate) struct Drops {
     /// Only those of this host
@@ -35,6 +38,12 @@ pub(crate) struct Drops {
     /// Show the last dropped packets, one by one, instead of the counts
     #[arg(long)]
     recent: bool,
+    /// Show what is dropped from now on, again and again
+    #[arg(short, long)]
+    watch: bool,
+    /// Time between two looks
+    #[arg(long, default_value = "2s", value_parser = duration::parse)]
+    interval: Duration,
     #[command(flatten)]
     scope: Scope,
     /// Form of the output
@@ -53,17 +62,40 @@ impl Drops {
         };
         let network = self.scope.network(&channel).await?;
         let mut client = DiagnosticsServiceClient::new(channel).max_decoding_message_size(MAX_ANSWER);
-        let mut answer = client.list_drops(ListDropsRequest { host, port }).await?.into_inner();
+        let request = ListDropsRequest { host, port };
+        let mut before: Option<ListDropsResponse> = None;
+        loop {
+            let answer = client.list_drops(request.clone()).await?.into_inner();
+            let answer = self.narrowed(answer, network.as_deref());
+            if !self.watch {
+                tell_silent(&answer.errors);
+                return terminal::print(&self.told(&answer)?);
+            }
+            match &before {
+                None => terminal::remark("watching what is dropped from now on; Ctrl-C ends it"),
+                Some(before) => {
+                    let new = since(before, &answer);
+                    if !new.counts.is_empty() || self.recent && !new.recent.is_empty() {
+                        terminal::print(&self.told(&new)?)?;
+                    }
+                }
+            }
+            before = Some(answer);
+            tokio::time::sleep(self.interval).await;
+        }
+    }
+
+    /// What was asked for, most packets first and the latest packet last.
+    fn narrowed(&self, mut answer: ListDropsResponse, network: Option<&str>) -> ListDropsResponse {
         let wanted = |in_network: &str, reason: &str| {
-            network.as_deref().is_none_or(|network| network == in_network)
+            network.is_none_or(|network| network == in_network)
                 && self.reason.as_deref().is_none_or(|wanted| wanted == reason)
         };
         answer.counts.retain(|count| wanted(&count.network, &count.reason));
         answer.recent.retain(|event| wanted(&event.network, &event.reason));
         answer.counts.sort_by(|a, b| b.packets.cmp(&a.packets).then_with(|| a.host.cmp(&b.host)));
         answer.recent.sort_by_key(|event| event.time_unix_nanos);
-        tell_silent(&answer.errors);
-        terminal::print(&self.told(&answer)?)
+        answer
     }
 
     fn told(&self, answer: &ListDropsResponse) -> Result<String, Failure> {
@@ -74,10 +106,26 @@ impl Drops {
         Ok(match (self.recent, answer.recent.is_empty(), answer.counts.is_empty()) {
             (true, false, _) => recent(&answer.recent, wide),
             (false, _, false) => counts(&answer.counts, wide),
-            (true, true, _) => "no packet was dropped lately\n".to_owned(),
-            (false, _, true) => "nothing was dropped\n".to_owned(),
+            (true, true, _) => format!("no packet was dropped lately{}\n", as_far_as(&answer.errors)),
+            (false, _, true) => format!("nothing was dropped{}\n", as_far_as(&answer.errors)),
         })
     }
+}
+
+/// What was dropped between two answers.
+fn since(before: &ListDropsResponse, now: &ListDropsResponse) -> ListDropsResponse {
+    let same = |a: &DropCount, b: &DropCount| {
+        (&a.host, &a.port, &a.network, a.reason_number, a.rule_number)
+            == (&b.host, &b.port, &b.network, b.reason_number, b.rule_number)
+    };
+    let counts = now.counts.iter().filter_map(|count| {
+        let old = before.counts.iter().find(|old| same(old, count)).map_or(0, |old| old.packets);
+        // Fewer than before: the tables were made anew, and all of them are new.
+        let packets = count.packets.checked_sub(old).unwrap_or(count.packets);
+        (packets > 0).then(|| DropCount { packets, ..count.clone() })
+    });
+    let recent = now.recent.iter().filter(|event| !before.recent.contains(event)).cloned();
+    ListDropsResponse { counts: counts.collect(), recent: recent.collect(), errors: now.errors.clone() }
 }
 
 /// A table of counts.
@@ -169,6 +217,18 @@ mod tests {
         assert_eq!(rule("tenants/t/networks/n/securityGroups/web/http", true).len(), 44);
         assert_eq!(rule("default-ingress", false), "default-ingress");
         assert_eq!(rule("", false), "");
+    }
+
+    #[test]
+    fn only_what_is_new_is_watched() {
+        let count = |reason_number, packets| DropCount { reason_number, packets, ..Default::default() };
+        let answer = |counts: Vec<DropCount>| ListDropsResponse { counts, ..Default::default() };
+        let new = since(
+            &answer(vec![count(1, 5), count(2, 5), count(3, 5)]),
+            &answer(vec![count(1, 7), count(2, 5), count(3, 2), count(4, 1)]),
+        );
+        let told: Vec<(u32, u64)> = new.counts.iter().map(|count| (count.reason_number, count.packets)).collect();
+        assert_eq!(told, [(1, 2), (3, 2), (4, 1)]);
     }
 
     #[test]

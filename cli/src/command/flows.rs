@@ -6,6 +6,7 @@ use andromede_proto::v1::{Flow, ListFlowsRequest, diagnostics_service_client::Di
 use clap::Args;
 
 use super::{
+    as_far_as,
     drops::{host_name, rule},
     endpoint, protocol, tell_silent,
 };
@@ -57,7 +58,7 @@ impl Flows {
         tell_silent(&answer.errors);
         let text = match self.output.machine(&answer)? {
             Some(text) => text,
-            None if answer.flows.is_empty() => "no connections\n".to_owned(),
+            None if answer.flows.is_empty() => format!("no connections{}\n", as_far_as(&answer.errors)),
             None => table(&answer.flows, self.output == Format::Wide),
         };
         terminal::print(&text)

@@ -4,16 +4,20 @@ use clap::Args;
 
 use crate::{connection::Connection, failure::Failure, kind::Kind, output, resources, scope::Scope, terminal};
 
+/// The word that means every kind.
+const EVERYTHING: &str = "all";
+
 /// Lists resources of a kind, or shows some of them.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Kinds: tenants (ten), networks (net), subnets (sub), securityGroups (sg), ports (po), hosts (ho), vteps (vt)\n\n\
+    after_help = "Kinds: tenants (ten), networks (net), subnets (sub), securityGroups (sg), ports (po), hosts (ho), vteps (vt), all\n\n\
                         Examples:\n  andromedectl get networks\n  andromedectl get po -n mairie/intranet -o wide\n  \
                         andromedectl get port web -n mairie/intranet -o yaml\n  \
-                        andromedectl get tenants/mairie/networks/intranet/securityGroups/web -o json"
+                        andromedectl get tenants/mairie/networks/intranet/securityGroups/web -o json\n  \
+                   andromedectl get all -o yaml > everything.yaml"
 )]
 pub(crate) struct Get {
-    /// Kind of resource, or a whole resource name
+    /// Kind of resource, "all", or a whole resource name
     kind: String,
     /// Names; none: all of the kind
     names: Vec<String>,
@@ -27,6 +31,9 @@ pub(crate) struct Get {
 impl Get {
     /// Runs the command.
     pub(crate) async fn run(&self, connection: &Connection) -> Result<(), Failure> {
+        if self.kind == EVERYTHING && self.names.is_empty() {
+            return self.everything(connection).await;
+        }
         let (kind, names) = kind_and_names(&self.kind, &self.names)?;
         let channel = connection.dial().await?;
         if names.is_empty() {
@@ -43,6 +50,18 @@ impl Get {
             several => output::list(self.output, kind, several)?,
         };
         terminal::print(&text)
+    }
+}
+
+impl Get {
+    /// Every kind: as YAML, a bundle that makes it all again.
+    async fn everything(&self, connection: &Connection) -> Result<(), Failure> {
+        let channel = connection.dial().await?;
+        let mut found = Vec::new();
+        for kind in Kind::ALL {
+            found.push((kind, resources::list(&channel, kind, &self.scope.parent(kind)?).await?));
+        }
+        terminal::print(&output::everything(self.output, &found)?)
     }
 }
 

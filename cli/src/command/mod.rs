@@ -44,6 +44,11 @@ fn tell_silent(errors: &[andromede_proto::v1::HostError]) {
     }
 }
 
+/// What to add to "there is none" where some hosts did not answer.
+fn as_far_as(errors: &[andromede_proto::v1::HostError]) -> &'static str {
+    if errors.is_empty() { "" } else { ", as far as the hosts that answered know" }
+}
+
 /// The name of an IP protocol where it has one.
 fn protocol(number: u32) -> String {
     match number {

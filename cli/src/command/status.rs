@@ -64,7 +64,21 @@ impl Status {
         let now = OffsetDateTime::now_utc().unix_timestamp();
         let titles = ["HOST", "STATE", "WANTED", "APPLIED", "LAG", "PORTS", "AGENT", "HEARD", "ERROR"];
         let rows = status.hosts.iter().map(|host| row(host, now)).collect();
-        Ok(format!("{}{}\n", terminal::table(&titles, rows), wait::summary(status, status.revision, palette)))
+        let table = terminal::table(&titles, rows);
+        let mut lines = table.lines();
+        let header = palette.strong(lines.next().unwrap_or_default());
+        let hosts = lines.zip(&status.hosts).map(|(line, host)| painted(palette, line, host));
+        let lines: Vec<String> = std::iter::once(header).chain(hosts).collect();
+        Ok(format!("{}\n{}\n", lines.join("\n"), wait::summary(status, status.revision, palette)))
+    }
+}
+
+/// A host that is as it should be needs no colour.
+fn painted(palette: Palette, line: &str, host: &HostStatus) -> String {
+    match state(host) {
+        "in-force" => line.to_owned(),
+        "pending" => palette.pending(line),
+        _ => palette.bad(line),
     }
 }
 

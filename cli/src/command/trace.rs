@@ -129,7 +129,8 @@ fn told(answer: &TraceResponse, wide: bool, palette: Palette) -> String {
             let _ = writeln!(text, "\n{}", palette.strong(&format!("{}, {}", last(&step.host), step.hook)));
             place = here;
         }
-        let _ = writeln!(text, "  {:width$}  {}", step.stage, step.text);
+        let stage = palette.strong(&format!("{:width$}", step.stage));
+        let _ = writeln!(text, "  {stage}  {}", step.text);
         if let Some(used) = row(step, wide) {
             let _ = writeln!(text, "  {:width$}  {}", "", palette.faint(&used));
         }

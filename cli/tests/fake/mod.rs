@@ -127,13 +127,8 @@ impl PortService for Fake {
         }))
     }
 
-    async fn delete_port(&self, request: Request<DeleteRequest>) -> Result<Response<WriteResponse>, Status> {
-        let name = request.into_inner().name;
-        self.remember(&name);
-        match ports().iter().any(|port| port.name == name) {
-            true => Ok(Response::new(WriteResponse { revision: 8 })),
-            false => Err(Status::not_found(format!("{name}: no such port"))),
-        }
+    async fn delete_port(&self, _: Request<DeleteRequest>) -> Result<Response<WriteResponse>, Status> {
+        Err(Status::unimplemented("not in this test"))
     }
 }
 
@@ -155,7 +150,14 @@ impl FabricService for Fake {
             let Some(v1::resource::Kind::Tenant(tenant)) = &resource.kind else { panic!("only tenants here") };
             ResourceChange { kind: v1::resource_change::Kind::Created.into(), name: tenant.name.clone() }
         });
-        Ok(Response::new(ApplyResponse { revision: 7, changes: changes.collect() }))
+        if let Some(name) = request.deleted.iter().find(|name| name.starts_with("tenants/x")) {
+            return Err(Status::not_found(format!("{name}: no such port")));
+        }
+        let deleted = request
+            .deleted
+            .iter()
+            .map(|name| ResourceChange { kind: v1::resource_change::Kind::Deleted.into(), name: name.clone() });
+        Ok(Response::new(ApplyResponse { revision: 7, changes: changes.chain(deleted).collect() }))
     }
 
     type WatchStream = Pin<Box<dyn Stream<Item = Result<WatchResponse, Status>> + Send>>;

@@ -2,7 +2,7 @@
 
 use std::{fmt, sync::Arc};
 
-use andromede_model::{Resource, ResourceKind};
+use andromede_model::{AnyName, Resource, ResourceKind, limits};
 use andromede_proto::{
     convert,
     v1::{
@@ -54,19 +54,35 @@ fn kind(effect: Effect) -> resource_change::Kind {
     }
 }
 
+/// The names of what a bundle deletes, or everything that is wrong with them.
+fn names(texts: &[String]) -> Result<Vec<AnyName>, Status> {
+    if texts.len() > limits::RESOURCES_PER_WRITE {
+        let rule = format!("a write deletes at most {} resources", limits::RESOURCES_PER_WRITE);
+        return Err(broken("deleted", texts.len(), &rule, "delete them in several calls"));
+    }
+    let mut violations = Vec::new();
+    let mut names = Vec::new();
+    for (index, text) in texts.iter().enumerate() {
+        match text.parse::<AnyName>() {
+            Ok(name) => names.push(name),
+            Err(error) => violations.push(error.violation(&format!("deleted[{index}]"))),
+        }
+    }
+    if violations.is_empty() { Ok(names) } else { Err(errors::invalid(&violations)) }
+}
+
 #[tonic::async_trait]
 impl FabricService for Fabric {
     type WatchStream = ReceiverStream<Result<WatchResponse, Status>>;
 
     async fn apply(&self, request: Request<ApplyRequest>) -> Result<Response<ApplyResponse>, Status> {
         let principal = caller(&request)?;
-        let ApplyRequest { resources, validate_only } = request.into_inner();
+        let ApplyRequest { resources, validate_only, deleted } = request.into_inner();
         let resources = convert::resources(resources).map_err(|violations| errors::invalid(&violations))?;
-        let written = self.writer.write(principal, resources, Vec::new(), validate_only).await?;
-        let change = |(name, effect): (andromede_model::AnyName, Effect)| ResourceChange {
-            kind: kind(effect).into(),
-            name: name.to_string(),
-        };
+        let deleted = names(&deleted)?;
+        let written = self.writer.write(principal, resources, deleted, validate_only).await?;
+        let change =
+            |(name, effect): (AnyName, Effect)| ResourceChange { kind: kind(effect).into(), name: name.to_string() };
         let changes = written.effects.into_iter().map(change).collect();
         Ok(Response::new(ApplyResponse { revision: written.revision, changes }))
     }

@@ -1,6 +1,7 @@
 //! A controller in this process, on loopback, and clients for it.
 #![allow(
     dead_code,
+    unreachable_pub,
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,
@@ -68,7 +69,7 @@ impl Controller {
     }
 
     pub async fn apply(&self, resources: Vec<Resource>) -> Result<ApplyResponse, Status> {
-        let request = ApplyRequest { resources, validate_only: false };
+        let request = ApplyRequest { resources, validate_only: false, ..Default::default() };
         Ok(self.fabric().await.apply(request).await?.into_inner())
     }
 
