@@ -246,9 +246,7 @@ fn conclude(narrator: &mut Narrator<'_>, names: &Names, verdict: &Verdict<Flow>,
         ),
         TargetKind::Reply => format!("answered behind interface {ifindex}"),
         TargetKind::Host => "left to the host's own stack".to_owned(),
-        TargetKind::OverlayDevice => {
-            "left to the kernel's vxlan device, behind which it is judged again".to_owned()
-        }
+        TargetKind::OverlayDevice => "left to the kernel's vxlan device, behind which it is judged again".to_owned(),
         TargetKind::Drop => "nothing was decided".to_owned(),
     };
     narrator.say(Stage::Apply, end);
