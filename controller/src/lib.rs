@@ -13,4 +13,5 @@ pub mod server;
 pub mod session;
 pub mod settings;
 pub mod store;
+pub mod trace;
 pub mod writer;

@@ -143,7 +143,7 @@ impl Record {
             revision: self.revision,
             written: self.written.into_iter().map(Resource::try_from).collect::<Result<_, _>>()?,
             deleted: self.deleted.iter().map(|name| any_name(name)).collect::<Result<_, _>>()?,
-            identities: self.identities.into_iter().map(identity).collect::<Result<_, _>>()?,
+            identities: self.identities.iter().map(identity).collect::<Result<_, _>>()?,
             identities_removed: (self.identities_removed.iter())
                 .map(|removed| Ok((network_name(&removed.network)?, removed.number)))
                 .collect::<Result<_, RecordError>>()?,
@@ -178,7 +178,7 @@ fn identity_record(network: &NetworkName, set: &IdentitySet) -> IdentityRecord {
     }
 }
 
-fn identity(record: IdentityRecord) -> Result<(NetworkName, IdentitySet), RecordError> {
+fn identity(record: &IdentityRecord) -> Result<(NetworkName, IdentitySet), RecordError> {
     let group =
         |name: &String| name.parse::<SecurityGroupName>().map_err(|error| RecordError::Invalid(error.to_string()));
     let groups = record.security_groups.iter().map(group).collect::<Result<_, _>>()?;

@@ -249,10 +249,10 @@ fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {
 /// TLS with client certificates, or, on loopback and by an explicit flag, none.
 fn security(arguments: &ServeArgs) -> Result<Option<ServerTlsConfig>, ServeError> {
     if arguments.insecure_plaintext {
-        return match arguments.listen.ip().is_loopback() {
-            true => Ok(None),
-            false => Err(ServeError::PlaintextOffLoopback(arguments.listen)),
-        };
+        if !arguments.listen.ip().is_loopback() {
+            return Err(ServeError::PlaintextOffLoopback(arguments.listen));
+        }
+        return Ok(None);
     }
     let (Some(certificate), Some(key), Some(authority)) =
         (&arguments.tls_cert, &arguments.tls_key, &arguments.client_ca)

@@ -51,7 +51,7 @@ pub struct Session {
 impl Session {
     /// Opens a session for a host that said hello, ends the one before it, and gives the welcome.
     pub fn open(
-        hello: Hello,
+        hello: &Hello,
         host: HostName,
         store_epoch: u64,
         publisher: &Arc<Publisher>,
@@ -67,7 +67,7 @@ impl Session {
             || Status::not_found(format!("{host} does not exist; declare it with `andromedectl apply` (kind: Host)"));
         let record = publisher.model().host(&host).cloned().ok_or_else(unknown)?;
         let wanted = publisher.follow(&host).ok_or_else(unknown)?;
-        let networks = known_networks(&hello, store_epoch)?;
+        let networks = known_networks(hello, store_epoch)?;
         let (number, asks) = registry.open(host.as_str(), &hello.version);
         tracing::info!(%host, version = %hello.version, networks = networks.len(), "session open");
         let session = Self {

@@ -60,6 +60,9 @@ pub struct Written {
     pub effects: Vec<(AnyName, Effect)>,
 }
 
+/// The way back to the caller.
+type Reply = oneshot::Sender<Result<Written, WriteError>>;
+
 /// One write.
 #[derive(Debug)]
 struct Write {
@@ -67,7 +70,7 @@ struct Write {
     written: Vec<Resource>,
     deleted: Vec<AnyName>,
     validate_only: bool,
-    reply: oneshot::Sender<Result<Written, WriteError>>,
+    reply: Reply,
 }
 
 /// The way to the writer.
@@ -115,7 +118,7 @@ struct Batch {
     ahead: Model,
     commits: Vec<(Commit, Vec<Move>)>,
     records: Vec<Vec<u8>>,
-    replies: Vec<(oneshot::Sender<Result<Written, WriteError>>, Principal, Written)>,
+    replies: Vec<(Reply, Principal, Written)>,
 }
 
 struct Task {

@@ -42,7 +42,7 @@ async fn a_host_hears_of_its_networks_only_and_status_says_how_far_it_is() {
     known.apply(update);
     assert!(known.holds(A) && !known.holds(B));
     let view = known.views.values().next().unwrap();
-    assert_eq!(view.ports.keys().map(|name| name.id()).collect::<Vec<_>>(), ["p11"], "p12 is not placed");
+    assert_eq!(view.ports.keys().map(andromede_model::PortName::id).collect::<Vec<_>>(), ["p11"], "p12 is not placed");
     let status = controller.status("hosts/h1").await;
     assert_eq!((status.connected, status.applied_revision, status.wanted_revision, status.ports), (true, 0, 1, 1));
     session.report(known.revision).await;

@@ -31,26 +31,41 @@ impl Model {
         if commit.revision != self.revision + 1 {
             return Err(CommitError::OutOfOrder { revision: self.revision, found: commit.revision });
         }
-        let mut next = self.clone();
+        self.check_networks(commit)?;
         for name in &commit.deleted {
-            next.remove(name);
+            self.remove(name);
         }
         for resource in &commit.written {
-            next.insert(resource).map_err(|name| CommitError::NoNetwork { revision: commit.revision, name })?;
+            self.insert(resource).map_err(|name| CommitError::NoNetwork { revision: commit.revision, name })?;
         }
         for (network, set) in &commit.identities {
-            if let Some(state) = next.networks.get_mut(network) {
+            if let Some(state) = self.networks.get_mut(network) {
                 Arc::make_mut(state).identities.insert(set.number, set.groups.clone());
             }
         }
         for (network, number) in &commit.identities_removed {
-            if let Some(state) = next.networks.get_mut(network) {
+            if let Some(state) = self.networks.get_mut(network) {
                 Arc::make_mut(state).identities.remove(number);
             }
         }
-        next.counters = commit.counters;
-        next.revision = commit.revision;
-        *self = next;
+        self.counters = commit.counters;
+        self.revision = commit.revision;
+        Ok(())
+    }
+
+    /// Is every network that the commit writes into there, or made by it before? Asked before anything changes, so that a
+    /// commit is added in place: a fold over a long log must not copy the model at each step.
+    fn check_networks(&self, commit: &Commit) -> Result<(), CommitError> {
+        let mut made = BTreeSet::new();
+        for resource in &commit.written {
+            let Some(network) = resource.network() else { continue };
+            let there = || self.networks.contains_key(&network) && !commit.deleted.contains(&network.clone().into());
+            if resource.kind() == ResourceKind::Network {
+                made.insert(network);
+            } else if !made.contains(&network) && !there() {
+                return Err(CommitError::NoNetwork { revision: commit.revision, name: resource.name() });
+            }
+        }
         Ok(())
     }
 

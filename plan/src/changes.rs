@@ -1,9 +1,178 @@
 //! From the rows found to the rows wanted.
+//!
+//! The order of the steps is the promise "a change closes before it opens": at no moment passes a new flow that both the old
+//! and the new rows refuse. It is also such that the agent may end after any step: whoever goes on finds in the rows what is
+//! left to do.
+//!
+//! 1. What nothing refers to yet: new compiled sets, change words that are given out.
+//! 2. The change words of networks in which several rows that one flow depends on change become odd: new flows wait there.
+//! 3. Epochs of what goes away, or leads elsewhere although its rows say the same: its flows are judged at every packet.
+//! 4. What is gone is removed. Hosts are written: locations say who is behind them.
+//! 5. Rows that change are written, ports before locations; each by one write.
+//! 6. What is new is added: a new address is reachable only once the rules of the others are the new ones.
+//! 7. Rows that only get a new epoch, then the epochs of what changed: its flows are judged again, by new rows only.
+//! 8. Change words become even.
+//! 9. After a grace period no program uses the old sets and hosts: they are removed.
 
-use crate::{Rows, Step, Wanted};
+use std::collections::{BTreeMap, BTreeSet};
 
-/// The steps from the rows found to the rows wanted.
+use andromede_abi::Slot;
+
+use crate::{
+    Row, RowKey, Rows, Step, Wanted,
+    difference::{Difference, Table, add, change, remove},
+    window::Windows,
+};
+
+/// The steps from the rows found to the rows wanted, in the order in which they are to be carried out.
 pub fn changes(found: &Rows, wanted: &Wanted) -> Vec<Step> {
-    let _ = (found, wanted);
-    Vec::new()
+    // The rows as they would be if only epochs moved, to tell such rows from those that say something new.
+    let (bare_found, bare_wanted) = (found.without_epochs(), wanted.rows.without_epochs());
+    let bare = Difference::between(&bare_found, &bare_wanted);
+    let difference = Difference::between(found, &wanted.rows);
+    let windows = Windows::of(&bare_found, wanted, &bare);
+    let mut words = Words { words: found.epochs.clone(), steps: Vec::new() };
+    let (old_slots, new_slots) = (found.slots(), wanted.rows.slots());
+
+    let mut steps = difference.unreferenced();
+    let network_slots = wanted.network_slots.values().copied();
+    let network_slots: BTreeSet<Slot> = network_slots.filter(|slot| new_slots.contains(slot)).collect();
+    for slot in network_slots.difference(&old_slots) {
+        words.give_out(*slot);
+    }
+    for slot in windows.open() {
+        words.begin(slot);
+    }
+    steps.append(&mut words.steps);
+    let early = bare.stale_early(&bare_found, &bare_wanted);
+    let (early, late) = moving_words(found, wanted, |slot| early.contains(slot) || !new_slots.contains(slot));
+    let (epochs_only, flips) = difference.rewrites(&bare);
+    steps.extend(early);
+    steps.extend(difference.removals());
+    steps.extend(flips);
+    steps.extend(difference.additions());
+    steps.extend(epochs_only);
+    steps.extend(late);
+    for slot in network_slots {
+        words.end(slot);
+    }
+    steps.append(&mut words.steps);
+    let leftovers = difference.leftovers();
+    if !leftovers.is_empty() {
+        steps.push(Step::Grace);
+        steps.extend(leftovers);
+    }
+    steps
+}
+
+/// The epochs that move, in two parts: those that do before the rows, and those that do after them.
+fn moving_words(found: &Rows, wanted: &Wanted, early: impl Fn(&Slot) -> bool) -> (Vec<Step>, Vec<Step>) {
+    let moved = wanted.rows.epochs.iter().filter(|(slot, value)| found.epoch(**slot) != **value);
+    moved.map(|(slot, value)| Step::Epoch { slot: *slot, value: *value }).partition(|step| match step {
+        Step::Epoch { slot, .. } => early(slot),
+        _ => false,
+    })
+}
+
+/// The change words of networks, as they become step by step.
+struct Words {
+    words: BTreeMap<Slot, u32>,
+    steps: Vec<Step>,
+}
+
+impl Words {
+    /// Sets a word to the next value of that parity.
+    fn next(&mut self, slot: Slot, parity: u32) -> u32 {
+        let word = self.words.entry(slot).or_default();
+        *word = word.wrapping_add(if *word % 2 == parity { 2 } else { 1 });
+        *word
+    }
+
+    /// A slot becomes the word of a network.
+    fn give_out(&mut self, slot: Slot) {
+        let value = self.next(slot, 0);
+        self.steps.push(Step::Epoch { slot, value });
+    }
+
+    fn begin(&mut self, network_slot: Slot) {
+        let value = self.next(network_slot, 1);
+        self.steps.push(Step::BeginChange { network_slot, value });
+    }
+
+    /// Makes the word even if it is odd, whoever made it odd.
+    fn end(&mut self, network_slot: Slot) {
+        if self.words.get(&network_slot).is_some_and(|word| word % 2 == 1) {
+            let value = self.next(network_slot, 0);
+            self.steps.push(Step::EndChange { network_slot, value });
+        }
+    }
+}
+
+/// The rows of a table that change, in two parts: those that only get a new epoch, and those that say something new.
+fn divide<K: Ord + Copy, V: Copy>(
+    table: &Table<'_, K, V>,
+    bare: &Table<'_, K, V>,
+    row: fn(K, V) -> Row,
+    parts: &mut (Vec<Step>, Vec<Step>),
+) {
+    let new: BTreeSet<&K> = bare.changed.iter().map(|(key, _, _)| *key).collect();
+    for (key, _, value) in &table.changed {
+        let part = if new.contains(key) { &mut parts.1 } else { &mut parts.0 };
+        part.push(Step::Insert(row(**key, **value)));
+    }
+}
+
+impl Difference<'_> {
+    /// Rows that nothing refers to yet.
+    fn unreferenced(&self) -> Vec<Step> {
+        let mut steps = Vec::new();
+        steps.extend(add(&self.policy_services, Row::PolicyService));
+        steps.extend(add(&self.policy_identities, Row::PolicyIdentity));
+        steps.extend(add(&self.policy_prefixes, Row::PolicyPrefix));
+        steps.extend(add(&self.policy_cells, Row::PolicyCell));
+        steps
+    }
+
+    /// Rows that are written again: those that only get a new epoch, and those that say something new.
+    fn rewrites(&self, bare: &Self) -> (Vec<Step>, Vec<Step>) {
+        let mut parts = (Vec::new(), Vec::new());
+        parts.1.extend(add(&self.hosts, Row::Host));
+        parts.1.extend(change(&self.hosts, Row::Host));
+        divide(&self.ports, &bare.ports, Row::Port, &mut parts);
+        parts.1.extend(change(&self.members, Row::Member));
+        divide(&self.prefixes, &bare.prefixes, Row::Prefix, &mut parts);
+        divide(&self.locations, &bare.locations, Row::Location, &mut parts);
+        parts
+    }
+
+    /// What is gone. Prefixes go before locations: an address whose own row goes would be found in them.
+    fn removals(&self) -> Vec<Step> {
+        let mut steps: Vec<Step> = remove(&self.prefixes, RowKey::Prefix).collect();
+        steps.extend(remove(&self.members, RowKey::Member));
+        steps.extend(remove(&self.sources, RowKey::Source));
+        steps.extend(remove(&self.ports, RowKey::Port));
+        steps.extend(remove(&self.locations, RowKey::Location));
+        steps
+    }
+
+    /// What is new. Ports go before the addresses by which they are reached.
+    fn additions(&self) -> Vec<Step> {
+        let mut steps: Vec<Step> = add(&self.sources, Row::Source).collect();
+        steps.extend(change(&self.sources, Row::Source));
+        steps.extend(add(&self.ports, Row::Port));
+        steps.extend(add(&self.members, Row::Member));
+        steps.extend(add(&self.prefixes, Row::Prefix));
+        steps.extend(add(&self.locations, Row::Location));
+        steps
+    }
+
+    /// What nothing refers to any more.
+    fn leftovers(&self) -> Vec<Step> {
+        let mut steps: Vec<Step> = remove(&self.policy_cells, RowKey::PolicyCell).collect();
+        steps.extend(remove(&self.policy_services, RowKey::PolicyService));
+        steps.extend(remove(&self.policy_identities, RowKey::PolicyIdentity));
+        steps.extend(remove(&self.policy_prefixes, RowKey::PolicyPrefix));
+        steps.extend(remove(&self.hosts, RowKey::Host));
+        steps
+    }
 }

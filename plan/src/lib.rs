@@ -5,12 +5,19 @@
 
 mod changes;
 mod compile;
+mod cost;
+mod difference;
+mod epochs;
+mod policy;
 mod rows;
+mod slots;
 mod step;
 mod wanted;
+mod window;
 
 pub use changes::changes;
 pub use compile::compile;
+pub use cost::{Cost, TooLarge};
 pub use rows::{Row, RowKey, Rows};
 pub use step::Step;
 pub use wanted::{Attachment, Attachments, HostFacts, Names, OVERHEAD, Wanted};

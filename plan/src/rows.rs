@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use andromede_abi::{
     CellKey, CellRow, HostIndex, HostRow, IdentityClassKey, LocationKey, LocationRow, MemberKey, MemberRow,
-    PolicyPrefixKey, PolicySet, PortRow, PrefixKey, Prefixed, ServiceKey, Slot, SourceKey,
+    PolicyPrefixKey, PortRow, PrefixKey, Prefixed, ServiceKey, Slot, SourceKey,
 };
 
 macro_rules! tables {
@@ -88,14 +88,4 @@ tables! {
 /// Prefix length of an address in the keys that put a 32-bit number before it.
 pub(crate) const fn prefix_length(length: u8, is_v4: bool) -> u32 {
     32 + length as u32 + if is_v4 { 96 } else { 0 }
-}
-
-impl Rows {
-    /// Numbers of the compiled sets that have a row.
-    pub(crate) fn sets(&self) -> std::collections::BTreeSet<PolicySet> {
-        let identities = self.policy_identities.keys().map(|key| key.set);
-        let prefixes = self.policy_prefixes.keys().map(|key| key.data.set);
-        let services = self.policy_services.keys().map(|key| key.data.set);
-        identities.chain(prefixes).chain(services).chain(self.policy_cells.keys().map(|key| key.set)).collect()
-    }
 }

@@ -49,7 +49,7 @@ pub struct Names {
 /// The rows that a host should have, and what their numbers stand for.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Wanted {
-    /// The rows. Epochs are those found: which of them move is part of the change.
+    /// The rows. Their epochs are those after the change; the change words of networks are not among them.
     pub rows: Rows,
     /// Slot of each port on this host.
     pub slots: BTreeMap<PortName, Slot>,

@@ -52,7 +52,7 @@ impl AgentService for Agents {
 impl Agents {
     async fn converse(self, principal: Principal, mut inbound: Streaming<AgentMessage>, out: Outbound) {
         let opened = match hello(&mut inbound).await {
-            Ok(hello) => self.open(&principal, hello),
+            Ok(hello) => self.open(&principal, &hello),
             Err(status) => Err(status),
         };
         match opened {
@@ -73,7 +73,7 @@ impl Agents {
     fn open(
         &self,
         principal: &Principal,
-        hello: Hello,
+        hello: &Hello,
     ) -> Result<(Session, andromede_proto::agent::v1::Welcome), Status> {
         let host = format!("hosts/{}", hello.host).parse::<HostName>();
         let host = host.map_err(|error| crate::errors::invalid(&[error.violation("hello.host")]))?;

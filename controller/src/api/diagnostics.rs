@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use andromede_model::{HostName, NetworkName, PortName, ResourceKind};
 use andromede_proto::{
-    agent::v1::{answer::Answer, query::Question},
+    agent::v1::{answer::Answer, query},
     v1::{
         HostError, ListDropsRequest, ListDropsResponse, ListFlowsRequest, ListFlowsResponse, TraceRequest,
         TraceResponse, diagnostics_service_server::DiagnosticsService,
@@ -18,6 +18,7 @@ use crate::{
     errors,
     publish::Publisher,
     registry::{AskError, Registry},
+    trace::{HostRows, Next, Question, TraceError, Walk},
 };
 
 /// How long a host may take to answer.
@@ -66,7 +67,7 @@ impl Diagnostics {
     async fn ask<T>(
         &self,
         hosts: Vec<HostName>,
-        question: Question,
+        question: query::Question,
         read: impl Fn(Answer) -> Option<T>,
     ) -> (Vec<(String, T)>, Vec<HostError>) {
         let asked = hosts.into_iter().map(|host| {
@@ -91,7 +92,7 @@ impl DiagnosticsService for Diagnostics {
         let request = request.into_inner();
         let hosts = self.concerned(&request.host, &request.port)?;
         let (answers, errors) = self
-            .ask(hosts, Question::Drops(request), |answer| match answer {
+            .ask(hosts, query::Question::Drops(request), |answer| match answer {
                 Answer::Drops(drops) => Some(drops),
                 _ => None,
             })
@@ -122,7 +123,7 @@ impl DiagnosticsService for Diagnostics {
         };
         let hosts = self.concerned(&request.host, &request.port)?;
         let (answers, errors) = self
-            .ask(hosts, Question::Flows(request), |answer| match answer {
+            .ask(hosts, query::Question::Flows(request), |answer| match answer {
                 Answer::Flows(flows) => Some(flows),
                 _ => None,
             })
@@ -135,7 +136,40 @@ impl DiagnosticsService for Diagnostics {
         Ok(Response::new(all))
     }
 
-    async fn trace(&self, _: Request<TraceRequest>) -> Result<Response<TraceResponse>, Status> {
-        Err(Status::unimplemented("trace"))
+    async fn trace(&self, request: Request<TraceRequest>) -> Result<Response<TraceResponse>, Status> {
+        let question = Question::read(request.get_ref()).map_err(|violations| errors::invalid(&violations))?;
+        let mut walk = Walk::begin(&self.publisher.model(), question)?;
+        loop {
+            let rows = self.rows(walk.host(), walk.network()).await?;
+            if let Next::Done(told) = walk.enter(&rows)? {
+                return Ok(Response::new(told));
+            }
+        }
+    }
+}
+
+impl Diagnostics {
+    /// The rows of a host that concern a network.
+    async fn rows(&self, host: &HostName, network: &NetworkName) -> Result<HostRows, Status> {
+        let question = query::Question::NetworkRows(network.to_string());
+        let answer = match self.registry.ask(host.as_str(), question, PATIENCE).await {
+            Ok(Answer::NetworkRows(rows)) => Ok(rows),
+            Ok(_) => Err(AskError::Unfit),
+            Err(error) => Err(error),
+        };
+        let rows = answer.map_err(|error| Status::unavailable(format!("{host}: {error}")))?;
+        HostRows::read(&rows).map_err(|error| TraceError::Rows { host: host.clone(), error }.into())
+    }
+}
+
+impl From<TraceError> for Status {
+    fn from(error: TraceError) -> Self {
+        match error {
+            TraceError::NoPort(_) => Self::not_found(error.to_string()),
+            TraceError::NotPlaced(_) | TraceError::NotAttached { .. } | TraceError::NoAddress(_) => {
+                Self::failed_precondition(error.to_string())
+            }
+            TraceError::Loop | TraceError::Rows { .. } => Self::internal(error.to_string()),
+        }
     }
 }

@@ -103,7 +103,7 @@ impl Cursor {
         for (name, path) in due.networks {
             match path {
                 Path::Delta { change, hosts_left } => {
-                    update.deltas.push(delta(model, name.clone(), change, hosts_left))
+                    update.deltas.push(delta(model, name.clone(), change, hosts_left));
                 }
                 Path::Snapshot => update.snapshots.extend(model.view(&name)),
             }

@@ -113,7 +113,7 @@ mod tests {
         assert_eq!(log.changes.len(), LONGEST);
         assert_eq!(log.since(10_000 - LONGEST as u64).unwrap().names.len(), LONGEST);
         assert_eq!(log.since(10_000 - LONGEST as u64 - 1), None);
-        log.push(10_001, change(0..LONGEST + 1));
+        log.push(10_001, change(0..=LONGEST));
         assert_eq!((log.changes.len(), log.since(10_000)), (0, None));
         assert_eq!(log.since(10_001), Some(Change::default()));
         assert_eq!(log.head(), 10_001);

@@ -1,6 +1,7 @@
 //! A controller in this process, on loopback, and clients for it.
 #![allow(
     dead_code,
+    unreachable_pub,
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,

@@ -2,13 +2,10 @@
 
 use std::{
     io,
-    num::NonZeroUsize,
-    os::fd::AsFd,
+    os::fd::AsRawFd,
     ptr::NonNull,
     sync::atomic::{AtomicU32, Ordering},
 };
-
-use nix::sys::mman::{MapFlags, ProtFlags, mmap, munmap};
 
 use super::RawMap;
 
@@ -20,7 +17,7 @@ const STRIDE: usize = 8;
 pub(crate) struct MappedWords {
     start: NonNull<libc::c_void>,
     words: usize,
-    length: NonZeroUsize,
+    length: usize,
 }
 
 impl MappedWords {
@@ -29,11 +26,14 @@ impl MappedWords {
     pub(crate) fn new(map: &RawMap) -> io::Result<Self> {
         let invalid = || io::Error::from(io::ErrorKind::InvalidInput);
         let words = map.max_entries as usize;
-        let bytes = words.checked_mul(STRIDE).filter(|_| map.value_size == size_of::<u32>());
-        let length = bytes.and_then(NonZeroUsize::new).ok_or_else(invalid)?;
+        let length = words.checked_mul(STRIDE).filter(|_| map.value_size == size_of::<u32>()).ok_or_else(invalid)?;
+        let (protection, flags, fd) = (libc::PROT_READ, libc::MAP_SHARED, map.fd().as_raw_fd());
         // SAFETY: a new mapping at a place of the kernel's choice, which touches no memory of this process.
-        let start = unsafe { mmap(None, length, ProtFlags::PROT_READ, MapFlags::MAP_SHARED, map.fd().as_fd(), 0) }?;
-        Ok(Self { start, words, length })
+        let start = unsafe { libc::mmap(std::ptr::null_mut(), length, protection, flags, fd, 0) };
+        if start == libc::MAP_FAILED {
+            return Err(io::Error::last_os_error());
+        }
+        Ok(Self { start: NonNull::new(start).ok_or_else(invalid)?, words, length })
     }
 
     /// The words in order.
@@ -52,8 +52,8 @@ impl Drop for MappedWords {
     #[allow(unsafe_code, reason = "munmap(2)")]
     fn drop(&mut self) {
         // SAFETY: this is the mapping that `new` made, and no reference into it outlives `self`.
-        if let Err(errno) = unsafe { munmap(self.start, self.length.get()) } {
-            tracing::warn!(%errno, "a mapping of the epochs stays");
+        if unsafe { libc::munmap(self.start.as_ptr(), self.length) } != 0 {
+            tracing::warn!(error = %io::Error::last_os_error(), "a mapping of the epochs stays");
         }
     }
 }

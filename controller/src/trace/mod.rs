@@ -1,0 +1,252 @@
+//! A packet in words: the walk that the kernel runs, over the rows that the hosts really have.
+//!
+//! Nothing here asks anybody: [`Walk::enter`] takes the rows of the host at which the packet is, and says where it goes.
+
+mod names;
+mod packet;
+mod recorder;
+mod rows;
+mod words;
+
+use andromede_abi::{DropReason, RuleNumber, Stage, hook, rule};
+use andromede_model::{HostName, Model, NetworkName, Port, PortName};
+use andromede_pipeline::{
+    Claim, Context, Scratch, Target, Verdict, apply_edit, decide,
+    memory::{Bytes, Flow},
+    outer_header,
+};
+use andromede_proto::v1::{TraceResponse, TraceStep};
+
+use names::{Endpoint, Names, service};
+pub use packet::Question;
+use recorder::Recorder;
+pub use rows::{HostRows, RowsError};
+use words::Narrator;
+
+/// Most hosts that a packet visits: its own and that of its destination. More would be a loop.
+const HOSTS: usize = 4;
+
+/// Why a packet cannot be followed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum TraceError {
+    /// The port does not exist.
+    #[error("{0} does not exist; list what does with `andromedectl get ports`")]
+    NoPort(PortName),
+    /// The port is on no host.
+    #[error("{0} is placed on no host; set its host with `andromedectl apply`")]
+    NotPlaced(PortName),
+    /// The port has no workload.
+    #[error(
+        "{port} has no workload on {host}, so nothing can be sent from it; attach one with `andromedectl host attach`"
+    )]
+    NotAttached {
+        /// The port.
+        port: PortName,
+        /// Its host.
+        host: HostName,
+    },
+    /// The port has no address of the destination's family.
+    #[error("{0} has no address of the destination's family; give a source, or another destination")]
+    NoAddress(PortName),
+    /// The packet goes round.
+    #[error("the packet visits more than {HOSTS} hosts; look at the locations in the steps before")]
+    Loop,
+    /// A host sent something that is not rows.
+    #[error("{host}: {error}")]
+    Rows {
+        /// The host.
+        host: HostName,
+        /// What is wrong.
+        error: RowsError,
+    },
+}
+
+/// What comes next.
+#[derive(Debug)]
+pub enum Next {
+    /// The packet goes to this host: its rows are needed.
+    Enter(HostName),
+    /// The packet has arrived somewhere, or nowhere.
+    Done(TraceResponse),
+}
+
+/// A packet on its way.
+#[derive(Debug)]
+pub struct Walk {
+    question: Question,
+    port: Port,
+    network: NetworkName,
+    names: Names,
+    /// The host at which the packet is.
+    at: HostName,
+    /// The frame as it is there; none: still in the workload.
+    frame: Option<Bytes>,
+    visited: usize,
+    steps: Vec<TraceStep>,
+}
+
+impl Walk {
+    /// A packet in its workload, and the host whose rows are needed first.
+    pub fn begin(model: &Model, question: Question) -> Result<Self, TraceError> {
+        let port = model.port(&question.port).cloned().ok_or_else(|| TraceError::NoPort(question.port.clone()))?;
+        let at = port.host.clone().ok_or_else(|| TraceError::NotPlaced(port.name.clone()))?;
+        let network = port.name.network();
+        let names = model.view(&network).as_ref().map(Names::new).unwrap_or_default();
+        Ok(Self { question, port, network, names, at, frame: None, visited: 0, steps: Vec::new() })
+    }
+
+    /// The host at which the packet is.
+    pub fn host(&self) -> &HostName {
+        &self.at
+    }
+
+    /// The network in which the packet is.
+    pub fn network(&self) -> &NetworkName {
+        &self.network
+    }
+
+    /// Walks the packet over the rows of the host at which it is.
+    pub fn enter(&mut self, rows: &HostRows) -> Result<Next, TraceError> {
+        self.visited += 1;
+        if self.visited > HOSTS {
+            return Err(TraceError::Loop);
+        }
+        let (frame, hook, ifindex) = match self.frame.take() {
+            Some(frame) => (frame, hook::FROM_UNDERLAY, rows.config.underlay_ifindex),
+            None => {
+                let (frame, ifindex) = self.sent(rows)?;
+                (frame, hook::FROM_WORKLOAD, ifindex)
+            }
+        };
+        let context = Context {
+            hook,
+            ifindex,
+            gso_size: 0,
+            now: rows.now,
+            tunnel: None,
+            own_delivery: false,
+            host: &rows.config,
+        };
+        let recorder = Recorder::new(&rows.tables);
+        let mut scratch = Scratch::EMPTY;
+        let verdict = decide(&frame, &context, &recorder, &mut scratch);
+        let mut narrator = Narrator::new(&self.names, self.at.to_string(), hook);
+        for lookup in recorder.into_lookups() {
+            narrator.tell(&lookup);
+        }
+        conclude(&mut narrator, &self.names, &verdict, &scratch);
+        self.steps.append(&mut narrator.into_steps());
+        Ok(self.follow(&verdict, &scratch, frame, rows))
+    }
+
+    /// The frame that the workload sends, and the interface at which it is met.
+    fn sent(&self, rows: &HostRows) -> Result<(Bytes, u32), TraceError> {
+        let row = rows.tables.ports.iter().find(|(_, row)| row.mac == self.port.mac.bytes());
+        let not_attached = || TraceError::NotAttached { port: self.port.name.clone(), host: self.at.clone() };
+        let (ifindex, row) = row.ok_or_else(not_attached)?;
+        let destination =
+            andromede_abi::LocationKey { network: row.network, address: self.question.destination.into() };
+        let location = rows.tables.locations.get(&destination);
+        let mac = location.and_then(|location| andromede_model::MacAddress::new(location.mac).ok());
+        let (frame, _) =
+            self.question.frame(&self.port, mac).ok_or_else(|| TraceError::NoAddress(self.port.name.clone()))?;
+        Ok((frame, *ifindex))
+    }
+
+    /// Where the verdict sends the packet.
+    fn follow(&mut self, verdict: &Verdict<Flow>, scratch: &Scratch, mut frame: Bytes, rows: &HostRows) -> Next {
+        if let Some(reason) = verdict.reason {
+            let remedy = self.remedy(reason, verdict.rule, scratch);
+            return self.done("dropped", reason.name(), verdict.rule, remedy);
+        }
+        let Target::Encap { source_port } = verdict.target else {
+            return self.done("delivered", "", verdict.rule, String::new());
+        };
+        let hop = &scratch.row.next_hop;
+        let next = match self.names.endpoint(hop.host) {
+            Some(Endpoint::Host(host)) => host.clone(),
+            Some(Endpoint::Vtep(_)) => return self.done("delivered", "", verdict.rule, String::new()),
+            None => {
+                let remedy = "The rows of this host are older or newer than the controller: andromedectl status.";
+                return self.done("dropped", DropReason::UnknownHost.name(), verdict.rule, remedy.to_owned());
+            }
+        };
+        // The frame was parsed as long as the edit needs it to be.
+        let _ = apply_edit(&mut frame, &verdict.edit);
+        let outer = outer_header(&rows.config, hop, source_port, frame.0.len() as u32);
+        let mut bytes: Vec<u8> = outer.into_iter().flat_map(u16::to_ne_bytes).collect();
+        bytes.append(&mut frame.0);
+        self.frame = Some(Bytes(bytes));
+        self.at = next.clone();
+        Next::Enter(next)
+    }
+
+    fn done(&mut self, outcome: &str, reason: &str, number: RuleNumber, remedy: String) -> Next {
+        Next::Done(TraceResponse {
+            steps: std::mem::take(&mut self.steps),
+            outcome: outcome.to_owned(),
+            reason: reason.to_owned(),
+            rule: self.names.rule(number),
+            rule_number: number,
+            remedy,
+        })
+    }
+
+    /// What to do so that the packet passes.
+    fn remedy(&self, reason: DropReason, number: RuleNumber, scratch: &Scratch) -> String {
+        let packet = &scratch.opening_packet;
+        let what = service(packet.protocol, packet.service_port);
+        let (side, own, other, direction) = match reason {
+            DropReason::IngressRule => (packet.destination, "to", packet.source, "ingress"),
+            DropReason::EgressRule => (packet.source, "from", packet.destination, "egress"),
+            _ => return reason.remedy().to_owned(),
+        };
+        let (owner, other) = (self.names.owner(side), self.names.owner(other));
+        match number {
+            rule::DEFAULT_INGRESS | rule::DEFAULT_EGRESS => {
+                format!(
+                    "Add an {direction} rule that allows {what} with remote {other} to a security group of {owner}."
+                )
+            }
+            number => format!(
+                "{} denies {what} {own} {owner}: change it, or allow {other} by an {direction} rule of a lower priority number.",
+                self.names.rule(number)
+            ),
+        }
+    }
+}
+
+/// The end of the walk on one host, in words.
+fn conclude(narrator: &mut Narrator<'_>, names: &Names, verdict: &Verdict<Flow>, scratch: &Scratch) {
+    if let Some(reason) = verdict.reason {
+        let by = if verdict.rule == rule::NONE { String::new() } else { format!(" by {}", names.rule(verdict.rule)) };
+        return narrator.say(verdict.stage, format!("dropped{by}: {}: {}", reason.name(), reason.meaning()));
+    }
+    let row = &scratch.row;
+    if matches!(verdict.claim, Claim::Open) {
+        for (stage, number) in [(Stage::Egress, row.egress_rule), (Stage::Ingress, row.ingress_rule)] {
+            if number != rule::NONE {
+                narrator.say(stage, format!("allowed by {}", names.rule(number)));
+            }
+        }
+    } else if verdict.stage == Stage::Flow {
+        narrator.say(Stage::Flow, "what the connection was judged by still holds: its row decides".to_owned());
+    }
+    let end = match verdict.target {
+        Target::Deliver { ifindex } => {
+            format!("delivered to {} behind interface {ifindex}", names.owner(scratch.packet.destination))
+        }
+        Target::Encap { source_port } => format!(
+            "encapsulated with VNI {} from UDP port {} to {}, {}",
+            row.next_hop.vni,
+            u16::from_be(source_port),
+            row.next_hop.underlay,
+            names.host(row.next_hop.host)
+        ),
+        Target::Reply { ifindex } => format!("answered behind interface {ifindex}"),
+        Target::Host => "left to the host's own stack".to_owned(),
+        Target::OverlayDevice => "left to the kernel's vxlan device, behind which it is judged again".to_owned(),
+        Target::Drop => "nothing was decided".to_owned(),
+    };
+    narrator.say(Stage::Apply, end);
+}

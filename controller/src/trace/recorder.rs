@@ -1,0 +1,90 @@
+//! Tables that remember what was looked up, in order. The walk that uses them is the one that the kernel runs.
+
+use std::cell::RefCell;
+
+use andromede_abi::{
+    CellKey, CellRow, FlowKey, FlowRow, HostIndex, HostRow, IdentityClassKey, LocationKey, LocationRow, MemberKey,
+    MemberRow, PolicyPrefixKey, PortRow, PrefixKey, ServiceKey, Slot, SourceKey,
+};
+use andromede_pipeline::{FlowRef as _, Scratch, TableFull, Tables, memory};
+
+/// One lookup and what it found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Lookup {
+    Port(u32, Option<PortRow>),
+    Source(SourceKey, bool),
+    Location(LocationKey, Option<LocationRow>),
+    Prefix(PrefixKey, Option<LocationRow>),
+    Host(HostIndex, Option<HostRow>),
+    Member(MemberKey, Option<MemberRow>),
+    Epoch(Slot, Option<u32>),
+    IdentityClass(IdentityClassKey, Option<u32>),
+    PrefixClass(PolicyPrefixKey, Option<u32>),
+    ServiceClass(ServiceKey, Option<u32>),
+    Cell(CellKey, Option<CellRow>),
+    Flow(Option<FlowRow>),
+}
+
+/// The wrapper.
+pub(super) struct Recorder<'a> {
+    tables: &'a memory::Tables,
+    lookups: RefCell<Vec<Lookup>>,
+}
+
+impl<'a> Recorder<'a> {
+    pub(super) fn new(tables: &'a memory::Tables) -> Self {
+        Self { tables, lookups: RefCell::new(Vec::new()) }
+    }
+
+    pub(super) fn into_lookups(self) -> Vec<Lookup> {
+        self.lookups.into_inner()
+    }
+
+    fn note(&self, lookup: Lookup) {
+        self.lookups.borrow_mut().push(lookup);
+    }
+}
+
+/// A lookup that is passed on and noted.
+macro_rules! noted {
+    ($($method:ident($argument:ident: $key:ty) -> $found:ty, $variant:ident($noted:expr);)*) => {
+        $(fn $method(&self, $argument: $key) -> $found {
+            let found = self.tables.$method($argument);
+            self.note(Lookup::$variant($noted, found));
+            found
+        })*
+    };
+}
+
+impl Tables for Recorder<'_> {
+    type Flow = memory::Flow;
+
+    noted! {
+        port(ifindex: u32) -> Option<PortRow>, Port(ifindex);
+        source_allowed(key: &SourceKey) -> bool, Source(*key);
+        location(key: &LocationKey) -> Option<LocationRow>, Location(*key);
+        prefix(key: &PrefixKey) -> Option<LocationRow>, Prefix(*key);
+        host(host: HostIndex) -> Option<HostRow>, Host(host);
+        member(key: &MemberKey) -> Option<MemberRow>, Member(*key);
+        epoch(slot: Slot) -> Option<u32>, Epoch(slot);
+        identity_class(key: &IdentityClassKey) -> Option<u32>, IdentityClass(*key);
+        prefix_class(key: &PolicyPrefixKey) -> Option<u32>, PrefixClass(*key);
+        service_class(key: &ServiceKey) -> Option<u32>, ServiceClass(*key);
+        cell(key: &CellKey) -> Option<CellRow>, Cell(*key);
+    }
+
+    fn flow(&self, key: &FlowKey) -> Option<memory::Flow> {
+        let found = self.tables.flow(key);
+        let row = found.as_ref().and_then(|flow| {
+            let mut row = Scratch::EMPTY.row;
+            flow.copy_to(&mut row).then_some(row)
+        });
+        self.note(Lookup::Flow(row));
+        found
+    }
+
+    fn put_flow(&self, _: &FlowKey, _: &FlowRow) -> Result<(), TableFull> {
+        // A trace changes nothing.
+        Ok(())
+    }
+}

@@ -1,0 +1,120 @@
+//! The program itself: what it prints, how it ends, and that killing it loses nothing that was acknowledged.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
+
+mod support;
+
+use std::{collections::BTreeSet, path::Path, process::Stdio, time::Duration};
+
+use andromede_proto::v1::{
+    ApplyRequest, ListRequest, WatchRequest, fabric_service_client::FabricServiceClient,
+    port_service_client::PortServiceClient,
+};
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
+use support::{
+    bundle::{empty_tenant, host, port},
+    host::{Known, Session},
+};
+use tokio::{
+    io::{AsyncBufReadExt as _, BufReader},
+    process::{Child, Command},
+    time::timeout,
+};
+use tonic::transport::Channel;
+
+fn command(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_andromede-controller"));
+    command.args(arguments).kill_on_drop(true).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+}
+
+/// Starts the program and waits for its line.
+async fn start(store: &Path) -> (Child, String, Channel) {
+    let mut command =
+        command(&["serve", "--insecure-plaintext", "--listen", "127.0.0.1:0", "--log", "warn", "--store"]);
+    let mut child = command.arg(store).stderr(Stdio::inherit()).spawn().unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let line = timeout(Duration::from_secs(20), lines.next_line()).await.unwrap().unwrap().expect("a line");
+    let address = line.split("listening on ").nth(1).and_then(|rest| rest.split(' ').next()).expect("an address");
+    let channel = Channel::from_shared(format!("http://{address}")).unwrap().connect().await.unwrap();
+    (child, line, channel)
+}
+
+#[tokio::test]
+async fn it_ends_orderly_at_a_signal_even_with_open_streams() {
+    let folder = tempfile::tempdir().unwrap();
+    for signal in [Signal::SIGTERM, Signal::SIGINT] {
+        let (mut child, line, channel) = start(folder.path()).await;
+        assert!(line.contains("PLAINTEXT"), "{line}");
+        let mut fabric = FabricServiceClient::new(channel.clone());
+        fabric.apply(ApplyRequest { resources: vec![host(1)], validate_only: false }).await.unwrap();
+        let mut session = Session::open(channel, Known::default().hello("h1")).await.unwrap();
+        session.update().await;
+        let mut watch = fabric.watch(WatchRequest { after_revision: 0 }).await.unwrap().into_inner();
+        watch.message().await.unwrap();
+        kill(Pid::from_raw(i32::try_from(child.id().unwrap()).unwrap()), signal).unwrap();
+        let status = timeout(Duration::from_secs(4), child.wait()).await.expect("it ends soon").unwrap();
+        assert!(status.success(), "{signal}: {status}");
+        assert!(session.next().await.is_err());
+    }
+}
+
+#[tokio::test]
+async fn plaintext_off_loopback_is_refused_with_a_reason() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = folder.path().to_str().unwrap();
+    let output = command(&["serve", "--insecure-plaintext", "--listen", "0.0.0.0:0", "--store", store]).output();
+    let output = output.await.unwrap();
+    assert!(!output.status.success());
+    let told = String::from_utf8(output.stderr).unwrap();
+    assert!(told.contains("not a loopback address") && told.contains("--tls-cert"), "{told}");
+}
+
+#[tokio::test]
+async fn killed_again_and_again_it_keeps_what_it_acknowledged() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut acknowledged = BTreeSet::new();
+    let mut next = 2;
+    for round in 0..6_u64 {
+        let (mut child, _, channel) = start(folder.path()).await;
+        let mut fabric = FabricServiceClient::new(channel.clone());
+        if round == 0 {
+            let resources = [empty_tenant("a"), vec![host(1)]].concat();
+            fabric.apply(ApplyRequest { resources, validate_only: false }).await.unwrap();
+        }
+        let list = ListRequest { page_size: 1_000, ..ListRequest::default() };
+        let found = PortServiceClient::new(channel.clone()).list_ports(list).await.unwrap().into_inner();
+        let found: BTreeSet<_> = found.ports.into_iter().map(|port| port.name).collect();
+        let lost: Vec<_> = acknowledged.difference(&found).collect();
+        assert!(lost.is_empty(), "round {round}: acknowledged and lost: {lost:?}");
+
+        // Writers until the kill; what was not acknowledged may be there or not.
+        let writes = (next..next + 40).map(|number| {
+            let mut fabric = fabric.clone();
+            async move {
+                let resources = vec![port("a", number, Some(1))];
+                let name = format!("tenants/a/networks/n/ports/p{number}");
+                fabric.apply(ApplyRequest { resources, validate_only: false }).await.ok().map(|_| name)
+            }
+        });
+        let dying = async {
+            tokio::time::sleep(Duration::from_millis(3 + round * 4)).await;
+            child.kill().await.unwrap();
+        };
+        let (written, ()) = tokio::join!(futures::future::join_all(writes), dying);
+        acknowledged.extend(written.into_iter().flatten());
+        next += 40;
+    }
+    assert!(!acknowledged.is_empty());
+    // The log has no gap: a watcher from the first commit sees every revision once.
+    let (_child, _, channel) = start(folder.path()).await;
+    let mut fabric = FabricServiceClient::new(channel);
+    let head = fabric.get_status(andromede_proto::v1::GetStatusRequest {}).await.unwrap().into_inner().revision;
+    let mut watch = fabric.watch(WatchRequest { after_revision: 1 }).await.unwrap().into_inner();
+    for revision in 2..=head {
+        assert_eq!(watch.message().await.unwrap().unwrap().revision, revision);
+    }
+    assert!(head > acknowledged.len() as u64);
+}

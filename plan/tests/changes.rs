@@ -1,0 +1,165 @@
+//! A change leads from the rows found to the rows wanted, closes before it opens, and may be interrupted anywhere.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
+
+mod common;
+
+use std::net::IpAddr;
+
+use andromede_abi::Address;
+use andromede_plan::{Rows, Step, Wanted, changes, compile};
+use common::{
+    lookup::{self, Passed, Service},
+    world::{World, addresses, next_world, packet, world},
+};
+use proptest::{prelude::*, sample::select, strategy::ValueTree};
+
+fn wanted(world: &World, found: &Rows) -> Wanted {
+    compile(&[world.view()], &world.facts(), &world.attachments(), found).unwrap()
+}
+
+fn settle(world: &World, mut rows: Rows) -> Rows {
+    for step in changes(&rows, &wanted(world, &rows)) {
+        rows.apply(&step);
+    }
+    rows
+}
+
+/// The rows without the table of epochs, which keeps words of slots that are free.
+fn tables(rows: &Rows) -> Rows {
+    Rows { epochs: Default::default(), ..rows.clone() }
+}
+
+/// A packet that somebody tries to send.
+#[derive(Clone, Copy, Debug)]
+struct Attempt {
+    /// Local port, or none: from the underlay.
+    port: Option<usize>,
+    underlay: u8,
+    from: IpAddr,
+    to: IpAddr,
+    service: Service,
+}
+
+fn attempts() -> impl Strategy<Value = Vec<Attempt>> {
+    let one = (prop::option::weighted(0.7, 0..6usize), any::<u8>(), select(addresses()), select(addresses()), packet());
+    let one = one.prop_map(|(port, underlay, mut from, to, service)| {
+        if let Some(port) = port {
+            // Mostly its own address, of the family of the destination.
+            let own = if to.is_ipv4() { format!("10.0.0.{}", 10 + port) } else { format!("fd00:10::{:x}", 10 + port) };
+            from = own.parse().unwrap();
+        }
+        Attempt { port, underlay, from, to, service }
+    });
+    prop::collection::vec(one.prop_filter("one family", |one| one.from.is_ipv4() == one.to.is_ipv4()), 60)
+}
+
+fn attempt(rows: &Rows, attempt: &Attempt) -> Option<Passed> {
+    let Attempt { port, underlay, from, to, service } = *attempt;
+    match port {
+        Some(port) => lookup::outbound(rows, World::ifindex(port), from, to, service),
+        None => {
+            let last = [1u8, 2, 11, 12, 21, 22, 200][usize::from(underlay) % 7];
+            let underlay = Address::from(IpAddr::from([192, 0, 2, last]));
+            lookup::inbound(rows, 4096, underlay, from, to, service)
+        }
+    }
+}
+
+fn pair() -> impl Strategy<Value = (World, World)> {
+    world().prop_flat_map(|world| (Just(world.clone()), next_world(world)))
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn a_change_leads_to_what_is_wanted((old, new) in pair()) {
+        let found = settle(&old, Rows::default());
+        let wanted = wanted(&new, &found);
+        let mut rows = found.clone();
+        for step in changes(&found, &wanted) {
+            rows.apply(&step);
+        }
+        prop_assert_eq!(tables(&rows), tables(&wanted.rows));
+        for row in rows.locations.values().chain(rows.prefixes.values()) {
+            prop_assert_eq!(rows.epochs.get(&row.slot).copied().unwrap_or_default(), row.epoch);
+        }
+        for row in rows.ports.values() {
+            prop_assert_eq!(rows.epochs.get(&row.slot).copied().unwrap_or_default(), row.epoch);
+            prop_assert_eq!(rows.epochs.get(&row.network_slot).copied().unwrap_or_default() % 2, 0);
+            prop_assert_ne!(row.slot, row.network_slot);
+        }
+        prop_assert_eq!(changes(&rows, &wanted_again(&new, &rows)), vec![]);
+    }
+
+    #[test]
+    fn nothing_passes_that_both_the_old_and_the_new_rows_refuse((old, new) in pair(), tries in attempts()) {
+        let found = settle(&old, Rows::default());
+        let wanted = wanted(&new, &found);
+        let steps = changes(&found, &wanted);
+        let mut last = found.clone();
+        steps.iter().for_each(|step| last.apply(step));
+        let refused: Vec<_> =
+            tries.iter().filter(|one| attempt(&found, one).is_none() && attempt(&last, one).is_none()).collect();
+        let mut rows = found;
+        for (place, step) in steps.iter().enumerate() {
+            rows.apply(step);
+            for one in &refused {
+                prop_assert!(attempt(&rows, one).is_none(), "{one:?} passes after step {place} of {steps:#?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_flow_that_is_not_stale_would_pass_again_the_same_way(
+        (old, new) in pair(),
+        third in world(),
+        tries in attempts(),
+        crash in any::<prop::sample::Index>(),
+    ) {
+        let mut rows = settle(&old, Rows::default());
+        let mut flows: Vec<(Attempt, Passed)> = Vec::new();
+        let note = |rows: &Rows, flows: &mut Vec<(Attempt, Passed)>| {
+            flows.extend(tries.iter().filter_map(|one| Some((*one, attempt(rows, one)?))));
+        };
+        note(&rows, &mut flows);
+        let steps = changes(&rows, &wanted(&new, &rows));
+        // The agent ends after some step; another goes on towards the same or a third revision.
+        let done = if steps.is_empty() { 0 } else { crash.index(steps.len()) };
+        for step in &steps[..done] {
+            rows.apply(step);
+            note(&rows, &mut flows);
+        }
+        let goal = if crash.index(2) == 0 { &new } else { &third };
+        for step in changes(&rows, &wanted(goal, &rows)) {
+            rows.apply(&step);
+            note(&rows, &mut flows);
+        }
+        prop_assert_eq!(changes(&rows, &wanted_again(goal, &rows)), vec![]);
+        for (one, passed) in flows {
+            if !passed.is_stale(&rows) {
+                let again = attempt(&rows, &one);
+                prop_assert!(again.is_some_and(|again| again.same_way(&passed)), "{one:?} {passed:?} {again:?}");
+            }
+        }
+    }
+}
+
+fn wanted_again(world: &World, rows: &Rows) -> Wanted {
+    wanted(world, rows)
+}
+
+#[test]
+fn an_unchanged_port_keeps_its_slot_and_its_epoch() {
+    let mut runner = proptest::test_runner::TestRunner::deterministic();
+    let world = world().new_tree(&mut runner).unwrap().current();
+    let found = settle(&world, Rows::default());
+    let mut later = world.clone();
+    later.ports[5] = None;
+    let before = wanted(&world, &found);
+    let after = wanted(&later, &found);
+    for (name, slot) in &after.slots {
+        assert_eq!(before.slots[name], *slot);
+    }
+    assert!(!changes(&found, &after).iter().any(|step| matches!(step, Step::Grace)) || world.ports[5].is_some());
+}

@@ -1,0 +1,162 @@
+//! Reads the rows as `abi` says that the packet path does.
+
+use std::net::IpAddr;
+
+use andromede_abi::{
+    Action, Address, CellKey, CellRow, IdentityClassKey, LocationKey, LocationRow, MemberKey, PolicyPrefixKey,
+    PrefixKey, Prefixed, ServiceKey, SourceKey, location_flag, location_kind, port_flag, remote_class,
+};
+use andromede_plan::Rows;
+
+/// What a packet is for, and from which port it comes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Service {
+    pub(crate) protocol: u8,
+    /// Destination port, or ICMP type and code.
+    pub(crate) port: u16,
+}
+
+/// The first bits of an address.
+fn leading(address: Address, bits: u32) -> Address {
+    let mut bytes = [0; 16];
+    for (place, word) in address.0.iter().enumerate() {
+        bytes[place * 4..place * 4 + 4].copy_from_slice(&word.to_ne_bytes());
+    }
+    let value = u128::from_be_bytes(bytes) & u128::MAX.checked_shl(128 - bits).unwrap_or(0);
+    let bytes = value.to_be_bytes();
+    Address(std::array::from_fn(|place| u32::from_ne_bytes(bytes[place * 4..place * 4 + 4].try_into().unwrap())))
+}
+
+fn remote_prefix(rows: &Rows, set: u32, address: Address) -> Option<u32> {
+    (0..=128).rev().find_map(|bits| {
+        let data = PolicyPrefixKey { set, address: leading(address, bits) };
+        rows.policy_prefixes.get(&Prefixed { length: 32 + bits, data }).copied()
+    })
+}
+
+fn service_class(rows: &Rows, set: u32, service: Service) -> Option<u32> {
+    (0..=32).rev().find_map(|bits| {
+        let whole = u32::from(service.protocol) << 16 | u32::from(service.port);
+        let cut = whole & u32::MAX.checked_shl(32 - bits).unwrap_or(0);
+        let data = ServiceKey { set, protocol: ((cut >> 16) as u16).to_be(), port: (cut as u16).to_be() };
+        rows.policy_services.get(&Prefixed { length: 32 + bits, data }).copied()
+    })
+}
+
+/// The cell that decides, if one does.
+pub(crate) fn cell(rows: &Rows, set: u32, identity: u32, address: Address, service: Service) -> Option<CellRow> {
+    let service = service_class(rows, set, service)?;
+    let of_identity = rows.policy_identities.get(&IdentityClassKey { set, identity }).copied();
+    let of_prefix = remote_prefix(rows, set, address);
+    let remotes = [of_identity, of_prefix, Some(remote_class::ANY)];
+    let cells = remotes.into_iter().flatten();
+    cells
+        .filter_map(|remote| rows.policy_cells.get(&CellKey { set, remote, service }).copied())
+        .min_by_key(|cell| cell.order)
+}
+
+/// Where an address is.
+pub(crate) fn locate(rows: &Rows, network: u32, address: Address) -> Option<LocationRow> {
+    let exact = rows.locations.get(&LocationKey { network, address }).copied();
+    exact.or_else(|| {
+        (0..=128).rev().find_map(|bits| {
+            let data = PrefixKey::new(network, leading(address, bits));
+            rows.prefixes.get(&Prefixed { length: 32 + bits, data }).copied()
+        })
+    })
+}
+
+/// A flow that was let pass: where it goes, and the epochs it was judged by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Passed {
+    pub(crate) to_ifindex: u32,
+    pub(crate) to_underlay: Address,
+    pub(crate) marks: [(u32, u32); 2],
+}
+
+impl Passed {
+    pub(crate) fn is_stale(&self, rows: &Rows) -> bool {
+        self.marks.iter().any(|(slot, epoch)| rows.epochs.get(slot).copied().unwrap_or_default() != *epoch)
+    }
+
+    pub(crate) fn same_way(&self, other: &Self) -> bool {
+        (self.to_ifindex, self.to_underlay) == (other.to_ifindex, other.to_underlay)
+    }
+}
+
+fn allows(cell: Option<CellRow>, default: bool) -> bool {
+    cell.map_or(default, |cell| cell.action == Action::Allow as u8)
+}
+
+fn is_odd(rows: &Rows, slot: u32) -> bool {
+    rows.epochs.get(&slot).copied().unwrap_or_default() % 2 == 1
+}
+
+/// A new flow from a local workload.
+pub(crate) fn outbound(rows: &Rows, ifindex: u32, from: IpAddr, to: IpAddr, service: Service) -> Option<Passed> {
+    let port = rows.ports.get(&ifindex)?;
+    if is_odd(rows, port.network_slot) {
+        return None;
+    }
+    let (source, destination) = (Address::from(from), Address::from(to));
+    let first = if source.is_v4() { port.v4 == source.v4_word() } else { port.v6 == source };
+    let further = port.flags & port_flag::FURTHER_SOURCES != 0 && {
+        let data = SourceKey { slot: port.slot, address: source };
+        rows.sources.contains_key(&Prefixed { length: 160, data })
+    };
+    if !first && !further {
+        return None;
+    }
+    let location = locate(rows, port.network, destination)?;
+    let egress = cell(rows, port.egress_set, location.identity, destination, service);
+    if !allows(egress, port.flags & port_flag::EGRESS_DEFAULT_ALLOW != 0) {
+        return None;
+    }
+    let own = locate(rows, port.network, source).filter(|own| own.slot == port.slot)?;
+    let mut marks = [(port.slot, port.epoch.min(own.epoch)), (location.slot, location.epoch)];
+    match location.kind {
+        location_kind::PORT if location.flags & location_flag::LOCAL != 0 => {
+            let peer = rows.ports.get(&location.ifindex).filter(|peer| peer.slot == location.slot)?;
+            marks[1].1 = location.epoch.min(peer.epoch);
+            let ingress = cell(rows, peer.ingress_set, port.identity, source, service);
+            let allowed = allows(ingress, false) && peer.network == port.network;
+            allowed.then_some(Passed { to_ifindex: location.ifindex, to_underlay: Address::UNSPECIFIED, marks })
+        }
+        location_kind::PORT | location_kind::VTEP => {
+            let host = rows.hosts.get(&location.host)?;
+            Some(Passed { to_ifindex: 0, to_underlay: host.underlay, marks })
+        }
+        _ => None,
+    }
+}
+
+/// A new flow from the underlay.
+pub(crate) fn inbound(
+    rows: &Rows,
+    vni: u32,
+    underlay: Address,
+    from: IpAddr,
+    to: IpAddr,
+    service: Service,
+) -> Option<Passed> {
+    let member = rows.members.get(&MemberKey { vni, underlay })?;
+    if is_odd(rows, member.network_slot) {
+        return None;
+    }
+    let sender = locate(rows, member.network, from.into())?;
+    if sender.host != member.host {
+        return None;
+    }
+    let location = locate(rows, member.network, to.into())?;
+    if location.kind != location_kind::PORT || location.flags & location_flag::LOCAL == 0 {
+        return None;
+    }
+    let port = rows.ports.get(&location.ifindex).filter(|port| port.slot == location.slot)?;
+    let ingress = cell(rows, port.ingress_set, sender.identity, from.into(), service);
+    let marks = [(sender.slot, sender.epoch), (location.slot, location.epoch.min(port.epoch))];
+    (allows(ingress, false) && port.network == member.network).then_some(Passed {
+        to_ifindex: location.ifindex,
+        to_underlay: Address::UNSPECIFIED,
+        marks,
+    })
+}

@@ -1,0 +1,5 @@
+//! Random networks, and the tables read as the packet path reads them.
+#![allow(dead_code, reason = "each test file uses a part of it")]
+
+pub(crate) mod lookup;
+pub(crate) mod world;
