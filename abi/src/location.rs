@@ -34,16 +34,16 @@ pub mod location_flag {
     pub const LOCAL: u8 = 1 << 0;
 }
 
-/// Key of `locations`: one address of one network.
+/// Key of `locations`: one address of one network. The address stands first, so that a program's copies of it are aligned.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct LocationKey {
-    /// The network.
-    pub network: NetworkIndex,
     /// The address.
     pub address: Address,
+    /// The network.
+    pub network: NetworkIndex,
 }
-row!(LocationKey, 20, u32, Address);
+row!(LocationKey, 20, Address, u32);
 
 /// Key data of the longest-prefix table `prefixes` (prefix length 32 + that of the address, IPv4 counted as /96 and more):
 /// what lies behind foreign tunnel endpoints. Its rows are [`LocationRow`]s too, which want 8-byte alignment: hence the last word.

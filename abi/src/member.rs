@@ -10,12 +10,12 @@ use crate::{
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct MemberKey {
-    /// VXLAN network identifier, 24 bits, host byte order.
-    pub vni: u32,
     /// Outer source address.
     pub underlay: Address,
+    /// VXLAN network identifier, 24 bits, host byte order.
+    pub vni: u32,
 }
-row!(MemberKey, 20, u32, Address);
+row!(MemberKey, 20, Address, u32);
 
 /// Bits of [`MemberRow::flags`].
 pub mod member_flag {

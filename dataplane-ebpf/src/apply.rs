@@ -2,7 +2,7 @@
 
 use andromede_abi::{DropReason, HostConfig, NextHop, Stage, feature, hook};
 use andromede_pipeline::{
-    Context, Frame, OVERHEAD, Scratch, Target, Verdict, apply_edit, carry_out, decide_into, outer_header,
+    Context, Frame, OVERHEAD, Scratch, Target, TargetKind, Verdict, apply_edit, carry_out, decide_into, outer_header,
 };
 use aya_ebpf::{
     EbpfContext,
@@ -65,7 +65,7 @@ pub fn run(ctx: &TcContext, hook: u8, host: &HostConfig) -> i32 {
     let mut verdict = Verdict::UNDECIDED;
     decide_into(&frame, &context, &Maps, scratch, &mut verdict);
     if carry_out(&Maps, &verdict.claim, scratch, context.now).is_err() {
-        verdict.target = Target::Drop;
+        verdict.target = Target::DROP;
         (verdict.reason, verdict.stage) = (Some(DropReason::FlowTableFull), Stage::Claim);
     }
     if host.features & feature::RECORD != 0 {
@@ -74,10 +74,10 @@ pub fn run(ctx: &TcContext, hook: u8, host: &HostConfig) -> i32 {
     match act(&mut frame, &context, &verdict, scratch) {
         Ok(action) => action,
         Err(reason) => {
-            if verdict.target != Target::Drop {
+            if verdict.target.kind != TargetKind::Drop {
                 (verdict.reason, verdict.stage) = (Some(reason), Stage::Apply);
             }
-            count::dropped(&frame, &context, &verdict, &scratch.packet);
+            count::dropped(&mut frame, &context, &verdict, &scratch.packet);
             TC_ACT_SHOT
         }
     }
@@ -100,19 +100,18 @@ fn act(
     verdict: &Verdict<Flow>,
     scratch: &Scratch,
 ) -> Result<i32, DropReason> {
-    let through_device = match verdict.target {
-        Target::Drop => return Err(verdict.reason.unwrap_or(DropReason::UnknownPort)),
-        Target::Host | Target::OverlayDevice => return Ok(TC_ACT_OK),
-        Target::Deliver { .. } if context.hook == hook::FROM_UNDERLAY => decapsulate(frame, context.host)?,
-        Target::Deliver { .. } | Target::Reply { .. } | Target::Encap { .. } => false,
+    let Target { kind, source_port, ifindex } = verdict.target;
+    let through_device = match kind {
+        TargetKind::Drop => return Err(verdict.reason.unwrap_or(DropReason::UnknownPort)),
+        TargetKind::Host | TargetKind::OverlayDevice => return Ok(TC_ACT_OK),
+        TargetKind::Deliver if context.hook == hook::FROM_UNDERLAY => decapsulate(frame, context.host)?,
+        TargetKind::Deliver | TargetKind::Reply | TargetKind::Encap => false,
     };
     apply_edit(frame, &verdict.edit).ok_or(DropReason::ReplyFailed)?;
-    match verdict.target {
-        Target::Deliver { ifindex } if through_device => Ok(through_interface(frame, ifindex)),
-        Target::Deliver { ifindex } | Target::Reply { ifindex } => Ok(to_workload(frame, ifindex)),
-        Target::Encap { source_port } => encapsulate(frame, context.host, &scratch.row.next_hop, source_port),
-        Target::Drop | Target::Host | Target::OverlayDevice => Ok(TC_ACT_OK),
+    if kind == TargetKind::Encap {
+        return encapsulate(frame, context.host, &scratch.row.next_hop, source_port);
     }
+    Ok(if through_device { through_interface(frame, ifindex) } else { to_workload(frame, ifindex) })
 }
 
 /// To the workload's side of its interface, past the host's side.

@@ -21,7 +21,7 @@ pub fn read(skb: *mut __sk_buff, hook: u8, host: &HostConfig) -> Context<'_> {
             ifindex: (*skb).ifindex,
             gso_size: (*skb).gso_size,
             now: bpf_ktime_get_coarse_ns(),
-            tunnel: if hook == hook::FROM_OVERLAY { tunnel(skb) } else { None },
+            tunnel: if hook == hook::FROM_OVERLAY { tunnel(skb) } else { Tunnel::NONE },
             own_delivery: hook == hook::FROM_HOST && (*skb).mark == OWN_DELIVERY,
             host,
         }
@@ -31,15 +31,15 @@ pub fn read(skb: *mut __sk_buff, hook: u8, host: &HostConfig) -> Context<'_> {
 /// The tunnel key that the kernel's vxlan device left. IPv6 tunnels have none here: the flag for them is not given.
 /// A function of its own, for its stack.
 #[inline(never)]
-fn tunnel(skb: *mut __sk_buff) -> Option<Tunnel> {
+fn tunnel(skb: *mut __sk_buff) -> Tunnel {
     // SAFETY: plain integers; zero is a value of each.
     let mut key: bpf_tunnel_key = unsafe { core::mem::zeroed() };
     // SAFETY: the size is that of the key.
     let failed = unsafe { bpf_skb_get_tunnel_key(skb, &raw mut key, size_of::<bpf_tunnel_key>() as u32, 0) };
     if failed != 0 {
-        return None;
+        return Tunnel::NONE;
     }
     // SAFETY: without the IPv6 flag the kernel fills the IPv4 form.
     let sender = unsafe { key.__bindgen_anon_1.remote_ipv4 };
-    Some(Tunnel { vni: key.tunnel_id, sender: Address::from_v4_word(sender.to_be()) })
+    Tunnel::new(key.tunnel_id, Address::from_v4_word(sender.to_be()))
 }

@@ -3,25 +3,28 @@
 use andromede_abi::{DropCounterKey, DropEvent, EVENT_BURST, EVENT_KIND_DROP, EVENTS_PER_SECOND, EventBudget, hook};
 use andromede_pipeline::{Context, Frame, Packet, Verdict};
 
-use crate::{frame::Buffer, maps, tables::Flow};
+use crate::{frame::Buffer, key::StackKey, maps, tables::Flow};
 
 const SECOND: u64 = 1_000_000_000;
 
 /// Counts a dropped packet, and reports it if the budget of this processor allows. A function of its own, for its stack.
 #[inline(never)]
-pub fn dropped(frame: &Buffer, context: &Context<'_>, verdict: &Verdict<Flow>, packet: &Packet) {
+pub fn dropped(frame: &mut Buffer, context: &Context<'_>, verdict: &Verdict<Flow>, packet: &Packet) {
     let reason = verdict.reason.map_or(0, |reason| reason as u32);
     if let Some(total) = maps::DROP_TOTALS.get_ptr_mut(reason) {
         // SAFETY: the counter of this processor.
         unsafe { *total += 1 };
     }
     let key = DropCounterKey { port: verdict.port, network: verdict.network, rule: verdict.rule, reason };
-    match maps::DROPS.get_ptr_mut(key) {
+    let key = StackKey::of(&key);
+    match maps::DROPS.get_ptr_mut(key.get()) {
         // SAFETY: the counter of this processor.
         Some(count) => unsafe { *count += 1 },
         // A full table is no harm: the total was counted.
-        None => drop(maps::DROPS.insert(key, 1, 0)),
+        None => drop(maps::DROPS.insert(key.get(), 1, 0)),
     }
+    // Whatever was tried before may have moved the data.
+    frame.reload();
     if may_report(context.now) {
         report(frame, context, verdict, packet, reason);
     }
@@ -50,13 +53,13 @@ fn may_report(now: u64) -> bool {
 
 #[inline(always)]
 fn report(frame: &Buffer, context: &Context<'_>, verdict: &Verdict<Flow>, packet: &Packet, reason: u32) {
-    let Some(mut entry) = maps::EVENTS.reserve(0) else { return };
     // The outer source, where there is one: the first thing to know about a stranger.
-    let outer_source = match context.tunnel {
-        Some(tunnel) => tunnel.sender.v4_word(),
-        None if context.hook == hook::FROM_UNDERLAY => frame.load(14 + 12).unwrap_or(0),
-        None => 0,
+    let outer_source = match context.hook {
+        hook::FROM_OVERLAY => context.tunnel.sender.v4_word(),
+        hook::FROM_UNDERLAY => frame.load(14 + 12).unwrap_or(0),
+        _ => 0,
     };
+    let Some(mut entry) = maps::EVENTS.reserve(0) else { return };
     entry.write(DropEvent {
         time: context.now,
         kind: EVENT_KIND_DROP,

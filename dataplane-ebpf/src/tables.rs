@@ -1,15 +1,21 @@
 //! The tables of the walk, as BPF maps.
 
-use core::sync::atomic::{Ordering, compiler_fence};
+use core::{
+    mem::MaybeUninit,
+    sync::atomic::{Ordering, compiler_fence},
+};
 
 use andromede_abi::{
     CellKey, CellRow, FlowKey, FlowRow, HostRow, IdentityClassKey, LocationKey, LocationRow, MemberKey, MemberRow,
-    PolicyPrefixKey, PortRow, PrefixKey, ServiceKey, SourceKey, flow_state,
+    PolicyPrefixKey, PortRow, PrefixKey, Prefixed, ServiceKey, SourceKey, flow_state,
 };
 use andromede_pipeline::{FlowRef, TableFull, Tables};
 use aya_ebpf::btf_maps::lpm_trie::Key;
 
-use crate::maps;
+use crate::{
+    key::{StackKey, StackPrefix},
+    maps,
+};
 
 /// The maps.
 pub struct Maps;
@@ -18,6 +24,13 @@ pub struct Maps;
 const ADDRESS_BITS: u32 = 32 + 128;
 /// Prefix length of a whole service key.
 const SERVICE_BITS: u32 = 64;
+
+/// The key as aya wants it: the same two fields, said to be packed.
+#[inline(always)]
+const fn prefix<K>(key: &Prefixed<K>) -> &Key<K> {
+    // SAFETY: a length and the data behind it in both; `Prefixed` has no padding, as `abi` says.
+    unsafe { &*core::ptr::from_ref(key).cast() }
+}
 
 /// A row and its owner word.
 trait Owned: Copy {
@@ -47,9 +60,16 @@ fn copy<R: Owned>(row: *const R, owner: u64) -> Option<R> {
             return None;
         }
         compiler_fence(Ordering::SeqCst);
-        let copied = row.read();
+        let mut copied = MaybeUninit::<R>::uninit();
+        let (from, to) = (row.cast::<u64>(), copied.as_mut_ptr().cast::<u64>());
+        let mut index = 0;
+        while index < size_of::<R>() / size_of::<u64>() {
+            // Whole words: pieces of them would end on the stack, where the verifier wants them aligned.
+            to.add(index).write(from.add(index).read_volatile());
+            index += 1;
+        }
         compiler_fence(Ordering::SeqCst);
-        (word.read_volatile() == owner).then_some(copied)
+        if word.read_volatile() == owner { Some(copied.assume_init()) } else { None }
     }
 }
 
@@ -145,17 +165,17 @@ impl Tables for Maps {
 
     #[inline(always)]
     fn source_allowed(&self, key: &SourceKey) -> bool {
-        maps::SOURCES.get(&Key::new(ADDRESS_BITS, *key)).is_some()
+        maps::SOURCES.get(prefix(StackPrefix::of(ADDRESS_BITS, key).get())).is_some()
     }
 
     #[inline(always)]
     fn location(&self, key: &LocationKey) -> Option<LocationRow> {
-        copy(maps::LOCATIONS.get_ptr(key)?, LocationRow::owner_of(key))
+        copy(maps::LOCATIONS.get_ptr(StackKey::of(key).get())?, LocationRow::owner_of(key))
     }
 
     #[inline(always)]
     fn prefix(&self, key: &PrefixKey) -> Option<LocationRow> {
-        let row: *const LocationRow = maps::PREFIXES.get(&Key::new(ADDRESS_BITS, *key))?;
+        let row: *const LocationRow = maps::PREFIXES.get(prefix(StackPrefix::of(ADDRESS_BITS, key).get()))?;
         // SAFETY: an element of a map; only the network of the prefix's key is known.
         let owner = unsafe { (&raw const (*row).owner).read_volatile() };
         if (owner >> 32) as u32 != key.network {
@@ -171,7 +191,7 @@ impl Tables for Maps {
 
     #[inline(always)]
     fn member(&self, key: &MemberKey) -> Option<MemberRow> {
-        copy(maps::MEMBERS.get_ptr(key)?, MemberRow::owner_of(key))
+        copy(maps::MEMBERS.get_ptr(StackKey::of(key).get())?, MemberRow::owner_of(key))
     }
 
     #[inline(always)]
@@ -184,23 +204,23 @@ impl Tables for Maps {
     #[inline(always)]
     fn identity_class(&self, key: &IdentityClassKey) -> Option<u32> {
         // SAFETY: a word of a map element; sets are immutable while a port refers to them.
-        unsafe { maps::POLICY_IDS.get(key).copied() }
+        unsafe { maps::POLICY_IDS.get(StackKey::of(key).get()).copied() }
     }
 
     #[inline(always)]
     fn prefix_class(&self, key: &PolicyPrefixKey) -> Option<u32> {
-        maps::POLICY_PREFIXES.get(&Key::new(ADDRESS_BITS, *key)).copied()
+        maps::POLICY_PREFIXES.get(prefix(StackPrefix::of(ADDRESS_BITS, key).get())).copied()
     }
 
     #[inline(always)]
     fn service_class(&self, key: &ServiceKey) -> Option<u32> {
-        maps::POLICY_SERVICES.get(&Key::new(SERVICE_BITS, *key)).copied()
+        maps::POLICY_SERVICES.get(prefix(StackPrefix::of(SERVICE_BITS, key).get())).copied()
     }
 
     #[inline(always)]
     fn cell(&self, key: &CellKey) -> Option<CellRow> {
         // SAFETY: as in `identity_class`.
-        unsafe { maps::POLICY_CELLS.get(key).copied() }
+        unsafe { maps::POLICY_CELLS.get(StackKey::of(key).get()).copied() }
     }
 
     #[inline(always)]

@@ -2,13 +2,26 @@
 
 use andromede_abi::{Address, HostConfig};
 
-/// Where a frame from the kernel's vxlan device came from.
+/// Where a tenant's frame came from.
+#[repr(C, align(8))]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Tunnel {
+    /// Outer source address; unspecified if the frame came through no tunnel.
+    pub sender: Address,
     /// VXLAN network identifier, 24 bits.
     pub vni: u32,
-    /// Outer source address.
-    pub sender: Address,
+    reserved: u32,
+}
+
+impl Tunnel {
+    /// The frame came through no tunnel.
+    pub const NONE: Self = Self::new(0, Address::UNSPECIFIED);
+
+    /// From this sender, under this network identifier.
+    #[inline(always)]
+    pub const fn new(vni: u32, sender: Address) -> Self {
+        Self { sender, vni, reserved: 0 }
+    }
 }
 
 /// What the walk is told besides the frame: where it was met, and when.
@@ -23,7 +36,7 @@ pub struct Context<'a> {
     /// Nanoseconds since boot; a coarse clock does.
     pub now: u64,
     /// From `from_overlay`: the tunnel key of the kernel's vxlan device.
-    pub tunnel: Option<Tunnel>,
+    pub tunnel: Tunnel,
     /// At `from_host`: this program sent the frame there itself.
     pub own_delivery: bool,
     /// What is known of the host.

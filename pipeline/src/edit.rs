@@ -4,18 +4,18 @@ use andromede_abi::{Address, Mac};
 
 use crate::{
     frame::Frame,
-    verdict::Edit,
+    verdict::{Edit, EditKind},
     wire::{arp, ethernet, ip, ip_protocol, neighbor},
 };
 
 /// Writes the changes into the frame; none if the frame is too short for them.
 #[inline(always)]
 pub fn apply_edit<F: Frame>(frame: &mut F, edit: &Edit) -> Option<()> {
-    match edit {
-        Edit::None => Some(()),
-        Edit::Destination(mac) => destination(frame, *mac),
-        Edit::ArpReply(mac) => arp_reply(frame, *mac),
-        Edit::NeighborAdvertisement { mac, router } => advertisement(frame, *mac, *router),
+    match edit.kind {
+        EditKind::None => Some(()),
+        EditKind::Destination => destination(frame, edit.mac),
+        EditKind::ArpReply => arp_reply(frame, edit.mac),
+        EditKind::HostAdvertisement | EditKind::RouterAdvertisement => advertisement(frame, *edit),
     }
 }
 
@@ -30,42 +30,34 @@ fn destination<F: Frame>(frame: &mut F, mac: Mac) -> Option<()> {
 
 #[inline(always)]
 fn arp_reply<F: Frame>(frame: &mut F, mac: Mac) -> Option<()> {
-    let request: arp::Addresses = frame.load(arp::ADDRESSES)?;
-    let reply = arp::Addresses {
-        sender_mac: mac,
-        sender: request.target,
-        target_mac: request.sender_mac,
-        target: request.sender,
-    };
-    frame.store(ethernet::DESTINATION, request.sender_mac)?;
-    frame.store(ethernet::SOURCE, mac)?;
+    let [s0, s1, s2, sp0, sp1, _, _, _, tp0, tp1]: arp::Addresses = frame.load(arp::ADDRESSES)?;
+    let [m0, m1, m2] = ethernet::words(mac);
+    frame.store(ethernet::DESTINATION, [s0, s1, s2])?;
+    frame.store(ethernet::SOURCE, [m0, m1, m2])?;
     frame.store(arp::OPERATION, arp::REPLY)?;
-    frame.store(arp::ADDRESSES, reply)
+    frame.store(arp::ADDRESSES, [m0, m1, m2, tp0, tp1, s0, s1, s2, sp0, sp1])
 }
 
 /// Turns a solicitation into its advertisement (RFC 4861, sections 4.4 and 7.2.4). In the kernel a function of its own, for its stack.
 #[cfg_attr(target_arch = "bpf", inline(never))]
-fn advertisement<F: Frame>(frame: &mut F, mac: Mac, router: bool) -> Option<()> {
+fn advertisement<F: Frame>(frame: &mut F, edit: Edit) -> Option<()> {
     const IP: usize = ethernet::HEADER;
     const MESSAGE: usize = IP + ip::V6_HEADER;
     const TARGET: usize = MESSAGE + 8;
     const OPTION: usize = MESSAGE + neighbor::MESSAGE;
-    let sender_mac: Mac = frame.load(ethernet::SOURCE)?;
+    let sender_mac: [u16; 3] = frame.load(ethernet::SOURCE)?;
     let sender = Address(frame.load(IP + 8)?);
     let target: [u32; 4] = frame.load(TARGET)?;
     frame.resize(neighbor::ADVERTISEMENT_FRAME)?;
     let probe = sender.is_unspecified();
     let receiver = if probe { neighbor::ALL_NODES } else { sender.0 };
-    let receiver_mac = if probe { neighbor::ALL_NODES_MAC } else { sender_mac };
-    let flags =
-        neighbor::OVERRIDE | if probe { 0 } else { neighbor::SOLICITED } | if router { neighbor::ROUTER } else { 0 };
-    let [m0, m1, m2, m3, m4, m5] = mac;
-    let option = [
-        neighbor::TARGET_ADDRESS_OPTION,
-        u16::from_ne_bytes([m0, m1]),
-        u16::from_ne_bytes([m2, m3]),
-        u16::from_ne_bytes([m4, m5]),
-    ];
+    let receiver_mac = if probe { ethernet::words(neighbor::ALL_NODES_MAC) } else { sender_mac };
+    let flags = neighbor::OVERRIDE
+        | if probe { 0 } else { neighbor::SOLICITED }
+        | if edit.kind == EditKind::RouterAdvertisement { neighbor::ROUTER } else { 0 };
+    let mac = ethernet::words(edit.mac);
+    let [m0, m1, m2] = mac;
+    let option = [neighbor::TARGET_ADDRESS_OPTION, m0, m1, m2];
     let kind = ((neighbor::ADVERTISEMENT as u16) << 8).to_be();
     // The pseudo-header of RFC 8200, section 8.1, has source and target twice: as addresses and in the message.
     let mut sum = sum_of(target).wrapping_mul(2).wrapping_add(sum_of(receiver));

@@ -18,7 +18,7 @@ const OUTER_TTL: u16 = 64;
 pub fn outer_header(host: &HostConfig, hop: &NextHop, source_port: u16, inner_length: u32) -> [u16; OVERHEAD / 2] {
     let udp_length = (inner_length as u16).wrapping_add((vxlan::UDP_HEADER + vxlan::HEADER) as u16);
     let total_length = udp_length.wrapping_add(ip::V4_HEADER as u16);
-    let [m0, m1, m2] = words(host.underlay_mac);
+    let [m0, m1, m2] = ethernet::words(host.underlay_mac);
     let [s0, s1] = split(host.underlay_v4);
     let [d0, d1] = split(hop.underlay.v4_word());
     let [v0, v1] = split((hop.vni << 8).to_be());
@@ -67,10 +67,4 @@ pub fn outer_header(host: &HostConfig, hop: &NextHop, source_port: u16, inner_le
 const fn split(word: u32) -> [u16; 2] {
     let [a, b, c, d] = word.to_ne_bytes();
     [u16::from_ne_bytes([a, b]), u16::from_ne_bytes([c, d])]
-}
-
-#[inline(always)]
-const fn words(mac: [u8; 6]) -> [u16; 3] {
-    let [a, b, c, d, e, f] = mac;
-    [u16::from_ne_bytes([a, b]), u16::from_ne_bytes([c, d]), u16::from_ne_bytes([e, f])]
 }

@@ -33,5 +33,5 @@ pub use lifetime::flow_lifetime;
 pub use packet::{Packet, Transport, flow_key};
 pub use scratch::Scratch;
 pub use tables::{FlowRef, TableFull, Tables};
-pub use verdict::{Claim, Edit, Refusal, Target, Verdict};
+pub use verdict::{Claim, Edit, EditKind, Refusal, Target, TargetKind, Verdict};
 pub use walk::{decide, decide_into};

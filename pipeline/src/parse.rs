@@ -94,18 +94,17 @@ fn ipv6<F: Frame>(frame: &F, at: usize, gso_size: u32, packet: &mut Packet) -> R
         return Err(refuse(DropReason::BadIpHeader));
     }
     (packet.source, packet.destination, packet.hop_limit) = (source, destination, second as u8);
-    let (protocol, transport_at) = extensions(frame, (second >> 8) as u8, at.wrapping_add(ip::V6_HEADER))?;
-    packet.protocol = protocol;
-    Ok(transport_at)
+    packet.protocol = (second >> 8) as u8;
+    extensions(frame, at.wrapping_add(ip::V6_HEADER), packet)
 }
 
 /// "No next header" (RFC 8200, section 4.7).
 const NO_NEXT_HEADER: u8 = 59;
 
-/// Follows extension headers to the upper layer.
+/// Follows extension headers to the upper layer, whose protocol it writes and whose offset it returns.
 #[cfg_attr(target_arch = "bpf", inline(never))]
-fn extensions<F: Frame>(frame: &F, first: u8, at: usize) -> Result<(u8, usize), Refusal> {
-    let mut next = first;
+fn extensions<F: Frame>(frame: &F, at: usize, packet: &mut Packet) -> Result<usize, Refusal> {
+    let mut next = packet.protocol;
     let mut offset = at;
     let mut count = 0;
     while matches!(next, ip_protocol::HOP_BY_HOP | ip_protocol::DESTINATION_OPTIONS | ip_protocol::ROUTING) {
@@ -124,7 +123,8 @@ fn extensions<F: Frame>(frame: &F, first: u8, at: usize) -> Result<(u8, usize), 
     if next == ip_protocol::FRAGMENT {
         return Err(refuse(DropReason::Fragment));
     }
-    Ok((next, offset))
+    packet.protocol = next;
+    Ok(offset)
 }
 
 #[inline(always)]

@@ -5,47 +5,103 @@ use andromede_abi::{DropReason, Mac, NetworkIndex, NextHop, RuleNumber, Slot, St
 use crate::scratch::Scratch;
 
 /// Where a packet goes.
+#[repr(u16)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Target {
+pub enum TargetKind {
     /// Nowhere.
-    Drop,
-    /// To the local port behind this interface.
-    Deliver {
-        /// Host-side interface.
-        ifindex: u32,
-    },
+    Drop = 0,
+    /// To the local port behind the interface.
+    Deliver = 1,
     /// Into a tunnel, to the next hop of the row in the scratch space.
-    Encap {
-        /// Outer UDP source port, network byte order.
-        source_port: u16,
-    },
-    /// Back to the workload behind this interface, as an answer.
-    Reply {
-        /// Host-side interface.
-        ifindex: u32,
-    },
+    Encap = 2,
+    /// Back to the workload behind the interface, as an answer.
+    Reply = 4,
     /// To the host's own stack, untouched.
-    Host,
+    Host = 5,
     /// To the kernel's vxlan device, which decapsulates it; `from_overlay` judges it again.
-    OverlayDevice,
+    OverlayDevice = 6,
 }
 
-/// Changes of the header, as data. `apply_edit` carries them out.
+/// Where a packet goes, in one word without holes: the verifier refuses to copy what was never written.
+#[repr(C, align(8))]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Edit {
+pub struct Target {
+    /// Which kind.
+    pub kind: TargetKind,
+    /// Outer UDP source port of a tunnel, network byte order; otherwise 0.
+    pub source_port: u16,
+    /// Host-side interface to deliver or reply to; otherwise 0.
+    pub ifindex: u32,
+}
+
+impl Target {
+    /// Nowhere.
+    pub const DROP: Self = Self::plain(TargetKind::Drop);
+    /// See [`TargetKind::Host`].
+    pub const HOST: Self = Self::plain(TargetKind::Host);
+    /// See [`TargetKind::OverlayDevice`].
+    pub const OVERLAY_DEVICE: Self = Self::plain(TargetKind::OverlayDevice);
+
+    const fn plain(kind: TargetKind) -> Self {
+        Self { kind, source_port: 0, ifindex: 0 }
+    }
+
+    /// See [`TargetKind::Deliver`].
+    #[inline(always)]
+    pub const fn deliver(ifindex: u32) -> Self {
+        Self { kind: TargetKind::Deliver, source_port: 0, ifindex }
+    }
+
+    /// See [`TargetKind::Encap`].
+    #[inline(always)]
+    pub const fn encap(source_port: u16) -> Self {
+        Self { kind: TargetKind::Encap, source_port, ifindex: 0 }
+    }
+
+    /// See [`TargetKind::Reply`].
+    #[inline(always)]
+    pub const fn reply(ifindex: u32) -> Self {
+        Self { kind: TargetKind::Reply, source_port: 0, ifindex }
+    }
+}
+
+/// Which change of the header.
+#[repr(u8)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EditKind {
     /// None.
-    None,
+    None = 0,
     /// Write the destination Ethernet address.
-    Destination(Mac),
-    /// Turn the ARP request into its answer: this address has the target protocol address.
-    ArpReply(Mac),
-    /// Turn the neighbour solicitation into its advertisement: this address has the target address.
-    NeighborAdvertisement {
-        /// The answer.
-        mac: Mac,
-        /// The target is a router.
-        router: bool,
-    },
+    Destination = 1,
+    /// Turn the ARP request into its answer: the address has the target protocol address.
+    ArpReply = 2,
+    /// Turn the neighbour solicitation into its advertisement: the address has the target address.
+    HostAdvertisement = 3,
+    /// The same, and the target is a router.
+    RouterAdvertisement = 4,
+}
+
+/// Changes of the header, as data; `apply_edit` carries them out. One word, because the verifier wants accesses to the
+/// stack aligned and the compiler copies what is smaller in pieces that are not.
+#[repr(C, align(8))]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Edit {
+    /// The Ethernet address that is written.
+    pub mac: Mac,
+    /// What is done with it.
+    pub kind: EditKind,
+    reserved: u8,
+}
+
+impl Edit {
+    /// Nothing changes.
+    pub const NONE: Self = Self::new(EditKind::None, [0; 6]);
+
+    /// This change, with this address.
+    #[inline(always)]
+    pub const fn new(kind: EditKind, mac: Mac) -> Self {
+        Self { mac, kind, reserved: 0 }
+    }
 }
 
 /// What the verdict asks of the flow table.
@@ -73,22 +129,30 @@ pub enum Claim<F> {
     },
 }
 
-/// Why a packet does not pass, and who said so.
+/// Why a packet does not pass, and who said so. One word, as [`Edit`].
+#[repr(C, align(8))]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Refusal {
+    /// The rule that decided, or [`rule::NONE`].
+    pub rule: RuleNumber,
     /// The reason.
     pub reason: DropReason,
     /// The stage that refused.
     pub stage: Stage,
-    /// The rule that decided, or [`rule::NONE`].
-    pub rule: RuleNumber,
+    reserved: u8,
 }
 
 impl Refusal {
     /// A refusal in which no rule was involved.
     #[inline(always)]
     pub const fn new(stage: Stage, reason: DropReason) -> Self {
-        Self { reason, stage, rule: rule::NONE }
+        Self::by_rule(stage, reason, rule::NONE)
+    }
+
+    /// A refusal that this rule decided.
+    #[inline(always)]
+    pub const fn by_rule(stage: Stage, reason: DropReason, rule: RuleNumber) -> Self {
+        Self { rule, reason, stage, reserved: 0 }
     }
 }
 
@@ -116,8 +180,8 @@ pub struct Verdict<F> {
 impl<F> Verdict<F> {
     /// Nothing was decided yet: without a decision, a packet is dropped.
     pub const UNDECIDED: Self = Self {
-        target: Target::Drop,
-        edit: Edit::None,
+        target: Target::DROP,
+        edit: Edit::NONE,
         claim: Claim::None,
         reason: None,
         rule: rule::NONE,
@@ -135,22 +199,16 @@ impl<F> Verdict<F> {
     /// Drops the packet. What was asked of the flow table stays: a cut is carried out although its packet is dropped.
     #[inline(always)]
     pub(crate) const fn refuse(&mut self, refusal: Refusal) {
-        self.target = Target::Drop;
+        self.target = Target::DROP;
         (self.reason, self.stage, self.rule) = (Some(refusal.reason), refusal.stage, refusal.rule);
     }
 
     /// The verdict as a record of fixed layout.
     #[inline(always)]
     pub fn record(&self, hook: u8, scratch: &Scratch) -> VerdictRecord {
-        let (edit, mac) = match &self.edit {
-            Edit::None => (0, [0; 6]),
-            Edit::Destination(mac) => (1, *mac),
-            Edit::ArpReply(mac) => (2, *mac),
-            Edit::NeighborAdvertisement { mac, router } => (3 | (*router as u16) << 8, *mac),
-        };
-        let mut record = VerdictRecord {
+        VerdictRecord {
             hook,
-            target: target::DROP,
+            target: self.target.kind as u8,
             stage: self.stage as u8,
             claim: match self.claim {
                 Claim::None => 0,
@@ -159,26 +217,23 @@ impl<F> Verdict<F> {
                 Claim::Cut { .. } => 3,
             },
             reason: self.reason.map_or(0, |reason| reason as u16),
-            edit,
+            edit: self.edit.kind as u16,
             rule: self.rule,
             port: self.port,
             network: self.network,
-            ifindex: 0,
-            mac,
-            outer_port: 0,
-            next_hop: NextHop::NONE,
-        };
-        match &self.target {
-            Target::Drop => {}
-            Target::Deliver { ifindex } => (record.target, record.ifindex) = (target::DELIVER, *ifindex),
-            Target::Encap { source_port } => {
-                (record.target, record.next_hop, record.outer_port) =
-                    (target::ENCAP, scratch.row.next_hop, *source_port);
-            }
-            Target::Reply { ifindex } => (record.target, record.ifindex) = (target::REPLY, *ifindex),
-            Target::Host => record.target = target::HOST,
-            Target::OverlayDevice => record.target = target::OVERLAY_DEVICE,
+            ifindex: self.target.ifindex,
+            mac: self.edit.mac,
+            outer_port: self.target.source_port,
+            next_hop: if self.target.kind == TargetKind::Encap { scratch.row.next_hop } else { NextHop::NONE },
         }
-        record
     }
 }
+
+const _: () = assert!(
+    TargetKind::Drop as u8 == target::DROP
+        && TargetKind::Deliver as u8 == target::DELIVER
+        && TargetKind::Encap as u8 == target::ENCAP
+        && TargetKind::Reply as u8 == target::REPLY
+        && TargetKind::Host as u8 == target::HOST
+        && TargetKind::OverlayDevice as u8 == target::OVERLAY_DEVICE
+);

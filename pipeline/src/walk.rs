@@ -27,7 +27,7 @@ use crate::{
         neighbor, sender_guard, source_guard,
     },
     tables::{FlowRef, Tables},
-    verdict::{Claim, Edit, Refusal, Target, Verdict},
+    verdict::{Claim, Edit, Refusal, Target, TargetKind, Verdict},
     wire::{ethernet, ip_protocol},
 };
 
@@ -60,20 +60,19 @@ pub fn decide_into<F: Frame, T: Tables>(
         hook::FROM_WORKLOAD => recognise::<F, T, { hook::FROM_WORKLOAD }>(frame, context, tables, scratch, verdict),
         hook::FROM_UNDERLAY => recognise::<F, T, { hook::FROM_UNDERLAY }>(frame, context, tables, scratch, verdict),
         hook::FROM_OVERLAY => recognise::<F, T, { hook::FROM_OVERLAY }>(frame, context, tables, scratch, verdict),
-        _ => from_host(context, verdict),
+        _ => recognise::<F, T, { hook::FROM_HOST }>(frame, context, tables, scratch, verdict),
     };
     let outcome = match recognised {
-        Ok(Recognised::Passed) => Ok(()),
-        Ok(Recognised::Arp) => answer(arp::answer(frame, tables, &scratch.port), &scratch.port, verdict),
-        Ok(Recognised::Discovery) => {
+        Recognised::Decided => Ok(()),
+        Recognised::Arp => answer(arp::answer(frame, tables, &scratch.port), &scratch.port, verdict),
+        Recognised::Discovery => {
             let edit = neighbor::answer(frame, tables, &scratch.port, &scratch.packet);
             answer(edit, &scratch.port, verdict)
         }
-        Ok(Recognised::Unjudged) => match judge::judge(tables, scratch) {
+        Recognised::Unjudged => match judge::judge(tables, scratch) {
             Ok(()) => open(context, scratch, verdict),
             Err(refusal) => Err(cut_if_denied(refusal, tables, scratch, &mut verdict.claim)),
         },
-        Err(refusal) => Err(refusal),
     };
     if let Err(refusal) = outcome {
         verdict.refuse(refusal);
@@ -81,9 +80,10 @@ pub fn decide_into<F: Frame, T: Tables>(
 }
 
 /// How far a packet gets without an answer being made or its connection being judged.
+#[repr(u32)]
 enum Recognised {
-    /// All the way: the verdict says where to.
-    Passed,
+    /// All the way: the verdict is written.
+    Decided,
     /// An ARP packet of a workload.
     Arp,
     /// A neighbour discovery message of a workload.
@@ -100,12 +100,17 @@ fn recognise<F: Frame, T: Tables, const HOOK: u8>(
     tables: &T,
     scratch: &mut Scratch,
     verdict: &mut Verdict<T::Flow>,
-) -> Result<Recognised, Refusal> {
-    match HOOK {
+) -> Recognised {
+    let recognised = match HOOK {
         hook::FROM_WORKLOAD => from_workload(frame, context, tables, scratch, verdict),
         hook::FROM_UNDERLAY => from_underlay(frame, context, tables, scratch, verdict),
-        _ => from_overlay(frame, context, tables, scratch, verdict),
-    }
+        hook::FROM_OVERLAY => from_overlay(frame, context, tables, scratch, verdict),
+        _ => from_host(context, verdict),
+    };
+    recognised.unwrap_or_else(|refusal| {
+        verdict.refuse(refusal);
+        Recognised::Decided
+    })
 }
 
 /// Where a packet is met and who answers for its source.
@@ -161,8 +166,8 @@ fn from_underlay<F: Frame, T: Tables>(
 ) -> Result<Recognised, Refusal> {
     match sender_guard::outer(frame, context.host)? {
         sender_guard::Outer::NotOurs => {
-            verdict.pass(Stage::Parse, Target::Host, Edit::None, rule::NONE);
-            Ok(Recognised::Passed)
+            verdict.pass(Stage::Parse, Target::HOST, Edit::NONE, rule::NONE);
+            Ok(Recognised::Decided)
         }
         sender_guard::Outer::Vxlan(tunnel) => overlay(frame, OVERHEAD, &tunnel, context, tables, scratch, verdict),
     }
@@ -176,8 +181,10 @@ fn from_overlay<F: Frame, T: Tables>(
     scratch: &mut Scratch,
     verdict: &mut Verdict<T::Flow>,
 ) -> Result<Recognised, Refusal> {
-    let tunnel = context.tunnel.ok_or(Refusal::new(Stage::SenderGuard, DropReason::NoTunnelKey))?;
-    overlay(frame, 0, &tunnel, context, tables, scratch, verdict)
+    if context.tunnel.sender.is_unspecified() {
+        return Err(Refusal::new(Stage::SenderGuard, DropReason::NoTunnelKey));
+    }
+    overlay(frame, 0, &context.tunnel, context, tables, scratch, verdict)
 }
 
 /// A tenant's frame from the underlay, at this offset behind its outer header.
@@ -198,8 +205,8 @@ fn overlay<F: Frame, T: Tables>(
     parse::ip_packet(frame, offset, ethertype, context.gso_size, &mut scratch.packet)?;
     // The kernel removes the outer header of a datagram train right; `adjust_room` leaves marks by which it is lost.
     if offset != 0 && context.gso_size != 0 && scratch.packet.protocol == ip_protocol::UDP {
-        verdict.pass(Stage::SenderGuard, Target::OverlayDevice, Edit::None, rule::NONE);
-        return Ok(Recognised::Passed);
+        verdict.pass(Stage::SenderGuard, Target::OVERLAY_DEVICE, Edit::NONE, rule::NONE);
+        return Ok(Recognised::Decided);
     }
     let way = Way {
         network: member.network,
@@ -215,8 +222,8 @@ fn overlay<F: Frame, T: Tables>(
 #[inline(always)]
 fn from_host<F>(context: &Context<'_>, verdict: &mut Verdict<F>) -> Result<Recognised, Refusal> {
     if context.own_delivery {
-        verdict.pass(Stage::Apply, Target::Host, Edit::None, rule::NONE);
-        return Ok(Recognised::Passed);
+        verdict.pass(Stage::Apply, Target::HOST, Edit::NONE, rule::NONE);
+        return Ok(Recognised::Decided);
     }
     Err(Refusal::new(Stage::SourceGuard, DropReason::HostNotAdmitted))
 }
@@ -224,7 +231,7 @@ fn from_host<F>(context: &Context<'_>, verdict: &mut Verdict<F>) -> Result<Recog
 /// Sends the answer back to the port.
 #[inline(always)]
 fn answer<F>(edit: Result<Edit, Refusal>, port: &PortRow, verdict: &mut Verdict<F>) -> Result<(), Refusal> {
-    let target = Target::Reply { ifindex: port.ifindex };
+    let target = Target::reply(port.ifindex);
     edit.map(|edit| verdict.pass(Stage::Hairpin, target, edit, rule::NONE))
 }
 
@@ -261,7 +268,7 @@ fn pass<T: Tables>(
             Standing::Fresh => {
                 guard_row(way.sender, row, direction)?;
                 established(context, flow, scratch, verdict)?;
-                return Ok(Recognised::Passed);
+                return Ok(Recognised::Decided);
             }
             Standing::Stale => {
                 scratch.opening.is_known = true;
@@ -345,7 +352,7 @@ fn guard_row(sender: HostIndex, row: &FlowRow, direction: Direction) -> Result<(
 fn along<F>(context: &Context<'_>, scratch: &Scratch, stage: Stage, verdict: &mut Verdict<F>) -> Result<(), Refusal> {
     let Scratch { row, key, packet, opening, .. } = scratch;
     let (target, edit) = forward::along(key, row, opening.direction);
-    if matches!(target, Target::Encap { .. }) {
+    if target.kind == TargetKind::Encap {
         if opening.sender != 0 {
             return Err(Refusal::new(Stage::Locate, DropReason::NotHere));
         }

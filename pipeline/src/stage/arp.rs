@@ -6,8 +6,8 @@ use crate::{
     frame::Frame,
     stage::{locate, source_guard},
     tables::Tables,
-    verdict::{Edit, Refusal},
-    wire::arp,
+    verdict::{Edit, EditKind, Refusal},
+    wire::{arp, ethernet},
 };
 
 #[inline(always)]
@@ -24,11 +24,12 @@ pub(crate) fn answer<F: Frame, T: Tables>(frame: &F, tables: &T, port: &PortRow)
     if fixed != arp::FIXED_ETHERNET_IPV4 || !matches!(operation, arp::REQUEST | arp::REPLY) {
         return Err(refuse(DropReason::BadArp));
     }
-    let sender = Address::from_v4_word(arp::word(addresses.sender));
-    let target = Address::from_v4_word(arp::word(addresses.target));
+    let [m0, m1, m2, s0, s1, _, _, _, t0, t1] = addresses;
+    let sender = Address::from_v4_word(arp::word(s0, s1));
+    let target = Address::from_v4_word(arp::word(t0, t1));
     // A probe (RFC 5227) has no sender address yet.
     let probe = sender.is_unspecified();
-    if addresses.sender_mac != port.mac || !(probe || source_guard::holds(tables, port, sender)) {
+    if [m0, m1, m2] != ethernet::words(port.mac) || !(probe || source_guard::holds(tables, port, sender)) {
         return Err(refuse(DropReason::SpoofedNeighbor));
     }
     if operation == arp::REPLY {
@@ -38,7 +39,7 @@ pub(crate) fn answer<F: Frame, T: Tables>(frame: &F, tables: &T, port: &PortRow)
         return Err(refuse(DropReason::DuplicateAddressProbe));
     }
     match locate::locate(tables, port.network, target) {
-        Some(row) if row.kind != location_kind::UNKNOWN => Ok(Edit::ArpReply(row.mac)),
+        Some(row) if row.kind != location_kind::UNKNOWN => Ok(Edit::new(EditKind::ArpReply, row.mac)),
         _ => Err(refuse(DropReason::UnknownNeighbor)),
     }
 }

@@ -69,7 +69,7 @@ fn cut(row: &FlowRow, packet: &Packet, direction: Direction) -> Result<Standing,
 /// The refusal of a packet whose connection was cut by this rule.
 #[inline(always)]
 pub(crate) const fn refuse_cut(rule: RuleNumber) -> Refusal {
-    Refusal { reason: DropReason::ConnectionCut, stage: Stage::Flow, rule }
+    Refusal::by_rule(Stage::Flow, DropReason::ConnectionCut, rule)
 }
 
 #[inline(always)]

@@ -5,7 +5,7 @@ use andromede_abi::{Direction, DropReason, FlowKey, FlowRow, HostConfig, Stage, 
 use crate::{
     encapsulate::OVERHEAD,
     packet::Packet,
-    verdict::{Edit, Refusal, Target},
+    verdict::{Edit, EditKind, Refusal, Target},
     wire::{ethernet, vxlan},
 };
 
@@ -16,12 +16,8 @@ pub(crate) fn along(key: &FlowKey, row: &FlowRow, direction: Direction) -> (Targ
         Direction::LowToHigh => (row.high_kind, row.high_ifindex, row.high_mac),
         Direction::HighToLow => (row.low_kind, row.low_ifindex, row.low_mac),
     };
-    let target = if kind == side_kind::LOCAL {
-        Target::Deliver { ifindex }
-    } else {
-        Target::Encap { source_port: source_port(key) }
-    };
-    (target, Edit::Destination(mac))
+    let target = if kind == side_kind::LOCAL { Target::deliver(ifindex) } else { Target::encap(source_port(key)) };
+    (target, Edit::new(EditKind::Destination, mac))
 }
 
 /// Outer UDP source port from the inner flow, within the range that RFC 7348 recommends; network byte order.

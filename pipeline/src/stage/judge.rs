@@ -205,7 +205,7 @@ fn egress<T: Tables>(tables: &T, from: &End, to: &End, packet: &Packet) -> Resul
     if decision.allowed {
         return Ok(decision.rule);
     }
-    Err(Refusal { reason: DropReason::EgressRule, stage: Stage::Egress, rule: decision.rule })
+    Err(Refusal::by_rule(Stage::Egress, DropReason::EgressRule, decision.rule))
 }
 
 /// The rules of the answerer, if it is a port of this host.
@@ -221,7 +221,7 @@ fn ingress<T: Tables>(tables: &T, from: &End, to: &End, packet: &Packet) -> Resu
     if decision.allowed {
         return Ok(decision.rule);
     }
-    Err(Refusal { reason: DropReason::IngressRule, stage: Stage::Ingress, rule: decision.rule })
+    Err(Refusal::by_rule(Stage::Ingress, DropReason::IngressRule, decision.rule))
 }
 
 /// How to reach the end that is elsewhere, if one is. One at least is here.

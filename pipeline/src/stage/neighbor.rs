@@ -1,13 +1,13 @@
 //! What does the network answer to a neighbour discovery message?
 
-use andromede_abi::{Address, DropReason, Mac, PortRow, Stage, location_kind};
+use andromede_abi::{Address, DropReason, PortRow, Stage, location_kind};
 
 use crate::{
     frame::Frame,
     packet::Packet,
     stage::{locate, source_guard},
     tables::Tables,
-    verdict::{Edit, Refusal},
+    verdict::{Edit, EditKind, Refusal},
     wire::{ethernet, ip, ip_protocol, neighbor},
 };
 
@@ -55,7 +55,9 @@ pub(crate) fn answer<F: Frame, T: Tables>(
     }
     match locate::locate(tables, port.network, target) {
         Some(row) if row.kind != location_kind::UNKNOWN => {
-            Ok(Edit::NeighborAdvertisement { mac: row.mac, router: row.kind == location_kind::GATEWAY })
+            let router = row.kind == location_kind::GATEWAY;
+            let kind = if router { EditKind::RouterAdvertisement } else { EditKind::HostAdvertisement };
+            Ok(Edit::new(kind, row.mac))
         }
         _ => Err(refuse(DropReason::UnknownNeighbor)),
     }
@@ -70,12 +72,11 @@ fn sender<F: Frame, T: Tables>(frame: &F, tables: &T, port: &PortRow, packet: &P
     if !own {
         return Err(refuse(DropReason::SpoofedNeighbor));
     }
-    let Some([kind, length, a, b, c, d, e, f]) = frame.load::<[u8; neighbor::OPTION]>(OPTION) else { return Ok(()) };
-    let claimed: Mac = [a, b, c, d, e, f];
-    if [kind, length] == neighbor::SOURCE_ADDRESS_OPTION && claimed != port.mac {
+    let Some([option, m0, m1, m2]) = frame.load::<[u16; neighbor::OPTION / 2]>(OPTION) else { return Ok(()) };
+    if option == neighbor::SOURCE_ADDRESS_OPTION && [m0, m1, m2] != ethernet::words(port.mac) {
         return Err(refuse(DropReason::SpoofedNeighbor));
     }
-    if length == 0 {
+    if u16::from_be(option) as u8 == 0 {
         return Err(refuse(DropReason::BadNeighbor));
     }
     Ok(())

@@ -1,7 +1,7 @@
 //! Which rule decides? A constant number of lookups, whatever the number of rules.
 
 use andromede_abi::{
-    Action, Address, CellKey, CellRow, IdentityClassKey, PolicyPrefixKey, RuleNumber, ServiceKey, remote_class,
+    Action, Address, CellKey, CellRow, IdentityClassKey, PolicyPrefixKey, RuleNumber, ServiceKey, remote_class, rule,
 };
 
 use crate::{packet::Packet, stage::judge::End, tables::Tables};
@@ -20,16 +20,25 @@ pub(crate) struct Question<'a> {
     pub(crate) default_rule: RuleNumber,
 }
 
-/// The answer: does it pass, and by which rule.
+/// The answer: does it pass, and by which rule. One word, as `Edit`.
+#[repr(C, align(8))]
 pub(crate) struct Decision {
-    pub(crate) allowed: bool,
     pub(crate) rule: RuleNumber,
+    pub(crate) allowed: bool,
+    reserved: [u8; 3],
+}
+
+impl Decision {
+    #[inline(always)]
+    const fn new(allowed: bool, rule: RuleNumber) -> Self {
+        Self { rule, allowed, reserved: [0; 3] }
+    }
 }
 
 /// Asks the rules.
 #[cfg_attr(target_arch = "bpf", inline(never))]
 pub(crate) fn decide<T: Tables>(tables: &T, question: &Question<'_>) -> Decision {
-    let default = Decision { allowed: question.port.default_allow, rule: question.default_rule };
+    let default = Decision::new(question.port.default_allow, question.default_rule);
     if question.port.set == 0 {
         return default;
     }
@@ -39,19 +48,26 @@ pub(crate) fn decide<T: Tables>(tables: &T, question: &Question<'_>) -> Decision
         port: question.packet.service_port,
     };
     let Some(service) = tables.service_class(&service) else { return default };
-    match first_cell(tables, question, service) {
-        Some(cell) => Decision { allowed: cell.action == Action::Allow as u8, rule: cell.rule },
-        None => default,
+    let cell = first_cell(tables, question, service);
+    if cell.order == NO_RULE.order {
+        return default;
     }
+    Decision::new(cell.action == Action::Allow as u8, cell.rule)
 }
 
+/// What stands for a cell that is not there: no rule has this order. A value, and not a missing one, because the verifier
+/// refuses to carry along what was never written.
+const NO_RULE: CellRow =
+    CellRow { order: u32::MAX, rule: rule::NONE, action: Action::Deny as u8, flags: 0, reserved: 0 };
+
+/// The cell that stands first in the order of the rules, of those that the remote's classes lead to.
 #[inline(always)]
-fn first_cell<T: Tables>(tables: &T, question: &Question<'_>, service: u32) -> Option<CellRow> {
+fn first_cell<T: Tables>(tables: &T, question: &Question<'_>, service: u32) -> CellRow {
     let set = question.port.set;
-    let cell = |remote| tables.cell(&CellKey { set, remote, service });
+    let cell = |remote| tables.cell(&CellKey { set, remote, service }).unwrap_or(NO_RULE);
     let mut first = cell(remote_class::ANY);
     let identity = IdentityClassKey { set, identity: question.other.identity };
-    if question.other.identity != 0
+    if identity.identity != 0
         && let Some(class) = tables.identity_class(&identity)
     {
         first = lower(first, cell(class));
@@ -62,12 +78,7 @@ fn first_cell<T: Tables>(tables: &T, question: &Question<'_>, service: u32) -> O
     first
 }
 
-/// The cell that stands first in the order of the rules.
 #[inline(always)]
-fn lower(one: Option<CellRow>, other: Option<CellRow>) -> Option<CellRow> {
-    match (one, other) {
-        (Some(a), Some(b)) => Some(if b.order < a.order { b } else { a }),
-        (a, None) => a,
-        (None, b) => b,
-    }
+const fn lower(one: CellRow, other: CellRow) -> CellRow {
+    if other.order < one.order { other } else { one }
 }

@@ -65,7 +65,7 @@ fn vxlan_header<F: Frame>(frame: &F, sender: Address) -> Result<Outer, Refusal> 
     if u32::from_be(flags) & vxlan::FLAG_VNI == 0 {
         return Err(refuse(DropReason::BadVxlan));
     }
-    Ok(Outer::Vxlan(Tunnel { vni: u32::from_be(vni) >> 8, sender }))
+    Ok(Outer::Vxlan(Tunnel::new(u32::from_be(vni) >> 8, sender)))
 }
 
 /// Is the sender a member of the network that the frame names?

@@ -12,13 +12,13 @@ const fn refuse(reason: DropReason) -> Refusal {
 /// Compares the Ethernet source with the port's address and returns the type, network byte order.
 #[inline(always)]
 pub(crate) fn ethernet<F: Frame>(frame: &F, port: &PortRow) -> Result<u16, Refusal> {
-    let header: [[u8; 2]; 7] = frame.load(0).ok_or(Refusal::new(Stage::Parse, DropReason::Truncated))?;
-    let [_, _, _, [a, b], [c, d], [e, f], kind] = header;
-    if [a, b, c, d, e, f] != port.mac {
+    let header: [u16; 7] = frame.load(0).ok_or(Refusal::new(Stage::Parse, DropReason::Truncated))?;
+    let [_, _, _, m0, m1, m2, kind] = header;
+    if [m0, m1, m2] != ethernet::words(port.mac) {
         return Err(refuse(DropReason::SpoofedMac));
     }
     debug_assert!(!ethernet::is_group(port.mac));
-    Ok(u16::from_ne_bytes(kind))
+    Ok(kind)
 }
 
 /// Is this one of the port's addresses?

@@ -1,7 +1,5 @@
 //! ARP for IPv4 over Ethernet, RFC 826.
 
-use andromede_abi::{Mac, Pod};
-
 use super::ethernet;
 
 /// Offset of the ARP packet in the frame.
@@ -19,29 +17,12 @@ pub const REPLY: u16 = 2_u16.to_be();
 /// Offset of the two address pairs.
 pub const ADDRESSES: usize = OFFSET + 8;
 
-/// The two address pairs.
-#[repr(C, packed)]
-#[derive(Clone, Copy)]
-pub struct Addresses {
-    /// Sender hardware address.
-    pub sender_mac: Mac,
-    /// Sender protocol address, as on the wire.
-    pub sender: [u16; 2],
-    /// Target hardware address.
-    pub target_mac: Mac,
-    /// Target protocol address, as on the wire.
-    pub target: [u16; 2],
-}
+/// The two address pairs, as 16-bit words of the wire: sender's Ethernet address, sender's protocol address, target's
+/// Ethernet address, target's protocol address.
+pub type Addresses = [u16; 10];
 
-// SAFETY: bytes and words without padding (the layout is packed), any bits are a value.
-#[allow(unsafe_code, reason = "a header of the wire is plain bytes")]
-unsafe impl Pod for Addresses {}
-
-/// An address as two words of the wire, as one.
+/// An address of two words of the wire, as one.
 #[inline(always)]
-pub const fn word(halves: [u16; 2]) -> u32 {
-    let [high, low] = halves;
-    let [a, b] = high.to_ne_bytes();
-    let [c, d] = low.to_ne_bytes();
-    u32::from_ne_bytes([a, b, c, d])
+pub const fn word(high: u16, low: u16) -> u32 {
+    ((u16::from_be(high) as u32) << 16 | u16::from_be(low) as u32).to_be()
 }

@@ -28,3 +28,10 @@ pub const fn is_group(mac: Mac) -> bool {
     let [first, ..] = mac;
     first & 1 != 0
 }
+
+/// The address as 16-bit words of the wire.
+#[inline(always)]
+pub const fn words(mac: Mac) -> [u16; 3] {
+    let [a, b, c, d, e, f] = mac;
+    [u16::from_ne_bytes([a, b]), u16::from_ne_bytes([c, d]), u16::from_ne_bytes([e, f])]
+}

@@ -14,8 +14,8 @@ pub const HOP_LIMIT: u8 = 255;
 pub const MESSAGE: usize = 24;
 /// Bytes of an Ethernet address option.
 pub const OPTION: usize = 8;
-/// Type and length of the option with the sender's Ethernet address.
-pub const SOURCE_ADDRESS_OPTION: [u8; 2] = [1, 1];
+/// Type and length of the option with the sender's Ethernet address, as a word of the wire.
+pub const SOURCE_ADDRESS_OPTION: u16 = 0x0101_u16.to_be();
 /// Type and length of the option with the target's Ethernet address, as a word of the wire.
 pub const TARGET_ADDRESS_OPTION: u16 = 0x0201_u16.to_be();
 /// Advertisement flag: the target is a router.
