@@ -15,22 +15,37 @@ use crate::{
 #[command(next_help_heading = "Connection")]
 pub(crate) struct Connection {
     /// Address of the controller: https://ADDRESS:PORT
-    #[arg(long, global = true, env = "ANDROMEDE_CONTROLLER", value_name = "URL", default_value = "127.0.0.1:7470")]
+    #[arg(
+        long,
+        global = true,
+        env = "ANDROMEDE_CONTROLLER",
+        hide_env_values = true,
+        value_name = "URL",
+        default_value = "127.0.0.1:7470"
+    )]
     pub(crate) controller: String,
     /// Certificate of the authority that issued the controller's
-    #[arg(long, global = true, env = "ANDROMEDE_TLS_CA", value_name = "FILE")]
+    #[arg(long, global = true, env = "ANDROMEDE_TLS_CA", hide_env_values = true, value_name = "FILE")]
     tls_ca: Option<PathBuf>,
     /// Your certificate
-    #[arg(long, global = true, env = "ANDROMEDE_TLS_CERT", value_name = "FILE")]
+    #[arg(long, global = true, env = "ANDROMEDE_TLS_CERT", hide_env_values = true, value_name = "FILE")]
     tls_cert: Option<PathBuf>,
     /// The private key of your certificate
-    #[arg(long, global = true, env = "ANDROMEDE_TLS_KEY", value_name = "FILE")]
+    #[arg(long, global = true, env = "ANDROMEDE_TLS_KEY", hide_env_values = true, value_name = "FILE")]
     tls_key: Option<PathBuf>,
     /// Without TLS; only to a controller on a loopback address
-    #[arg(long, global = true, env = "ANDROMEDE_INSECURE_PLAINTEXT", value_parser = clap::builder::FalseyValueParser::new())]
+    #[arg(long, global = true, env = "ANDROMEDE_INSECURE_PLAINTEXT", hide_env_values = true, value_parser = clap::builder::FalseyValueParser::new())]
     insecure_plaintext: bool,
     /// How long to wait for an answer: 10s, 2m
-    #[arg(long, global = true, env = "ANDROMEDE_TIMEOUT", default_value = "10s", value_parser = duration::parse)]
+    #[arg(
+        long,
+        global = true,
+        env = "ANDROMEDE_TIMEOUT",
+        hide_env_values = true,
+        value_name = "DURATION",
+        default_value = "10s",
+        value_parser = duration::parse
+    )]
     timeout: Duration,
 }
 

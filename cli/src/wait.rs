@@ -25,7 +25,7 @@ pub(crate) struct Wait {
     #[arg(long, value_name = "HOSTS", num_args = 0..=1, default_missing_value = "live", require_equals = true)]
     wait: Option<Hosts>,
     /// How long to wait for it
-    #[arg(long, default_value = "60s", value_parser = duration::parse)]
+    #[arg(long, value_name = "DURATION", default_value = "60s", value_parser = duration::parse)]
     wait_timeout: Duration,
 }
 

@@ -42,7 +42,7 @@ pub(crate) struct Drops {
     #[arg(short, long)]
     watch: bool,
     /// Time between two looks
-    #[arg(long, default_value = "2s", value_parser = duration::parse)]
+    #[arg(long, value_name = "DURATION", default_value = "2s", value_parser = duration::parse)]
     interval: Duration,
     #[command(flatten)]
     scope: Scope,

@@ -36,6 +36,7 @@ pub(crate) struct Host {
         long,
         global = true,
         env = "ANDROMEDE_SOCKET",
+        hide_env_values = true,
         default_value = "/run/andromede/agent.sock",
         value_name = "PATH"
     )]
