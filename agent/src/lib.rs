@@ -1,1 +1,15 @@
 //! The agent of a host: session with the controller, reconcile, workloads, underlay, local socket.
+
+pub mod cleanup;
+pub mod config;
+pub mod diagnostics;
+pub mod host;
+pub mod local;
+pub mod programs;
+pub mod reconcile;
+pub mod run;
+pub mod session;
+pub mod shared;
+pub mod state;
+pub mod views;
+pub mod workloads;

@@ -1,1 +1,9 @@
-//! One file a promise: the fabric's promises, tested on a real kernel.
+//! What the tests of promises share: bundles as text, and the fabric that most of them need.
+
+pub mod bundle;
+pub mod drops;
+pub mod scene;
+
+pub use bundle::Bundle;
+pub use drops::{dropped, dropped_more};
+pub use scene::TwoTenants;

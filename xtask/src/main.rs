@@ -1,9 +1,11 @@
 //! The project's own tasks. `./x` sees to the toolchain and the tools, then calls this.
 
 mod ci;
+mod demo;
 mod deny;
 mod docs;
 mod fuzz;
+mod kernels;
 mod test;
 mod tidy;
 mod workspace;
@@ -42,6 +44,10 @@ enum Command {
     },
     /// Run everything that must be green before a merge, cheap to dear.
     Ci,
+    /// Show the fabric at work: a controller, three hosts, two tenants with the same addresses, real traffic (needs root).
+    Demo(demo::Arguments),
+    /// Run tests on Debian 12's kernel 6.1 in a virtual machine. In CI.
+    Kernels(kernels::Arguments),
     /// Look for inputs that break the parser or the walk (needs nightly Rust and cargo-fuzz). Not in CI.
     Fuzz {
         /// The target; without one, each in turn.
@@ -61,6 +67,8 @@ fn main() -> ExitCode {
         Command::Docs { check } => docs::run(check),
         Command::Test { arguments } => test::run(&arguments),
         Command::Ci => ci::run(),
+        Command::Demo(arguments) => demo::run(&arguments),
+        Command::Kernels(arguments) => kernels::run(&arguments),
         Command::Fuzz { target, seconds } => fuzz::run(target.as_deref(), seconds),
     };
     match result {

@@ -1,0 +1,137 @@
+//! Connections with names, and the end of those that are over.
+
+use std::collections::BTreeMap;
+
+use andromede_abi::{Address, EndpointMark, FlowKey, FlowRow, Slot, flow_flag, flow_state, side_kind};
+use andromede_dataplane::{TableError, Tables};
+use andromede_pipeline::flow_lifetime;
+use andromede_proto::v1;
+
+use super::HostNames;
+
+/// Connections that are listed if the question names no limit.
+const DEFAULT_LIMIT: u32 = 1000;
+
+/// How long nothing was seen of a connection. `seen` may be a little ahead of `now`.
+fn idle(row: &FlowRow, now: u64) -> u64 {
+    now.saturating_sub(row.seen)
+}
+
+/// Removes connections that were idle for longer than they may.
+pub(super) fn sweep(tables: &Tables, now: u64) -> Result<(), TableError> {
+    let swept = tables.flows.sweep(|key, row| idle(row, now) > flow_lifetime(key.protocol, row))?;
+    if swept.removed > 0 {
+        tracing::debug!(removed = swept.removed, kept = swept.kept, "connections swept");
+    }
+    Ok(())
+}
+
+/// What a question is about.
+struct Filter {
+    network: Option<u32>,
+    slot: Option<Slot>,
+}
+
+impl Filter {
+    /// None if the network or the port is not here: then no connection is of it.
+    fn new(request: &v1::ListFlowsRequest, names: &HostNames) -> Option<Self> {
+        let wish = |text: &str, known: Option<u32>| if text.is_empty() { Some(None) } else { known.map(Some) };
+        Some(Self {
+            network: wish(&request.network, names.network_index(&request.network))?,
+            slot: wish(&request.port, names.slot(&request.port))?,
+        })
+    }
+
+    fn takes(&self, key: &FlowKey, row: &FlowRow) -> bool {
+        self.network.is_none_or(|network| key.network == network)
+            && self.slot.is_none_or(|slot| row.low.slot == slot || row.high.slot == slot)
+    }
+}
+
+/// The connections of the host, of a network or of a port; the busiest first.
+pub(super) fn list(
+    host: &str,
+    tables: &Tables,
+    names: &HostNames,
+    request: &v1::ListFlowsRequest,
+    now: u64,
+) -> Result<Vec<v1::Flow>, TableError> {
+    let Some(filter) = Filter::new(request, names) else { return Ok(Vec::new()) };
+    let limit = if request.limit == 0 { DEFAULT_LIMIT } else { request.limit };
+    let mut found: Vec<(FlowKey, FlowRow)> = Vec::new();
+    tables.flows.for_each(|key, row| {
+        if filter.takes(&key, &row) && idle(&row, now) <= flow_lifetime(key.protocol, &row) {
+            found.push((key, row));
+        }
+    })?;
+    found.sort_by_key(|(_, row)| std::cmp::Reverse(row.seen));
+    found.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
+    let epochs: BTreeMap<Slot, u32> = tables.epochs.all()?.into_iter().collect();
+    let stale = |mark: &EndpointMark| epochs.get(&mark.slot).copied().unwrap_or(0) != mark.epoch;
+    let named =
+        found.iter().map(|(key, row)| describe(host, names, key, row, now, stale(&row.low) || stale(&row.high)));
+    Ok(named.collect())
+}
+
+fn describe(host: &str, names: &HostNames, key: &FlowKey, row: &FlowRow, now: u64, stale: bool) -> v1::Flow {
+    let low = (key.low, key.low_port);
+    let high = (key.high, key.high_port);
+    let (initiator, answerer) = if row.flags & flow_flag::HIGH_INITIATED == 0 { (low, high) } else { (high, low) };
+    let remote = row.low_kind == side_kind::REMOTE || row.high_kind == side_kind::REMOTE;
+    v1::Flow {
+        host: host.to_owned(),
+        network: names.network(key.network),
+        connection: row.connection,
+        protocol: u32::from(key.protocol),
+        initiator: Address::to_string(&initiator.0),
+        initiator_port: u32::from(u16::from_be(initiator.1)),
+        answerer: Address::to_string(&answerer.0),
+        answerer_port: u32::from(u16::from_be(answerer.1)),
+        state: state_name(row.state).to_owned(),
+        stale,
+        idle_nanos: idle(row, now),
+        egress_rule: names.rule(row.egress_rule),
+        ingress_rule: names.rule(row.ingress_rule),
+        remote: if remote { row.next_hop.underlay.to_string() } else { "local".to_owned() },
+    }
+}
+
+/// The state that tells most.
+fn state_name(state: u32) -> &'static str {
+    let has = |bit: u32| state & bit != 0;
+    if has(flow_state::CUT) {
+        "cut"
+    } else if has(flow_state::RESET) || (has(flow_state::FIN_FORWARD) && has(flow_state::FIN_BACKWARD)) {
+        "closed"
+    } else if has(flow_state::FIN_FORWARD) || has(flow_state::FIN_BACKWARD) {
+        "closing"
+    } else if has(flow_state::ESTABLISHED) {
+        "established"
+    } else if has(flow_state::REPLIED) {
+        "replied"
+    } else {
+        "new"
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn states_have_an_order() {
+        use flow_state::{CUT, ESTABLISHED, FIN_BACKWARD, FIN_FORWARD, REPLIED, RESET};
+        let cases = [
+            (0, "new"),
+            (REPLIED, "replied"),
+            (REPLIED | ESTABLISHED, "established"),
+            (REPLIED | ESTABLISHED | FIN_FORWARD, "closing"),
+            (REPLIED | ESTABLISHED | FIN_FORWARD | FIN_BACKWARD, "closed"),
+            (REPLIED | RESET, "closed"),
+            (REPLIED | ESTABLISHED | CUT, "cut"),
+        ];
+        for (state, name) in cases {
+            assert_eq!(state_name(state), name);
+        }
+    }
+}

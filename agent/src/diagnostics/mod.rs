@@ -1,0 +1,201 @@
+//! What the host is asked: drops, connections, and the rows of one network.
+
+mod drops;
+mod events;
+mod flows;
+mod names;
+mod rows;
+
+use std::{
+    collections::VecDeque,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use andromede_abi::{DropEvent, HostConfig};
+use andromede_dataplane::{Events, TableError, Tables};
+use andromede_plan::Wanted;
+use andromede_proto::{
+    agent::v1::{Answer, Query, answer, query},
+    v1,
+};
+use tokio::{sync::Semaphore, task::JoinHandle};
+
+pub use self::names::HostNames;
+use crate::programs::Settings;
+
+/// Dropped packets that are remembered.
+const RECENT: usize = 1024;
+/// Questions that are answered at the same time.
+const AT_ONCE: usize = 4;
+
+/// Why a question has no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum DiagnosticsError {
+    /// Too early.
+    #[error("the packet path of this host is not loaded yet")]
+    NotLoaded,
+    /// Not here.
+    #[error("this host does not hold {0}")]
+    NotHeld(String),
+    /// The question is of a newer version.
+    #[error("this agent does not know the question; upgrade it")]
+    Unknown,
+    /// A table.
+    #[error("{0}")]
+    Table(#[from] TableError),
+    /// The clock.
+    #[error("the monotonic clock cannot be read: {0}")]
+    Clock(#[from] std::io::Error),
+    /// The work was given up.
+    #[error("the agent is stopping")]
+    Stopping,
+}
+
+/// The loaded tables.
+#[derive(Debug)]
+struct Loaded {
+    tables: Tables,
+    config: HostConfig,
+}
+
+/// Answers questions; it writes to no table but that of connections, from which it sweeps what is over.
+#[derive(Debug)]
+pub struct Diagnostics {
+    host: String,
+    loaded: Mutex<Option<Arc<Loaded>>>,
+    names: Mutex<Arc<HostNames>>,
+    recent: Mutex<VecDeque<v1::DropEvent>>,
+    reader: Mutex<Option<JoinHandle<()>>>,
+    at_once: Semaphore,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Diagnostics {
+    /// Of the host of this name.
+    pub fn new(host: &str) -> Self {
+        Self {
+            host: host.to_owned(),
+            loaded: Mutex::default(),
+            names: Mutex::default(),
+            recent: Mutex::default(),
+            reader: Mutex::default(),
+            at_once: Semaphore::new(AT_ONCE),
+        }
+    }
+
+    /// The packet path was loaded, for the first time or anew.
+    pub fn loaded(self: &Arc<Self>, settings: &Settings, config: &HostConfig, events: Option<Events>) {
+        match Tables::open(&settings.pins, &settings.sizes) {
+            Ok(tables) => *lock(&self.loaded) = Some(Arc::new(Loaded { tables, config: *config })),
+            Err(error) => tracing::error!(%error, "no diagnostics"),
+        }
+        let mut reader = lock(&self.reader);
+        if let Some(old) = reader.take() {
+            old.abort();
+        }
+        let diagnostics = Arc::downgrade(self);
+        *reader = events.map(|events| tokio::spawn(events::read(events, diagnostics)));
+    }
+
+    /// From now on numbers stand for this.
+    pub fn name(&self, wanted: &Wanted) {
+        let mut names = lock(&self.names);
+        if names.differs(wanted) {
+            *names = Arc::new(HostNames::new(wanted));
+        }
+    }
+
+    /// What numbers stand for.
+    pub fn names(&self) -> Arc<HostNames> {
+        Arc::clone(&lock(&self.names))
+    }
+
+    /// Remembers a dropped packet. Its numbers are named now: they may stand for something else later.
+    fn remember(&self, event: &DropEvent, now: u64) {
+        let named = drops::event(&self.host, event, &self.names(), now);
+        let mut recent = lock(&self.recent);
+        if recent.len() >= RECENT {
+            recent.pop_front();
+        }
+        recent.push_back(named);
+    }
+
+    fn tables(&self) -> Result<Arc<Loaded>, DiagnosticsError> {
+        lock(&self.loaded).clone().ok_or(DiagnosticsError::NotLoaded)
+    }
+
+    /// Counted and recent drops.
+    pub fn drops(&self, request: &v1::ListDropsRequest) -> Result<v1::ListDropsResponse, DiagnosticsError> {
+        let loaded = self.tables()?;
+        let counts = drops::counts(&self.host, &loaded.tables, &self.names(), request)?;
+        let of_port = |event: &&v1::DropEvent| request.port.is_empty() || event.port == request.port;
+        let recent = lock(&self.recent).iter().filter(of_port).cloned().collect();
+        Ok(v1::ListDropsResponse { counts, recent, errors: Vec::new() })
+    }
+
+    /// Connections.
+    pub fn flows(&self, request: &v1::ListFlowsRequest) -> Result<v1::ListFlowsResponse, DiagnosticsError> {
+        let loaded = self.tables()?;
+        let flows = flows::list(&self.host, &loaded.tables, &self.names(), request, monotonic()?)?;
+        Ok(v1::ListFlowsResponse { flows, errors: Vec::new() })
+    }
+
+    /// Removes connections that are over.
+    pub fn sweep(&self) -> Result<(), DiagnosticsError> {
+        match self.tables() {
+            Ok(loaded) => Ok(flows::sweep(&loaded.tables, monotonic()?)?),
+            Err(_) => Ok(()),
+        }
+    }
+
+    /// Answers a question of the controller.
+    pub async fn answer(self: Arc<Self>, query: Query) -> Answer {
+        let id = query.id;
+        let Ok(_permit) = self.at_once.acquire().await else {
+            return Answer { id, error: DiagnosticsError::Stopping.to_string(), answer: None };
+        };
+        let this = Arc::clone(&self);
+        let work = tokio::task::spawn_blocking(move || this.answer_now(query.question));
+        match work.await.map_err(|_| DiagnosticsError::Stopping).flatten() {
+            Ok(answer) => Answer { id, error: String::new(), answer: Some(answer) },
+            Err(error) => Answer { id, error: error.to_string(), answer: None },
+        }
+    }
+
+    fn answer_now(&self, question: Option<query::Question>) -> Result<answer::Answer, DiagnosticsError> {
+        match question {
+            Some(query::Question::Drops(request)) => self.drops(&request).map(answer::Answer::Drops),
+            Some(query::Question::Flows(request)) => self.flows(&request).map(answer::Answer::Flows),
+            Some(query::Question::NetworkRows(network)) => {
+                let loaded = self.tables()?;
+                let rows = rows::of_network(&loaded.tables, &loaded.config, &self.names(), &network, monotonic()?)?;
+                Ok(answer::Answer::NetworkRows(rows))
+            }
+            None => Err(DiagnosticsError::Unknown),
+        }
+    }
+}
+
+/// Sweeps from time to time, for ever.
+pub async fn sweep(diagnostics: Arc<Diagnostics>) {
+    let mut timer = tokio::time::interval(std::time::Duration::from_secs(5));
+    timer.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        timer.tick().await;
+        let diagnostics = Arc::clone(&diagnostics);
+        if let Ok(Err(error)) = tokio::task::spawn_blocking(move || diagnostics.sweep()).await {
+            tracing::error!(%error, "connections that are over could not be removed");
+        }
+    }
+}
+
+/// Nanoseconds since boot, by the clock of the packet path (`bpf_ktime_get_coarse_ns`).
+fn monotonic() -> Result<u64, std::io::Error> {
+    let now = nix::time::clock_gettime(nix::time::ClockId::CLOCK_MONOTONIC_COARSE)?;
+    let seconds = u64::try_from(now.tv_sec()).unwrap_or(0);
+    let nanos = u64::try_from(now.tv_nsec()).unwrap_or(0);
+    Ok(seconds.saturating_mul(1_000_000_000).saturating_add(nanos))
+}

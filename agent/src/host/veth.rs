@@ -1,0 +1,126 @@
+//! The pair of interfaces of a workload.
+
+use std::{net::IpAddr, os::fd::AsRawFd as _};
+
+use rtnetlink::{
+    LinkMessageBuilder, LinkUnspec, LinkVeth,
+    packet_route::link::{InfoData, InfoVeth},
+};
+
+use super::{
+    interface_name,
+    netlink::{Link, Netlink, NetlinkError},
+    netns::{Netns, NetnsError},
+    static_drop, sysctl,
+};
+
+/// What a workload's interface shall be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Workload {
+    /// Name of the port.
+    pub port: String,
+    /// Name of the interface inside.
+    pub interface: String,
+    /// Its Ethernet address.
+    pub mac: [u8; 6],
+    /// Its largest IP packet, bytes.
+    pub mtu: u32,
+    /// Its addresses, each with the prefix length of its subnet.
+    pub addresses: Vec<(IpAddr, u8)>,
+    /// The routers of its subnets, at most one of each family.
+    pub routers: Vec<IpAddr>,
+}
+
+/// Why a workload's interface could not be made.
+#[derive(Debug, thiserror::Error)]
+pub enum VethError {
+    /// The kernel refused.
+    #[error(transparent)]
+    Netlink(#[from] NetlinkError),
+    /// The namespace could not be used.
+    #[error(transparent)]
+    Netns(#[from] NetnsError),
+    /// No socket.
+    #[error("cannot open a netlink socket: {0}")]
+    Socket(#[from] std::io::Error),
+    /// The name is taken inside.
+    #[error("interface {interface} exists in netns {netns} and is not of this port; choose another name or remove it")]
+    Taken {
+        /// The name.
+        interface: String,
+        /// The namespace.
+        netns: String,
+    },
+    /// It was there a moment ago.
+    #[error("interface {0} vanished while it was being set up; try again")]
+    Vanished(String),
+}
+
+/// Creates the pair, both ends down: nothing can pass yet. The inner end is born in its namespace, with its address.
+pub async fn create(netlink: &Netlink, netns: &Netns, workload: &Workload) -> Result<Link, VethError> {
+    let name = interface_name::host_side(&workload.port);
+    if inside_link(netns, &workload.interface).await?.is_some() {
+        let netns = netns.path.display().to_string();
+        return Err(VethError::Taken { interface: workload.interface.clone(), netns });
+    }
+    let inner = LinkMessageBuilder::<LinkUnspec>::new()
+        .name(workload.interface.clone())
+        .setns_by_fd(netns.file().as_raw_fd())
+        .address(workload.mac.to_vec())
+        .mtu(workload.mtu)
+        .build();
+    let pair = LinkMessageBuilder::<LinkVeth>::new(&name, &workload.interface)
+        .set_info_data(InfoData::Veth(InfoVeth::Peer(inner)))
+        .mtu(workload.mtu)
+        .arp(false)
+        .build();
+    netlink.add_link(&format!("the interface pair {name} of {}", workload.port), pair).await?;
+    let outer = netlink.link(&name).await?.ok_or_else(|| VethError::Vanished(name.clone()))?;
+    let alias = LinkUnspec::new_with_index(outer.index).alias(interface_name::alias(&workload.port));
+    netlink.set_link(&format!("name the port of interface {name}"), alias).await?;
+    Ok(outer)
+}
+
+/// Takes the host side out of the host's own network, and puts the static drop behind it.
+pub async fn isolate(netlink: &Netlink, outer: &Link) -> Result<(), VethError> {
+    netlink.no_link_local(outer.index).await?;
+    sysctl::isolate(&outer.name);
+    static_drop::install(netlink, outer.index).await?;
+    Ok(())
+}
+
+/// Brings both ends up and gives the inner one its addresses and routes. To be called once rows and programs are in place.
+pub async fn bring_up(netlink: &Netlink, netns: &Netns, outer: u32, workload: &Workload) -> Result<(), VethError> {
+    netlink.up(outer).await?;
+    let workload = workload.clone();
+    netns.run(move || async move { configure_inside(&workload).await }).await?
+}
+
+async fn configure_inside(workload: &Workload) -> Result<(), VethError> {
+    let netlink = Netlink::open()?;
+    if let Some(loopback) = netlink.link("lo").await? {
+        netlink.up(loopback.index).await?;
+    }
+    let inner = netlink.link(&workload.interface).await?;
+    let index = inner.ok_or_else(|| VethError::Vanished(workload.interface.clone()))?.index;
+    // Nobody sends router advertisements here, and whoever did would be forging them.
+    sysctl::set("ipv6", &workload.interface, "accept_ra", 0);
+    for (address, prefix_length) in &workload.addresses {
+        netlink.add_address(index, *address, *prefix_length).await?;
+    }
+    netlink.up(index).await?;
+    for router in &workload.routers {
+        netlink.default_route(index, *router).await?;
+    }
+    Ok(())
+}
+
+/// The interface of this name inside a namespace.
+pub async fn inside_link(netns: &Netns, interface: &str) -> Result<Option<Link>, VethError> {
+    let name = interface.to_owned();
+    let found = netns.run(move || async move {
+        let netlink = Netlink::open()?;
+        Ok::<_, VethError>(netlink.link(&name).await?)
+    });
+    found.await?
+}

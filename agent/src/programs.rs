@@ -1,0 +1,218 @@
+//! The loaded packet path: rows in its tables, and its programs at their devices.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use andromede_abi::HostConfig;
+use andromede_dataplane::{
+    AttachError, AttachMode, Attachment, Dataplane, Health, Hook, LoadError, Pins, Sizes, TableError, Tables,
+    grace_period,
+};
+use andromede_plan::{Row, RowKey, Rows, Step};
+
+/// Where a program shall be.
+pub type Place = (Hook, u32);
+
+/// How the packet path is loaded.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Where it is pinned.
+    pub pins: Pins,
+    /// Sizes of the tables.
+    pub sizes: Sizes,
+    /// How programs are attached.
+    pub mode: AttachMode,
+    /// Bits of `HostConfig::features` that this kernel gives.
+    pub features: u32,
+}
+
+/// The loaded packet path.
+#[derive(Debug)]
+pub struct Programs {
+    settings: Settings,
+    dataplane: Dataplane,
+    config: HostConfig,
+    /// The rows in the tables, as last read and since written; none: to be read.
+    found: Option<Rows>,
+    attached: BTreeMap<Place, Attachment>,
+}
+
+impl Programs {
+    /// Loads the programs, adopting the tables that are pinned.
+    pub fn load(settings: &Settings, config: HostConfig) -> Result<Self, LoadError> {
+        let dataplane = Dataplane::load(Some(&settings.pins), &config, &settings.sizes)?;
+        let settings = settings.clone();
+        Ok(Self { settings, dataplane, config, found: None, attached: BTreeMap::new() })
+    }
+
+    /// What the programs know of their host.
+    pub fn config(&self) -> &HostConfig {
+        &self.config
+    }
+
+    /// Takes the reader of events.
+    pub fn take_events(&mut self) -> Option<andromede_dataplane::Events> {
+        self.dataplane.take_events()
+    }
+
+    /// The rows in the tables; read once, and again after [`Programs::distrust`].
+    pub fn found(&mut self) -> Result<&Rows, TableError> {
+        let found = match self.found.take() {
+            Some(found) => found,
+            None => read_rows(&self.dataplane.tables)?,
+        };
+        Ok(self.found.insert(found))
+    }
+
+    /// Reads the rows anew before they are used again. Says whether they were other than remembered.
+    pub fn verify_rows(&mut self) -> Result<bool, TableError> {
+        let found = read_rows(&self.dataplane.tables)?;
+        let drifted = self.found.as_ref().is_some_and(|remembered| differ(remembered, &found));
+        self.found = Some(found);
+        Ok(drifted)
+    }
+
+    /// Is this interface's port row in its table, and are both programs at it?
+    pub fn serves(&self, ifindex: u32) -> bool {
+        let row = self.found.as_ref().is_some_and(|found| found.ports.contains_key(&ifindex));
+        row && [Hook::FromWorkload, Hook::FromHost].iter().all(|hook| self.attached.contains_key(&(*hook, ifindex)))
+    }
+
+    /// How programs are attached: "tcx" or "clsact".
+    pub fn form(&self) -> String {
+        self.attached.values().next().map(|attachment| attachment.form.to_string()).unwrap_or_default()
+    }
+
+    /// Carries steps out, in order.
+    pub fn apply(&mut self, steps: &[Step]) -> Result<(), TableError> {
+        let mut found = self.found.take().unwrap_or_default();
+        for step in steps {
+            // If a step fails, `found` stays empty and is read anew: what a failed step left behind is not known.
+            apply_step(&self.dataplane.tables, step)?;
+            found.apply(step);
+        }
+        self.found = Some(found);
+        Ok(())
+    }
+
+    /// Brings the programs to where they shall be, and takes them from where they shall not. Goes on after an error.
+    pub fn place(&mut self, wanted: &BTreeSet<Place>) -> Vec<AttachError> {
+        let mut errors = Vec::new();
+        for (hook, ifindex) in wanted {
+            if self.attached.contains_key(&(*hook, *ifindex)) {
+                continue;
+            }
+            match self.dataplane.attach(*hook, *ifindex, self.settings.mode) {
+                Ok(attachment) => drop(self.attached.insert((*hook, *ifindex), attachment)),
+                Err(error) => errors.push(error),
+            }
+        }
+        match self.settings.pins.attachments() {
+            Ok(pinned) => {
+                for stale in pinned.into_iter().filter(|pinned| !wanted.contains(&(pinned.hook, pinned.ifindex))) {
+                    self.attached.remove(&(stale.hook, stale.ifindex));
+                    errors.extend(stale.detach(&self.settings.pins).err());
+                }
+            }
+            Err(error) => errors.push(error.into()),
+        }
+        errors
+    }
+
+    /// Asks the kernel whether every program is where it was put, and puts back those that are not. Says how many.
+    pub fn check_places(&mut self) -> (usize, Vec<AttachError>) {
+        let mut errors = Vec::new();
+        let mut repaired = 0_usize;
+        for ((hook, ifindex), attachment) in &mut self.attached {
+            match self.dataplane.verify(*attachment) {
+                Ok(Health::Attached) => {}
+                Ok(health) => {
+                    tracing::warn!(%hook, ifindex, ?health, "program was taken away; putting it back");
+                    match self.dataplane.attach(*hook, *ifindex, self.settings.mode) {
+                        Ok(new) => {
+                            *attachment = new;
+                            repaired = repaired.saturating_add(1);
+                        }
+                        Err(error) => errors.push(error),
+                    }
+                }
+                Err(error) => errors.push(error),
+            }
+        }
+        (repaired, errors)
+    }
+
+    /// Forgets a device that is gone.
+    pub fn forget(&mut self, ifindex: u32) {
+        self.attached.retain(|(_, of), _| *of != ifindex);
+    }
+}
+
+/// Absent epochs and those that are 0 mean the same.
+fn differ(a: &Rows, b: &Rows) -> bool {
+    let without_zeros = |rows: &Rows| {
+        let mut rows = rows.clone();
+        rows.epochs.retain(|_, value| *value != 0);
+        rows
+    };
+    without_zeros(a) != without_zeros(b)
+}
+
+fn apply_step(tables: &Tables, step: &Step) -> Result<(), TableError> {
+    match step {
+        Step::Insert(row) => insert(tables, row),
+        Step::Remove(key) => remove(tables, key).map(drop),
+        Step::Epoch { slot, value }
+        | Step::BeginChange { network_slot: slot, value }
+        | Step::EndChange { network_slot: slot, value } => tables.epochs.set(*slot, *value),
+        Step::Grace => {
+            grace_period();
+            Ok(())
+        }
+    }
+}
+
+fn insert(tables: &Tables, row: &Row) -> Result<(), TableError> {
+    match row {
+        Row::Port(key, value) => tables.ports.insert(key, value),
+        Row::Source(key, value) => tables.sources.insert(key, value),
+        Row::Location(key, value) => tables.locations.insert(key, value),
+        Row::Prefix(key, value) => tables.prefixes.insert(key, value),
+        Row::Host(key, value) => tables.hosts.insert(key, value),
+        Row::Member(key, value) => tables.members.insert(key, value),
+        Row::PolicyIdentity(key, value) => tables.policy_identities.insert(key, value),
+        Row::PolicyPrefix(key, value) => tables.policy_prefixes.insert(key, value),
+        Row::PolicyService(key, value) => tables.policy_services.insert(key, value),
+        Row::PolicyCell(key, value) => tables.policy_cells.insert(key, value),
+    }
+}
+
+fn remove(tables: &Tables, key: &RowKey) -> Result<bool, TableError> {
+    match key {
+        RowKey::Port(key) => tables.ports.remove(key),
+        RowKey::Source(key) => tables.sources.remove(key),
+        RowKey::Location(key) => tables.locations.remove(key),
+        RowKey::Prefix(key) => tables.prefixes.remove(key),
+        RowKey::Host(key) => tables.hosts.remove(key),
+        RowKey::Member(key) => tables.members.remove(key),
+        RowKey::PolicyIdentity(key) => tables.policy_identities.remove(key),
+        RowKey::PolicyPrefix(key) => tables.policy_prefixes.remove(key),
+        RowKey::PolicyService(key) => tables.policy_services.remove(key),
+        RowKey::PolicyCell(key) => tables.policy_cells.remove(key),
+    }
+}
+
+fn read_rows(tables: &Tables) -> Result<Rows, TableError> {
+    Ok(Rows {
+        ports: tables.ports.all()?.into_iter().collect(),
+        sources: tables.sources.all()?.into_iter().collect(),
+        locations: tables.locations.all()?.into_iter().collect(),
+        prefixes: tables.prefixes.all()?.into_iter().collect(),
+        hosts: tables.hosts.all()?.into_iter().collect(),
+        members: tables.members.all()?.into_iter().collect(),
+        policy_identities: tables.policy_identities.all()?.into_iter().collect(),
+        policy_prefixes: tables.policy_prefixes.all()?.into_iter().collect(),
+        policy_services: tables.policy_services.all()?.into_iter().collect(),
+        policy_cells: tables.policy_cells.all()?.into_iter().collect(),
+        epochs: tables.epochs.all()?.into_iter().collect(),
+    })
+}

@@ -1,0 +1,387 @@
+//! Wanted rows minus found rows, and programs where they belong.
+//!
+//! A pass takes no input: a signal or a timer wakes it, and it compares what should be with what is. Nothing is ever flushed: a start
+//! of the agent is a pass like any other.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::Ipv4Addr,
+    sync::Arc,
+    time::Duration,
+};
+
+use andromede_abi::HostConfig;
+use andromede_dataplane::{AttachError, Hook, LoadError, TableError};
+use andromede_plan::{Attachments, HostFacts, TooLarge, Wanted, changes, compile};
+use andromede_proto::v1::Host;
+use tokio::sync::Mutex;
+
+use crate::{
+    diagnostics::Diagnostics,
+    host::{
+        interface_name,
+        netlink::{Link, Netlink, NetlinkError},
+        static_drop,
+        underlay::{Underlay, UnderlayError},
+    },
+    programs::{Place, Programs, Settings},
+    shared::{Progress, Shared},
+    state::{
+        attachments::{Attached, AttachedWorkload, NetnsId},
+        disk::DiskError,
+        store::host_of,
+    },
+    views::{ViewError, Views},
+};
+
+/// How often programs are looked after.
+const HEALTH: Duration = Duration::from_secs(2);
+/// Every how many of these times the tables are read anew and everything is compared.
+const FULL_EVERY: u32 = 5;
+
+/// Why the host is not as it should be.
+#[derive(Debug, thiserror::Error)]
+pub enum ReconcileError {
+    /// The first session was not yet.
+    #[error("this host does not know its number yet: it is told by the controller")]
+    NotTold,
+    /// The host's address is not one.
+    #[error(
+        "the controller says that this host's tunnel address is {0:?}, which is no IPv4 address; correct the host's underlay_address"
+    )]
+    BadAddress(String),
+    /// The underlay.
+    #[error(transparent)]
+    Underlay(#[from] UnderlayError),
+    /// The kernel's network.
+    #[error(transparent)]
+    Netlink(#[from] NetlinkError),
+    /// The programs.
+    #[error("{}", causes(.0))]
+    Load(#[from] LoadError),
+    /// More rows than a table holds.
+    #[error(transparent)]
+    TooLarge(#[from] TooLarge),
+    /// A table.
+    #[error("{}", causes(.0))]
+    Table(#[from] TableError),
+    /// A program's place.
+    #[error("{}", causes(.0))]
+    Attach(#[from] AttachError),
+    /// A view.
+    #[error(transparent)]
+    View(#[from] ViewError),
+    /// The state folder.
+    #[error(transparent)]
+    Disk(#[from] DiskError),
+}
+
+/// An error and what caused it, in one line.
+fn causes(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(inner) = cause {
+        text = format!("{text}: {inner}");
+        cause = inner.source();
+    }
+    text
+}
+
+/// What the kernel said when it was last asked.
+#[derive(Debug)]
+struct Observed {
+    underlay: Underlay,
+    gateways: BTreeMap<Ipv4Addr, Ipv4Addr>,
+    endpoints: BTreeSet<Ipv4Addr>,
+}
+
+/// Compares and corrects.
+#[derive(Debug)]
+pub struct Reconciler {
+    shared: Arc<Shared>,
+    diagnostics: Arc<Diagnostics>,
+    settings: Settings,
+    netlink: Netlink,
+    views: Views,
+    programs: Option<Programs>,
+    observed: Option<Observed>,
+    /// Were interfaces of an earlier process looked for?
+    adopted: bool,
+}
+
+impl Reconciler {
+    /// Nothing is touched yet.
+    pub fn new(shared: Arc<Shared>, diagnostics: Arc<Diagnostics>, settings: Settings, netlink: Netlink) -> Self {
+        Self {
+            shared,
+            diagnostics,
+            settings,
+            netlink,
+            views: Views::default(),
+            programs: None,
+            observed: None,
+            adopted: false,
+        }
+    }
+
+    /// The views that the last pass was made for.
+    pub fn views(&self) -> &Views {
+        &self.views
+    }
+
+    /// The underlay, once it was seen.
+    pub fn underlay(&self) -> Option<&Underlay> {
+        self.observed.as_ref().map(|observed| &observed.underlay)
+    }
+
+    /// Are rows and programs of this interface in place?
+    pub fn serves(&self, ifindex: u32) -> bool {
+        self.programs.as_ref().is_some_and(|programs| programs.serves(ifindex))
+    }
+
+    /// Brings the host to what it should be, and says how far that went.
+    pub async fn pass(&mut self) -> Progress {
+        let held = self.shared.held();
+        let mut errors = Vec::new();
+        let before = self.shared.progress().borrow().applied_revision;
+        if let Err(error) = self.try_pass(&held, &mut errors).await {
+            errors.push(error);
+        }
+        let attached = self.shared.attached();
+        let ports = self.views.ports_of(&self.shared.config.host);
+        let (mut placed, mut served) = (0_u32, 0_u32);
+        for port in ports {
+            placed = placed.saturating_add(1);
+            let workload = attached.get(port.name.as_str());
+            served = served.saturating_add(u32::from(workload.is_some_and(|workload| self.serves(workload.ifindex))));
+        }
+        let progress = Progress {
+            applied_revision: if errors.is_empty() { held.revision } else { before },
+            error: errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "),
+            ports: placed,
+            ports_attached: served,
+            attachment: self.programs.as_ref().map(Programs::form).unwrap_or_default(),
+        };
+        if !progress.error.is_empty() && self.shared.progress().borrow().error != progress.error {
+            tracing::error!(error = progress.error, "the host is not as it should be");
+        }
+        self.shared.set_progress(progress.clone());
+        progress
+    }
+
+    async fn try_pass(
+        &mut self,
+        held: &crate::state::held::Held,
+        errors: &mut Vec<ReconcileError>,
+    ) -> Result<(), ReconcileError> {
+        errors.extend(self.views.update(held).into_iter().map(ReconcileError::from));
+        let host = host_of(held).ok_or(ReconcileError::NotTold)?;
+        let address = underlay_address(host)?;
+        self.observe(address).await?;
+        let Some(observed) = &self.observed else { return Ok(()) };
+        observed.underlay.check_address(address)?;
+        let config = host_config(host.index, address, &observed.underlay, self.settings.features);
+        let facts = HostFacts {
+            host: host.index,
+            underlay: address,
+            underlay_ifindex: observed.underlay.uplink.index,
+            gateways: observed.gateways.clone(),
+        };
+        let attached = self.shared.attached();
+        let mut places = places(&attached);
+        places.insert((Hook::FromUnderlay, observed.underlay.uplink.index));
+        places.insert((Hook::FromOverlay, observed.underlay.overlay.index));
+        tokio::task::block_in_place(|| {
+            self.load(config)?;
+            self.write_rows(&facts, &attached)?;
+            if let Some(programs) = &mut self.programs {
+                errors.extend(programs.place(&places).into_iter().map(ReconcileError::from));
+            }
+            Ok(())
+        })
+    }
+
+    /// Loads the programs, for the first time or because what they know of the host has changed.
+    fn load(&mut self, config: HostConfig) -> Result<(), ReconcileError> {
+        if self.programs.as_ref().is_some_and(|programs| *programs.config() == config) {
+            return Ok(());
+        }
+        let mut programs = Programs::load(&self.settings, config)?;
+        self.diagnostics.loaded(&self.settings, &config, programs.take_events());
+        tracing::info!(host = config.host, "programs loaded");
+        self.programs = Some(programs);
+        Ok(())
+    }
+
+    fn write_rows(&mut self, facts: &HostFacts, attached: &Attached) -> Result<(), ReconcileError> {
+        let Some(programs) = &mut self.programs else { return Ok(()) };
+        let attachments = plan_attachments(attached);
+        let found = programs.found()?;
+        let wanted: Wanted = compile(self.views.all(), facts, &attachments, found)?;
+        let steps = changes(found, &wanted);
+        // Names first: a counter that moves has a name.
+        self.diagnostics.name(&wanted);
+        programs.apply(&steps)?;
+        if !steps.is_empty() {
+            tracing::info!(steps = steps.len(), "tables changed");
+        }
+        Ok(())
+    }
+
+    /// Looks at interfaces and routes, unless nothing has changed since.
+    async fn observe(&mut self, own: Ipv4Addr) -> Result<(), ReconcileError> {
+        let endpoints = self.views.endpoints(own);
+        let changed = self.shared.take_network_changed();
+        if !changed && self.observed.as_ref().is_some_and(|observed| observed.endpoints == endpoints) {
+            return Ok(());
+        }
+        self.observed = None;
+        let config = &self.shared.config;
+        let underlay = Underlay::establish(&self.netlink, &config.underlay, config.vxlan_port).await?;
+        let gateways = underlay.gateways(&self.netlink, &endpoints).await?;
+        // First the list, then the kernel: a workload that is attached meanwhile is not missed.
+        let attached = self.shared.attached();
+        let links = self.netlink.links().await?;
+        if !self.adopted {
+            self.adopt(&links).await?;
+            self.adopted = true;
+        }
+        self.drop_vanished(&attached, &links)?;
+        self.observed = Some(Observed { underlay, gateways, endpoints });
+        Ok(())
+    }
+
+    /// Interfaces of ports that the list does not name, because it was lost: those that are up are in use, the others were never finished.
+    async fn adopt(&mut self, links: &[Link]) -> Result<(), ReconcileError> {
+        let attached = self.shared.attached();
+        for link in links {
+            let Some(port) = interface_name::port_of_alias(&link.alias) else { continue };
+            let known = attached.get(port).is_some_and(|workload| workload.ifindex == link.index);
+            if known || link.name != interface_name::host_side(port) {
+                continue;
+            }
+            if !link.up {
+                self.netlink.delete_link(link.index).await?;
+                continue;
+            }
+            tracing::warn!(port, interface = link.name, "workload found again by its interface");
+            let workload = AttachedWorkload {
+                netns: "".into(),
+                netns_id: NetnsId { device: 0, inode: 0 },
+                interface: String::new(),
+                host_interface: link.name.clone(),
+                ifindex: link.index,
+                tap: false,
+            };
+            self.shared.change_attached(|attached| drop(attached.insert(port.to_owned(), workload)))?;
+        }
+        Ok(())
+    }
+
+    /// A workload whose namespace is gone took its interface with it. Indexes recur, so name and alias must agree too.
+    fn drop_vanished(&mut self, attached: &Attached, links: &[Link]) -> Result<(), ReconcileError> {
+        let there = |port: &str, workload: &AttachedWorkload| {
+            links.iter().any(|link| {
+                link.index == workload.ifindex
+                    && link.name == workload.host_interface
+                    && interface_name::port_of_alias(&link.alias) == Some(port)
+            })
+        };
+        for (port, workload) in attached {
+            if there(port, workload) {
+                continue;
+            }
+            tracing::info!(port, interface = workload.host_interface, "workload is gone");
+            if let Some(programs) = &mut self.programs {
+                programs.forget(workload.ifindex);
+            }
+            self.shared.change_attached(|attached| drop(attached.remove(port)))?;
+        }
+        Ok(())
+    }
+
+    async fn report_health(&mut self, full: bool) {
+        if let Err(error) = self.look_after(full).await {
+            tracing::error!(%error, "cannot look after the packet path");
+        }
+    }
+
+    /// Looks after programs and static drops; with `full` after the rows in the tables too.
+    async fn look_after(&mut self, full: bool) -> Result<(), ReconcileError> {
+        let Some(programs) = &mut self.programs else { return Ok(()) };
+        let (repaired, errors) = tokio::task::block_in_place(|| programs.check_places());
+        for error in errors {
+            tracing::error!(error = causes(&error), "program cannot be put back");
+        }
+        if full {
+            if tokio::task::block_in_place(|| programs.verify_rows())? {
+                tracing::error!("rows were changed by somebody else; they are corrected");
+            }
+        }
+        // Who takes a program away may have taken the whole qdisc, and the static drop with it.
+        if full || repaired > 0 {
+            for workload in self.shared.attached().values() {
+                static_drop::install(&self.netlink, workload.ifindex).await?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Runs passes for ever: when something woke it, and from time to time.
+pub async fn run(shared: Arc<Shared>, reconciler: Arc<Mutex<Reconciler>>) {
+    let mut timer = tokio::time::interval(HEALTH);
+    timer.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut ticks = 0_u32;
+    loop {
+        let woken = tokio::select! {
+            () = shared.woken() => true,
+            _ = timer.tick() => false,
+        };
+        let mut reconciler = reconciler.lock().await;
+        if woken {
+            if shared.network_has_changed() {
+                reconciler.report_health(false).await;
+            }
+            reconciler.pass().await;
+            continue;
+        }
+        ticks = ticks.wrapping_add(1);
+        let full = ticks.is_multiple_of(FULL_EVERY);
+        reconciler.report_health(full).await;
+        if full || ticks == 1 {
+            shared.look_again();
+            reconciler.pass().await;
+        }
+    }
+}
+
+fn underlay_address(host: &Host) -> Result<Ipv4Addr, ReconcileError> {
+    host.underlay_address.parse().map_err(|_| ReconcileError::BadAddress(host.underlay_address.clone()))
+}
+
+fn host_config(host: u32, address: Ipv4Addr, underlay: &Underlay, features: u32) -> HostConfig {
+    HostConfig {
+        host,
+        underlay_v4: u32::from_ne_bytes(address.octets()),
+        underlay_ifindex: underlay.uplink.index,
+        overlay_ifindex: underlay.overlay.index,
+        vxlan_port: underlay.vxlan_port.to_be(),
+        underlay_mac: underlay.uplink.mac,
+        features,
+        underlay_mtu: underlay.uplink.mtu,
+    }
+}
+
+fn places(attached: &Attached) -> BTreeSet<Place> {
+    let of = |workload: &AttachedWorkload| [(Hook::FromWorkload, workload.ifindex), (Hook::FromHost, workload.ifindex)];
+    attached.values().flat_map(of).collect()
+}
+
+fn plan_attachments(attached: &Attached) -> Attachments {
+    let of = |(port, workload): (&String, &AttachedWorkload)| {
+        let attachment = andromede_plan::Attachment { ifindex: workload.ifindex, tap: workload.tap };
+        port.parse().ok().map(|port| (port, attachment))
+    };
+    attached.iter().filter_map(of).collect()
+}

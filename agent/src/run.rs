@@ -1,0 +1,74 @@
+//! One agent, from start to stop. A stop leaves everything running: tables and programs are pinned.
+
+use std::{future::Future, path::PathBuf, sync::Arc};
+
+use andromede_dataplane::{AttachMode, InstanceName, Kernel, Pins, Sizes, mount_bpffs};
+use anyhow::{Context as _, bail};
+use tokio::sync::Mutex;
+
+use crate::{
+    config::Config,
+    diagnostics::{self, Diagnostics},
+    host::{monitor, netlink::Netlink},
+    local::{self, Local, Socket},
+    programs::Settings,
+    reconcile::{self, Reconciler},
+    session,
+    shared::Shared,
+    state::{disk, identity, lock::StateLock},
+    workloads::Workloads,
+};
+
+/// Where and how the packet path is pinned and attached.
+#[derive(Clone, Debug)]
+pub struct Instance {
+    /// Its name.
+    pub name: InstanceName,
+    /// The bpf file system.
+    pub bpffs: PathBuf,
+    /// How programs are attached.
+    pub mode: AttachMode,
+    /// Sizes of the tables.
+    pub sizes: Sizes,
+}
+
+/// Runs until `stop`.
+pub async fn run(config: Config, instance: Instance, stop: impl Future<Output = ()>) -> anyhow::Result<()> {
+    let kernel = Kernel::probe();
+    let missing = kernel.missing();
+    if !missing.is_empty() {
+        bail!("this host cannot run the packet path: {}", missing.join(" "));
+    }
+    disk::make_private_folder(&config.state)?;
+    let _lock = StateLock::take(&config.state)?;
+    let pins = Pins::new(&instance.bpffs, &instance.name);
+    mount_bpffs(&instance.bpffs)
+        .with_context(|| format!("cannot mount a bpf file system at {}", instance.bpffs.display()))?;
+    identity::claim(&config.state, &pins, &instance.name, &config.underlay)?;
+    let settings = Settings { pins, sizes: instance.sizes, mode: instance.mode, features: kernel.features() };
+
+    let socket = Socket::bind(&config.socket)
+        .with_context(|| format!("cannot make the local socket {}", config.socket.display()))?;
+    let shared = Arc::new(Shared::open(config)?);
+    let diagnostics = Arc::new(Diagnostics::new(shared.config.host.as_str()));
+    let open = || Netlink::open().context("cannot open a netlink socket");
+    let reconciler = Reconciler::new(Arc::clone(&shared), Arc::clone(&diagnostics), settings, open()?);
+    let reconciler = Arc::new(Mutex::new(reconciler));
+    let workloads = Workloads::new(Arc::clone(&shared), Arc::clone(&reconciler), open()?);
+    let service = Local::new(Arc::clone(&shared), workloads, Arc::clone(&diagnostics));
+
+    let changed = {
+        let shared = Arc::clone(&shared);
+        move || shared.network_changed()
+    };
+    tracing::info!(host = %shared.config.host, instance = %instance.name, kernel = kernel.release, "agent started");
+    tokio::select! {
+        ended = tokio::spawn(reconcile::run(Arc::clone(&shared), reconciler)) => ended.context("reconcile ended")?,
+        ended = tokio::spawn(session::keep(shared, Arc::clone(&diagnostics))) => ended.context("session ended")?,
+        ended = tokio::spawn(diagnostics::sweep(diagnostics)) => ended.context("sweep ended")?,
+        () = monitor::watch(changed) => {}
+        ended = local::serve(socket, service, std::future::pending()) => ended.context("local socket ended")?,
+        () = stop => tracing::info!("agent stopped; the packet path stays in place"),
+    }
+    Ok(())
+}

@@ -1,0 +1,305 @@
+//! The conversation with the controller: the agent dials, says what it holds, is told what it lacks, and reports.
+//!
+//! An update is first on disk, then reconciled, then reported. While the controller is away nothing changes on the host.
+
+use std::{
+    collections::HashMap,
+    hash::{BuildHasher as _, Hasher as _, RandomState},
+    sync::Arc,
+    time::Duration,
+};
+
+use andromede_abi::maps;
+use andromede_proto::agent::v1::{
+    AgentMessage, ControllerMessage, Hello, Report, Update, Welcome, agent_message,
+    agent_service_client::AgentServiceClient, controller_message,
+};
+use tokio::{
+    sync::mpsc,
+    time::{sleep, timeout},
+};
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{
+    Streaming,
+    transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity},
+};
+
+use crate::{
+    config::ControllerAddress,
+    diagnostics::Diagnostics,
+    shared::{Contact, Progress, Shared},
+    state::{disk::DiskError, held::FoldError},
+};
+
+/// Version of the conversation.
+const PROTOCOL: u32 = 1;
+/// Largest message that is taken, bytes: a snapshot of all networks of a host.
+const LARGEST_MESSAGE: usize = 256 << 20;
+/// How long the controller may take to answer the first message.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// Silence after which the connection is probed, and then given up.
+const KEEPALIVE: Duration = Duration::from_secs(5);
+/// First and longest pause before another attempt.
+const PAUSE_FIRST: Duration = Duration::from_millis(200);
+const PAUSE_LONGEST: Duration = Duration::from_secs(10);
+/// Messages that wait to be sent.
+const OUTBOX: usize = 64;
+
+/// Why a session ended.
+#[derive(Debug, thiserror::Error)]
+pub enum SessionError {
+    /// A TLS file.
+    #[error("{path}: cannot read it: {source}")]
+    File {
+        /// The file.
+        path: String,
+        /// The answer of the file system.
+        source: std::io::Error,
+    },
+    /// No connection.
+    #[error("cannot connect to {url}: {reason}")]
+    Connect {
+        /// The controller.
+        url: String,
+        /// Why, down to the first cause.
+        reason: String,
+    },
+    /// The controller refused or the connection broke.
+    #[error("the controller ended the session: {}", words(.0))]
+    Status(#[from] Box<tonic::Status>),
+    /// The controller closed the stream.
+    #[error("the controller closed the session")]
+    Closed,
+    /// It said something else than it should.
+    #[error("the controller said {0}")]
+    Unexpected(&'static str),
+    /// It did not answer.
+    #[error("the controller did not answer the first message within {} seconds", PATIENCE.as_secs())]
+    Silent,
+    /// It speaks another version.
+    #[error(
+        "the controller speaks version {0} of the conversation, this agent version {PROTOCOL}; upgrade the older one"
+    )]
+    Version(u32),
+    /// Its updates cannot be followed.
+    #[error(transparent)]
+    Fold(#[from] FoldError),
+    /// The update could not be stored.
+    #[error(transparent)]
+    Disk(#[from] DiskError),
+}
+
+/// What the controller said; the code alone where it said nothing.
+fn words(status: &tonic::Status) -> String {
+    match status.message() {
+        "" => status.code().to_string(),
+        message => message.to_owned(),
+    }
+}
+
+impl From<tonic::Status> for SessionError {
+    fn from(status: tonic::Status) -> Self {
+        Self::Status(Box::new(status))
+    }
+}
+
+/// Keeps a session open for ever.
+pub async fn keep(shared: Arc<Shared>, diagnostics: Arc<Diagnostics>) {
+    let mut pause = PAUSE_FIRST;
+    let mut complete = false;
+    loop {
+        let mut welcomed = false;
+        let error = match run(&shared, &diagnostics, complete, &mut welcomed).await {
+            Ok(never) => match never {},
+            Err(error) => error,
+        };
+        // After an update that could not be followed everything is asked anew.
+        complete = matches!(error, SessionError::Fold(_));
+        if welcomed {
+            pause = PAUSE_FIRST;
+        }
+        tracing::warn!(%error, retry_ms = pause.as_millis(), "no session with the controller");
+        shared.set_contact(Contact { connected: false, error: error.to_string() });
+        sleep(jittered(pause)).await;
+        pause = (pause * 2).min(PAUSE_LONGEST);
+    }
+}
+
+/// Between half of the pause and the whole, so that hosts do not come back in step.
+fn jittered(pause: Duration) -> Duration {
+    let random = RandomState::new().build_hasher().finish();
+    let part = random % 1024;
+    pause / 2 + pause / 2 * u32::try_from(part).unwrap_or(0) / 1024
+}
+
+enum Never {}
+
+/// One session, until it breaks. With `complete` the agent claims to know nothing.
+async fn run(
+    shared: &Arc<Shared>,
+    diagnostics: &Arc<Diagnostics>,
+    complete: bool,
+    welcomed: &mut bool,
+) -> Result<Never, SessionError> {
+    let channel = connect(&shared.config.controller).await?;
+    let mut client = AgentServiceClient::new(channel)
+        .max_decoding_message_size(LARGEST_MESSAGE)
+        .max_encoding_message_size(LARGEST_MESSAGE);
+    let (outbox, messages) = mpsc::channel(OUTBOX);
+    send(&outbox, agent_message::Message::Hello(hello(shared, complete))).await?;
+    let opened = timeout(PATIENCE, client.session(ReceiverStream::new(messages)));
+    let mut inbox = opened.await.map_err(|_| SessionError::Silent)??.into_inner();
+    let welcome = timeout(PATIENCE, receive_welcome(&mut inbox)).await.map_err(|_| SessionError::Silent)??;
+    *welcomed = true;
+    let store_epoch = welcome.store_epoch;
+    take_welcome(shared, welcome)?;
+    tracing::info!(controller = shared.config.controller.url, store_epoch, "session open");
+    shared.set_contact(Contact { connected: true, error: String::new() });
+    converse(shared, diagnostics, &mut inbox, &outbox, store_epoch, complete).await
+}
+
+async fn converse(
+    shared: &Arc<Shared>,
+    diagnostics: &Arc<Diagnostics>,
+    inbox: &mut Streaming<ControllerMessage>,
+    outbox: &mpsc::Sender<AgentMessage>,
+    store_epoch: u64,
+    mut complete: bool,
+) -> Result<Never, SessionError> {
+    let mut progress = shared.progress();
+    progress.mark_changed();
+    loop {
+        tokio::select! {
+            message = inbox.message() => match message?.and_then(|message| message.message) {
+                Some(controller_message::Message::Update(update)) => {
+                    take_update(shared, store_epoch, &update, complete)?;
+                    complete = false;
+                }
+                Some(controller_message::Message::Query(query)) => {
+                    let (diagnostics, outbox) = (Arc::clone(diagnostics), outbox.clone());
+                    tokio::spawn(async move {
+                        let answer = diagnostics.answer(query).await;
+                        send(&outbox, agent_message::Message::Answer(answer)).await
+                    });
+                }
+                Some(controller_message::Message::Welcome(_)) => return Err(SessionError::Unexpected("welcome twice")),
+                None => return Err(SessionError::Closed),
+            },
+            changed = progress.changed() => {
+                changed.map_err(|_| SessionError::Closed)?;
+                let report = report(&progress.borrow_and_update());
+                send(outbox, agent_message::Message::Report(report)).await?;
+            }
+        }
+    }
+}
+
+async fn send(outbox: &mpsc::Sender<AgentMessage>, message: agent_message::Message) -> Result<(), SessionError> {
+    outbox.send(AgentMessage { message: Some(message) }).await.map_err(|_| SessionError::Closed)
+}
+
+async fn receive_welcome(inbox: &mut Streaming<ControllerMessage>) -> Result<Welcome, SessionError> {
+    let message = inbox.message().await?.ok_or(SessionError::Closed)?;
+    match message.message {
+        Some(controller_message::Message::Welcome(welcome)) if welcome.protocol_version == PROTOCOL => Ok(welcome),
+        Some(controller_message::Message::Welcome(welcome)) => Err(SessionError::Version(welcome.protocol_version)),
+        _ => Err(SessionError::Unexpected("something before its welcome")),
+    }
+}
+
+fn hello(shared: &Shared, complete: bool) -> Hello {
+    let held = shared.held();
+    Hello {
+        host: shared.config.host_id().to_owned(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        protocol_versions: vec![PROTOCOL],
+        layouts: maps::ALL.iter().map(|table| (table.name.to_owned(), table.layout)).collect(),
+        networks: if complete { HashMap::new() } else { held.revisions().collect() },
+        store_epoch: held.store_epoch,
+    }
+}
+
+/// The host's own record is taken at once; the epoch only with the first update, which tells what belongs to it.
+fn take_welcome(shared: &Shared, welcome: Welcome) -> Result<(), SessionError> {
+    if welcome.host.is_none() || shared.held().host == welcome.host {
+        return Ok(());
+    }
+    shared.tell(|held, store| {
+        held.host = welcome.host;
+        store.save_meta(held).map_err(SessionError::from)
+    })
+}
+
+fn take_update(shared: &Shared, store_epoch: u64, update: &Update, complete: bool) -> Result<(), SessionError> {
+    tokio::task::block_in_place(|| {
+        shared.tell(|held, store| {
+            let touched = held.fold(store_epoch, update, complete)?;
+            store.save(held, &touched)?;
+            tracing::info!(
+                revision = update.revision,
+                networks = touched.written.len(),
+                left = touched.left.len(),
+                "update stored"
+            );
+            Ok(())
+        })
+    })
+}
+
+fn report(progress: &Progress) -> Report {
+    Report {
+        applied_revision: progress.applied_revision,
+        error: progress.error.clone(),
+        ports: progress.ports,
+        ports_attached: progress.ports_attached,
+    }
+}
+
+async fn connect(address: &ControllerAddress) -> Result<Channel, SessionError> {
+    let failed =
+        |error: &dyn std::error::Error| SessionError::Connect { url: address.url.clone(), reason: causes(error) };
+    let mut endpoint = Endpoint::from_shared(address.url.clone())
+        .map_err(|error| failed(&error))?
+        .connect_timeout(PATIENCE)
+        .http2_keep_alive_interval(KEEPALIVE)
+        .keep_alive_timeout(KEEPALIVE)
+        .keep_alive_while_idle(true)
+        .tcp_nodelay(true);
+    if let Some(files) = &address.tls {
+        let tls = ClientTlsConfig::new()
+            .ca_certificate(Certificate::from_pem(read(&files.ca)?))
+            .identity(Identity::from_pem(read(&files.certificate)?, read(&files.key)?));
+        endpoint = endpoint.tls_config(tls).map_err(|error| failed(&error))?;
+    }
+    endpoint.connect().await.map_err(|error| failed(&error))
+}
+
+fn read(path: &std::path::Path) -> Result<Vec<u8>, SessionError> {
+    std::fs::read(path).map_err(|source| SessionError::File { path: path.display().to_string(), source })
+}
+
+/// An error and what caused it, in one line.
+fn causes(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(inner) = cause {
+        text = format!("{text}: {inner}");
+        cause = inner.source();
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_keep_within_bounds() {
+        for pause in [PAUSE_FIRST, PAUSE_LONGEST] {
+            for _ in 0..100 {
+                let drawn = jittered(pause);
+                assert!(drawn >= pause / 2 && drawn <= pause, "{drawn:?}");
+            }
+        }
+    }
+}

@@ -1,0 +1,182 @@
+//! What the parts of the agent share: what the host was told, what is attached, how far it is.
+
+use std::sync::{
+    Arc, Mutex, MutexGuard, PoisonError,
+    atomic::{AtomicBool, Ordering},
+};
+
+use tokio::sync::{Notify, watch};
+
+use crate::{
+    config::Config,
+    state::{
+        attachments::{Attached, AttachmentFile},
+        disk::DiskError,
+        held::Held,
+        store::Store,
+    },
+};
+
+/// How far the host is, after a pass of the reconciler.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Progress {
+    /// Revision that the tables agree with.
+    pub applied_revision: u64,
+    /// What could not be done; empty if all went well.
+    pub error: String,
+    /// Ports placed on this host.
+    pub ports: u32,
+    /// Those of them whose workload is attached.
+    pub ports_attached: u32,
+    /// How programs are attached: "tcx" or "clsact"; empty before they are.
+    pub attachment: String,
+}
+
+/// Whether the controller is there.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Contact {
+    /// Is the session open?
+    pub connected: bool,
+    /// Why it is not.
+    pub error: String,
+}
+
+/// Shared by all tasks of one agent.
+#[derive(Debug)]
+pub struct Shared {
+    /// What the agent was started with.
+    pub config: Config,
+    store: Store,
+    attachment_file: AttachmentFile,
+    held: Mutex<Arc<Held>>,
+    /// Held while the disk is written; readers do not wait for it.
+    telling: Mutex<()>,
+    attached: Mutex<Attached>,
+    wake: Notify,
+    network_changed: AtomicBool,
+    progress: watch::Sender<Progress>,
+    contact: watch::Sender<Contact>,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // Every critical section replaces one value whole: a panic in one leaves the old value.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Shared {
+    /// Reads the state folder.
+    pub fn open(config: Config) -> Result<Self, DiskError> {
+        let store = Store::open(&config.state)?;
+        let loaded = store.load()?;
+        for damaged in &loaded.damaged {
+            tracing::error!(%damaged, "state file set aside");
+        }
+        let attachment_file = AttachmentFile::new(&config.state);
+        let attached = match attachment_file.load() {
+            Err(damaged @ DiskError::Damaged { .. }) => {
+                tracing::error!(%damaged, "state file set aside; workloads are found again by their interfaces");
+                Attached::new()
+            }
+            other => other?,
+        };
+        Ok(Self {
+            config,
+            store,
+            attachment_file,
+            telling: Mutex::default(),
+            held: Mutex::new(Arc::new(loaded.held)),
+            attached: Mutex::new(attached),
+            wake: Notify::new(),
+            network_changed: AtomicBool::new(true),
+            progress: watch::Sender::default(),
+            contact: watch::Sender::default(),
+        })
+    }
+
+    /// What the host was told.
+    pub fn held(&self) -> Arc<Held> {
+        Arc::clone(&lock(&self.held))
+    }
+
+    /// Changes what the host was told: first on disk, then in memory, then it is reconciled.
+    pub fn tell<T, E: From<DiskError>>(&self, change: impl FnOnce(&mut Held, &Store) -> Result<T, E>) -> Result<T, E> {
+        let _telling = lock(&self.telling);
+        let mut next = Held::clone(&self.held());
+        let told = change(&mut next, &self.store)?;
+        *lock(&self.held) = Arc::new(next);
+        self.wake();
+        Ok(told)
+    }
+
+    /// The attached workloads.
+    pub fn attached(&self) -> Attached {
+        lock(&self.attached).clone()
+    }
+
+    /// Changes the list of attached workloads, in memory and on disk.
+    pub fn change_attached(&self, change: impl FnOnce(&mut Attached)) -> Result<(), DiskError> {
+        let mut attached = lock(&self.attached);
+        let mut next = attached.clone();
+        change(&mut next);
+        if next != *attached {
+            self.attachment_file.save(&next)?;
+            *attached = next;
+        }
+        Ok(())
+    }
+
+    /// The kernel's interfaces or routes have changed, or may have: the reconciler looks at them anew.
+    pub fn network_changed(&self) {
+        self.look_again();
+        self.wake();
+    }
+
+    /// The next pass, whenever it is, looks at interfaces and routes anew.
+    pub fn look_again(&self) {
+        self.network_changed.store(true, Ordering::Relaxed);
+    }
+
+    /// Have interfaces or routes changed since [`Shared::take_network_changed`]?
+    pub fn network_has_changed(&self) -> bool {
+        self.network_changed.load(Ordering::Relaxed)
+    }
+
+    /// Have interfaces or routes changed since this was last asked?
+    pub fn take_network_changed(&self) -> bool {
+        self.network_changed.swap(false, Ordering::Relaxed)
+    }
+
+    /// Wakes the reconciler.
+    pub fn wake(&self) {
+        self.wake.notify_one();
+    }
+
+    /// Waits until somebody calls [`Shared::wake`].
+    pub async fn woken(&self) {
+        self.wake.notified().await;
+    }
+
+    /// How far the host is.
+    pub fn progress(&self) -> watch::Receiver<Progress> {
+        self.progress.subscribe()
+    }
+
+    /// Publishes how far the host is.
+    pub fn set_progress(&self, progress: Progress) {
+        self.progress.send_if_modified(|old| {
+            let changed = *old != progress;
+            *old = progress;
+            changed
+        });
+    }
+
+    /// Whether the controller is there.
+    pub fn contact(&self) -> Contact {
+        self.contact.borrow().clone()
+    }
+
+    /// Publishes whether the controller is there.
+    pub fn set_contact(&self, contact: Contact) {
+        self.contact.send_replace(contact);
+    }
+}

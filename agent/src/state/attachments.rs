@@ -1,0 +1,100 @@
+//! Which workloads are attached, remembered over restarts of the agent.
+
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
+
+use serde::{Deserialize, Serialize};
+
+use super::disk::{self, DiskError};
+
+/// A network namespace, by what the kernel numbers it with. The number is reused only after the namespace is gone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NetnsId {
+    /// Device of the file system of namespaces.
+    pub device: u64,
+    /// Inode of the namespace.
+    pub inode: u64,
+}
+
+/// A workload's interface.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AttachedWorkload {
+    /// Path of the namespace when it was attached.
+    pub netns: PathBuf,
+    /// The namespace.
+    pub netns_id: NetnsId,
+    /// Name of the interface inside.
+    pub interface: String,
+    /// Name of the host side.
+    pub host_interface: String,
+    /// Index of the host side.
+    pub ifindex: u32,
+    /// A tap device instead of a pair.
+    pub tap: bool,
+}
+
+/// All attached workloads, by port name.
+pub type Attached = BTreeMap<String, AttachedWorkload>;
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    attached: Attached,
+}
+
+/// The file that remembers them.
+#[derive(Clone, Debug)]
+pub struct AttachmentFile {
+    path: PathBuf,
+}
+
+impl AttachmentFile {
+    /// The file in this state folder.
+    pub fn new(folder: &Path) -> Self {
+        Self { path: folder.join("attachments") }
+    }
+
+    /// Reads it. A damaged file is moved aside; interfaces are then found again by their alias.
+    pub fn load(&self) -> Result<Attached, DiskError> {
+        let Some(content) = disk::read_sealed(&self.path)? else { return Ok(Attached::new()) };
+        let file: File =
+            serde_json::from_slice(&content).map_err(|error| disk::damaged(&self.path, error.to_string()))?;
+        Ok(file.attached)
+    }
+
+    /// Writes it.
+    pub fn save(&self, attached: &Attached) -> Result<(), DiskError> {
+        let content = serde_json::to_vec(&File { attached: attached.clone() }).map_err(|error| DiskError::Io {
+            path: self.path.clone(),
+            action: "encode",
+            source: error.into(),
+        })?;
+        disk::write_sealed(&self.path, &content)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
+    use super::*;
+
+    #[test]
+    fn attachments_survive_a_restart() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = AttachmentFile::new(folder.path());
+        assert!(file.load().unwrap().is_empty());
+        let workload = AttachedWorkload {
+            netns: "/run/netns/web".into(),
+            netns_id: NetnsId { device: 4, inode: 4_026_532_000 },
+            interface: "eth0".to_owned(),
+            host_interface: "amd0123456789ab".to_owned(),
+            ifindex: 12,
+            tap: false,
+        };
+        let attached = Attached::from([("tenants/t/networks/n/ports/p".to_owned(), workload)]);
+        file.save(&attached).unwrap();
+        assert_eq!(file.load().unwrap(), attached);
+    }
+}

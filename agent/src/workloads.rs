@@ -1,0 +1,235 @@
+//! Attaching and detaching workloads: nothing passes before rows and programs are in place.
+
+use std::{collections::BTreeMap, path::Path, sync::Arc};
+
+use andromede_model::{NetworkView, Port};
+use andromede_proto::local::v1::{AttachPortResponse, LocalPort};
+use tokio::sync::Mutex;
+
+use crate::{
+    host::{
+        interface_name,
+        netlink::{Netlink, NetlinkError},
+        netns::{Netns, NetnsError},
+        veth::{self, VethError, Workload},
+    },
+    reconcile::Reconciler,
+    shared::Shared,
+    state::{attachments::AttachedWorkload, disk::DiskError},
+};
+
+/// Name of the interface inside, if the request names none.
+const DEFAULT_INTERFACE: &str = "eth0";
+
+/// Why a workload could not be attached or detached.
+#[derive(Debug, thiserror::Error)]
+pub enum WorkloadError {
+    /// A bad interface name.
+    #[error(
+        "interface {0:?}: a name is 1 to 15 visible characters without \"/\" and \":\"; choose another, for example eth0"
+    )]
+    BadInterface(String),
+    /// The port is not known here.
+    #[error(
+        "port {port} is not placed on this host {host}; is the name right, and is its host set? andromedectl describe {port}"
+    )]
+    NotPlaced {
+        /// The port.
+        port: String,
+        /// This host.
+        host: String,
+    },
+    /// Attached elsewhere.
+    #[error(
+        "port {port} is attached to {netns}, interface {interface}; detach it first: andromedectl host detach {port}"
+    )]
+    Elsewhere {
+        /// The port.
+        port: String,
+        /// Where.
+        netns: String,
+        /// Interface there.
+        interface: String,
+    },
+    /// The host is not ready.
+    #[error("the host is not as it should be, so the workload of {port} stays unplugged: {error}")]
+    NotReady {
+        /// The port.
+        port: String,
+        /// What is wrong.
+        error: String,
+    },
+    /// The namespace.
+    #[error(transparent)]
+    Netns(#[from] NetnsError),
+    /// The interface.
+    #[error(transparent)]
+    Veth(#[from] VethError),
+    /// The kernel.
+    #[error(transparent)]
+    Netlink(#[from] NetlinkError),
+    /// The state folder.
+    #[error(transparent)]
+    Disk(#[from] DiskError),
+}
+
+/// Attaches and detaches, one at a time.
+#[derive(Debug)]
+pub struct Workloads {
+    shared: Arc<Shared>,
+    reconciler: Arc<Mutex<Reconciler>>,
+    netlink: Netlink,
+    one_at_a_time: Mutex<()>,
+}
+
+impl Workloads {
+    /// On this host.
+    pub fn new(shared: Arc<Shared>, reconciler: Arc<Mutex<Reconciler>>, netlink: Netlink) -> Self {
+        Self { shared, reconciler, netlink, one_at_a_time: Mutex::new(()) }
+    }
+
+    /// Makes the workload's interface. Doing it again with the same namespace and name changes nothing.
+    pub async fn attach(&self, port: &str, netns: &str, interface: &str) -> Result<AttachPortResponse, WorkloadError> {
+        let _turn = self.one_at_a_time.lock().await;
+        let interface = if interface.is_empty() { DEFAULT_INTERFACE } else { interface };
+        if !interface_name::is_valid(interface) {
+            return Err(WorkloadError::BadInterface(interface.chars().take(64).collect()));
+        }
+        let netns = Netns::open(Path::new(netns))?;
+        let workload = self.describe(port, interface).await?;
+        match self.shared.attached().get(port) {
+            Some(known) if known.netns_id != netns.id || known.interface != interface => {
+                return Err(WorkloadError::Elsewhere {
+                    port: port.to_owned(),
+                    netns: known.netns.display().to_string(),
+                    interface: known.interface.clone(),
+                });
+            }
+            Some(known) => self.plug(&netns, known.ifindex, &workload).await?,
+            None => self.make(&netns, &workload).await?,
+        }
+        Ok(AttachPortResponse {
+            interface: interface.to_owned(),
+            host_interface: interface_name::host_side(port),
+            mac: andromede_model::MacAddress::new(workload.mac).map(|mac| mac.to_string()).unwrap_or_default(),
+            addresses: workload.addresses.iter().map(|(address, length)| format!("{address}/{length}")).collect(),
+            mtu: workload.mtu,
+        })
+    }
+
+    async fn make(&self, netns: &Netns, workload: &Workload) -> Result<(), WorkloadError> {
+        let name = interface_name::host_side(&workload.port);
+        if let Some(unfinished) = self.netlink.link(&name).await? {
+            self.netlink.delete_link(unfinished.index).await?;
+        }
+        let outer = veth::create(&self.netlink, netns, workload).await?;
+        let made = AttachedWorkload {
+            netns: netns.path.clone(),
+            netns_id: netns.id,
+            interface: workload.interface.clone(),
+            host_interface: outer.name.clone(),
+            ifindex: outer.index,
+            tap: false,
+        };
+        let result = self.finish(netns, &outer, made, workload).await;
+        if result.is_err() {
+            self.unplug(&workload.port, outer.index).await?;
+        }
+        result
+    }
+
+    async fn finish(
+        &self,
+        netns: &Netns,
+        outer: &crate::host::netlink::Link,
+        made: AttachedWorkload,
+        workload: &Workload,
+    ) -> Result<(), WorkloadError> {
+        veth::isolate(&self.netlink, outer).await?;
+        self.shared.change_attached(|attached| drop(attached.insert(workload.port.clone(), made)))?;
+        self.plug(netns, outer.index, workload).await
+    }
+
+    /// Rows and programs first, then the link.
+    async fn plug(&self, netns: &Netns, ifindex: u32, workload: &Workload) -> Result<(), WorkloadError> {
+        let mut reconciler = self.reconciler.lock().await;
+        let progress = reconciler.pass().await;
+        let ready = reconciler.serves(ifindex);
+        drop(reconciler);
+        if !ready {
+            let error = match progress.error {
+                error if error.is_empty() => "its rows are not in place".to_owned(),
+                error => error,
+            };
+            return Err(WorkloadError::NotReady { port: workload.port.clone(), error });
+        }
+        Ok(veth::bring_up(&self.netlink, netns, ifindex, workload).await?)
+    }
+
+    /// Removes the workload's interface; no error if there is none.
+    pub async fn detach(&self, port: &str) -> Result<(), WorkloadError> {
+        let _turn = self.one_at_a_time.lock().await;
+        match self.shared.attached().get(port) {
+            Some(known) => self.unplug(port, known.ifindex).await,
+            None => Ok(()),
+        }
+    }
+
+    /// Rows and programs go first: a frame that is still on its way finds a closed port.
+    async fn unplug(&self, port: &str, ifindex: u32) -> Result<(), WorkloadError> {
+        self.shared.change_attached(|attached| drop(attached.remove(port)))?;
+        self.reconciler.lock().await.pass().await;
+        Ok(self.netlink.delete_link(ifindex).await?)
+    }
+
+    /// The ports that are placed on this host, with their addresses.
+    pub async fn placed(&self) -> BTreeMap<String, LocalPort> {
+        let reconciler = self.reconciler.lock().await;
+        let local = |port: &Port| LocalPort {
+            addresses: port.addresses.iter().map(ToString::to_string).collect(),
+            ..LocalPort::default()
+        };
+        let ports = reconciler.views().ports_of(&self.shared.config.host);
+        ports.map(|port| (port.name.to_string(), local(port))).collect()
+    }
+
+    /// What the interface shall be, by what the controller told.
+    async fn describe(&self, port: &str, interface: &str) -> Result<Workload, WorkloadError> {
+        let mut reconciler = self.reconciler.lock().await;
+        // The port may have come with an update that no pass has seen yet.
+        if reconciler.views().port(port).is_none() || reconciler.underlay().is_none() {
+            reconciler.pass().await;
+        }
+        let host = &self.shared.config.host;
+        let (view, found) = reconciler
+            .views()
+            .port(port)
+            .filter(|(_, found)| found.host.as_ref() == Some(host))
+            .ok_or_else(|| WorkloadError::NotPlaced { port: port.to_owned(), host: host.to_string() })?;
+        let underlay = reconciler.underlay().ok_or_else(|| WorkloadError::NotReady {
+            port: port.to_owned(),
+            error: self.shared.progress().borrow().error.clone(),
+        })?;
+        let mtu = underlay.workload_mtu(view.network.mtu.unwrap_or(0));
+        Ok(workload(view, found, interface, mtu))
+    }
+}
+
+/// The interface of a port: addresses with the length of their subnet, so that neighbours are asked for on the link, and the router of
+/// the first subnet of each family.
+fn workload(view: &NetworkView, port: &Port, interface: &str, mtu: u32) -> Workload {
+    let mut addresses = Vec::new();
+    let mut routers: Vec<std::net::IpAddr> = Vec::new();
+    for address in &port.addresses {
+        let subnet = view.subnets.values().find(|subnet| subnet.cidr.contains(*address));
+        let whole = if address.is_ipv4() { 32 } else { 128 };
+        addresses.push((*address, subnet.map_or(whole, |subnet| subnet.cidr.length())));
+        if let Some(subnet) = subnet
+            && !routers.iter().any(|router| router.is_ipv4() == address.is_ipv4())
+        {
+            routers.push(subnet.gateway);
+        }
+    }
+    let (port, mac) = (port.name.to_string(), port.mac.bytes());
+    Workload { port, interface: interface.to_owned(), mac, mtu, addresses, routers }
+}

@@ -1,0 +1,246 @@
+//! The conversation with the controller, against one that the test plays.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
+
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+
+use andromede_agent::{
+    config::{Config, ControllerAddress},
+    diagnostics::Diagnostics,
+    session,
+    shared::{Progress, Shared},
+};
+use andromede_proto::{
+    agent::v1::{
+        AgentMessage, ControllerMessage, Hello, NetworkDelta, NetworkView, Query, Update, Welcome, agent_message,
+        agent_service_server::{AgentService, AgentServiceServer},
+        controller_message, query,
+    },
+    v1::{Host, Network},
+};
+use tokio::{net::TcpListener, sync::mpsc, task::JoinHandle, time::timeout};
+use tokio_stream::wrappers::{ReceiverStream, TcpListenerStream};
+use tonic::{Request, Response, Status, Streaming};
+
+const NETWORK: &str = "tenants/t/networks/n";
+const PATIENCE: Duration = Duration::from_secs(10);
+
+type Outbox = mpsc::Sender<Result<ControllerMessage, Status>>;
+
+/// One session, as the controller sees it.
+struct Session {
+    inbox: Streaming<AgentMessage>,
+    outbox: Outbox,
+}
+
+impl Session {
+    async fn hear(&mut self) -> agent_message::Message {
+        let message = timeout(PATIENCE, self.inbox.message()).await.expect("the agent says something");
+        message.unwrap().unwrap().message.unwrap()
+    }
+
+    async fn hello(&mut self) -> Hello {
+        match self.hear().await {
+            agent_message::Message::Hello(hello) => hello,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    async fn say(&self, message: controller_message::Message) {
+        self.outbox.send(Ok(ControllerMessage { message: Some(message) })).await.unwrap();
+    }
+
+    async fn welcome(&self, store_epoch: u64) {
+        let host = Host { name: "hosts/h1".to_owned(), index: 3, ..Host::default() };
+        let welcome = Welcome { protocol_version: 1, store_epoch, host: Some(host) };
+        self.say(controller_message::Message::Welcome(welcome)).await;
+    }
+}
+
+/// A controller that hands every session to the test.
+struct Controller(mpsc::Sender<Session>);
+
+#[tonic::async_trait]
+impl AgentService for Controller {
+    type SessionStream = ReceiverStream<Result<ControllerMessage, Status>>;
+
+    async fn session(
+        &self,
+        request: Request<Streaming<AgentMessage>>,
+    ) -> Result<Response<Self::SessionStream>, Status> {
+        let (outbox, messages) = mpsc::channel(8);
+        let session = Session { inbox: request.into_inner(), outbox };
+        self.0.send(session).await.map_err(|_| Status::unavailable("the test is over"))?;
+        Ok(Response::new(ReceiverStream::new(messages)))
+    }
+}
+
+struct Trial {
+    shared: Arc<Shared>,
+    sessions: mpsc::Receiver<Session>,
+    tasks: [JoinHandle<()>; 2],
+    folder: tempfile::TempDir,
+}
+
+impl Drop for Trial {
+    fn drop(&mut self) {
+        self.tasks.iter().for_each(JoinHandle::abort);
+    }
+}
+
+fn config(folder: &tempfile::TempDir, address: SocketAddr) -> Config {
+    Config {
+        host: "hosts/h1".parse().unwrap(),
+        controller: ControllerAddress::new(&format!("http://{address}"), None, true).unwrap(),
+        underlay: "none".to_owned(),
+        vxlan_port: 4789,
+        state: folder.path().join("state"),
+        socket: folder.path().join("socket"),
+    }
+}
+
+impl Trial {
+    async fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let config = config(&folder, listener.local_addr().unwrap());
+        let (sender, sessions) = mpsc::channel(8);
+        let server = tokio::spawn(async move {
+            let incoming = TcpListenerStream::new(listener);
+            let service = AgentServiceServer::new(Controller(sender));
+            tonic::transport::Server::builder().add_service(service).serve_with_incoming(incoming).await.unwrap();
+        });
+        let shared = Arc::new(Shared::open(config).unwrap());
+        let diagnostics = Arc::new(Diagnostics::new("hosts/h1"));
+        let agent = tokio::spawn(session::keep(Arc::clone(&shared), diagnostics));
+        Self { shared, sessions, tasks: [server, agent], folder }
+    }
+
+    async fn session(&mut self) -> Session {
+        timeout(PATIENCE, self.sessions.recv()).await.expect("the agent dials").unwrap()
+    }
+
+    /// Waits until the agent holds a revision.
+    async fn holds(&self, revision: u64) {
+        let wait = async {
+            while self.shared.held().revision != revision {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        timeout(PATIENCE, wait).await.expect("the agent takes the update");
+    }
+}
+
+fn snapshot(revision: u64) -> controller_message::Message {
+    let network = Network { name: NETWORK.to_owned(), ..Network::default() };
+    let view = NetworkView { network: Some(network), ..NetworkView::default() };
+    controller_message::Message::Update(Update { revision, snapshots: vec![view], ..Update::default() })
+}
+
+fn delta(network: &str, revision: u64) -> controller_message::Message {
+    let delta = NetworkDelta { network: network.to_owned(), ..NetworkDelta::default() };
+    controller_message::Message::Update(Update { revision, deltas: vec![delta], ..Update::default() })
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_update_is_stored_then_reported_and_named_in_the_next_hello() {
+    let mut trial = Trial::new().await;
+    let mut session = trial.session().await;
+    let hello = session.hello().await;
+    assert_eq!((hello.host.as_str(), hello.protocol_versions.as_slice()), ("h1", [1].as_slice()));
+    assert_eq!(hello.layouts.len(), andromede_abi::maps::ALL.len());
+    assert!(hello.networks.is_empty());
+    session.welcome(7).await;
+    session.say(snapshot(5)).await;
+    trial.holds(5).await;
+
+    // On disk, before anything is reported: a second agent would find it.
+    let found = Shared::open(config(&trial.folder, "127.0.0.1:1".parse().unwrap())).unwrap().held();
+    assert_eq!(*found, *trial.shared.held());
+    assert_eq!((found.store_epoch, found.host.as_ref().map(|host| host.index)), (7, Some(3)));
+
+    assert!(matches!(session.hear().await, agent_message::Message::Report(report) if report.applied_revision == 0));
+    trial.shared.set_progress(Progress { applied_revision: 5, ports: 2, ports_attached: 1, ..Progress::default() });
+    match session.hear().await {
+        agent_message::Message::Report(report) => {
+            assert_eq!((report.applied_revision, report.ports, report.ports_attached), (5, 2, 1));
+        }
+        other => panic!("{other:?}"),
+    }
+
+    drop(session);
+    let mut session = trial.session().await;
+    let hello = session.hello().await;
+    assert_eq!((hello.store_epoch, hello.networks.get(NETWORK)), (7, Some(&5)));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn after_a_delta_that_does_not_fit_everything_is_asked_anew() {
+    let mut trial = Trial::new().await;
+    let mut session = trial.session().await;
+    session.hello().await;
+    session.welcome(7).await;
+    session.say(snapshot(5)).await;
+    session.say(delta("tenants/t/networks/other", 6)).await;
+    let mut session = trial.session().await;
+    assert_eq!(trial.shared.held().revision, 5, "the update that does not fit changed nothing");
+    assert!(session.hello().await.networks.is_empty());
+    session.welcome(7).await;
+    // The answer stands for everything: the network is no longer held.
+    session.say(controller_message::Message::Update(Update { revision: 8, ..Update::default() })).await;
+    trial.holds(8).await;
+    assert!(trial.shared.held().networks.is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn revisions_of_another_store_epoch_are_forgotten_with_its_first_update() {
+    let mut trial = Trial::new().await;
+    let mut session = trial.session().await;
+    session.hello().await;
+    session.welcome(7).await;
+    session.say(snapshot(5)).await;
+    trial.holds(5).await;
+    drop(session);
+    let mut session = trial.session().await;
+    session.hello().await;
+    session.welcome(8).await;
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    assert_eq!(trial.shared.held().networks.len(), 1, "a welcome alone takes nothing away");
+    session.say(controller_message::Message::Update(Update { revision: 2, ..Update::default() })).await;
+    trial.holds(2).await;
+    assert!(trial.shared.held().networks.is_empty());
+    assert_eq!(trial.shared.held().store_epoch, 8);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn questions_are_answered_by_their_number() {
+    let mut trial = Trial::new().await;
+    let mut session = trial.session().await;
+    session.hello().await;
+    session.welcome(7).await;
+    let question = Some(query::Question::NetworkRows(NETWORK.to_owned()));
+    session.say(controller_message::Message::Query(Query { id: 42, question })).await;
+    loop {
+        match session.hear().await {
+            agent_message::Message::Answer(answer) => {
+                assert_eq!(answer.id, 42);
+                assert!(answer.error.contains("not loaded"), "{}", answer.error);
+                break;
+            }
+            agent_message::Message::Report(_) => {}
+            agent_message::Message::Hello(_) => panic!("hello twice"),
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_controller_of_another_version_is_refused_in_words() {
+    let mut trial = Trial::new().await;
+    let mut session = trial.session().await;
+    session.hello().await;
+    let welcome = Welcome { protocol_version: 9, ..Welcome::default() };
+    session.say(controller_message::Message::Welcome(welcome)).await;
+    trial.session().await;
+    let contact = trial.shared.contact();
+    assert!(!contact.connected);
+    assert!(contact.error.contains("version 9"), "{}", contact.error);
+}

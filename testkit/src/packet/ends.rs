@@ -1,0 +1,85 @@
+//! Whole frames between two sides.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use super::{Ipv4, Ipv6, Mac, Tcp, Udp, ether_type, ethernet, icmp_echo, protocol};
+
+/// Where a frame comes from and goes to. Both addresses are of one family.
+#[derive(Clone, Copy, Debug)]
+pub struct Ends {
+    /// Ethernet source.
+    pub source_mac: Mac,
+    /// Ethernet destination.
+    pub destination_mac: Mac,
+    /// IP source.
+    pub source: IpAddr,
+    /// IP destination.
+    pub destination: IpAddr,
+}
+
+impl Ends {
+    /// From one side to the other.
+    pub fn new(from: (Mac, impl Into<IpAddr>), to: (Mac, impl Into<IpAddr>)) -> Self {
+        Self { source_mac: from.0, destination_mac: to.0, source: from.1.into(), destination: to.1.into() }
+    }
+
+    /// The other way.
+    #[must_use]
+    pub const fn reversed(self) -> Self {
+        Self {
+            source_mac: self.destination_mac,
+            destination_mac: self.source_mac,
+            source: self.destination,
+            destination: self.source,
+        }
+    }
+
+    /// A frame with any IP payload.
+    pub fn ip(&self, protocol: u8, payload: &[u8]) -> Vec<u8> {
+        match (self.source, self.destination) {
+            (IpAddr::V4(source), IpAddr::V4(destination)) => {
+                self.ipv4(&Ipv4::new(source, destination), protocol, payload)
+            }
+            (source, destination) => {
+                let header = Ipv6::new(v6(source), v6(destination));
+                ethernet(self.destination_mac, self.source_mac, ether_type::IPV6, &header.wrap(protocol, payload))
+            }
+        }
+    }
+
+    /// A frame with an IPv4 header of the caller's making.
+    pub fn ipv4(&self, header: &Ipv4, protocol: u8, payload: &[u8]) -> Vec<u8> {
+        ethernet(self.destination_mac, self.source_mac, ether_type::IPV4, &header.wrap(protocol, payload))
+    }
+
+    /// A TCP segment.
+    pub fn tcp(&self, tcp: &Tcp, payload: &[u8]) -> Vec<u8> {
+        self.ip(protocol::TCP, &tcp.wrap(self.source, self.destination, payload))
+    }
+
+    /// A UDP datagram.
+    pub fn udp(&self, source: u16, destination: u16, payload: &[u8]) -> Vec<u8> {
+        self.ip(protocol::UDP, &Udp { source, destination }.wrap(self.source, self.destination, payload))
+    }
+
+    /// An echo request (or reply) of the addresses' family.
+    pub fn echo(&self, request: bool, id: u16, sequence: u16, payload: &[u8]) -> Vec<u8> {
+        let number = if self.source.is_ipv4() { protocol::ICMP } else { protocol::ICMPV6 };
+        self.ip(number, &icmp_echo(self.source, self.destination, request, id, sequence, payload))
+    }
+
+    /// The IPv4 addresses, if they are such.
+    pub const fn v4(&self) -> Option<(Ipv4Addr, Ipv4Addr)> {
+        match (self.source, self.destination) {
+            (IpAddr::V4(source), IpAddr::V4(destination)) => Some((source, destination)),
+            _ => None,
+        }
+    }
+}
+
+const fn v6(address: IpAddr) -> Ipv6Addr {
+    match address {
+        IpAddr::V4(v4) => v4.to_ipv6_mapped(),
+        IpAddr::V6(v6) => v6,
+    }
+}

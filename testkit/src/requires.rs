@@ -1,0 +1,72 @@
+//! What a test needs of the machine. Nothing is skipped in silence: what is missing is an error that names it.
+
+use std::{path::Path, process::Command};
+
+use anyhow::{Result, bail};
+
+/// Debian's package for a tool that tests run.
+const TOOLS: &[(&str, &str)] = &[("ip", "iproute2"), ("tc", "iproute2"), ("ethtool", "ethtool"), ("tshark", "tshark")];
+
+/// Folders of tools that are not always on a user's path.
+const SBIN: [&str; 3] = ["/usr/sbin", "/sbin", "/usr/local/sbin"];
+
+/// Is this program on the path?
+pub fn has_tool(name: &str) -> bool {
+    let path = std::env::var("PATH").unwrap_or_default();
+    path.split(':').chain(SBIN).any(|folder| Path::new(folder).join(name).is_file())
+}
+
+/// Everything that tests in namespaces need and this machine lacks, in words.
+pub fn missing(tools: &[&str]) -> Vec<String> {
+    let mut missing = Vec::new();
+    if !nix::unistd::geteuid().is_root() {
+        missing.push("root: namespaces, packet sockets and eBPF need it; run as root".to_owned());
+        return missing;
+    }
+    for tool in tools {
+        if !has_tool(tool) {
+            let package = TOOLS.iter().find(|(name, _)| name == tool).map_or(*tool, |(_, package)| package);
+            missing.push(format!("the tool {tool}: apt-get install {package}"));
+        }
+    }
+    if !Path::new("/proc/self/ns/net").exists() {
+        missing.push("network namespaces: a kernel with CONFIG_NET_NS".to_owned());
+    }
+    if !has_filesystem("bpf") {
+        missing.push("bpffs: a kernel with CONFIG_BPF_SYSCALL".to_owned());
+    }
+    if has_tool("ip") {
+        for kind in ["veth", "bridge", "vxlan"] {
+            missing.extend(missing_link(kind));
+        }
+    }
+    missing
+}
+
+/// Fails with everything that is missing.
+pub fn require(tools: &[&str]) -> Result<()> {
+    let missing = missing(tools);
+    if !missing.is_empty() {
+        bail!("this machine lacks:\n  - {}", missing.join("\n  - "));
+    }
+    Ok(())
+}
+
+fn has_filesystem(name: &str) -> bool {
+    let known = std::fs::read_to_string("/proc/filesystems").unwrap_or_default();
+    known.lines().any(|line| line.split_whitespace().last() == Some(name))
+}
+
+/// Tries to make an interface of this kind in a namespace that is then forgotten.
+fn missing_link(kind: &str) -> Option<String> {
+    let arguments = if kind == "vxlan" { "external dstport 4789" } else { "" };
+    let made =
+        crate::Namespace::new().and_then(|namespace| namespace.ip(&format!("link add probe type {kind} {arguments}")));
+    made.err().map(|error| format!("interfaces of type {kind} (CONFIG_{}): {error:#}", kind.to_uppercase()))
+}
+
+/// Output of `uname -r`.
+pub fn kernel_release() -> String {
+    let output = Command::new("uname").arg("-r").output();
+    output.map(|output| String::from_utf8_lossy(&output.stdout).trim().to_owned()).unwrap_or_default()
+}

@@ -1,0 +1,87 @@
+//! `./x demo`: a controller, three hosts and two tenants with the same addresses, on one machine, under real traffic.
+
+mod checks;
+mod drops;
+mod expect;
+mod fabric;
+mod place;
+mod plain;
+mod table;
+
+use std::time::{Duration, Instant};
+
+use andromede_testkit::{interrupt, requires, traffic::throughput};
+use anyhow::{Context as _, Result, bail};
+
+use crate::workspace;
+
+/// How long each of the two streams is measured.
+const STREAM: Duration = Duration::from_secs(3);
+
+/// Options of the demo.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Arguments {
+    /// Leave everything running and print commands to try.
+    #[arg(long, conflicts_with = "clean")]
+    keep: bool,
+    /// Remove what an earlier demo left, and do nothing else.
+    #[arg(long)]
+    clean: bool,
+}
+
+/// Runs the demo.
+pub(crate) fn run(arguments: &Arguments) -> Result<()> {
+    let missing = requires::missing(&["ip", "ss"]);
+    if !missing.is_empty() {
+        bail!("the demo cannot run on this machine, which lacks:\n  - {}", missing.join("\n  - "));
+    }
+    if arguments.clean {
+        place::remove_all()?;
+        println!("demo: nothing of it is left");
+        return Ok(());
+    }
+    say("building (the first time takes minutes)");
+    workspace::run(&mut workspace::cargo(&["build", "--bins", "--locked"]))?;
+    interrupt::install()?;
+    place::remove_all()?;
+    let begin = Instant::now();
+    let demo = fabric::Demo::start()?;
+    say(&format!("the fabric is in force after {:.1} s; checking who reaches whom", begin.elapsed().as_secs_f32()));
+    let results = checks::run(&demo)?;
+    println!("\n{}", table::of_tenants(&demo, &results));
+    say("measuring one TCP stream");
+    println!("{}", streams(&demo)?);
+    if arguments.keep {
+        println!("{}", demo.keep()?);
+    } else {
+        demo.remove()?;
+    }
+    let passed = results.iter().filter(|result| result.passed).count();
+    println!("demo: {passed} of {} checks passed", results.len());
+    if passed != results.len() {
+        bail!("{} checks failed", results.len() - passed);
+    }
+    Ok(())
+}
+
+/// Tells what is being done.
+fn say(what: &str) {
+    println!("demo: {what}");
+}
+
+/// One TCP stream through the fabric, and the same through routers on the same underlay.
+fn streams(demo: &fabric::Demo) -> Result<String> {
+    let (from, to) = demo.stream_ends()?;
+    let through = throughput(from.namespace(), to.namespace(), (to.v4, expect::STREAM_PORT).into(), STREAM)
+        .context("streaming through the fabric")?;
+    let plain = plain::throughput(demo, STREAM).context("streaming without the fabric")?;
+    Ok(format!(
+        "one TCP stream, {} on {} to {} on {}: {through:.2} Gbit/s through the fabric, {plain:.2} Gbit/s through plain \
+         routers on the same underlay ({:.0} %)\n",
+        from.title(),
+        from.host,
+        to.title(),
+        to.host,
+        through / plain.max(1e-9) * 100.0
+    ))
+}
