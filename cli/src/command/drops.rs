@@ -183,10 +183,13 @@ fn packet(event: &DropEvent) -> String {
     if event.source.is_empty() && event.destination.is_empty() {
         return if event.outer_source.is_empty() { String::new() } else { format!("from {}", event.outer_source) };
     }
+    // A workload that has no address yet sends from none.
+    let unspecified = if event.destination.contains(':') { "::" } else { "0.0.0.0" };
+    let source = if event.source.is_empty() { unspecified } else { &event.source };
     format!(
         "{} {} > {}",
         protocol(event.protocol),
-        endpoint(event.protocol, &event.source, event.source_port),
+        endpoint(event.protocol, source, event.source_port),
         endpoint(event.protocol, &event.destination, event.destination_port)
     )
 }
@@ -251,6 +254,8 @@ mod tests {
         assert_eq!(packet(&event), "tcp 10.0.0.11:49152 > 10.0.0.12:80");
         event.protocol = 1;
         assert_eq!(packet(&event), "icmp 10.0.0.11 > 10.0.0.12");
+        let listener = DropEvent { protocol: 58, destination: "ff02::16".into(), ..Default::default() };
+        assert_eq!(packet(&listener), "icmpv6 :: > ff02::16");
         let stranger = DropEvent { outer_source: "198.51.100.7".into(), ..Default::default() };
         assert_eq!(packet(&stranger), "from 198.51.100.7");
         assert_eq!(moment(1_500_000_000), "1970-01-01 00:00:01.500");
