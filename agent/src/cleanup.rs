@@ -24,10 +24,7 @@ pub async fn cleanup(instance: &InstanceName, bpffs: &Path, state: &Path) -> any
     }
     let pins = Pins::new(bpffs, instance);
     if pins.folder().exists() {
-        for attachment in pins.attachments()? {
-            attachment.detach(&pins)?;
-        }
-        pins.remove_all()?;
+        pins.tear_down()?;
     }
     if lock.is_some() {
         remove_state(state).with_context(|| format!("cannot remove {}", state.display()))?;

@@ -49,7 +49,7 @@ async fn it_ends_orderly_at_a_signal_even_with_open_streams() {
         let (mut child, line, channel) = start(folder.path()).await;
         assert!(line.contains("PLAINTEXT"), "{line}");
         let mut fabric = FabricServiceClient::new(channel.clone());
-        fabric.apply(ApplyRequest { resources: vec![host(1)], validate_only: false }).await.unwrap();
+        fabric.apply(ApplyRequest { resources: vec![host(1)], ..ApplyRequest::default() }).await.unwrap();
         let mut session = Session::open(channel, Known::default().hello("h1")).await.unwrap();
         session.update().await;
         let mut watch = fabric.watch(WatchRequest { after_revision: 0 }).await.unwrap().into_inner();
@@ -82,7 +82,7 @@ async fn killed_again_and_again_it_keeps_what_it_acknowledged() {
         let mut fabric = FabricServiceClient::new(channel.clone());
         if round == 0 {
             let resources = [empty_tenant("a"), vec![host(1)]].concat();
-            fabric.apply(ApplyRequest { resources, validate_only: false }).await.unwrap();
+            fabric.apply(ApplyRequest { resources, ..ApplyRequest::default() }).await.unwrap();
         }
         let list = ListRequest { page_size: 1_000, ..ListRequest::default() };
         let found = PortServiceClient::new(channel.clone()).list_ports(list).await.unwrap().into_inner();
@@ -96,7 +96,7 @@ async fn killed_again_and_again_it_keeps_what_it_acknowledged() {
             async move {
                 let resources = vec![port("a", number, Some(1))];
                 let name = format!("tenants/a/networks/n/ports/p{number}");
-                fabric.apply(ApplyRequest { resources, validate_only: false }).await.ok().map(|_| name)
+                fabric.apply(ApplyRequest { resources, ..ApplyRequest::default() }).await.ok().map(|_| name)
             }
         });
         let dying = async {

@@ -114,13 +114,25 @@ impl Process {
         fs::read_to_string(&self.log).unwrap_or_default()
     }
 
-    /// The last lines that it wrote.
+    /// The last lines that it wrote, and of a line longer than a screen its two ends.
     pub fn tail(&self) -> String {
         let text = self.log();
         let lines: Vec<&str> = text.lines().collect();
         let last = lines.iter().skip(lines.len().saturating_sub(40));
-        last.flat_map(|line| ["    ", line, "\n"]).collect()
+        last.map(|line| format!("    {}", shorten(line))).collect::<Vec<_>>().join("\n") + "\n"
     }
+}
+
+/// Both ends of a text that is too long to be read.
+pub fn shorten(text: &str) -> String {
+    const END: usize = 600;
+    let length = text.chars().count();
+    if length <= 2 * END {
+        return text.to_owned();
+    }
+    let head: String = text.chars().take(END).collect();
+    let tail: String = text.chars().skip(length - END).collect();
+    format!("{head} [...] {tail}")
 }
 
 impl Drop for Process {

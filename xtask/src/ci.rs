@@ -11,8 +11,8 @@ use crate::{
 
 /// What `./x help` says of the checks; CONTRIBUTING.md says it at length.
 pub(crate) const SUMMARY: &str = "\
-In CI (`./x ci`, which `.ci/run` calls): format, tidy, deny, lints, documentation, tests.
-With a command of their own, because they take long: fuzz.";
+In CI (`./x ci`, which `.ci/run` calls): format, tidy, deny, lints, documentation, tests, demo, kernels.
+With a command of their own, because they take long: `./x fuzz`, `./x kernels --full`.";
 
 struct Step {
     name: &'static str,
@@ -26,6 +26,8 @@ const STEPS: &[Step] = &[
     Step { name: "lints", run: lints },
     Step { name: "documentation", run: documentation },
     Step { name: "tests", run: tests },
+    Step { name: "demo", run: || task("demo") },
+    Step { name: "kernels", run: || task("kernels") },
 ];
 
 /// Runs the steps in order and stops at the first that fails; prints how long each took.
@@ -77,8 +79,14 @@ fn lints() -> Result<()> {
 }
 
 fn documentation() -> Result<()> {
-    let mut doc = workspace::cargo(&["doc", "--workspace", "--no-deps", "--locked", "--document-private-items"]);
+    let mut doc = workspace::cargo(&["doc", "--workspace", "--no-deps", "--locked"]);
     workspace::run(doc.env("RUSTDOCFLAGS", "--deny warnings"))
+}
+
+/// Runs another task as a process of its own, as a user would.
+fn task(name: &str) -> Result<()> {
+    let this = std::env::current_exe().context("cannot tell where this program is")?;
+    workspace::run(&mut workspace::command(&this.to_string_lossy(), &[name]))
 }
 
 fn tests() -> Result<()> {

@@ -18,7 +18,10 @@ pub(crate) fn run(target: Option<&str>, seconds: u32) -> Result<()> {
     let limit = format!("-max_total_time={seconds}");
     for target in targets {
         println!("== {target}, {seconds} s");
-        workspace::run(&mut workspace::command("cargo", &["+nightly", "fuzz", "run", target, "--", &limit]))?;
+        workspace::run(&mut workspace::command(
+            "cargo",
+            &["+nightly", "fuzz", "run", "--features", "libfuzzer", target, "--", &limit],
+        ))?;
     }
     Ok(())
 }

@@ -5,6 +5,7 @@ mod demo;
 mod deny;
 mod docs;
 mod fuzz;
+mod kernels;
 mod test;
 mod tidy;
 mod workspace;
@@ -45,6 +46,8 @@ enum Command {
     Ci,
     /// Show the fabric at work: a controller, three hosts, two tenants with the same addresses, real traffic (needs root).
     Demo(demo::Arguments),
+    /// Run tests on Debian 12's kernel 6.1 in a virtual machine. In CI.
+    Kernels(kernels::Arguments),
     /// Look for inputs that break the parser or the walk (needs nightly Rust and cargo-fuzz). Not in CI.
     Fuzz {
         /// The target; without one, each in turn.
@@ -65,6 +68,7 @@ fn main() -> ExitCode {
         Command::Test { arguments } => test::run(&arguments),
         Command::Ci => ci::run(),
         Command::Demo(arguments) => demo::run(&arguments),
+        Command::Kernels(arguments) => kernels::run(&arguments),
         Command::Fuzz { target, seconds } => fuzz::run(target.as_deref(), seconds),
     };
     match result {

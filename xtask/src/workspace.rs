@@ -114,15 +114,16 @@ pub(crate) struct Dependency {
     pub(crate) path: Option<PathBuf>,
 }
 
-/// The workspaces of this repository: the main one, and those with a lock file of their own.
-pub(crate) const MANIFESTS: &[&str] = &["Cargo.toml", "dataplane-ebpf/Cargo.toml", "fuzz/Cargo.toml"];
+/// The workspaces of this repository: the main one, and one with a lock file of its own.
+pub(crate) const MANIFESTS: &[&str] = &["Cargo.toml", "dataplane-ebpf/Cargo.toml"];
 
 /// What the programs are built for; crates for other systems are neither fetched nor judged.
 const PLATFORMS: &[&str] = &["x86_64-unknown-linux-gnu", "aarch64-unknown-linux-gnu"];
 
 /// Reads the metadata of one workspace: only its own crates, or with everything they pull in.
 pub(crate) fn metadata(manifest: &str, with_dependencies: bool) -> Result<Metadata> {
-    let mut arguments = vec!["metadata", "--format-version=1", "--locked", "--manifest-path", manifest];
+    let mut arguments =
+        vec!["metadata", "--format-version=1", "--locked", "--all-features", "--manifest-path", manifest];
     for platform in PLATFORMS {
         arguments.extend(["--filter-platform", platform]);
     }

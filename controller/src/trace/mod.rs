@@ -11,7 +11,7 @@ mod words;
 use andromede_abi::{DropReason, RuleNumber, Stage, hook, rule};
 use andromede_model::{HostName, Model, NetworkName, Port, PortName};
 use andromede_pipeline::{
-    Claim, Context, Scratch, Target, Verdict, apply_edit, decide,
+    Claim, Context, Scratch, Target, TargetKind, Tunnel, Verdict, apply_edit, decide,
     memory::{Bytes, Flow},
     outer_header,
 };
@@ -111,20 +111,20 @@ impl Walk {
         if self.visited > HOSTS {
             return Err(TraceError::Loop);
         }
-        let (frame, hook, ifindex) = match self.frame.take() {
-            Some(frame) => (frame, hook::FROM_UNDERLAY, rows.config.underlay_ifindex),
-            None => {
-                let (frame, ifindex) = self.sent(rows)?;
-                (frame, hook::FROM_WORKLOAD, ifindex)
-            }
+        let (frame, hook, ifindex) = if let Some(frame) = self.frame.take() {
+            (frame, hook::FROM_UNDERLAY, rows.config.underlay_ifindex)
+        } else {
+            let (frame, ifindex) = self.sent(rows)?;
+            (frame, hook::FROM_WORKLOAD, ifindex)
         };
         let context = Context {
             hook,
             ifindex,
             gso_size: 0,
             now: rows.now,
-            tunnel: None,
+            tunnel: Tunnel::NONE,
             own_delivery: false,
+            tagged: false,
             host: &rows.config,
         };
         let recorder = Recorder::new(&rows.tables);
@@ -159,7 +159,7 @@ impl Walk {
             let remedy = self.remedy(reason, verdict.rule, scratch);
             return self.done("dropped", reason.name(), verdict.rule, remedy);
         }
-        let Target::Encap { source_port } = verdict.target else {
+        let Target { kind: TargetKind::Encap, source_port, .. } = verdict.target else {
             return self.done("delivered", "", verdict.rule, String::new());
         };
         let hop = &scratch.row.next_hop;
@@ -232,21 +232,22 @@ fn conclude(narrator: &mut Narrator<'_>, names: &Names, verdict: &Verdict<Flow>,
     } else if verdict.stage == Stage::Flow {
         narrator.say(Stage::Flow, "what the connection was judged by still holds: its row decides".to_owned());
     }
-    let end = match verdict.target {
-        Target::Deliver { ifindex } => {
+    let Target { kind, source_port, ifindex } = verdict.target;
+    let end = match kind {
+        TargetKind::Deliver => {
             format!("delivered to {} behind interface {ifindex}", names.owner(scratch.packet.destination))
         }
-        Target::Encap { source_port } => format!(
+        TargetKind::Encap => format!(
             "encapsulated with VNI {} from UDP port {} to {}, {}",
             row.next_hop.vni,
             u16::from_be(source_port),
             row.next_hop.underlay,
             names.host(row.next_hop.host)
         ),
-        Target::Reply { ifindex } => format!("answered behind interface {ifindex}"),
-        Target::Host => "left to the host's own stack".to_owned(),
-        Target::OverlayDevice => "left to the kernel's vxlan device, behind which it is judged again".to_owned(),
-        Target::Drop => "nothing was decided".to_owned(),
+        TargetKind::Reply => format!("answered behind interface {ifindex}"),
+        TargetKind::Host => "left to the host's own stack".to_owned(),
+        TargetKind::OverlayDevice => "left to the kernel's vxlan device, behind which it is judged again".to_owned(),
+        TargetKind::Drop => "nothing was decided".to_owned(),
     };
     narrator.say(Stage::Apply, end);
 }

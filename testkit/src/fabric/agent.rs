@@ -160,6 +160,23 @@ impl Agent {
         self.local("detach", &["--port", port], control).map(drop)
     }
 
+    /// Takes away what a reboot would, of a stopped agent with a bpffs of its own: programs, tables and interfaces.
+    pub fn reboot(&mut self) -> Result<()> {
+        ensure!(self.process.is_none() && self.place.pins.is_some(), "the agent must be stopped, and own its bpffs");
+        let namespace = &self.place.namespace;
+        let output = namespace.exec("ip -o link show")?;
+        for line in String::from_utf8_lossy(&output.stdout).lines() {
+            let name = line.split(": ").nth(1).and_then(|name| name.split('@').next()).unwrap_or_default();
+            if !["lo", UPLINK, ""].contains(&name) {
+                namespace.ip(&format!("link delete {name}"))?;
+            }
+        }
+        // There is none unless programs are attached by filters.
+        let _ = namespace.exec(&format!("tc qdisc delete dev {UPLINK} clsact"));
+        self.place.pins = Some(Pins::new(&self.place.folder.join("bpf"))?);
+        Ok(())
+    }
+
     /// Removes every program, pin and interface of a stopped agent.
     pub fn cleanup(&mut self) -> Result<()> {
         self.stop(Signal::SIGTERM)?;

@@ -14,7 +14,11 @@ use nix::sys::signal::Signal;
 use serde_json::Value;
 
 use super::binary;
-use crate::{Namespace, Process, Underlay, process::Lifetime, wait};
+use crate::{
+    Namespace, Process, Underlay,
+    process::{Lifetime, shorten},
+    wait,
+};
 
 /// Last byte of the controller's address on the underlay.
 pub const CONTROLLER_NUMBER: u8 = 250;
@@ -205,7 +209,7 @@ impl Control {
             last = status.to_string();
             (hosts_in_force(&status) >= hosts).then_some(())
         });
-        waited.with_context(|| format!("the status was {last}"))
+        waited.with_context(|| format!("the status was {}", shorten(&last)))
     }
 }
 

@@ -5,7 +5,10 @@ mod binaries;
 mod control;
 mod workload;
 
-use std::{path::Path, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use anyhow::{Context as _, Result};
 use tempfile::TempDir;
@@ -100,6 +103,22 @@ impl Fabric {
     /// The same, to stop and start it.
     pub fn agent_mut(&mut self, number: u8) -> Result<&mut Agent> {
         self.agents.get_mut(usize::from(number).wrapping_sub(1)).with_context(|| format!("there is no host h{number}"))
+    }
+
+    /// Starts the agent of host `h{number}` again.
+    pub fn resume_agent(&mut self, number: u8) -> Result<()> {
+        self.resume_agent_as(number, binary("andromede-agent")?)
+    }
+
+    /// Starts another build of it.
+    pub fn resume_agent_as(&mut self, number: u8, program: PathBuf) -> Result<()> {
+        let agent = self.agents.get_mut(usize::from(number).wrapping_sub(1));
+        agent.with_context(|| format!("there is no host h{number}"))?.resume_as(program, &self.control)
+    }
+
+    /// Takes away what a reboot would: the programs, tables and interfaces of host `h{number}`, whose agent was stopped.
+    pub fn forget_kernel_state(&mut self, number: u8) -> Result<()> {
+        self.agent_mut(number)?.reboot()
     }
 
     /// All agents, in the order of their hosts.

@@ -1,0 +1,20 @@
+//! What the fuzz targets run, as plain functions: `cargo fuzz` calls them with inputs of its own making, and a test
+//! replays every input that is kept in `corpus/`.
+//!
+//! A function panics if the packet path breaks a promise. The promises are checked against an independent reading of
+//! the frame and a list of rules that is scanned, not compiled.
+#![allow(
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a broken promise is reported by a panic: that is how a fuzzer hears of it"
+)]
+
+mod fabric;
+mod frame;
+mod input;
+mod oracle;
+mod parse;
+mod walk;
+
+pub use parse::parse;
+pub use walk::walk;

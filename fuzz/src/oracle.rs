@@ -1,0 +1,78 @@
+//! What must hold, said another way: rules that are scanned, and a reading of the frame that shares no code with the
+//! packet path.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use andromede_abi::Address;
+
+use crate::fabric::address;
+
+/// An ingress rule of the fabric.
+pub(crate) struct Rule {
+    pub(crate) allow: bool,
+    pub(crate) protocol: u8,
+    /// Destination port; 0: any.
+    pub(crate) port: u16,
+    /// Last byte of the remote's address; none: any remote.
+    pub(crate) remote: Option<u8>,
+}
+
+/// The rules of every port: the first that matches decides, and what none matches is closed.
+pub(crate) const RULES: &[Rule] = &[
+    Rule { allow: false, protocol: 6, port: 80, remote: Some(4) },
+    Rule { allow: true, protocol: 6, port: 80, remote: None },
+    Rule { allow: true, protocol: 17, port: 53, remote: None },
+    Rule { allow: true, protocol: 1, port: 0, remote: None },
+    Rule { allow: true, protocol: 58, port: 0, remote: None },
+    Rule { allow: true, protocol: 6, port: 22, remote: Some(3) },
+];
+
+/// A packet as it stands in a frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Seen {
+    pub(crate) source_mac: [u8; 6],
+    pub(crate) source: IpAddr,
+    pub(crate) destination: IpAddr,
+    pub(crate) protocol: u8,
+    /// 0 where the protocol has none.
+    pub(crate) source_port: u16,
+    pub(crate) destination_port: u16,
+}
+
+/// Reads a frame without extension headers; none if it is no whole IP packet.
+pub(crate) fn read(frame: &[u8]) -> Option<Seen> {
+    let source_mac = frame.get(6..12)?.try_into().ok()?;
+    let ip = frame.get(14..)?;
+    let (source, destination, protocol, upper): (IpAddr, IpAddr, u8, &[u8]) = match frame.get(12..14)? {
+        [0x08, 0x00] => {
+            let header = usize::from(ip.first()? & 0x0f) * 4;
+            let four = |at: usize| <[u8; 4]>::try_from(ip.get(at..at + 4)?).ok().map(Ipv4Addr::from);
+            (four(12)?.into(), four(16)?.into(), *ip.get(9)?, ip.get(header..)?)
+        }
+        [0x86, 0xdd] => {
+            let sixteen = |at: usize| <[u8; 16]>::try_from(ip.get(at..at + 16)?).ok().map(Ipv6Addr::from);
+            (sixteen(8)?.into(), sixteen(24)?.into(), *ip.get(6)?, ip.get(40..)?)
+        }
+        _ => return None,
+    };
+    let port = |at: usize| upper.get(at..at + 2).map_or(0, |bytes| u16::from_be_bytes([bytes[0], bytes[1]]));
+    let (source_port, destination_port) = if matches!(protocol, 6 | 17 | 132) { (port(0), port(2)) } else { (0, 0) };
+    Some(Seen { source_mac, source, destination, protocol, source_port, destination_port })
+}
+
+/// May a connection be opened towards this port of this protocol, from this remote?
+fn may_open(protocol: u8, remote: IpAddr, port: u16) -> bool {
+    let remote = Address::from(remote);
+    let matches = |rule: &&Rule| {
+        rule.protocol == protocol
+            && (rule.port == 0 || rule.port == port)
+            && rule.remote.is_none_or(|end| remote == address(false, end) || remote == address(true, end))
+    };
+    RULES.iter().find(matches).is_some_and(|rule| rule.allow)
+}
+
+/// May the packet reach a port of this host: as part of a connection that its sender opened, or as an answer?
+/// An answer to what a port of this host opened needs no ingress rule of that port.
+pub(crate) fn may_reach(seen: &Seen, closed: bool, answers: bool) -> bool {
+    answers || !closed && may_open(seen.protocol, seen.source, seen.destination_port)
+}

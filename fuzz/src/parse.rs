@@ -1,0 +1,108 @@
+//! The target `parse`: any bytes at all, at any hook.
+
+use andromede_abi::{HostConfig, hook};
+use andromede_pipeline::{
+    Context, Edit, EditKind, Scratch, Target, TargetKind, Tunnel, apply_edit, decide,
+    memory::{Bytes, Tables},
+};
+
+use crate::{
+    fabric::{self, ELSEWHERE, address, ifindex, mac, underlay, vni},
+    frame::{Inner, encapsulated, udp},
+    input::Input,
+    oracle,
+};
+
+/// Decides about arbitrary bytes: as they are, behind the Ethernet header of a port, or behind the outer header of a
+/// member. What passes must be a packet that another reader understands, from the sender's own addresses.
+///
+/// # Panics
+/// A promise is broken.
+pub fn parse(data: &[u8]) {
+    let tables = fabric::tables();
+    let mut input = Input::new(data);
+    let (way, size, kind) = (input.byte(), input.byte(), input.byte());
+    let gso_size = if size & 1 == 0 { 0 } else { 1000 };
+    let mut inner = [mac(1, 2), mac(1, if way & 8 == 0 { 1 } else { 3 })].concat();
+    let ethertype: [u8; 2] = match kind % 4 {
+        0 => [0x08, 0x00],
+        1 => [0x86, 0xdd],
+        2 => [0x08, 0x06],
+        _ => [input.byte(), input.byte()],
+    };
+    inner.extend(ethertype);
+    inner.extend(input.rest());
+    let (hook, frame) = match way % 5 {
+        0 => (hook::FROM_WORKLOAD, inner),
+        1 => (hook::FROM_WORKLOAD, input.rest().to_vec()),
+        2 => (hook::FROM_UNDERLAY, encapsulated(&inner, ELSEWHERE, vni(1))),
+        3 => (hook::FROM_UNDERLAY, input.rest().to_vec()),
+        _ => (hook::FROM_OVERLAY, inner),
+    };
+    check(&tables, hook, gso_size, frame);
+}
+
+fn check(tables: &Tables, hook: u8, gso_size: u32, frame: Vec<u8>) {
+    let host: HostConfig = fabric::host();
+    let context = Context {
+        hook,
+        ifindex: ifindex(1, 1),
+        gso_size,
+        now: 1,
+        tunnel: if hook == hook::FROM_OVERLAY { Tunnel::new(vni(1), underlay(ELSEWHERE)) } else { Tunnel::NONE },
+        own_delivery: false,
+        tagged: false,
+        host: &host,
+    };
+    let mut scratch = Scratch::EMPTY;
+    let mut frame = Bytes(frame);
+    let verdict = decide(&frame, &context, tables, &mut scratch);
+    assert_eq!(verdict.reason.is_some(), verdict.target == Target::DROP, "a drop has a reason, and only a drop");
+    let record = verdict.record(hook, &scratch);
+    // The same frame has the same verdict, whatever another frame left in the scratch space.
+    let mut used = left_over(tables, &host);
+    let again = decide(&frame, &context, tables, &mut used).record(hook, &used);
+    assert_eq!(record, again, "the verdict depends on what was in the scratch space");
+    let offset = if hook == hook::FROM_UNDERLAY { 50 } else { 0 };
+    if matches!(verdict.target.kind, TargetKind::Deliver | TargetKind::Encap) {
+        let inner = frame.0.get(offset..).unwrap_or_default();
+        let end = if hook == hook::FROM_WORKLOAD { 1 } else { 3 };
+        let source = [false, true].map(|v6| address(v6, end).into());
+        // With extension headers the other reader sees no ports, but always the addresses.
+        let Some(seen) = oracle::read(inner) else { panic!("passed, and is no IP packet: {inner:02x?}") };
+        assert!(source.contains(&seen.source), "passed from {}, which the sender does not hold", seen.source);
+    }
+    if verdict.edit != Edit::NONE && offset == 0 {
+        let length = frame.0.len();
+        assert_eq!(apply_edit(&mut frame, &verdict.edit), Some(()), "an edit that was decided can be made");
+        if verdict.edit.kind == EditKind::Destination {
+            assert_eq!(frame.0.len(), length, "an edit of an address keeps the length");
+        }
+    }
+}
+
+/// The scratch space after a frame that was let through.
+fn left_over(tables: &Tables, host: &HostConfig) -> Scratch {
+    let mut scratch = Scratch::EMPTY;
+    let other = Inner {
+        destination_mac: mac(2, 3),
+        source_mac: mac(2, 2),
+        source: address(true, 2),
+        destination: address(true, 3),
+        protocol: 17,
+        upper: udp(1, 2),
+    };
+    let context = Context {
+        hook: hook::FROM_WORKLOAD,
+        ifindex: ifindex(2, 2),
+        gso_size: 0,
+        now: 1,
+        tunnel: Tunnel::NONE,
+        own_delivery: false,
+        tagged: false,
+        host,
+    };
+    let verdict = decide(&Bytes(other.bytes()), &context, tables, &mut scratch);
+    assert!(verdict.target.kind == TargetKind::Encap, "an honest datagram passes: {verdict:?}");
+    scratch
+}

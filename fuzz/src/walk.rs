@@ -1,0 +1,230 @@
+//! The target `walk`: conversations between ends of two networks with the same addresses, under changing rules.
+
+use std::{collections::BTreeSet, net::IpAddr};
+
+use andromede_abi::{HostIndex, NetworkIndex, hook};
+use andromede_pipeline::{
+    Claim, Context, Scratch, Target, TargetKind, Tunnel, Verdict, carry_out, decide,
+    memory::{Bytes, Flow, Tables},
+};
+
+use crate::{
+    fabric::{self, ELSEWHERE, ENDS, FOREIGN, NETWORKS, address, ifindex, mac, slot, underlay, vni},
+    frame::{Inner, encapsulated, icmp, tcp, udp},
+    input::Input,
+    oracle::{self, Seen},
+};
+
+/// A stranger on the underlay.
+const STRANGER: HostIndex = 9;
+const SECOND: u64 = 1_000_000_000;
+/// Steps of one conversation.
+const STEPS_MAX: usize = 64;
+
+/// Two ends, protocol and ports: what a port of this host has opened, seen from the answer.
+type Answer = (NetworkIndex, IpAddr, IpAddr, u8, u16, u16);
+
+/// One host and what has happened to it.
+struct Host {
+    tables: Tables,
+    /// Left as the frame before left it, as in the kernel.
+    scratch: Scratch,
+    now: u64,
+    closed: bool,
+    /// Is the change word of the networks odd?
+    changing: bool,
+    /// Answers to what ports of this host have sent: they need no ingress rule.
+    answers: BTreeSet<Answer>,
+}
+
+/// Runs a conversation: each step sends a frame, changes a rule, or lets time pass.
+///
+/// # Panics
+/// A promise is broken.
+pub fn walk(data: &[u8]) {
+    let mut input = Input::new(data);
+    let mut host = Host {
+        tables: fabric::tables(),
+        scratch: Scratch::EMPTY,
+        now: SECOND,
+        closed: false,
+        changing: false,
+        answers: BTreeSet::new(),
+    };
+    for _ in 0..STEPS_MAX {
+        if input.is_empty() {
+            break;
+        }
+        match input.byte() % 16 {
+            0 => host.set_closed(!host.closed),
+            1 => host.set_changing(!host.changing),
+            2 => host.now += SECOND * u64::from(input.byte()),
+            _ => host.send(&mut input),
+        }
+    }
+}
+
+/// A frame on its way: from a port of this host, or from a host on the underlay.
+struct Sent {
+    network: NetworkIndex,
+    /// None: a workload of this host sends.
+    sender: Option<HostIndex>,
+    /// The end that may be the source: that of the workload, or what the sender holds.
+    holds: u8,
+    hook: u8,
+    frame: Vec<u8>,
+}
+
+impl Host {
+    fn set_closed(&mut self, closed: bool) {
+        self.closed = closed;
+        fabric::close(&mut self.tables, closed);
+    }
+
+    fn set_changing(&mut self, changing: bool) {
+        self.changing = changing;
+        for network in NETWORKS {
+            *self.tables.epochs.entry(slot(network, 0)).or_default() += 1;
+        }
+    }
+
+    fn send(&mut self, input: &mut Input<'_>) {
+        let network = input.one_of(NETWORKS);
+        let way = input.byte();
+        let sender = match way % 4 {
+            0 | 1 => None,
+            2 => Some(ELSEWHERE),
+            _ => Some(input.one_of([ELSEWHERE, FOREIGN, STRANGER])),
+        };
+        let port: u8 = if way & 16 == 0 { 1 } else { 2 };
+        let holds = match sender {
+            None => port,
+            Some(FOREIGN) => 4,
+            Some(_) => 3,
+        };
+        let inner = inner(input, network, holds);
+        let (hook, frame) = match sender {
+            None => (hook::FROM_WORKLOAD, inner),
+            Some(_) if way & 32 != 0 => (hook::FROM_OVERLAY, inner),
+            Some(sender) => (hook::FROM_UNDERLAY, encapsulated(&inner, sender, vni(network))),
+        };
+        self.judge(&Sent { network, sender, holds, hook, frame }, ifindex(network, port));
+    }
+
+    fn judge(&mut self, sent: &Sent, ifindex: u32) {
+        let config = fabric::host();
+        let sender = sent.sender.map_or_else(|| underlay(STRANGER), underlay);
+        let context = Context {
+            hook: sent.hook,
+            ifindex,
+            gso_size: 0,
+            now: self.now,
+            tunnel: if sent.hook == hook::FROM_OVERLAY { Tunnel::new(vni(sent.network), sender) } else { Tunnel::NONE },
+            own_delivery: false,
+            tagged: false,
+            host: &config,
+        };
+        let verdict = decide(&Bytes(sent.frame.clone()), &context, &self.tables, &mut self.scratch);
+        assert_eq!(verdict.reason.is_some(), verdict.target == Target::DROP, "a drop has a reason, and only a drop");
+        let opens = matches!(verdict.claim, Claim::Open);
+        assert!(!(self.changing && opens), "a connection was opened while several tables change together");
+        let claimed = carry_out(&self.tables, &verdict.claim, &self.scratch, self.now).is_ok();
+        let offset = if sent.hook == hook::FROM_UNDERLAY { 50 } else { 0 };
+        if claimed && let Some(seen) = sent.frame.get(offset..).and_then(oracle::read) {
+            self.check(sent, &seen, &verdict);
+        }
+        assert!(self.tables.flows.borrow().len() <= self.tables.flows_max, "the flow table is bounded");
+    }
+
+    /// The promises about one frame.
+    fn check(&mut self, sent: &Sent, seen: &Seen, verdict: &Verdict<Flow>) {
+        let network = sent.network;
+        let passed = matches!(verdict.target.kind, TargetKind::Deliver | TargetKind::Encap);
+        if !passed {
+            return;
+        }
+        assert_eq!(verdict.network, network, "a frame stays in its network");
+        assert_ne!(sent.sender, Some(STRANGER), "a stranger's frame passed: {seen:?}");
+        let own = [false, true].map(|v6| address(v6, sent.holds).into());
+        assert!(own.contains(&seen.source), "passed from an address that the sender does not hold: {seen:?}");
+        if sent.sender.is_none() {
+            assert_eq!(seen.source_mac, mac(network, sent.holds), "passed with another's Ethernet address: {seen:?}");
+        }
+        if sent.sender.is_none() {
+            self.answers.insert(answer(network, seen));
+        }
+        match verdict.target {
+            Target { kind: TargetKind::Deliver, ifindex: to, .. } => self.check_delivery(network, seen, to),
+            Target { kind: TargetKind::Encap, .. } => {
+                let next_hop = self.scratch.row.next_hop;
+                assert_eq!(next_hop.vni, vni(network), "the name on the wire is the network's");
+                let known = [underlay(ELSEWHERE), underlay(FOREIGN)];
+                assert!(known.contains(&next_hop.underlay), "sent to a host that is not a member");
+                assert!(sent.sender.is_none(), "what comes from the underlay does not go back to it");
+            }
+            _ => {}
+        }
+    }
+
+    fn check_delivery(&self, network: NetworkIndex, seen: &Seen, to: u32) {
+        let Some(port) = self.tables.ports.get(&to) else { panic!("delivered to interface {to}, which has no port") };
+        assert_eq!(port.network, network, "delivered to another tenant");
+        let own = [port.v6.into(), andromede_abi::Address::from_v4_word(port.v4).into()];
+        assert!(own.contains(&seen.destination), "delivered to a port that does not have the address");
+        let answers = self.answers.contains(&(
+            network,
+            seen.source,
+            seen.destination,
+            seen.protocol,
+            seen.source_port,
+            seen.destination_port,
+        ));
+        assert!(oracle::may_reach(seen, self.closed, answers), "no rule lets this in: {seen:?}");
+    }
+}
+
+/// What the other side would send back.
+fn answer(network: NetworkIndex, seen: &Seen) -> Answer {
+    (network, seen.destination, seen.source, seen.protocol, seen.destination_port, seen.source_port)
+}
+
+/// An inner frame by the fuzzer's choice: honest as a rule, at times with another's address or one byte changed.
+fn inner(input: &mut Input<'_>, network: NetworkIndex, holds: u8) -> Vec<u8> {
+    let choice = input.byte();
+    let v6 = choice & 1 != 0;
+    let source_end = if choice & 0x60 == 0x60 { input.one_of(ENDS) } else { holds };
+    let source_mac_end = if choice & 0x90 == 0x90 { input.one_of(ENDS) } else { holds };
+    let destination_end = input.one_of(ENDS);
+    let (protocol, upper) = upper(input, v6);
+    let frame = Inner {
+        destination_mac: mac(network, destination_end),
+        source_mac: mac(network, source_mac_end),
+        source: address(v6, source_end),
+        destination: address(v6, destination_end),
+        protocol,
+        upper,
+    };
+    let mut bytes = frame.bytes();
+    if choice & 0x0e == 0x0e {
+        let at = usize::from(input.byte()) % bytes.len();
+        bytes[at] ^= input.byte();
+    }
+    bytes
+}
+
+/// A protocol and its header.
+fn upper(input: &mut Input<'_>, v6: bool) -> (u8, Vec<u8>) {
+    let kind = input.byte();
+    let (source_port, destination_port) = match kind & 3 {
+        0 => (40_000, 80),
+        1 => (80, 40_000),
+        2 => (40_000, 22),
+        _ => (40_001, 53),
+    };
+    match kind >> 2 & 3 {
+        0 | 1 => (6, tcp(source_port, destination_port, input.one_of([2, 18, 16, 17, 4, 24]))),
+        2 => (17, udp(source_port, destination_port)),
+        _ if v6 => (58, icmp(input.one_of([128, 129, 135, 1]), 7)),
+        _ => (1, icmp(input.one_of([8, 0, 3]), 7)),
+    }
+}

@@ -1,0 +1,250 @@
+//! Promise 2: closed until told; and security groups say what they say, to live connections as well.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
+
+use std::{
+    io::{ErrorKind, Read as _, Write as _},
+    net::{IpAddr, Ipv6Addr, SocketAddr, TcpListener, TcpStream},
+    time::Duration,
+};
+
+use andromede_testkit::{
+    Fabric, FabricOptions, Namespace, Workload,
+    traffic::{Outcome, Responder, tcp_probe, udp_probe},
+};
+use andromede_tests::{
+    Bundle,
+    bundle::{ANYTHING_IN, group_name, port_name},
+    dropped, dropped_more,
+    scene::{both, v4, v6},
+};
+
+const SHORT: Duration = Duration::from_millis(400);
+const TCP: [u16; 5] = [80, 443, 8000, 8080, 9000];
+const UDP: [u16; 2] = [53, 123];
+
+/// A port `client` on h1 and a port `server` on the host given, in these groups; the bundle is the caller's.
+struct Pair {
+    client: Workload,
+    server: Workload,
+    _responder: Responder,
+    fabric: Fabric,
+}
+
+/// The bundle of a pair: groups `client` and `server` with these rules.
+fn bundle(server_host: u8, client_rules: &[&str], server_rules: &[&str]) -> Bundle {
+    Bundle::hosts(2)
+        .tenant("red", 4001)
+        .group("red", "client", client_rules)
+        .group("red", "server", server_rules)
+        .port("red", "client", 1, 11, &["client"])
+        .port("red", "server", server_host, 12, &["server"])
+}
+
+impl Pair {
+    fn start(server_host: u8, bundle: &Bundle) -> Self {
+        let fabric = Fabric::start(FabricOptions::default()).unwrap();
+        fabric.apply(bundle.text()).unwrap();
+        let client = fabric.attach(1, &port_name("red", "client")).unwrap();
+        let server = fabric.attach(server_host, &port_name("red", "server")).unwrap();
+        fabric.wait_in_force().unwrap();
+        let responder = Responder::start(server.namespace(), "server", &TCP, &UDP).unwrap();
+        Self { client, server, _responder: responder, fabric }
+    }
+
+    fn tcp(&self, to: IpAddr, port: u16) -> bool {
+        let outcome = tcp_probe(self.client.namespace(), SocketAddr::new(to, port), SHORT).unwrap();
+        assert!(!matches!(outcome, Outcome::Refused(_)), "a refusal is silent: {outcome:?}");
+        outcome.answered_by("server")
+    }
+
+    fn udp(&self, to: IpAddr, port: u16) -> bool {
+        udp_probe(self.client.namespace(), SocketAddr::new(to, port), SHORT).unwrap().answered_by("server")
+    }
+
+    fn ping(&self, to: IpAddr) -> bool {
+        self.client.ping(to).unwrap().outcome().is_answered()
+    }
+}
+
+#[test]
+fn ingress_is_closed_and_egress_open_until_told() {
+    for host in [1, 2] {
+        let pair = Pair::start(host, &bundle(host, &[], &[]));
+        for to in both(12) {
+            let before = dropped(&pair.fabric, "ingress-rule").unwrap();
+            assert!(!pair.tcp(to, 80) && !pair.udp(to, 53) && !pair.ping(to), "{to} on h{host}");
+            dropped_more(&pair.fabric, "ingress-rule", before, 3).unwrap();
+        }
+        // The other way the same, and each drop names the default.
+        assert!(!pair.server.ping(v4(11)).unwrap().outcome().is_answered());
+        let drops = pair.fabric.control().json(&["drops"]).unwrap();
+        let rules: Vec<&str> =
+            drops["counts"].as_array().unwrap().iter().filter_map(|count| count["rule"].as_str()).collect();
+        assert!(rules.contains(&"default-ingress"), "{drops}");
+    }
+}
+
+#[test]
+fn rules_decide_by_protocol_port_and_priority() {
+    let rules = [
+        "{name: web, direction: ingress, action: allow, protocol: tcp, ports: ['80', '8000-8080']}",
+        "{name: not-8080, direction: ingress, action: deny, priority: 10, protocol: tcp, ports: ['8080']}",
+        "{name: late-deny, direction: ingress, action: deny, priority: 2000, protocol: tcp, ports: ['80']}",
+        "{name: tie-allow, direction: ingress, action: allow, priority: 500, protocol: udp, ports: ['53', '123']}",
+        "{name: tie-deny, direction: ingress, action: deny, priority: 500, protocol: udp, ports: ['123']}",
+        "{name: echo, direction: ingress, action: allow, protocol: icmp, icmpType: 8}",
+        "{name: not-echo6, direction: ingress, action: allow, protocol: icmpv6, icmpType: 1}",
+    ];
+    let client = ["{name: no-443, direction: egress, action: deny, protocol: tcp, ports: ['9000']}"];
+    for host in [1, 2] {
+        let pair = Pair::start(host, &bundle(host, &client, &rules));
+        for to in both(12) {
+            assert!(pair.tcp(to, 80), "allowed before a later deny: {to} on h{host}");
+            assert!(pair.tcp(to, 8000), "a range, its first port: {to} on h{host}");
+            assert!(!pair.tcp(to, 8080), "denied before the range allows: {to} on h{host}");
+            assert!(!pair.tcp(to, 443), "no rule: {to} on h{host}");
+            assert!(pair.udp(to, 53), "{to} on h{host}");
+            assert!(!pair.udp(to, 123), "deny stands before allow at equal priority: {to} on h{host}");
+            let before = dropped(&pair.fabric, "egress-rule").unwrap();
+            assert!(!pair.tcp(to, 9000), "the sender's own rule: {to} on h{host}");
+            dropped_more(&pair.fabric, "egress-rule", before, 1).unwrap();
+        }
+        assert!(pair.ping(v4(12)), "the type of an echo request");
+        assert!(!pair.ping(v6(12)), "another type");
+    }
+}
+
+#[test]
+fn remotes_are_groups_or_prefixes() {
+    let friends = group_name("red", "client");
+    let of_group = format!(
+        "{{name: friends, direction: ingress, action: allow, protocol: tcp, ports: ['80'], remoteGroup: {friends}}}"
+    );
+    let rules = [
+        of_group.as_str(),
+        "{name: near, direction: ingress, action: allow, protocol: tcp, ports: ['443'], remoteCidr: 10.0.0.8/29}",
+        "{name: near6, direction: ingress, action: allow, protocol: tcp, ports: ['443'], remoteCidr: 'fd00:10::10/124'}",
+        "{name: not-client, direction: ingress, action: deny, priority: 10, protocol: tcp, ports: ['8080'], remoteCidr: 10.0.0.11/32}",
+        "{name: all-8080, direction: ingress, action: allow, protocol: tcp, ports: ['8080']}",
+    ];
+    let bundle = bundle(2, &[], &rules).group("red", "others", &[]).port("red", "outsider", 1, 40, &["others"]);
+    let pair = Pair::start(2, &bundle);
+    let outsider = pair.fabric.attach(1, &port_name("red", "outsider")).unwrap();
+    pair.fabric.wait_in_force().unwrap();
+    let outside = |to: IpAddr, port: u16| {
+        tcp_probe(outsider.namespace(), SocketAddr::new(to, port), SHORT).unwrap().answered_by("server")
+    };
+    for to in both(12) {
+        assert!(pair.tcp(to, 80) && !outside(to, 80), "the group: {to}");
+        assert!(pair.tcp(to, 443) && !outside(to, 443), "the prefix: {to}");
+        assert!(outside(to, 8080), "{to}");
+    }
+    assert!(!pair.tcp(v4(12), 8080), "its address is denied");
+    assert!(pair.tcp(v6(12), 8080), "its other address is not");
+    // Whoever joins the group later is let in: the identity changes, not the rule.
+    let joined = bundle_with_outsider_in_group(&rules);
+    pair.fabric.apply(joined.text()).unwrap();
+    assert!(outside(v4(12), 80) && outside(v6(12), 80), "the outsider has joined the group");
+}
+
+fn bundle_with_outsider_in_group(rules: &[&str]) -> Bundle {
+    bundle(2, &[], rules).group("red", "others", &[]).port("red", "outsider", 1, 40, &["others", "client"])
+}
+
+/// A connection over which both sides can be asked to speak.
+struct Connection {
+    client: TcpStream,
+    server: TcpStream,
+}
+
+impl Connection {
+    fn open(from: &Namespace, to: &Namespace, address: SocketAddr) -> Self {
+        let listener = to.run(|| TcpListener::bind((Ipv6Addr::UNSPECIFIED, address.port()))).unwrap().unwrap();
+        let client = from.run(|| TcpStream::connect_timeout(&address, Duration::from_secs(3))).unwrap().unwrap();
+        let (server, _) = listener.accept().unwrap();
+        for side in [&client, &server] {
+            side.set_read_timeout(Some(Duration::from_secs(1))).unwrap();
+            side.set_nodelay(true).unwrap();
+        }
+        Self { client, server }
+    }
+
+    fn carries(mut from: &TcpStream, mut to: &TcpStream) -> bool {
+        from.write_all(b"x").unwrap();
+        let mut byte = [0];
+        match to.read(&mut byte) {
+            Ok(read) => read == 1,
+            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => false,
+            Err(error) => panic!("{error}"),
+        }
+    }
+
+    fn forward(&self) -> bool {
+        Self::carries(&self.client, &self.server)
+    }
+
+    fn backward(&self) -> bool {
+        Self::carries(&self.server, &self.client)
+    }
+}
+
+const DOOR: &str = "{name: door, direction: ingress, action: allow, protocol: tcp, ports: ['5000-5001']}";
+const OTHER: &str = "{name: other, direction: ingress, action: allow, protocol: tcp, ports: ['80']}";
+
+#[test]
+fn a_rule_change_cuts_live_connections_at_the_next_packet() {
+    for host in [1, 2] {
+        let pair = Pair::start(host, &bundle(host, &[], &[DOOR, OTHER]));
+        let open = |to: IpAddr, port: u16| {
+            Connection::open(pair.client.namespace(), pair.server.namespace(), SocketAddr::new(to, port))
+        };
+        let connections = [open(v4(12), 5000), open(v6(12), 5001)];
+        for connection in &connections {
+            assert!(connection.forward() && connection.backward(), "open at first (h{host})");
+        }
+        pair.fabric.apply(bundle(host, &[], &[OTHER]).text()).unwrap();
+        for connection in &connections {
+            // The answerer speaks first: its packet must be judged by who opened the connection, and cannot open it again.
+            assert!(!connection.backward(), "the answerer goes on (h{host})");
+            assert!(!connection.forward(), "the initiator goes on (h{host})");
+            assert!(!connection.backward(), "the answerer has opened it again (h{host})");
+        }
+        assert!(!pair.tcp(v4(12), 5000), "nor does a new one open (h{host})");
+        assert!(pair.tcp(v4(12), 80), "what another rule allows goes on (h{host})");
+        let cut = dropped(&pair.fabric, "connection-cut").unwrap();
+        assert!(cut > 0, "the drops have the name of a cut connection (h{host})");
+    }
+}
+
+#[test]
+fn a_change_that_still_allows_leaves_connections_alone() {
+    let pair = Pair::start(2, &bundle(2, &[], &[DOOR, OTHER]));
+    let to = SocketAddr::new(v4(12), 5000);
+    let connection = Connection::open(pair.client.namespace(), pair.server.namespace(), to);
+    assert!(connection.forward() && connection.backward());
+    for rules in [&[ANYTHING_IN][..], &[DOOR], &[OTHER, DOOR]] {
+        pair.fabric.apply(bundle(2, &[], rules).text()).unwrap();
+        assert!(connection.backward() && connection.forward(), "after {rules:?}");
+    }
+}
+
+#[test]
+fn an_answer_needs_no_rule_but_a_stray_segment_opens_nothing() {
+    use andromede_testkit::{
+        fabric::INTERFACE,
+        packet::{Ends, Tcp, tcp_flag},
+        raw::RawSocket,
+    };
+    let pair = Pair::start(2, &bundle(2, &[], &[OTHER]));
+    assert!(pair.tcp(v4(12), 80), "the client admits nothing, and still gets its answer");
+    let ends = Ends::new((pair.client.mac().unwrap(), v4(11)), (pair.server.mac().unwrap(), v4(12)));
+    let before = dropped(&pair.fabric, "not-syn").unwrap();
+    let ear = RawSocket::open(pair.server.namespace(), INTERFACE, true).unwrap();
+    let mouth = RawSocket::open(pair.client.namespace(), INTERFACE, true).unwrap();
+    for (flags, source) in [(tcp_flag::ACK, 1111), (tcp_flag::SYN | tcp_flag::ACK, 1112), (tcp_flag::RST, 1113)] {
+        mouth.send(&ends.tcp(&Tcp::new(source, 80, flags), b"stray")).unwrap();
+    }
+    let stray = |frame: &[u8]| frame.windows(5).any(|window| window == b"stray");
+    assert_eq!(ear.receive_matching(SHORT, stray).unwrap(), None);
+    dropped_more(&pair.fabric, "not-syn", before, 3).unwrap();
+}
