@@ -124,6 +124,7 @@ impl Walk {
             now: rows.now,
             tunnel: Tunnel::NONE,
             own_delivery: false,
+            tagged: false,
             host: &rows.config,
         };
         let recorder = Recorder::new(&rows.tables);
