@@ -138,6 +138,9 @@ fn from_workload<F: Frame, T: Tables>(
     let Scratch { port, packet, .. } = scratch;
     (verdict.port, verdict.network) = (port.slot, port.network);
     let ethertype = source_guard::ethernet(frame, port)?;
+    if context.tagged {
+        return Err(Refusal::new(Stage::Parse, DropReason::BadEthernet));
+    }
     if ethertype == ethernet::TYPE_ARP {
         return Ok(Recognised::Arp);
     }
@@ -164,7 +167,9 @@ fn from_underlay<F: Frame, T: Tables>(
     scratch: &mut Scratch,
     verdict: &mut Verdict<T::Flow>,
 ) -> Result<Recognised, Refusal> {
-    match sender_guard::outer(frame, context.host)? {
+    // The tag names another network of the link, which has an interface of its own.
+    let outer = if context.tagged { sender_guard::Outer::NotOurs } else { sender_guard::outer(frame, context.host)? };
+    match outer {
         sender_guard::Outer::NotOurs => {
             verdict.pass(Stage::Parse, Target::HOST, Edit::NONE, rule::NONE);
             Ok(Recognised::Decided)
@@ -181,6 +186,9 @@ fn from_overlay<F: Frame, T: Tables>(
     scratch: &mut Scratch,
     verdict: &mut Verdict<T::Flow>,
 ) -> Result<Recognised, Refusal> {
+    if context.tagged {
+        return Err(Refusal::new(Stage::Parse, DropReason::BadEthernet));
+    }
     if context.tunnel.sender.is_unspecified() {
         return Err(Refusal::new(Stage::SenderGuard, DropReason::NoTunnelKey));
     }
