@@ -147,8 +147,9 @@ fn a_workload_gets_its_interface() {
     });
     assert_eq!(interface_name::port_of_alias(&outer.alias), Some(plan.port.as_str()));
     assert!(outer.up);
-    let device = text(&inner, "ip address show dev eth0");
-    for expected in ["02:00:00:00:00:07", "mtu 1450", "10.0.0.7/24", "fd00:10::7/64", "state UP"] {
+    let device = text(&inner, "ip -d address show dev eth0");
+    for expected in ["gso_max_size 65472", "02:00:00:00:00:07", "mtu 1450", "10.0.0.7/24", "fd00:10::7/64", "state UP"]
+    {
         assert!(device.contains(expected), "{expected} is missing: {device}");
     }
     let global = device.lines().find(|line| line.contains("fd00:10::7")).unwrap();
