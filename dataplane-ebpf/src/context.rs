@@ -23,6 +23,7 @@ pub fn read(skb: *mut __sk_buff, hook: u8, host: &HostConfig) -> Context<'_> {
             now: bpf_ktime_get_coarse_ns(),
             tunnel: if hook == hook::FROM_OVERLAY { tunnel(skb) } else { Tunnel::NONE },
             own_delivery: hook == hook::FROM_HOST && (*skb).mark == OWN_DELIVERY,
+            tagged: (*skb).vlan_present != 0,
             host,
         }
     }

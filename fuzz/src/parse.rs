@@ -51,6 +51,7 @@ fn check(tables: &Tables, hook: u8, gso_size: u32, frame: Vec<u8>) {
         now: 1,
         tunnel: if hook == hook::FROM_OVERLAY { Tunnel::new(vni(1), underlay(ELSEWHERE)) } else { Tunnel::NONE },
         own_delivery: false,
+        tagged: false,
         host: &host,
     };
     let mut scratch = Scratch::EMPTY;
@@ -98,6 +99,7 @@ fn left_over(tables: &Tables, host: &HostConfig) -> Scratch {
         now: 1,
         tunnel: Tunnel::NONE,
         own_delivery: false,
+        tagged: false,
         host,
     };
     let verdict = decide(&Bytes(other.bytes()), &context, tables, &mut scratch);

@@ -121,6 +121,7 @@ impl Host {
             now: self.now,
             tunnel: if sent.hook == hook::FROM_OVERLAY { Tunnel::new(vni(sent.network), sender) } else { Tunnel::NONE },
             own_delivery: false,
+            tagged: false,
             host: &config,
         };
         let verdict = decide(&Bytes(sent.frame.clone()), &context, &self.tables, &mut self.scratch);

@@ -39,6 +39,8 @@ pub struct Context<'a> {
     pub tunnel: Tunnel,
     /// At `from_host`: this program sent the frame there itself.
     pub own_delivery: bool,
+    /// The frame has a VLAN tag beside its bytes, where the kernel keeps it: it would go wherever the frame goes.
+    pub tagged: bool,
     /// What is known of the host.
     pub host: &'a HostConfig,
 }

@@ -144,6 +144,9 @@ fn from_workload<F: Frame, T: Tables>(
     let Scratch { port, packet, .. } = scratch;
     (verdict.port, verdict.network) = (port.slot, port.network);
     let ethertype = source_guard::ethernet(frame, port)?;
+    if context.tagged {
+        return Err(Refusal::new(Stage::Parse, DropReason::BadEthernet));
+    }
     if ethertype == ethernet::TYPE_ARP {
         return Ok(Recognised::Arp);
     }
@@ -174,7 +177,9 @@ fn from_underlay<F: Frame, T: Tables>(
     scratch: &mut Scratch,
     verdict: &mut Verdict<T::Flow>,
 ) -> Result<Recognised, Refusal> {
-    match sender_guard::outer(frame, context.host)? {
+    // The tag names another network of the link, which has an interface of its own.
+    let outer = if context.tagged { sender_guard::Outer::NotOurs } else { sender_guard::outer(frame, context.host)? };
+    match outer {
         sender_guard::Outer::NotOurs => {
             verdict.pass(Stage::Parse, Target::HOST, Edit::NONE, rule::NONE);
             Ok(Recognised::Decided)
@@ -191,6 +196,9 @@ fn from_overlay<F: Frame, T: Tables>(
     scratch: &mut Scratch,
     verdict: &mut Verdict<T::Flow>,
 ) -> Result<Recognised, Refusal> {
+    if context.tagged {
+        return Err(Refusal::new(Stage::Parse, DropReason::BadEthernet));
+    }
     if context.tunnel.sender.is_unspecified() {
         return Err(Refusal::new(Stage::SenderGuard, DropReason::NoTunnelKey));
     }

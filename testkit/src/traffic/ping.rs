@@ -167,6 +167,8 @@ impl Pinger {
         // The kernel fills in the checksum of ICMPv6, which needs the source address.
         let message = icmp_echo(self.to.ip(), self.to.ip(), true, self.id, number as u16, &payload);
         let flags = MsgFlags::MSG_DONTWAIT;
+        // Before sending: within one machine the answer may be there when the call returns.
+        self.waiting.push(Some(Instant::now()));
         let sent = match self.to {
             SocketAddr::V4(v4) => sendto(self.fd.as_raw_fd(), &message, &address4(v4), flags),
             SocketAddr::V6(v6) => sendto(self.fd.as_raw_fd(), &message, &address6(v6), flags),
@@ -175,7 +177,6 @@ impl Pinger {
         if let Err(error) = sent {
             self.report.send_errors.push(error.desc().to_owned());
         }
-        self.waiting.push(Some(Instant::now()));
     }
 
     /// Takes answers until the time is up, or, if wanted, until none is missing.
