@@ -24,9 +24,6 @@ pub async fn cleanup(instance: &InstanceName, bpffs: &Path, state: &Path) -> any
     }
     let pins = Pins::new(bpffs, instance);
     if pins.folder().exists() {
-        for attachment in pins.attachments()? {
-            attachment.detach(&pins)?;
-        }
         pins.tear_down()?;
     }
     if lock.is_some() {

@@ -3,6 +3,7 @@
 pub mod cleanup;
 pub mod config;
 pub mod diagnostics;
+mod error;
 pub mod host;
 pub mod local;
 pub mod programs;

@@ -18,6 +18,7 @@ use tokio::sync::Mutex;
 
 use crate::{
     diagnostics::Diagnostics,
+    error::causes,
     host::{
         interface_name,
         netlink::{Link, Netlink, NetlinkError},
@@ -74,17 +75,6 @@ pub enum ReconcileError {
     /// The state folder.
     #[error(transparent)]
     Disk(#[from] DiskError),
-}
-
-/// An error and what caused it, in one line.
-fn causes(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(inner) = cause {
-        text = format!("{text}: {inner}");
-        cause = inner.source();
-    }
-    text
 }
 
 /// What the kernel said when it was last asked.
@@ -313,10 +303,8 @@ impl Reconciler {
         for error in errors {
             tracing::error!(error = causes(&error), "program cannot be put back");
         }
-        if full {
-            if tokio::task::block_in_place(|| programs.verify_rows())? {
-                tracing::error!("rows were changed by somebody else; they are corrected");
-            }
+        if full && tokio::task::block_in_place(|| programs.verify_rows())? {
+            tracing::error!("rows were changed by somebody else; they are corrected");
         }
         // Who takes a program away may have taken the whole qdisc, and the static drop with it.
         if full || repaired > 0 {

@@ -27,6 +27,7 @@ use tonic::{
 use crate::{
     config::ControllerAddress,
     diagnostics::Diagnostics,
+    error::causes,
     shared::{Contact, Progress, Shared},
     state::{disk::DiskError, held::FoldError},
 };
@@ -276,17 +277,6 @@ async fn connect(address: &ControllerAddress) -> Result<Channel, SessionError> {
 
 fn read(path: &std::path::Path) -> Result<Vec<u8>, SessionError> {
     std::fs::read(path).map_err(|source| SessionError::File { path: path.display().to_string(), source })
-}
-
-/// An error and what caused it, in one line.
-fn causes(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(inner) = cause {
-        text = format!("{text}: {inner}");
-        cause = inner.source();
-    }
-    text
 }
 
 #[cfg(test)]

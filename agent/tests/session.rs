@@ -1,6 +1,8 @@
 //! The conversation with the controller, against one that the test plays.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
+mod common;
+
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use andromede_agent::{
@@ -10,69 +12,13 @@ use andromede_agent::{
     shared::{Progress, Shared},
 };
 use andromede_proto::{
-    agent::v1::{
-        AgentMessage, ControllerMessage, Hello, NetworkDelta, NetworkView, Query, Update, Welcome, agent_message,
-        agent_service_server::{AgentService, AgentServiceServer},
-        controller_message, query,
-    },
-    v1::{Host, Network},
+    agent::v1::{NetworkDelta, NetworkView, Query, Update, Welcome, agent_message, controller_message, query},
+    v1::Network,
 };
+use common::{PATIENCE, Session};
 use tokio::{net::TcpListener, sync::mpsc, task::JoinHandle, time::timeout};
-use tokio_stream::wrappers::{ReceiverStream, TcpListenerStream};
-use tonic::{Request, Response, Status, Streaming};
 
 const NETWORK: &str = "tenants/t/networks/n";
-const PATIENCE: Duration = Duration::from_secs(10);
-
-type Outbox = mpsc::Sender<Result<ControllerMessage, Status>>;
-
-/// One session, as the controller sees it.
-struct Session {
-    inbox: Streaming<AgentMessage>,
-    outbox: Outbox,
-}
-
-impl Session {
-    async fn hear(&mut self) -> agent_message::Message {
-        let message = timeout(PATIENCE, self.inbox.message()).await.expect("the agent says something");
-        message.unwrap().unwrap().message.unwrap()
-    }
-
-    async fn hello(&mut self) -> Hello {
-        match self.hear().await {
-            agent_message::Message::Hello(hello) => hello,
-            other => panic!("{other:?}"),
-        }
-    }
-
-    async fn say(&self, message: controller_message::Message) {
-        self.outbox.send(Ok(ControllerMessage { message: Some(message) })).await.unwrap();
-    }
-
-    async fn welcome(&self, store_epoch: u64) {
-        let host = Host { name: "hosts/h1".to_owned(), index: 3, ..Host::default() };
-        let welcome = Welcome { protocol_version: 1, store_epoch, host: Some(host) };
-        self.say(controller_message::Message::Welcome(welcome)).await;
-    }
-}
-
-/// A controller that hands every session to the test.
-struct Controller(mpsc::Sender<Session>);
-
-#[tonic::async_trait]
-impl AgentService for Controller {
-    type SessionStream = ReceiverStream<Result<ControllerMessage, Status>>;
-
-    async fn session(
-        &self,
-        request: Request<Streaming<AgentMessage>>,
-    ) -> Result<Response<Self::SessionStream>, Status> {
-        let (outbox, messages) = mpsc::channel(8);
-        let session = Session { inbox: request.into_inner(), outbox };
-        self.0.send(session).await.map_err(|_| Status::unavailable("the test is over"))?;
-        Ok(Response::new(ReceiverStream::new(messages)))
-    }
-}
 
 struct Trial {
     shared: Arc<Shared>,
@@ -104,11 +50,7 @@ impl Trial {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let config = config(&folder, listener.local_addr().unwrap());
         let (sender, sessions) = mpsc::channel(8);
-        let server = tokio::spawn(async move {
-            let incoming = TcpListenerStream::new(listener);
-            let service = AgentServiceServer::new(Controller(sender));
-            tonic::transport::Server::builder().add_service(service).serve_with_incoming(incoming).await.unwrap();
-        });
+        let server = tokio::spawn(common::serve(listener, sender));
         let shared = Arc::new(Shared::open(config).unwrap());
         let diagnostics = Arc::new(Diagnostics::new("hosts/h1"));
         let agent = tokio::spawn(session::keep(Arc::clone(&shared), diagnostics));

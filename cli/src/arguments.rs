@@ -19,7 +19,8 @@ Examples:
 
 /// Asks and tells an Andromède fabric
 #[derive(Debug, Parser)]
-#[command(name = "andromedectl", version, about, after_help = AFTER_HELP, max_term_width = 120, disable_help_subcommand = true)]
+#[command(name = "andromedectl", version, about, after_help = AFTER_HELP)]
+#[command(max_term_width = 120, disable_help_subcommand = true)]
 pub(crate) struct Arguments {
     #[command(flatten)]
     pub(crate) connection: Connection,

@@ -125,7 +125,8 @@ impl Origin {
     }
 }
 
-/// All errors that the server found, of which not all fit into its answer: its message ends in "(and 7 more)" after the first.
+/// All errors that the server found, of which not all fit into its answer: its message ends in "(and 7 more)" after the
+/// first.
 fn found_in_all(message: &str) -> usize {
     let more = message.rsplit_once("(and ").and_then(|(_, rest)| rest.strip_suffix(" more)"));
     more.and_then(|digits| digits.parse::<usize>().ok()).map_or(0, |others| others.saturating_add(1))

@@ -1,6 +1,6 @@
 //! Where the controller is, and how to reach it: flags first, then the environment.
 
-use std::{fs, net::IpAddr, path::PathBuf, time::Duration};
+use std::{fs, net::IpAddr, os::unix::fs::PermissionsExt as _, path::PathBuf, time::Duration};
 
 use clap::Args;
 use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity, Uri};
@@ -8,6 +8,7 @@ use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity
 use crate::{
     duration,
     failure::{Failure, unreachable},
+    terminal,
 };
 
 /// How to reach the controller.
@@ -15,22 +16,43 @@ use crate::{
 #[command(next_help_heading = "Connection")]
 pub(crate) struct Connection {
     /// Address of the controller: https://ADDRESS:PORT
-    #[arg(long, global = true, env = "ANDROMEDE_CONTROLLER", value_name = "URL", default_value = "127.0.0.1:7470")]
+    #[arg(
+        long,
+        global = true,
+        env = "ANDROMEDE_CONTROLLER",
+        hide_env_values = true,
+        value_name = "URL",
+        default_value = "127.0.0.1:7470"
+    )]
     pub(crate) controller: String,
     /// Certificate of the authority that issued the controller's
-    #[arg(long, global = true, env = "ANDROMEDE_TLS_CA", value_name = "FILE")]
+    #[arg(long, global = true, env = "ANDROMEDE_TLS_CA", hide_env_values = true, value_name = "FILE")]
     tls_ca: Option<PathBuf>,
     /// Your certificate
-    #[arg(long, global = true, env = "ANDROMEDE_TLS_CERT", value_name = "FILE")]
+    #[arg(long, global = true, env = "ANDROMEDE_TLS_CERT", hide_env_values = true, value_name = "FILE")]
     tls_cert: Option<PathBuf>,
     /// The private key of your certificate
-    #[arg(long, global = true, env = "ANDROMEDE_TLS_KEY", value_name = "FILE")]
+    #[arg(long, global = true, env = "ANDROMEDE_TLS_KEY", hide_env_values = true, value_name = "FILE")]
     tls_key: Option<PathBuf>,
     /// Without TLS; only to a controller on a loopback address
-    #[arg(long, global = true, env = "ANDROMEDE_INSECURE_PLAINTEXT", value_parser = clap::builder::FalseyValueParser::new())]
+    #[arg(
+        long,
+        global = true,
+        env = "ANDROMEDE_INSECURE_PLAINTEXT",
+        hide_env_values = true,
+        value_parser = clap::builder::FalseyValueParser::new()
+    )]
     insecure_plaintext: bool,
     /// How long to wait for an answer: 10s, 2m
-    #[arg(long, global = true, env = "ANDROMEDE_TIMEOUT", default_value = "10s", value_parser = duration::parse)]
+    #[arg(
+        long,
+        global = true,
+        env = "ANDROMEDE_TIMEOUT",
+        hide_env_values = true,
+        value_name = "DURATION",
+        default_value = "10s",
+        value_parser = duration::parse
+    )]
     timeout: Duration,
 }
 
@@ -96,6 +118,14 @@ impl Connection {
         }
     }
 
+    /// A key that others can read is as good as stolen; whoever owns it should hear so.
+    fn warn_of_open_key(&self) {
+        let Some(path) = &self.tls_key else { return };
+        if fs::metadata(path).is_ok_and(|found| found.permissions().mode() & OTHERS != 0) {
+            terminal::remark(&format!("andromedectl: others may read {}: chmod 600 it", path.display()));
+        }
+    }
+
     fn tls(&self) -> Result<ClientTlsConfig, Failure> {
         let needed = |path: &Option<PathBuf>, flag: &str, variable: &str| match path {
             Some(path) => fs::read(path).map_err(|error| Failure::file(path, &error)),
@@ -106,11 +136,15 @@ impl Connection {
         let ca = needed(&self.tls_ca, "--tls-ca", "ANDROMEDE_TLS_CA")?;
         let certificate = needed(&self.tls_cert, "--tls-cert", "ANDROMEDE_TLS_CERT")?;
         let key = needed(&self.tls_key, "--tls-key", "ANDROMEDE_TLS_KEY")?;
+        self.warn_of_open_key();
         Ok(ClientTlsConfig::new()
             .ca_certificate(Certificate::from_pem(ca))
             .identity(Identity::from_pem(certificate, key)))
     }
 }
+
+/// Permission bits that let others than the owner read or write.
+const OTHERS: u32 = 0o077;
 
 fn is_loopback(host: &str) -> bool {
     let bare = host.trim_start_matches('[').trim_end_matches(']');

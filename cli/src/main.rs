@@ -11,6 +11,8 @@ mod connection;
 mod duration;
 mod failure;
 mod kind;
+#[cfg(test)]
+mod manual;
 mod output;
 mod resources;
 mod scope;

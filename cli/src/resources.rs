@@ -23,10 +23,11 @@ macro_rules! services {
             Ok(Resource { kind: Some(kind) })
         }
 
-        async fn list_page(channel: Channel, kind: Kind, request: ListRequest) -> Result<(Vec<Resource>, String), Status> {
+        async fn list_page(channel: Channel, kind: Kind, request: ListRequest) -> Result<Page, Status> {
             match kind {
                 $(Kind::$kind => {
-                    let answer = $client::new(channel).max_decoding_message_size(MAX_ANSWER).$list(request).await?.into_inner();
+                    let mut client = $client::new(channel).max_decoding_message_size(MAX_ANSWER);
+                    let answer = client.$list(request).await?.into_inner();
                     let items = answer.$items.into_iter().map(|it| Resource { kind: Some(resource::Kind::$kind(it)) });
                     Ok((items.collect(), answer.next_page_token))
                 })*
@@ -34,6 +35,9 @@ macro_rules! services {
         }
     };
 }
+
+/// Some resources, and the token of the next page; empty: that was all.
+type Page = (Vec<Resource>, String);
 
 /// Most bytes of an answer: a page of groups with many rules is larger than tonic's default of 4 MiB.
 pub(crate) const MAX_ANSWER: usize = 256 << 20;

@@ -13,10 +13,10 @@ use crate::{
 #[derive(Clone, Debug, Default, Args)]
 pub(crate) struct Scope {
     /// Tenant: "mairie" or "tenants/mairie"
-    #[arg(short, long, env = "ANDROMEDE_TENANT")]
+    #[arg(short, long, env = "ANDROMEDE_TENANT", hide_env_values = true)]
     pub(crate) tenant: Option<String>,
     /// Network: "intranet", "mairie/intranet" or "tenants/mairie/networks/intranet"
-    #[arg(short, long, env = "ANDROMEDE_NETWORK")]
+    #[arg(short, long, env = "ANDROMEDE_NETWORK", hide_env_values = true)]
     pub(crate) network: Option<String>,
 }
 

@@ -15,8 +15,11 @@ use crate::{
     terminal::{self, Palette},
 };
 
-/// Time between two questions.
-const PAUSE: Duration = Duration::from_millis(100);
+/// Time between the first two questions; it doubles up to [`LONGEST_PAUSE`]: every question is about every host.
+const PAUSE: Duration = Duration::from_millis(50);
+
+/// Longest time between two questions.
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
 /// Whether and how long to wait until a change is in force.
 #[derive(Clone, Debug, Args)]
@@ -25,7 +28,7 @@ pub(crate) struct Wait {
     #[arg(long, value_name = "HOSTS", num_args = 0..=1, default_missing_value = "live", require_equals = true)]
     wait: Option<Hosts>,
     /// How long to wait for it
-    #[arg(long, default_value = "60s", value_parser = duration::parse)]
+    #[arg(long, value_name = "DURATION", default_value = "60s", value_parser = duration::parse)]
     wait_timeout: Duration,
 }
 
@@ -48,6 +51,7 @@ impl Wait {
     pub(crate) async fn run(&self, channel: &Channel, revision: u64, palette: Palette) -> Result<(), Failure> {
         let Some(hosts) = self.wait else { return Ok(()) };
         let end = Instant::now() + self.wait_timeout;
+        let mut pause = PAUSE;
         loop {
             let status = status(channel).await?;
             let behind: Vec<&HostStatus> = status
@@ -67,7 +71,8 @@ impl Wait {
                     names.join("\n  ")
                 )));
             }
-            tokio::time::sleep(PAUSE).await;
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(LONGEST_PAUSE);
         }
     }
 }
@@ -83,12 +88,14 @@ pub(crate) fn in_force(host: &HostStatus, revision: u64) -> bool {
     host.error.is_empty() && host.applied_revision >= host.wanted_revision.min(revision)
 }
 
-/// "revision 12: in force on 3 of 3 hosts".
+/// "revision 12: in force on 3 of 3 hosts", and how many of them do not answer.
 pub(crate) fn summary(status: &GetStatusResponse, revision: u64, palette: Palette) -> String {
     let done = status.hosts.iter().filter(|host| in_force(host, revision)).count();
     let text = format!("in force on {done} of {}", count(status.hosts.len(), "host"));
     let text = if done == status.hosts.len() { palette.good(&text) } else { palette.pending(&text) };
-    format!("revision {revision}: {text}")
+    let away = status.hosts.iter().filter(|host| !host.connected).count();
+    let away = if away == 0 { String::new() } else { palette.bad(&format!(", {away} not connected")) };
+    format!("revision {revision}: {text}{away}")
 }
 
 fn why_behind(host: &HostStatus) -> String {

@@ -229,6 +229,10 @@ fn workloads_are_attached_through_the_agents_socket() {
     assert_eq!(run(&["host", "detach", "--port", "t/n/p", "--socket", socket], "").code, 0);
     let status = json(&run(&["host", "status", "--socket", socket, "-o", "json"], ""));
     assert_eq!(status["host"], "hosts/h1");
+    let drops = run(&["host", "drops", "--port", "t/n/p", "--socket", socket], "");
+    assert_eq!((drops.code, drops.out.as_str()), (0, "nothing was dropped\n"), "{drops:?}");
+    assert_eq!(run(&["host", "flows", "--socket", socket], "").out, "no connections\n");
+    assert_eq!(run(&["host", "drops", "--port", "p", "--socket", socket], "").code, 2, "which network?");
 }
 
 #[test]
@@ -266,6 +270,8 @@ fn every_command_has_help_with_examples() {
         &["host", "attach"],
         &["host", "detach"],
         &["host", "status"],
+        &["host", "drops"],
+        &["host", "flows"],
         &["pki", "init"],
         &["pki", "issue"],
         &["pki", "show"],

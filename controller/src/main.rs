@@ -1,5 +1,7 @@
 //! `andromede-controller`.
 
+use std::io::IsTerminal as _;
+
 use andromede_controller::{
     server::Server,
     settings::{Cli, Command, LogFormat, ServeArgs},
@@ -42,7 +44,8 @@ async fn serve(arguments: &ServeArgs) -> anyhow::Result<()> {
 
 fn log(cli: &Cli) -> anyhow::Result<()> {
     let filter = EnvFilter::try_new(&cli.log).with_context(|| format!("--log {:?}", cli.log))?;
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let colours = std::io::stderr().is_terminal();
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(colours);
     match cli.log_format {
         LogFormat::Text => log.init(),
         LogFormat::Json => log.json().init(),

@@ -131,11 +131,12 @@ impl Server {
         let store_epoch = store.head()?.epoch;
         let store = Arc::new(store);
         let publisher = Arc::new(Publisher::new(model, index));
-        let (writer, writer_end) = Writer::start(Arc::clone(&store), Arc::clone(&publisher))?;
+        let registry = Arc::<Registry>::default();
+        let (writer, writer_end) = Writer::start(Arc::clone(&store), Arc::clone(&publisher), Arc::clone(&registry))?;
         let failed = |source| ServeError::Listen { address: arguments.listen, source };
         let listener = listen(arguments.listen).map_err(failed)?;
         let address = listener.local_addr().map_err(failed)?;
-        let parts = Parts { store, publisher, registry: Arc::default(), writer, store_epoch };
+        let parts = Parts { store, publisher, registry, writer, store_epoch };
         Ok(Self { listener, address, tls, parts, writer_end })
     }
 

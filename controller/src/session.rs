@@ -42,6 +42,8 @@ pub struct Session {
     next_query: u64,
     /// Questions that wait for room.
     queries: VecDeque<Query>,
+    /// The last revision that the host was told: it cannot have applied a later one.
+    told: u64,
     /// Is there, perhaps, something to tell the host?
     due: bool,
     /// Has the host been told a revision in this session?
@@ -81,6 +83,7 @@ impl Session {
             unanswered: HashMap::new(),
             next_query: 1,
             queries: VecDeque::new(),
+            told: 0,
             due: true,
             greeted: false,
         };
@@ -111,13 +114,21 @@ impl Session {
                 },
                 ask = self.asks.recv(), if self.unanswered.len() < UNANSWERED => match ask {
                     Some(ask) => self.ask(ask),
-                    None => break Status::aborted("another session of this host took over, or the controller is ending"),
+                    None => break self.replaced(),
                 },
             }
         };
         tracing::info!(host = %self.host, reason = end.message(), "session closed");
         // Without room the stream ends without the reason.
         drop(outbound.try_send(Err(end)));
+    }
+
+    /// Why the registry dropped the session.
+    fn replaced(&self) -> Status {
+        if self.publisher.model().host(&self.host).is_none() {
+            return self.gone();
+        }
+        Status::aborted("another session of this host took over, or the controller is ending")
     }
 
     fn gone(&self) -> Status {
@@ -127,7 +138,8 @@ impl Session {
     /// What the host said.
     fn hear(&mut self, message: AgentMessage) {
         match message.message {
-            Some(agent_message::Message::Report(report)) => {
+            Some(agent_message::Message::Report(mut report)) => {
+                report.applied_revision = report.applied_revision.min(self.told);
                 self.registry.report(self.host.as_str(), self.number, report);
                 return;
             }
@@ -170,6 +182,7 @@ impl Session {
             return Ok(None);
         }
         self.greeted = true;
+        self.told = update.revision;
         Ok(Some(controller_message::Message::Update(encode(update))))
     }
 }

@@ -37,6 +37,12 @@ pub enum StoreError {
         /// What the system said.
         source: std::io::Error,
     },
+    /// Another program has the file open.
+    #[error("store {path}: another program has it open; is another controller running?")]
+    InUse {
+        /// The folder.
+        path: PathBuf,
+    },
     /// The database refused.
     #[error("store: {0}")]
     Database(#[from] redb::Error),
@@ -109,7 +115,10 @@ impl Store {
         let failed = |source| StoreError::Folder { path: folder.to_path_buf(), source };
         DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(failed)?;
         let path = folder.join(FILE);
-        let database = Database::create(&path)?;
+        let database = Database::create(&path).map_err(|error| match error {
+            redb::DatabaseError::DatabaseAlreadyOpen => StoreError::InUse { path: folder.to_path_buf() },
+            other => other.into(),
+        })?;
         std::fs::set_permissions(&path, Permissions::from_mode(0o600)).map_err(failed)?;
         let store = Self { database };
         store.prepare()?;
@@ -295,6 +304,7 @@ mod tests {
     fn a_second_writer_is_fenced() {
         let folder = tempfile::tempdir().unwrap();
         let store = Store::open(folder.path()).unwrap();
+        assert!(matches!(Store::open(folder.path()), Err(StoreError::InUse { .. })));
         store.append(START, &[b"one".to_vec()]).unwrap();
         let refused = store.append(START, &[b"other".to_vec()]);
         assert!(matches!(refused, Err(StoreError::Fenced { .. })), "{refused:?}");

@@ -11,6 +11,7 @@ use crate::{
     audit,
     publish::{Index, Move, Publisher},
     record::Record,
+    registry::Registry,
     store::{Head, Store, StoreError},
 };
 
@@ -27,7 +28,7 @@ pub enum WriteError {
     /// It breaks rules.
     #[error("the write breaks {} rules", .0.len())]
     Invalid(Vec<Violation>),
-    /// A resource to be deleted does not exist.
+    /// The one resource to be deleted does not exist.
     #[error("{0} does not exist")]
     NotFound(AnyName),
     /// The model prepared something that it then refused: a fault of the program. Nothing was written.
@@ -85,12 +86,13 @@ impl Writer {
     pub fn start(
         store: Arc<Store>,
         publisher: Arc<Publisher>,
+        registry: Arc<Registry>,
     ) -> Result<(Self, oneshot::Receiver<Result<(), StoreError>>), StoreError> {
         let head = store.head()?;
         let (writes, waiting) = mpsc::channel(WAITING);
         let (ended, end) = oneshot::channel();
         thread::spawn(move || {
-            let result = Task { store, publisher, head }.run(waiting);
+            let result = Task { store, publisher, registry, head }.run(waiting);
             // Nobody listens any more once the server has ended.
             drop(ended.send(result));
         });
@@ -124,6 +126,7 @@ struct Batch {
 struct Task {
     store: Arc<Store>,
     publisher: Arc<Publisher>,
+    registry: Arc<Registry>,
     head: Head,
 }
 
@@ -146,6 +149,11 @@ impl Task {
         if !batch.commits.is_empty() {
             self.head = self.store.append(self.head, &batch.records)?;
             self.publisher.publish(&batch.commits, batch.ahead);
+        }
+        for host in batch.commits.iter().flat_map(|(commit, _)| &commit.deleted) {
+            if let AnyName::Host(host) = host {
+                self.registry.forget(host.as_str());
+            }
         }
         for (reply, principal, written) in batch.replies {
             audit::written(&principal, &written);
@@ -174,8 +182,10 @@ impl Batch {
         deleted: Vec<AnyName>,
         validate_only: bool,
     ) -> Result<Written, WriteError> {
-        if let Some(missing) = deleted.iter().find(|name| self.ahead.get(name).is_none()) {
-            return Err(WriteError::NotFound(missing.clone()));
+        if let ([], [name]) = (written.as_slice(), deleted.as_slice())
+            && self.ahead.get(name).is_none()
+        {
+            return Err(WriteError::NotFound(name.clone()));
         }
         let names: Vec<_> = written.iter().map(Resource::name).collect();
         let commit = self.ahead.prepare(written, deleted.clone()).map_err(WriteError::Invalid)?;

@@ -156,6 +156,36 @@ async fn names_are_found_listed_page_by_page_and_deleted() {
 }
 
 #[tokio::test]
+async fn a_bundle_deletes_whole_or_not_at_all() {
+    let folder = tempfile::tempdir().unwrap();
+    let controller = Controller::plaintext(folder.path()).await;
+    controller.apply([empty_tenant("a"), vec![host(1), port("a", 2, Some(1))]].concat()).await.unwrap();
+    let network = "tenants/a/networks/n";
+    let bundle = |names: &[&str]| ApplyRequest {
+        deleted: names.iter().map(|name| (*name).to_owned()).collect(),
+        ..ApplyRequest::default()
+    };
+    let port = format!("{network}/ports/p2");
+    let (subnet, group) = (format!("{network}/subnets/s"), group_name("a", "web"));
+    let mut fabric = controller.fabric().await;
+    // The subnet still holds the port's address.
+    let refused = fabric.apply(bundle(&[&subnet, &group])).await.unwrap_err();
+    assert_eq!(refused.code(), Code::InvalidArgument, "{refused}");
+    assert_eq!(fields(&refused), [format!("{port}.addresses[0]")], "{refused}");
+    let refused = fabric.apply(bundle(&[&port, "no name", "tenants/none"])).await.unwrap_err();
+    assert_eq!(fields(&refused), ["deleted[1]"], "{refused}");
+    let refused = fabric.apply(bundle(&[&port, "tenants/none"])).await.unwrap_err();
+    assert_eq!(fields(&refused), ["deleted[1]"], "{refused}");
+    let answer = fabric.apply(bundle(&["tenants/a", network, &subnet, &group, &port, "hosts/h1"])).await;
+    let answer = answer.unwrap().into_inner();
+    assert_eq!((answer.revision, answer.changes.len()), (2, 6));
+    assert!(answer.changes.iter().all(|change| change.kind() == resource_change::Kind::Deleted));
+    let status = fabric.get_status(GetStatusRequest {}).await.unwrap().into_inner();
+    assert_eq!((status.revision, status.hosts.len()), (2, 0));
+    controller.stop().await;
+}
+
+#[tokio::test]
 async fn diagnostics_check_their_input() {
     let folder = tempfile::tempdir().unwrap();
     let controller = Controller::plaintext(folder.path()).await;

@@ -16,7 +16,7 @@ const HOSTS: u8 = 3;
 const PORTS: u8 = 5;
 
 /// One thing that happens.
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 enum Event {
     /// A port is placed, moved or taken off its host, with these of two groups.
     Port {

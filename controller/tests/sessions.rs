@@ -160,3 +160,42 @@ async fn questions_reach_the_hosts_and_silent_hosts_are_named() {
     assert!(drops.errors[0].error.contains("not connected"));
     controller.stop().await;
 }
+
+#[tokio::test]
+async fn a_host_that_does_not_listen_costs_nothing_and_catches_up_at_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let controller = Controller::plaintext(folder.path()).await;
+    two_tenants(&controller).await;
+    let mut known = Known::default();
+    let endpoint = tonic::transport::Channel::from_shared(format!("http://{}", controller.address)).unwrap();
+    let channel = endpoint.initial_stream_window_size(65_535).connect().await.unwrap();
+    let mut session = Session::open(channel, known.hello("h1")).await.unwrap();
+    known.apply(session.update().await);
+    // Each change of the group is some 20 kB for the host: 60 of them are far more than its window of 64 KiB.
+    let ports: Vec<_> = (1..500_u16).map(|port| port.to_string()).collect();
+    let ports: Vec<_> = ports.iter().map(String::as_str).collect();
+    for round in 0..60 {
+        controller.apply(vec![group("a", "web", &ports[..ports.len() - round % 2])]).await.unwrap();
+    }
+    let mut messages = 0;
+    while known.revision < 61 {
+        known.apply(session.update().await);
+        messages += 1;
+    }
+    assert!(messages < 15, "{messages} updates were kept for a host that did not listen");
+    let view = known.views.values().next().unwrap();
+    assert_eq!(view.groups.values().next().unwrap().rules.len(), 498);
+    controller.stop().await;
+}
+
+#[tokio::test]
+async fn a_host_cannot_claim_what_it_was_not_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let controller = Controller::plaintext(folder.path()).await;
+    two_tenants(&controller).await;
+    let mut session = Session::open(controller.channel().await, Known::default().hello("h1")).await.unwrap();
+    session.update().await;
+    session.report(1_000).await;
+    assert_eq!(controller.in_force("hosts/h1").await.applied_revision, 1);
+    controller.stop().await;
+}

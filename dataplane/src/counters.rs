@@ -22,6 +22,11 @@ fn sum(value: &[u8]) -> u64 {
 pub struct Drops(pub(crate) Rows<DropCounterKey, u64>);
 
 impl Drops {
+    /// Most counters that the table holds.
+    pub fn capacity(&self) -> u32 {
+        self.0.capacity()
+    }
+
     /// Every counter, summed over the processors.
     pub fn all(&self) -> Result<Vec<(DropCounterKey, u64)>, TableError> {
         let mut found = Vec::new();

@@ -24,7 +24,7 @@ const MAX_REQUEST: usize = 256 << 20;
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  andromedectl apply -f examples/two-tenants.yaml\n  \
                         andromedectl apply -f hosts.yaml -f tenants/ --dry-run\n  \
-                        andromedectl get ports -n mairie/intranet -o yaml | sed s/hosts.h1/hosts\\\\/h2/ | andromedectl apply -f - --wait")]
+                        sed s/h1/h2/ ports.yaml | andromedectl apply -f - --wait=all")]
 pub(crate) struct Apply {
     /// A YAML file of one or more documents, a folder of such files, or - for standard input; may be repeated
     #[arg(short, long = "file", value_name = "FILE", required = true)]

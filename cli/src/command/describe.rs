@@ -153,12 +153,9 @@ impl Page<'_> {
 
     fn status(&self, text: &mut String, status: &HostStatus) {
         self.heading(text, "host");
-        let HostStatus { host, wanted_revision, applied_revision, ports, ports_attached, .. } = status;
-        let _ = writeln!(
-            text,
-            "{host}: {}, applied revision {applied_revision} of {wanted_revision}, {ports_attached} of {ports} ports attached",
-            state(status)
-        );
+        let HostStatus { host, wanted_revision: wanted, applied_revision: applied, .. } = status;
+        let ports = format!("{} of {} ports attached", status.ports_attached, status.ports);
+        let _ = writeln!(text, "{host}: {}, applied revision {applied} of {wanted}, {ports}", state(status));
         if !status.error.is_empty() {
             let _ = writeln!(text, "{}", self.palette.bad(&status.error));
         }

@@ -23,7 +23,8 @@ use crate::{
 /// Shows what was dropped, where and why.
 #[derive(Debug, Args)]
 #[command(after_help = "The reasons are explained in docs/drop-reasons.md, with what to look at for each.\n\n\
-                        Examples:\n  andromedectl drops\n  andromedectl drops --watch --network mairie/intranet\n  andromedectl drops --port mairie/intranet/web --recent\n  \
+                        Examples:\n  andromedectl drops\n  andromedectl drops --watch --network mairie/intranet\n  \
+                        andromedectl drops --port mairie/intranet/web --recent\n  \
                         andromedectl drops --host h1 -o json | jq '.counts[] | select(.reason == \"ingress-rule\")'")]
 pub(crate) struct Drops {
     /// Only those of this host
@@ -42,7 +43,7 @@ pub(crate) struct Drops {
     #[arg(short, long)]
     watch: bool,
     /// Time between two looks
-    #[arg(long, default_value = "2s", value_parser = duration::parse)]
+    #[arg(long, value_name = "DURATION", default_value = "2s", value_parser = duration::parse)]
     interval: Duration,
     #[command(flatten)]
     scope: Scope,
@@ -69,14 +70,14 @@ impl Drops {
             let answer = self.narrowed(answer, network.as_deref());
             if !self.watch {
                 tell_silent(&answer.errors);
-                return terminal::print(&self.told(&answer)?);
+                return terminal::print(&told(&answer, self.recent, self.output)?);
             }
             match &before {
                 None => terminal::remark("watching what is dropped from now on; Ctrl-C ends it"),
                 Some(before) => {
                     let new = since(before, &answer);
                     if !new.counts.is_empty() || self.recent && !new.recent.is_empty() {
-                        terminal::print(&self.told(&new)?)?;
+                        terminal::print(&told(&new, self.recent, self.output)?)?;
                     }
                 }
             }
@@ -85,7 +86,7 @@ impl Drops {
         }
     }
 
-    /// What was asked for, most packets first and the latest packet last.
+    /// What was asked for.
     fn narrowed(&self, mut answer: ListDropsResponse, network: Option<&str>) -> ListDropsResponse {
         let wanted = |in_network: &str, reason: &str| {
             network.is_none_or(|network| network == in_network)
@@ -93,23 +94,29 @@ impl Drops {
         };
         answer.counts.retain(|count| wanted(&count.network, &count.reason));
         answer.recent.retain(|event| wanted(&event.network, &event.reason));
-        answer.counts.sort_by(|a, b| b.packets.cmp(&a.packets).then_with(|| a.host.cmp(&b.host)));
-        answer.recent.sort_by_key(|event| event.time_unix_nanos);
+        sort(&mut answer);
         answer
     }
+}
 
-    fn told(&self, answer: &ListDropsResponse) -> Result<String, Failure> {
-        if let Some(text) = self.output.machine(answer)? {
-            return Ok(text);
-        }
-        let wide = self.output == Format::Wide;
-        Ok(match (self.recent, answer.recent.is_empty(), answer.counts.is_empty()) {
-            (true, false, _) => recent(&answer.recent, wide),
-            (false, _, false) => counts(&answer.counts, wide),
-            (true, true, _) => format!("no packet was dropped lately{}\n", as_far_as(&answer.errors)),
-            (false, _, true) => format!("nothing was dropped{}\n", as_far_as(&answer.errors)),
-        })
+/// Most packets first, and the latest packet last.
+pub(super) fn sort(answer: &mut ListDropsResponse) {
+    answer.counts.sort_by(|a, b| b.packets.cmp(&a.packets).then_with(|| a.host.cmp(&b.host)));
+    answer.recent.sort_by_key(|event| event.time_unix_nanos);
+}
+
+/// Counts, or the last packets one by one, in the form that was asked for.
+pub(super) fn told(answer: &ListDropsResponse, one_by_one: bool, format: Format) -> Result<String, Failure> {
+    if let Some(text) = format.machine(answer)? {
+        return Ok(text);
     }
+    let wide = format == Format::Wide;
+    Ok(match (one_by_one, answer.recent.is_empty(), answer.counts.is_empty()) {
+        (true, false, _) => recent(&answer.recent, wide),
+        (false, _, false) => counts(&answer.counts, wide),
+        (true, true, _) => format!("no packet was dropped lately{}\n", as_far_as(&answer.errors)),
+        (false, _, true) => format!("nothing was dropped{}\n", as_far_as(&answer.errors)),
+    })
 }
 
 /// What was dropped between two answers.
@@ -176,10 +183,13 @@ fn packet(event: &DropEvent) -> String {
     if event.source.is_empty() && event.destination.is_empty() {
         return if event.outer_source.is_empty() { String::new() } else { format!("from {}", event.outer_source) };
     }
+    // A workload that has no address yet sends from none.
+    let unspecified = if event.destination.contains(':') { "::" } else { "0.0.0.0" };
+    let source = if event.source.is_empty() { unspecified } else { &event.source };
     format!(
         "{} {} > {}",
         protocol(event.protocol),
-        endpoint(event.protocol, &event.source, event.source_port),
+        endpoint(event.protocol, source, event.source_port),
         endpoint(event.protocol, &event.destination, event.destination_port)
     )
 }
@@ -244,6 +254,8 @@ mod tests {
         assert_eq!(packet(&event), "tcp 10.0.0.11:49152 > 10.0.0.12:80");
         event.protocol = 1;
         assert_eq!(packet(&event), "icmp 10.0.0.11 > 10.0.0.12");
+        let listener = DropEvent { protocol: 58, destination: "ff02::16".into(), ..Default::default() };
+        assert_eq!(packet(&listener), "icmpv6 :: > ff02::16");
         let stranger = DropEvent { outer_source: "198.51.100.7".into(), ..Default::default() };
         assert_eq!(packet(&stranger), "from 198.51.100.7");
         assert_eq!(moment(1_500_000_000), "1970-01-01 00:00:01.500");

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use andromede_proto::v1::{Flow, ListFlowsRequest, diagnostics_service_client::DiagnosticsServiceClient};
+use andromede_proto::v1::{
+    Flow, ListFlowsRequest, ListFlowsResponse, diagnostics_service_client::DiagnosticsServiceClient,
+};
 use clap::Args;
 
 use super::{
@@ -56,13 +58,17 @@ impl Flows {
         let mut client = DiagnosticsServiceClient::new(channel).max_decoding_message_size(MAX_ANSWER);
         let answer = client.list_flows(request).await?.into_inner();
         tell_silent(&answer.errors);
-        let text = match self.output.machine(&answer)? {
-            Some(text) => text,
-            None if answer.flows.is_empty() => format!("no connections{}\n", as_far_as(&answer.errors)),
-            None => table(&answer.flows, self.output == Format::Wide),
-        };
-        terminal::print(&text)
+        terminal::print(&told(&answer, self.output)?)
     }
+}
+
+/// Connections in the form that was asked for.
+pub(super) fn told(answer: &ListFlowsResponse, format: Format) -> Result<String, Failure> {
+    Ok(match format.machine(answer)? {
+        Some(text) => text,
+        None if answer.flows.is_empty() => format!("no connections{}\n", as_far_as(&answer.errors)),
+        None => table(&answer.flows, format == Format::Wide),
+    })
 }
 
 fn table(flows: &[Flow], wide: bool) -> String {

@@ -5,9 +5,12 @@ use std::{
     time::Duration,
 };
 
-use andromede_proto::local::v1::{
-    AttachPortRequest, AttachPortResponse, DetachPortRequest, GetHostStatusRequest, GetHostStatusResponse,
-    local_service_client::LocalServiceClient,
+use andromede_proto::{
+    local::v1::{
+        AttachPortRequest, AttachPortResponse, DetachPortRequest, GetHostStatusRequest, GetHostStatusResponse,
+        local_service_client::LocalServiceClient,
+    },
+    v1::{ListDropsRequest, ListFlowsRequest},
 };
 use clap::{Args, Subcommand};
 use hyper_util::rt::TokioIo;
@@ -15,10 +18,12 @@ use tokio::net::UnixStream;
 use tonic::transport::{Channel, Endpoint, Uri};
 use tower::service_fn;
 
+use super::{drops, flows};
 use crate::{
     failure::{Failure, unreachable},
     kind::Kind,
     output::Format,
+    resources::MAX_ANSWER,
     scope::{Scope, short, whole},
     terminal,
 };
@@ -36,6 +41,7 @@ pub(crate) struct Host {
         long,
         global = true,
         env = "ANDROMEDE_SOCKET",
+        hide_env_values = true,
         default_value = "/run/andromede/agent.sock",
         value_name = "PATH"
     )]
@@ -60,6 +66,13 @@ enum HostCommand {
     #[command(after_help = "Examples:\n  andromedectl host status\n  \
                             andromedectl host status --socket /run/andromede/h1.sock -o json")]
     Status,
+    /// Show what this host dropped, without a controller
+    #[command(after_help = "Examples:\n  andromedectl host drops --recent\n  \
+                            andromedectl host drops --port mairie/intranet/web")]
+    Drops(Drops),
+    /// Show the connections that this host tracks, without a controller
+    #[command(after_help = "Examples:\n  andromedectl host flows -o wide")]
+    Flows(Flows),
 }
 
 #[derive(Debug, Args)]
@@ -80,6 +93,26 @@ struct Detach {
     port: PortArgument,
 }
 
+#[derive(Debug, Args)]
+struct Drops {
+    /// Only those at this port: mairie/intranet/web
+    #[arg(short, long)]
+    port: Option<String>,
+    /// Show the last dropped packets, one by one, instead of the counts
+    #[arg(long)]
+    recent: bool,
+}
+
+#[derive(Debug, Args)]
+struct Flows {
+    /// Only those of this port: mairie/intranet/web
+    #[arg(short, long)]
+    port: Option<String>,
+    /// At most this many
+    #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..))]
+    limit: u32,
+}
+
 /// A port: `host attach mairie/intranet/web`, or `host attach --port mairie/intranet/web`.
 #[derive(Debug, Args)]
 struct PortArgument {
@@ -96,30 +129,52 @@ struct PortArgument {
 impl Host {
     /// Runs the command.
     pub(crate) async fn run(&self, timeout: Duration) -> Result<(), Failure> {
-        match &self.command {
+        // What is wrong with the arguments is told before anybody is dialled.
+        let text = match &self.command {
             HostCommand::Attach(attach) => {
                 let request = AttachPortRequest {
                     port: attach.port.name()?,
                     netns: namespace(&attach.netns),
                     interface: attach.interface.clone(),
                 };
-                let mut client = LocalServiceClient::new(dial(&self.socket, timeout).await?);
-                let answer = client.attach_port(request.clone()).await?.into_inner();
-                terminal::print(&self.output.machine(&answer)?.unwrap_or_else(|| attached(&request, &answer)))
+                let answer = self.dial(timeout).await?.attach_port(request.clone()).await?.into_inner();
+                self.output.machine(&answer)?.unwrap_or_else(|| attached(&request, &answer))
             }
             HostCommand::Detach(detach) => {
                 let port = detach.port.name()?;
-                let mut client = LocalServiceClient::new(dial(&self.socket, timeout).await?);
-                let answer = client.detach_port(DetachPortRequest { port: port.clone() }).await?.into_inner();
-                terminal::print(&self.output.machine(&answer)?.unwrap_or_else(|| format!("port {port} detached\n")))
+                let request = DetachPortRequest { port: port.clone() };
+                let answer = self.dial(timeout).await?.detach_port(request).await?.into_inner();
+                self.output.machine(&answer)?.unwrap_or_else(|| format!("port {port} detached\n"))
             }
             HostCommand::Status => {
-                let mut client = LocalServiceClient::new(dial(&self.socket, timeout).await?);
-                let answer = client.get_host_status(GetHostStatusRequest {}).await?.into_inner();
-                terminal::print(&self.output.machine(&answer)?.unwrap_or_else(|| status(&answer)))
+                let answer = self.dial(timeout).await?.get_host_status(GetHostStatusRequest {}).await?.into_inner();
+                self.output.machine(&answer)?.unwrap_or_else(|| status(&answer))
             }
-        }
+            HostCommand::Drops(drops) => {
+                let request = ListDropsRequest { host: String::new(), port: whole_port(drops.port.as_deref())? };
+                let mut answer = self.dial(timeout).await?.list_drops(request).await?.into_inner();
+                drops::sort(&mut answer);
+                drops::told(&answer, drops.recent, self.output)?
+            }
+            HostCommand::Flows(flows) => {
+                let port = whole_port(flows.port.as_deref())?;
+                let request = ListFlowsRequest { port, limit: flows.limit, ..ListFlowsRequest::default() };
+                let answer = self.dial(timeout).await?.list_flows(request).await?.into_inner();
+                flows::told(&answer, self.output)?
+            }
+        };
+        terminal::print(&text)
     }
+
+    async fn dial(&self, timeout: Duration) -> Result<LocalServiceClient<Channel>, Failure> {
+        let channel = dial(&self.socket, timeout).await?;
+        Ok(LocalServiceClient::new(channel).max_decoding_message_size(MAX_ANSWER))
+    }
+}
+
+/// The whole name of a port that may be given.
+fn whole_port(port: Option<&str>) -> Result<String, Failure> {
+    port.map_or(Ok(String::new()), |port| whole(Kind::Port, port))
 }
 
 impl PortArgument {

@@ -26,7 +26,7 @@ pub(crate) struct Status {
     #[arg(short, long)]
     watch: bool,
     /// Time between two pictures
-    #[arg(long, default_value = "2s", value_parser = duration::parse)]
+    #[arg(long, value_name = "DURATION", default_value = "2s", value_parser = duration::parse)]
     interval: Duration,
     #[command(flatten)]
     wait: Wait,

@@ -121,6 +121,7 @@ impl Trace {
 fn told(answer: &TraceResponse, wide: bool, palette: Palette) -> String {
     let mut text = String::new();
     let mut place = (String::new(), String::new());
+    let mut stage = "";
     let width = answer.steps.iter().map(|step| step.stage.len()).max().unwrap_or_default();
     for step in &answer.steps {
         let here = (step.host.clone(), step.hook.clone());
@@ -128,9 +129,12 @@ fn told(answer: &TraceResponse, wide: bool, palette: Palette) -> String {
             // Writing to a string cannot fail.
             let _ = writeln!(text, "\n{}", palette.strong(&format!("{}, {}", last(&step.host), step.hook)));
             place = here;
+            stage = "";
         }
-        let stage = palette.strong(&format!("{:width$}", step.stage));
-        let _ = writeln!(text, "  {stage}  {}", step.text);
+        // A stage of several lookups is named once.
+        let named = if step.stage == stage { "" } else { step.stage.as_str() };
+        stage = &step.stage;
+        let _ = writeln!(text, "  {}  {}", palette.strong(&format!("{named:width$}")), step.text);
         if let Some(used) = row(step, wide) {
             let _ = writeln!(text, "  {:width$}  {}", "", palette.faint(&used));
         }
@@ -179,6 +183,7 @@ mod tests {
             steps: vec![
                 step("h1", "from_workload", "parse", ""),
                 step("h1", "from_workload", "locate", "10.0.0.12 is on h2"),
+                step("h1", "from_workload", "locate", ""),
                 step("h2", "from_underlay", "ingress", ""),
             ],
             outcome: "dropped".into(),
@@ -192,6 +197,7 @@ h1, from_workload
   parse    parse is done
   locate   locate is done
            locations: 10.0.0.12 is on h2
+           locate is done
 
 h2, from_underlay
   ingress  ingress is done

@@ -270,10 +270,10 @@ impl LocalService for Fake {
     }
 
     async fn list_drops(&self, _: Request<ListDropsRequest>) -> Result<Response<ListDropsResponse>, Status> {
-        Err(Status::unimplemented("not in this test"))
+        Ok(Response::new(ListDropsResponse::default()))
     }
 
     async fn list_flows(&self, _: Request<ListFlowsRequest>) -> Result<Response<ListFlowsResponse>, Status> {
-        Err(Status::unimplemented("not in this test"))
+        Ok(Response::new(ListFlowsResponse::default()))
     }
 }

@@ -65,7 +65,7 @@ fn names(texts: &[String]) -> Result<Vec<AnyName>, Status> {
     for (index, text) in texts.iter().enumerate() {
         match text.parse::<AnyName>() {
             Ok(name) => names.push(name),
-            Err(error) => violations.push(error.violation(&format!("deleted[{index}]"))),
+            Err(error) => violations.push(error.violation(format!("deleted[{index}]"))),
         }
     }
     if violations.is_empty() { Ok(names) } else { Err(errors::invalid(&violations)) }

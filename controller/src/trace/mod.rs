@@ -111,12 +111,11 @@ impl Walk {
         if self.visited > HOSTS {
             return Err(TraceError::Loop);
         }
-        let (frame, hook, ifindex) = match self.frame.take() {
-            Some(frame) => (frame, hook::FROM_UNDERLAY, rows.config.underlay_ifindex),
-            None => {
-                let (frame, ifindex) = self.sent(rows)?;
-                (frame, hook::FROM_WORKLOAD, ifindex)
-            }
+        let (frame, hook, ifindex) = if let Some(frame) = self.frame.take() {
+            (frame, hook::FROM_UNDERLAY, rows.config.underlay_ifindex)
+        } else {
+            let (frame, ifindex) = self.sent(rows)?;
+            (frame, hook::FROM_WORKLOAD, ifindex)
         };
         let context = Context {
             hook,

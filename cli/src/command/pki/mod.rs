@@ -51,7 +51,7 @@ struct Init {
     #[arg(long, default_value = "Andromede certificate authority")]
     name: String,
     /// How long it is valid: 30s, 12h, 3650d
-    #[arg(long, default_value = "3650d", value_parser = duration::parse)]
+    #[arg(long, value_name = "DURATION", default_value = "3650d", value_parser = duration::parse)]
     validity: Duration,
     /// Replace an authority that is there; everything it issued becomes worthless
     #[arg(long)]
@@ -73,7 +73,7 @@ struct Issue {
     #[arg(long = "san", value_name = "ADDR", value_delimiter = ',')]
     alternative_names: Vec<String>,
     /// How long it is valid, at most as long as the authority: 30s, 12h, 365d
-    #[arg(long, default_value = "365d", value_parser = duration::parse)]
+    #[arg(long, value_name = "DURATION", default_value = "365d", value_parser = duration::parse)]
     validity: Duration,
     /// Replace a certificate that is there
     #[arg(long)]
