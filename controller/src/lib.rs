@@ -4,6 +4,7 @@ pub mod access;
 pub mod api;
 pub mod audit;
 pub mod capacity;
+pub mod checkpoint;
 pub mod errors;
 #[cfg(test)]
 mod fixtures;
