@@ -122,14 +122,14 @@ fn the_wire_is_vxlan_with_the_right_vni_and_good_checksums() {
     }
     let capture = Capture::start(scene.fabric.underlay().switch(), "port2").unwrap();
     for (from, to) in [(&scene.red_a, &scene.red_b), (&scene.blue_a, &scene.blue_b)] {
-        let _responder = Responder::start(to.namespace(), "it", &[80, 81, 82, 83], &[53]).unwrap();
+        let _responder = Responder::start(to.namespace(), "it", &[80, 81, 82, 83], &[9_999]).unwrap();
         let sink = Sink::start(to.namespace(), 9000).unwrap();
         for address in both(12) {
             assert!(from.ping(address).unwrap().outcome().is_answered());
             for port in [80, 81, 82, 83] {
                 assert!(tcp_probe(from.namespace(), SocketAddr::new(address, port), SHORT).unwrap().is_answered());
             }
-            assert!(udp_probe(from.namespace(), SocketAddr::new(address, 53), SHORT).unwrap().is_answered());
+            assert!(udp_probe(from.namespace(), SocketAddr::new(address, 9_999), SHORT).unwrap().is_answered());
             send_stream(from.namespace(), SocketAddr::new(address, 9000), 1 << 20).unwrap();
             sink.report().unwrap();
         }

@@ -7,7 +7,7 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
-    thread,
+    thread::{self, JoinHandle},
     time::{Duration, Instant},
 };
 
@@ -24,18 +24,20 @@ const PAUSE: Duration = Duration::from_millis(20);
 #[derive(Debug)]
 pub struct Responder {
     stop: Arc<AtomicBool>,
+    threads: Vec<JoinHandle<()>>,
 }
 
 impl Responder {
     /// Listens on these ports; it listens when this returns.
     pub fn start(namespace: &Namespace, name: &str, tcp: &[u16], udp: &[u16]) -> Result<Self> {
         let stop = Arc::new(AtomicBool::new(false));
+        let mut threads = Vec::new();
         for port in tcp {
             let listener = namespace.run(|| TcpListener::bind((Ipv6Addr::UNSPECIFIED, *port)))?;
             let listener = listener.with_context(|| format!("listening on TCP port {port}"))?;
             listener.set_nonblocking(true)?;
             let (stop, name) = (Arc::clone(&stop), name.to_owned());
-            thread::spawn(move || serve_tcp(&listener, &name, &stop));
+            threads.push(thread::spawn(move || serve_tcp(&listener, &name, &stop)));
         }
         for port in udp {
             // Two sockets: a dual-stack one would answer IPv4 from a mapped address just as well, but binding both
@@ -46,16 +48,20 @@ impl Responder {
                 let socket = socket.with_context(|| format!("listening on UDP port {port}"))?;
                 socket.set_read_timeout(Some(PAUSE))?;
                 let (stop, name) = (Arc::clone(&stop), name.to_owned());
-                thread::spawn(move || serve_udp(&socket, &name, &stop));
+                threads.push(thread::spawn(move || serve_udp(&socket, &name, &stop)));
             }
         }
-        Ok(Self { stop })
+        Ok(Self { stop, threads })
     }
 }
 
 impl Drop for Responder {
     fn drop(&mut self) {
         self.stop.store(true, Ordering::Relaxed);
+        for thread in self.threads.drain(..) {
+            // The ports are free when this is over; a panic of a thread was told where it happened.
+            let _ = thread.join();
+        }
     }
 }
 

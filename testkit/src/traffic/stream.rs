@@ -72,6 +72,7 @@ pub struct Sink {
     stop: Arc<AtomicBool>,
     received: Arc<AtomicU64>,
     reports: mpsc::Receiver<Result<StreamReport>>,
+    thread: Option<JoinHandle<()>>,
 }
 
 impl Sink {
@@ -84,7 +85,7 @@ impl Sink {
         let received = Arc::new(AtomicU64::new(0));
         let (sender, reports) = mpsc::channel();
         let (asked, counter) = (Arc::clone(&stop), Arc::clone(&received));
-        thread::spawn(move || {
+        let thread = thread::spawn(move || {
             while !asked.load(Ordering::Relaxed) {
                 let Ok((stream, _)) = listener.accept() else {
                     thread::sleep(Duration::from_millis(1));
@@ -95,7 +96,7 @@ impl Sink {
                 }
             }
         });
-        Ok(Self { stop, received, reports })
+        Ok(Self { stop, received, reports, thread: Some(thread) })
     }
 
     /// Bytes that have arrived so far, of all streams.
@@ -112,6 +113,8 @@ impl Sink {
 impl Drop for Sink {
     fn drop(&mut self) {
         self.stop.store(true, Ordering::Relaxed);
+        // The port is free when this is over; a panic of the thread was told where it happened.
+        let _ = self.thread.take().map(JoinHandle::join);
     }
 }
 
