@@ -71,6 +71,12 @@ impl Programs {
         Ok(drifted)
     }
 
+    /// How many rows the tables had when last seen.
+    pub fn remembered(&self) -> usize {
+        let lengths = |found: &Rows| found.lengths().into_iter().map(|(_, length)| length).sum();
+        self.found.as_ref().map_or(0, lengths)
+    }
+
     /// Is this interface's port row in its table, and are both programs at it?
     pub fn serves(&self, ifindex: u32) -> bool {
         let row = self.found.as_ref().is_some_and(|found| found.ports.contains_key(&ifindex));
