@@ -88,7 +88,7 @@ fn workload_status(error: &WorkloadError) -> Status {
 fn diagnostics_status(error: &DiagnosticsError) -> Status {
     let text = error.to_string();
     match error {
-        DiagnosticsError::NotLoaded | DiagnosticsError::Stopping => Status::unavailable(text),
+        DiagnosticsError::NotLoaded | DiagnosticsError::Busy | DiagnosticsError::Stopping => Status::unavailable(text),
         DiagnosticsError::NotHeld(_) => Status::not_found(text),
         DiagnosticsError::Unknown => Status::unimplemented(text),
         DiagnosticsError::Table(_) | DiagnosticsError::Clock(_) => Status::internal(text),

@@ -1,6 +1,6 @@
 //! One agent, from start to stop. A stop leaves everything running: tables and programs are pinned.
 
-use std::{future::Future, path::PathBuf, sync::Arc};
+use std::{future::Future, path::PathBuf, sync::Arc, time::Duration};
 
 use andromede_dataplane::{AttachMode, InstanceName, Kernel, Pins, Sizes, mount_bpffs};
 use anyhow::{Context as _, bail};
@@ -18,6 +18,9 @@ use crate::{
     state::{disk, identity, lock::StateLock},
     workloads::Workloads,
 };
+
+/// How long closing the session may take.
+const FAREWELL: Duration = Duration::from_millis(50);
 
 /// Where and how the packet path is pinned and attached.
 #[derive(Clone, Debug)]
@@ -62,13 +65,18 @@ pub async fn run(config: Config, instance: Instance, stop: impl Future<Output = 
         move || shared.network_changed()
     };
     tracing::info!(host = %shared.config.host, instance = %instance.name, kernel = kernel.release, "agent started");
+    let session = tokio::spawn(session::keep(Arc::clone(&shared), Arc::clone(&diagnostics)));
+    let part = session.abort_handle();
     tokio::select! {
-        ended = tokio::spawn(reconcile::run(Arc::clone(&shared), reconciler)) => ended.context("reconcile ended")?,
-        ended = tokio::spawn(session::keep(shared, Arc::clone(&diagnostics))) => ended.context("session ended")?,
+        ended = tokio::spawn(reconcile::run(shared, reconciler)) => ended.context("reconcile ended")?,
+        ended = session => ended.context("session ended")?,
         ended = tokio::spawn(diagnostics::sweep(diagnostics)) => ended.context("sweep ended")?,
         () = monitor::watch(changed) => {}
         ended = local::serve(socket, service, std::future::pending()) => ended.context("local socket ended")?,
         () = stop => tracing::info!("agent stopped; the packet path stays in place"),
     }
+    // The controller hears of the end at once instead of missing a sign of life.
+    part.abort();
+    tokio::time::sleep(FAREWELL).await;
     Ok(())
 }

@@ -222,7 +222,12 @@ fn hello(shared: &Shared, complete: bool) -> Hello {
 
 /// The host's own record is taken at once; the epoch only with the first update, which tells what belongs to it.
 fn take_welcome(shared: &Shared, welcome: Welcome) -> Result<(), SessionError> {
-    if welcome.host.is_none() || shared.held().host == welcome.host {
+    let Some(host) = &welcome.host else { return Ok(()) };
+    if host.name != shared.config.host.as_str() {
+        let (told, own) = (host.name.clone(), shared.config.host.to_string());
+        return Err(FoldError::OtherHost { told, own }.into());
+    }
+    if shared.held().host == welcome.host {
         return Ok(());
     }
     shared.tell(|held, store| {

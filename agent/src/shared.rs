@@ -71,6 +71,9 @@ impl Shared {
         for damaged in &loaded.damaged {
             tracing::error!(%damaged, "state file set aside");
         }
+        if let Some(host) = loaded.held.host.as_ref().filter(|host| host.name != config.host.as_str()) {
+            return Err(DiskError::OtherHost { folder: config.state.clone(), recorded: host.name.clone() });
+        }
         let attachment_file = AttachmentFile::new(&config.state);
         let attached = match attachment_file.load() {
             Err(damaged @ DiskError::Damaged { .. }) => {

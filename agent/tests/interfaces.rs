@@ -1,7 +1,10 @@
 //! Interfaces of the host and of workloads, in network namespaces that the test makes.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
-use std::{net::UdpSocket, time::Duration};
+use std::{
+    net::{Ipv4Addr, UdpSocket},
+    time::Duration,
+};
 
 use andromede_agent::host::{
     interface_name,
@@ -144,8 +147,9 @@ fn a_workload_gets_its_interface() {
     });
     assert_eq!(interface_name::port_of_alias(&outer.alias), Some(plan.port.as_str()));
     assert!(outer.up);
-    let device = text(&inner, "ip address show dev eth0");
-    for expected in ["02:00:00:00:00:07", "mtu 1450", "10.0.0.7/24", "fd00:10::7/64", "state UP"] {
+    let device = text(&inner, "ip -d address show dev eth0");
+    for expected in ["gso_max_size 65472", "02:00:00:00:00:07", "mtu 1450", "10.0.0.7/24", "fd00:10::7/64", "state UP"]
+    {
         assert!(device.contains(expected), "{expected} is missing: {device}");
     }
     let global = device.lines().find(|line| line.contains("fd00:10::7")).unwrap();
@@ -163,6 +167,25 @@ fn a_workload_gets_its_interface() {
         }
     });
     assert!(waited, "the host side outlived the namespace");
+}
+
+#[test]
+fn next_hops_are_those_of_the_kernel() {
+    let (host, _other) = host(1500);
+    host.ip("route add 198.51.100.0/24 via 192.0.2.254").unwrap();
+    host.ip("link add up1 type veth peer name up2").unwrap();
+    host.ip("link set up1 up").unwrap();
+    host.ip("route add 203.0.113.0/24 dev up1").unwrap();
+    let endpoints = ["192.0.2.7", "198.51.100.7", "203.0.113.7", "10.1.1.1"].map(|text| text.parse().unwrap());
+    let gateways = inside(&host, async |netlink| {
+        let underlay = Underlay::establish(&netlink, "up0", PORT).await.unwrap();
+        underlay.gateways(&netlink, &endpoints.into_iter().collect()).await.unwrap()
+    });
+    let found = |endpoint: &str| gateways.get(&endpoint.parse::<Ipv4Addr>().unwrap()).map(ToString::to_string);
+    assert_eq!(found("192.0.2.7").as_deref(), Some("192.0.2.7"), "on the link");
+    assert_eq!(found("198.51.100.7").as_deref(), Some("192.0.2.254"), "behind a router");
+    assert_eq!(found("203.0.113.7"), None, "over another interface");
+    assert_eq!(found("10.1.1.1"), None, "no route");
 }
 
 #[test]

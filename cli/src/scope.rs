@@ -56,8 +56,17 @@ impl Scope {
         })
     }
 
+    /// What the names of networks begin with that were asked for: all those of a tenant, or the one that was named.
+    pub(crate) async fn networks(&self, channel: &Channel) -> Result<Networks, Failure> {
+        if let Some(network) = self.network(channel).await? {
+            return Ok(Networks { whole: Some(network), prefix: None });
+        }
+        let tenant = self.tenant.as_deref().map(|name| name.strip_prefix("tenants/").unwrap_or(name));
+        Ok(Networks { whole: None, prefix: tenant.map(|tenant| format!("tenants/{tenant}/")) })
+    }
+
     /// The network that was named, if one was.
-    pub(crate) async fn network(&self, channel: &Channel) -> Result<Option<String>, Failure> {
+    async fn network(&self, channel: &Channel) -> Result<Option<String>, Failure> {
         match &self.network {
             Some(_) => {
                 let (tenant, network) = self.parts()?;
@@ -108,6 +117,29 @@ impl Scope {
             }
             _ => None,
         })
+    }
+}
+
+/// Which networks were asked for.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Networks {
+    whole: Option<String>,
+    prefix: Option<String>,
+}
+
+impl Networks {
+    /// The one network that was asked for, or "".
+    pub(crate) fn only(&self) -> &str {
+        self.whole.as_deref().unwrap_or_default()
+    }
+
+    /// Was this one asked for?
+    pub(crate) fn contain(&self, network: &str) -> bool {
+        match (&self.whole, &self.prefix) {
+            (Some(whole), _) => whole == network,
+            (None, Some(prefix)) => network.starts_with(prefix),
+            (None, None) => true,
+        }
     }
 }
 
@@ -193,6 +225,16 @@ mod tests {
         assert!(whole(Kind::Port, "t//p").is_err());
         assert_eq!(short("tenants/t/networks/n/ports/p"), "t/n/p");
         assert_eq!(network_of("tenants/t/networks/n/ports/p"), "t/n");
+    }
+
+    #[test]
+    fn networks_are_narrowed_by_tenant_or_name() {
+        let of_tenant = Networks { whole: None, prefix: Some("tenants/t/".into()) };
+        assert!(of_tenant.contain("tenants/t/networks/n") && !of_tenant.contain("tenants/tt/networks/n"));
+        assert!(!of_tenant.contain(""), "what concerns no network is of no tenant");
+        let one = Networks { whole: Some("tenants/t/networks/n".into()), prefix: None };
+        assert!(one.contain("tenants/t/networks/n") && !one.contain("tenants/t/networks/nn"));
+        assert!(Networks::default().contain(""));
     }
 
     #[test]

@@ -3,6 +3,7 @@
 pub mod access;
 pub mod api;
 pub mod audit;
+pub mod capacity;
 pub mod errors;
 #[cfg(test)]
 mod fixtures;

@@ -8,7 +8,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::{
     access::Principal,
-    audit,
+    audit, capacity,
     publish::{Index, Move, Publisher},
     record::Record,
     registry::Registry,
@@ -189,13 +189,16 @@ impl Batch {
         }
         let names: Vec<_> = written.iter().map(Resource::name).collect();
         let commit = self.ahead.prepare(written, deleted.clone()).map_err(WriteError::Invalid)?;
+        let mut after = self.ahead.clone();
+        after.commit(&commit)?;
+        capacity::check(&after, &commit, &names).map_err(WriteError::Invalid)?;
         let effects = effects(&self.ahead, &commit, names, deleted);
         if validate_only || commit.is_empty() {
             return Ok(Written { revision: self.ahead.revision(), effects });
         }
         let moves = Move::all(&self.ahead, &commit);
         let revision = commit.revision;
-        self.ahead.commit(&commit)?;
+        self.ahead = after;
         self.records.push(Record::new(&commit, &principal.to_string()).encode_to_vec());
         self.commits.push((commit, moves));
         Ok(Written { revision, effects })

@@ -2,7 +2,7 @@
 
 use std::{fmt, str::FromStr};
 
-use andromede_abi::maps::program;
+use andromede_abi::{hook, maps::program};
 
 /// A place at which the packet path meets packets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -35,6 +35,16 @@ impl Hook {
             Self::FromHost => program::FROM_HOST,
             Self::FromUnderlay => program::FROM_UNDERLAY,
             Self::FromOverlay => program::FROM_OVERLAY,
+        }
+    }
+
+    /// Its number in verdicts and events.
+    pub const fn number(self) -> u8 {
+        match self {
+            Self::FromWorkload => hook::FROM_WORKLOAD,
+            Self::FromHost => hook::FROM_HOST,
+            Self::FromUnderlay => hook::FROM_UNDERLAY,
+            Self::FromOverlay => hook::FROM_OVERLAY,
         }
     }
 

@@ -71,7 +71,13 @@ pub fn decide_into<F: Frame, T: Tables>(
         }
         Recognised::Unjudged => match judge::judge(tables, scratch) {
             Ok(()) => open(context, scratch, verdict),
-            Err(refusal) => Err(cut_if_denied(refusal, tables, scratch, &mut verdict.claim)),
+            Err(refusal) => {
+                // What a port's own rules keep out is counted at that port, wherever it comes from.
+                if matches!(refusal.reason, DropReason::IngressRule) {
+                    verdict.port = scratch.answerer.slot();
+                }
+                Err(cut_if_denied(refusal, tables, scratch, &mut verdict.claim))
+            }
         },
     };
     if let Err(refusal) = outcome {
@@ -147,6 +153,10 @@ fn from_workload<F: Frame, T: Tables>(
     parse::ip_packet(frame, 0, ethertype, context.gso_size, packet)?;
     if neighbor::is_discovery(packet) {
         return Ok(Recognised::Discovery);
+    }
+    // A workload that has no address yet looks for multicast listeners and for DHCP: that is no forgery.
+    if packet.source.is_unspecified() && packet.destination.is_group() {
+        return Err(Refusal::new(Stage::Locate, DropReason::Group));
     }
     source_guard::ip(tables, port, packet.source)?;
     let way = Way {
@@ -272,7 +282,11 @@ fn pass<T: Tables>(
         && flow.copy_to(&mut scratch.row)
     {
         let row = &scratch.row;
-        match connection::standing(tables, row, &scratch.packet, direction, context.now)? {
+        let standing = connection::standing(tables, row, &scratch.packet, direction, context.now);
+        if standing.is_err() && way.sender != 0 {
+            verdict.port = receiver(row, direction);
+        }
+        match standing? {
             Standing::Fresh => {
                 guard_row(way.sender, row, direction)?;
                 established(context, flow, scratch, verdict)?;
@@ -290,6 +304,15 @@ fn pass<T: Tables>(
         return Err(Refusal::new(Stage::Flow, DropReason::NoConnection));
     }
     Ok(Recognised::Unjudged)
+}
+
+/// The slot of the end that the packet goes to.
+#[inline(always)]
+const fn receiver(row: &FlowRow, direction: Direction) -> Slot {
+    match direction {
+        Direction::LowToHigh => row.high.slot,
+        Direction::HighToLow => row.low.slot,
+    }
 }
 
 /// A packet of a connection that was judged by what still holds.

@@ -3,6 +3,7 @@
 pub mod bundle;
 pub mod drops;
 pub mod scene;
+pub mod twin;
 
 pub use bundle::Bundle;
 pub use drops::{dropped, dropped_more};

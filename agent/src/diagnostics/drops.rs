@@ -33,7 +33,7 @@ pub(super) fn counts(
     let counters = tables.drops.all()?;
     let named = counters.into_iter().map(|(key, packets)| v1::DropCount {
         host: host.to_owned(),
-        port: names.port(key.port),
+        port: names.port(key.port, key.network),
         network: names.network(key.network),
         reason: reason_name(key.reason),
         reason_number: key.reason,
@@ -47,6 +47,20 @@ pub(super) fn counts(
     Ok(counts)
 }
 
+/// Where more than three quarters of the counters are taken, those of ports that are gone are forgotten; their packets remain in the totals.
+pub(super) fn sweep(tables: &Tables, names: &HostNames) -> Result<(), TableError> {
+    let counters = tables.drops.all()?;
+    let most = usize::try_from(tables.drops.capacity()).unwrap_or(usize::MAX);
+    // Before the first pass nothing has a name.
+    if names.is_empty() || counters.len() <= most / 4 * 3 {
+        return Ok(());
+    }
+    for (key, _) in counters.iter().filter(|(key, _)| key.port != 0 && names.port(key.port, key.network).is_empty()) {
+        tables.drops.remove(key)?;
+    }
+    Ok(())
+}
+
 /// An event with names. `now` is the time of the event's clock now.
 pub(super) fn event(host: &str, event: &DropEvent, names: &HostNames, now: u64) -> v1::DropEvent {
     let unix = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_nanos());
@@ -56,7 +70,7 @@ pub(super) fn event(host: &str, event: &DropEvent, names: &HostNames, now: u64) 
     v1::DropEvent {
         host: host.to_owned(),
         time_unix_nanos: i64::try_from(time).unwrap_or(0),
-        port: names.port(event.port),
+        port: names.port(event.port, event.network),
         network: names.network(event.network),
         reason: reason_name(u32::from(event.reason)),
         rule: names.rule(event.rule),

@@ -26,7 +26,7 @@ use crate::programs::Settings;
 /// Dropped packets that are remembered.
 const RECENT: usize = 1024;
 /// Questions that are answered at the same time.
-const AT_ONCE: usize = 4;
+const AT_ONCE: usize = 8;
 
 /// Why a question has no answer.
 #[derive(Debug, thiserror::Error)]
@@ -46,6 +46,9 @@ pub enum DiagnosticsError {
     /// The clock.
     #[error("the monotonic clock cannot be read: {0}")]
     Clock(#[from] std::io::Error),
+    /// Too many questions.
+    #[error("this host answers {AT_ONCE} questions already; ask again")]
+    Busy,
     /// The work was given up.
     #[error("the agent is stopping")]
     Stopping,
@@ -143,19 +146,18 @@ impl Diagnostics {
         Ok(v1::ListFlowsResponse { flows, errors: Vec::new() })
     }
 
-    /// Removes connections that are over.
+    /// Removes connections that are over, and counters of ports that are gone where they take too much room.
     pub fn sweep(&self) -> Result<(), DiagnosticsError> {
-        match self.tables() {
-            Ok(loaded) => Ok(flows::sweep(&loaded.tables, monotonic()?)?),
-            Err(_) => Ok(()),
-        }
+        let Ok(loaded) = self.tables() else { return Ok(()) };
+        flows::sweep(&loaded.tables, monotonic()?)?;
+        Ok(drops::sweep(&loaded.tables, &self.names())?)
     }
 
     /// Answers a question of the controller.
     pub async fn answer(self: Arc<Self>, query: Query) -> Answer {
         let id = query.id;
-        let Ok(_permit) = self.at_once.acquire().await else {
-            return Answer { id, error: DiagnosticsError::Stopping.to_string(), answer: None };
+        let Ok(_permit) = self.at_once.try_acquire() else {
+            return Answer { id, error: DiagnosticsError::Busy.to_string(), answer: None };
         };
         let this = Arc::clone(&self);
         let work = tokio::task::spawn_blocking(move || this.answer_now(query.question));

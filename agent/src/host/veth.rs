@@ -4,7 +4,7 @@ use std::{net::IpAddr, os::fd::AsRawFd as _};
 
 use rtnetlink::{
     LinkMessageBuilder, LinkUnspec, LinkVeth,
-    packet_route::link::{InfoData, InfoVeth},
+    packet_route::link::{InfoData, InfoVeth, LinkAttribute},
 };
 
 use super::{
@@ -13,6 +13,10 @@ use super::{
     netns::{Netns, NetnsError},
     static_drop, sysctl,
 };
+
+/// Largest frame that a workload hands over for segmentation later, bytes: with the outer headers it still fits into the 16 bits of an
+/// IPv4 total length. Larger ones are cut by the workload's own stack.
+const LARGEST_GSO: u32 = 65_536 - 64;
 
 /// What a workload's interface shall be.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -68,11 +72,13 @@ pub async fn create(netlink: &Netlink, netns: &Netns, workload: &Workload) -> Re
         .setns_by_fd(netns.file().as_raw_fd())
         .address(workload.mac.to_vec())
         .mtu(workload.mtu)
+        .append_extra_attribute(LinkAttribute::GsoMaxSize(LARGEST_GSO))
         .build();
     let pair = LinkMessageBuilder::<LinkVeth>::new(&name, &workload.interface)
         .set_info_data(InfoData::Veth(InfoVeth::Peer(inner)))
         .mtu(workload.mtu)
         .arp(false)
+        .append_extra_attribute(LinkAttribute::GsoMaxSize(LARGEST_GSO))
         .build();
     netlink.add_link(&format!("the interface pair {name} of {}", workload.port), pair).await?;
     let outer = netlink.link(&name).await?.ok_or_else(|| VethError::Vanished(name.clone()))?;

@@ -29,6 +29,14 @@ pub enum DiskError {
         /// Its answer.
         source: io::Error,
     },
+    /// The folder belongs to another host.
+    #[error("--state {folder}: it is the folder of {recorded}; give this host a folder of its own")]
+    OtherHost {
+        /// The folder.
+        folder: PathBuf,
+        /// The host whose it is.
+        recorded: String,
+    },
     /// The content is not what was written.
     #[error("{path}: damaged ({what}); it was moved to {aside}, and its content is asked anew from the controller")]
     Damaged {

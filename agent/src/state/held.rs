@@ -52,6 +52,14 @@ pub enum FoldError {
         /// What is missing.
         what: &'static str,
     },
+    /// The record of another host.
+    #[error("the controller speaks of this host as {told}, but it is {own}; correct --host or the certificate")]
+    OtherHost {
+        /// Name told.
+        told: String,
+        /// Name of this host.
+        own: String,
+    },
     /// A kind of resource that does not belong into the view of a network.
     #[error("update {revision}, {network}: a resource that no network holds; the controller is newer than this agent")]
     Foreign {

@@ -16,7 +16,7 @@ use crate::{
     kind::Kind,
     output::Format,
     resources::MAX_ANSWER,
-    scope::{Scope, last, short, whole},
+    scope::{Networks, Scope, last, short, whole},
     terminal,
 };
 
@@ -61,13 +61,13 @@ impl Drops {
             Some(port) => self.scope.resolve(&channel, Kind::Port, port).await?,
             None => String::new(),
         };
-        let network = self.scope.network(&channel).await?;
+        let networks = self.scope.networks(&channel).await?;
         let mut client = DiagnosticsServiceClient::new(channel).max_decoding_message_size(MAX_ANSWER);
         let request = ListDropsRequest { host, port };
         let mut before: Option<ListDropsResponse> = None;
         loop {
             let answer = client.list_drops(request.clone()).await?.into_inner();
-            let answer = self.narrowed(answer, network.as_deref());
+            let answer = self.narrowed(answer, &networks);
             if !self.watch {
                 tell_silent(&answer.errors);
                 return terminal::print(&told(&answer, self.recent, self.output)?);
@@ -87,10 +87,9 @@ impl Drops {
     }
 
     /// What was asked for.
-    fn narrowed(&self, mut answer: ListDropsResponse, network: Option<&str>) -> ListDropsResponse {
+    fn narrowed(&self, mut answer: ListDropsResponse, networks: &Networks) -> ListDropsResponse {
         let wanted = |in_network: &str, reason: &str| {
-            network.is_none_or(|network| network == in_network)
-                && self.reason.as_deref().is_none_or(|wanted| wanted == reason)
+            networks.contain(in_network) && self.reason.as_deref().is_none_or(|wanted| wanted == reason)
         };
         answer.counts.retain(|count| wanted(&count.network, &count.reason));
         answer.recent.retain(|event| wanted(&event.network, &event.reason));

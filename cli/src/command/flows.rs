@@ -53,10 +53,12 @@ impl Flows {
             Some(port) => self.scope.resolve(&channel, Kind::Port, port).await?,
             None => String::new(),
         };
-        let network = self.scope.network(&channel).await?.unwrap_or_default();
+        let networks = self.scope.networks(&channel).await?;
+        let network = networks.only().to_owned();
         let request = ListFlowsRequest { host, network, port, limit: self.limit };
         let mut client = DiagnosticsServiceClient::new(channel).max_decoding_message_size(MAX_ANSWER);
-        let answer = client.list_flows(request).await?.into_inner();
+        let mut answer = client.list_flows(request).await?.into_inner();
+        answer.flows.retain(|flow| networks.contain(&flow.network));
         tell_silent(&answer.errors);
         terminal::print(&told(&answer, self.output)?)
     }

@@ -99,6 +99,11 @@ impl End {
         key_id: 0,
         default_allow: false,
     };
+
+    /// The end's slot.
+    pub(crate) const fn slot(&self) -> Slot {
+        self.mark.slot
+    }
 }
 
 /// Judges the connection and writes its row: marks, sides, next hop and rules; not its number, state and time.

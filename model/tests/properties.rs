@@ -1,0 +1,184 @@
+//! Whatever is written and deleted in whatever order: the model stays valid, and its log gives it again.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
+
+mod common;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use andromede_model::{AnyName, Commit, Model, Remote, Resource, ResourceKind, Vni};
+use common::{group, host, name, network, port, rule, subnet, tenant, vtep};
+use proptest::{prelude::*, sample::select};
+
+const TENANTS: [&str; 2] = ["a", "b"];
+const GROUPS: [&str; 3] = ["red", "green", "blue"];
+const HOSTS: [&str; 3] = ["h1", "h2", "h3"];
+
+fn a_tenant() -> impl Strategy<Value = &'static str> {
+    select(TENANTS.to_vec())
+}
+
+/// A resource of a small world: often valid, sometimes not.
+fn resource() -> impl Strategy<Value = Resource> {
+    let addresses =
+        prop::collection::vec(select(vec!["10.0.0.5", "10.0.0.6", "10.0.1.7", "fd00::5", "10.0.0.1"]), 0..3);
+    let groups = prop::collection::btree_set(select(GROUPS.to_vec()), 0..3);
+    let place = prop::option::of(select(HOSTS.to_vec()));
+    let cidr = select(vec!["10.0.0.0/24", "10.0.1.0/24", "10.0.0.0/16", "fd00::/64"]);
+    let rules = prop::collection::vec((select(vec!["x", "y", "z"]), prop::option::of(select(GROUPS.to_vec()))), 0..3);
+    let underlay = select(vec!["192.0.2.1", "192.0.2.2", "192.0.2.3", "192.0.2.4", "127.0.0.1"]);
+    prop_oneof![
+        1 => a_tenant().prop_map(|id| tenant(id).into()),
+        2 => (a_tenant(), 0u32..3).prop_map(|(id, vni)| {
+            let mut network = network(id, "net");
+            network.vni = Vni::try_from(vni * 7).unwrap();
+            network.into()
+        }),
+        3 => (a_tenant(), select(vec!["s1", "s2"]), cidr).prop_map(|(id, s, cidr)| subnet(id, s, cidr).into()),
+        3 => (a_tenant(), select(GROUPS.to_vec()), rules).prop_map(|(id, name_of, rules)| {
+            let rules = rules.into_iter().map(|(one, remote)| {
+                let mut one = rule(one);
+                if let Some(remote) = remote {
+                    one.remote = Remote::Group(name(&format!("tenants/{id}/networks/net/securityGroups/{remote}")));
+                }
+                one
+            });
+            group(id, name_of, rules.collect()).into()
+        }),
+        5 => (a_tenant(), select(vec!["p", "q", "r"]), addresses, place, groups).prop_map(|(id, p, addresses, host, groups)| {
+            port(id, p, &addresses, host, &groups.into_iter().collect::<Vec<_>>()).into()
+        }),
+        2 => (select(HOSTS.to_vec()), underlay.clone()).prop_map(|(id, address)| host(id, address).into()),
+        1 => (a_tenant(), underlay).prop_map(|(id, address)| vtep(id, "v", address, &["10.7.0.0/16"]).into()),
+    ]
+}
+
+/// Writes and deletions of one call.
+fn call() -> impl Strategy<Value = (Vec<Resource>, Vec<prop::sample::Index>)> {
+    (prop::collection::vec(resource(), 0..6), prop::collection::vec(any::<prop::sample::Index>(), 0..2))
+}
+
+/// What is there before the calls, so that most of them find what they refer to.
+fn start() -> Model {
+    let mut model = Model::default();
+    let mut all: Vec<Resource> = vec![host("h1", "192.0.2.1").into(), host("h2", "192.0.2.2").into()];
+    for id in TENANTS {
+        all.extend([tenant(id).into(), network(id, "net").into()]);
+        all.extend([subnet(id, "s1", "10.0.0.0/24").into(), Resource::from(subnet(id, "s2", "fd00::/64"))]);
+        all.extend(GROUPS.map(|name_of| Resource::from(group(id, name_of, vec![]))));
+    }
+    let commit = model.prepare(all, vec![]).unwrap();
+    model.commit(&commit).unwrap();
+    model
+}
+
+/// What holds of every model.
+fn assert_valid(model: &Model) {
+    let mut vnis = BTreeSet::new();
+    let mut indexes = BTreeSet::new();
+    let mut hosts = BTreeSet::new();
+    let mut rules = BTreeSet::new();
+    for resource in ResourceKind::ALL.into_iter().flat_map(|kind| model.all(kind)) {
+        match resource {
+            Resource::Network(network) => {
+                assert!(network.vni != Vni::UNSET && vnis.insert(network.vni) && indexes.insert(network.index));
+                let view = model.view(&network.name).unwrap();
+                let mut addresses = BTreeSet::new();
+                let mut macs = BTreeSet::new();
+                for port in view.ports.values() {
+                    assert!(port.addresses.iter().all(|address| addresses.insert(*address)));
+                    assert!(!port.mac.is_unset() && macs.insert(port.mac));
+                    let inside = |address| view.subnets.values().any(|subnet| subnet.cidr.contains(address));
+                    assert!(port.addresses.iter().all(|address| inside(*address)));
+                    assert!(port.groups.iter().all(|group| view.groups.contains_key(group)));
+                    assert!(view.hosts.contains_key(port.host.as_ref().unwrap()));
+                    match view.identities.get(&port.identity) {
+                        Some(groups) => assert_eq!(*groups, port.groups),
+                        None => assert!(port.identity == 0 && port.groups.is_empty()),
+                    }
+                }
+                let sets: BTreeSet<_> = view.identities.values().collect();
+                assert_eq!(sets.len(), view.identities.len(), "one number for each set");
+            }
+            Resource::Host(host) => assert!(host.index != 0 && hosts.insert(host.index)),
+            Resource::Vtep(vtep) => assert!(vtep.index != 0 && hosts.insert(vtep.index)),
+            Resource::SecurityGroup(group) => {
+                assert!(group.rules.iter().all(|rule| rule.number >= 1024 && rules.insert(rule.number)));
+            }
+            Resource::Tenant(_) | Resource::Subnet(_) | Resource::Port(_) => {}
+        }
+    }
+}
+
+/// The numbers that a resource was given, with what they number.
+fn numbers(resource: &Resource) -> Vec<(&'static str, u32, String)> {
+    let name = resource.name().to_string();
+    match resource {
+        Resource::Network(network) => vec![("network", network.index, name)],
+        Resource::Host(host) => vec![("host", host.index, name)],
+        Resource::Vtep(vtep) => vec![("host", vtep.index, name)],
+        Resource::SecurityGroup(group) => {
+            group.rules.iter().map(|rule| ("rule", rule.number, format!("{name}/{}", rule.name))).collect()
+        }
+        _ => vec![],
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 200, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn a_model_stays_valid_and_its_log_gives_it_again(calls in prop::collection::vec(call(), 1..25)) {
+        let first = start().snapshot();
+        let mut model = start();
+        let mut log: Vec<Commit> = vec![first];
+        let mut given: BTreeMap<(&'static str, u32), (String, u64)> = BTreeMap::new();
+        for (written, deleted) in calls {
+            let there: Vec<AnyName> =
+                ResourceKind::ALL.into_iter().flat_map(|kind| model.all(kind)).map(|one| one.name()).collect();
+            let deleted: BTreeSet<AnyName> = deleted.iter().filter(|_| !there.is_empty()).map(|one| one.get(&there).clone()).collect();
+            let Ok(commit) = model.prepare(written, deleted.into_iter().collect()) else { continue };
+            let before = model.clone();
+            model.commit(&commit).unwrap();
+            assert_valid(&model);
+            for resource in &commit.written {
+                prop_assert_eq!(resource.revision(), commit.revision);
+                let is_new = before.get(&resource.name()).is_none();
+                for (kind, number, of) in numbers(resource) {
+                    let first = given.entry((kind, number)).or_insert((of.clone(), commit.revision));
+                    prop_assert_eq!(&first.0, &of, "a number has one meaning for ever");
+                    prop_assert!(!is_new || first.1 == commit.revision, "what is made again gets a new number");
+                }
+            }
+            // What a store keeps is the same commit.
+            let kept = serde_json::to_vec(&commit).unwrap();
+            log.push(serde_json::from_slice(&kept).unwrap());
+        }
+        let mut again = Model::default();
+        for commit in &log {
+            again.commit(commit).unwrap();
+        }
+        prop_assert_eq!(&again, &model);
+        prop_assert_eq!(&Model::restore(&model.snapshot()).unwrap(), &model);
+        for resource in model.all(ResourceKind::Network) {
+            let view = model.view(&name(resource.name().as_str())).unwrap();
+            prop_assert!(view.delta_to(&view).is_empty());
+        }
+    }
+
+    #[test]
+    fn deltas_lead_from_any_view_to_any_later_one(calls in prop::collection::vec(call(), 1..25)) {
+        let mut model = start();
+        let net = name("tenants/a/networks/net");
+        let mut held = None;
+        for (written, _) in calls {
+            let Ok(commit) = model.prepare(written, vec![]) else { continue };
+            model.commit(&commit).unwrap();
+            let Some(view) = model.view(&net) else { continue };
+            let mut led = held.take().unwrap_or_else(|| view.clone());
+            let delta = led.delta_to(&view);
+            led.apply(&delta, view.revision);
+            prop_assert_eq!(&led, &view);
+            held = Some(led);
+        }
+    }
+}

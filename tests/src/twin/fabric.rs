@@ -1,0 +1,205 @@
+//! A small fabric, seen from one host: two tenants with the same addresses, each with two ports here, one on another host,
+//! and a prefix behind a foreign tunnel endpoint. Its rows come from the true plan.
+
+use std::{collections::BTreeMap, net::Ipv4Addr};
+
+use andromede_abi::HostConfig;
+use andromede_model::{Model, NetworkName, PortName, Resource};
+use andromede_plan::{Attachment, Attachments, HostFacts, Rows, Wanted, compile};
+use andromede_proto::{convert, document};
+use andromede_testkit::{Namespace, packet::Mac};
+use anyhow::{Context as _, Result, anyhow};
+use serde_json::{Value, json};
+
+/// Index of the underlay interface.
+pub const UNDERLAY_IFINDEX: u32 = 5;
+/// Names of both tenants.
+const TENANTS: [&str; 2] = ["red", "blue"];
+
+/// One end of conversations: the last byte of its addresses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct End(pub u8);
+
+/// A port of this host.
+pub const END_LOCAL_A: End = End(1);
+/// Another port of this host.
+pub const END_LOCAL_B: End = End(2);
+/// A port of another host.
+pub const END_REMOTE: End = End(3);
+/// Behind the foreign tunnel endpoint.
+pub const END_VTEP: End = End(200);
+
+impl End {
+    /// Ethernet address: the same in both networks, which may be so.
+    pub const fn mac(self) -> Mac {
+        [2, 0, 0, 0, 0, self.0]
+    }
+
+    /// IPv4 address.
+    pub const fn v4(self) -> Ipv4Addr {
+        Ipv4Addr::new(10, 0, 0, self.0)
+    }
+
+    /// IPv6 address.
+    pub const fn v6(self) -> std::net::Ipv6Addr {
+        std::net::Ipv6Addr::new(0xfd00, 0x10, 0, 0, 0, 0, 0, self.0 as u16)
+    }
+}
+
+/// The model and what one host has of it.
+pub struct SmallFabric {
+    model: Model,
+    facts: HostFacts,
+    attachments: Attachments,
+    rows: Rows,
+}
+
+impl SmallFabric {
+    /// The fabric as it is at first.
+    pub fn new() -> Result<Self> {
+        let mut resources = vec![host(1), host(2)];
+        for tenant in TENANTS {
+            resources.extend(tenant_resources(tenant));
+        }
+        let mut model = Model::default();
+        write(&mut model, resources)?;
+        let mut attachments = BTreeMap::new();
+        for (network, tenant) in TENANTS.iter().enumerate() {
+            for end in [END_LOCAL_A, END_LOCAL_B] {
+                let name: PortName = port_name(tenant, end).parse()?;
+                attachments.insert(name, Attachment { ifindex: ifindex(network, end), tap: false });
+            }
+        }
+        let here = model.host(&"hosts/h1".parse()?).context("host h1")?.index;
+        let facts = HostFacts {
+            host: here,
+            underlay: Ipv4Addr::new(192, 0, 2, 1),
+            underlay_ifindex: UNDERLAY_IFINDEX,
+            gateways: BTreeMap::new(),
+        };
+        let mut fabric = Self { model, facts, attachments, rows: Rows::default() };
+        fabric.rows = fabric.compile()?;
+        Ok(fabric)
+    }
+
+    /// The rows as they are now.
+    pub const fn rows(&self) -> &Rows {
+        &self.rows
+    }
+
+    /// The group of servers of a tenant gets these rules; the rows change, and are what [`Self::rows`] then gives.
+    pub fn set_rules(&mut self, tenant: &str, rules: &Value) -> Result<()> {
+        write(&mut self.model, vec![group(tenant, "servers", rules)])?;
+        self.rows = self.compile()?;
+        Ok(())
+    }
+
+    fn compile(&self) -> Result<Rows> {
+        let mut views = Vec::new();
+        for tenant in TENANTS {
+            let name: NetworkName = format!("tenants/{tenant}/networks/n").parse()?;
+            views.push(self.model.view(&name).context("the network is there")?);
+        }
+        let wanted: Wanted = compile(&views, &self.facts, &self.attachments, &self.rows)?;
+        Ok(wanted.rows)
+    }
+
+    /// What the programs know of the host.
+    pub fn host_config(&self) -> HostConfig {
+        HostConfig {
+            host: self.facts.host,
+            underlay_v4: u32::from_ne_bytes(self.facts.underlay.octets()),
+            underlay_ifindex: UNDERLAY_IFINDEX,
+            overlay_ifindex: 6,
+            vxlan_port: 4789_u16.to_be(),
+            underlay_mac: [2, 0, 0, 0, 1, 1],
+            features: 0,
+            underlay_mtu: 1550,
+        }
+    }
+
+    /// A namespace with the interfaces of the host.
+    pub fn namespace() -> Result<Namespace> {
+        let namespace = Namespace::new()?;
+        let mut indices = vec![UNDERLAY_IFINDEX];
+        for network in 0..TENANTS.len() {
+            indices.extend([ifindex(network, END_LOCAL_A), ifindex(network, END_LOCAL_B)]);
+        }
+        for index in indices {
+            namespace.ip(&format!("link add host{index} index {index} type veth peer name peer{index}"))?;
+        }
+        Ok(namespace)
+    }
+}
+
+/// Interface of a local end of a tenant, by the tenant's place.
+pub(super) const fn ifindex(network: usize, end: End) -> u32 {
+    100 + network as u32 * 10 + end.0 as u32
+}
+
+fn port_name(tenant: &str, end: End) -> String {
+    format!("tenants/{tenant}/networks/n/ports/p{}", end.0)
+}
+
+fn host(number: u8) -> Value {
+    json!({"kind": "Host", "name": format!("hosts/h{number}"), "underlayAddress": format!("192.0.2.{number}")})
+}
+
+fn group(tenant: &str, name: &str, rules: &Value) -> Value {
+    json!({"kind": "SecurityGroup", "name": format!("tenants/{tenant}/networks/n/securityGroups/{name}"), "rules": rules})
+}
+
+fn tenant_resources(tenant: &str) -> Vec<Value> {
+    let network = format!("tenants/{tenant}/networks/n");
+    let of = |name: &str| format!("{network}/securityGroups/{name}");
+    let port = |end: End, host: &str, groups: &[&str]| {
+        json!({
+            "kind": "Port", "name": port_name(tenant, end), "host": host,
+            "addresses": [end.v4().to_string(), end.v6().to_string()],
+            "mac": andromede_testkit::packet::format_mac(end.mac()),
+            "securityGroups": groups.iter().map(|name| of(name)).collect::<Vec<_>>(),
+        })
+    };
+    vec![
+        json!({"kind": "Tenant", "name": format!("tenants/{tenant}")}),
+        json!({"kind": "Network", "name": network.clone()}),
+        json!({"kind": "Subnet", "name": format!("{network}/subnets/v4"), "cidr": "10.0.0.0/24", "gateway": "10.0.0.254"}),
+        json!({"kind": "Subnet", "name": format!("{network}/subnets/v6"), "cidr": "fd00:10::/64", "gateway": "fd00:10::fe"}),
+        json!({"kind": "Vtep", "name": format!("{network}/vteps/foreign"), "underlayAddress": if tenant == "red" { "192.0.2.9" } else { "192.0.2.8" },
+            "mac": "02:00:00:00:00:c8", "prefixes": ["10.0.0.192/26", "fd00:10::c0/122"]}),
+        group(
+            tenant,
+            "clients",
+            &json!([
+                {"name": "no-telnet", "direction": "egress", "action": "deny", "protocol": "tcp", "ports": ["23"]},
+                {"name": "echo", "direction": "ingress", "action": "allow", "protocol": "icmp", "icmpType": 8},
+                {"name": "echo6", "direction": "ingress", "action": "allow", "protocol": "icmpv6"},
+            ]),
+        ),
+        group(
+            tenant,
+            "servers",
+            &json!([
+                {"name": "web", "direction": "ingress", "action": "allow", "protocol": "tcp", "ports": ["80", "8000-8080"], "remoteGroup": of("clients")},
+                {"name": "not-from-there", "direction": "ingress", "action": "deny", "priority": 10, "remoteCidr": "10.0.0.3/32", "protocol": "tcp", "ports": ["8040-8050"]},
+                {"name": "dns", "direction": "ingress", "action": "allow", "protocol": "udp", "ports": ["53"], "remoteCidr": "10.0.0.0/24"},
+                {"name": "all-foreign", "direction": "ingress", "action": "allow", "remoteCidr": "10.0.0.192/26"},
+                {"name": "echo", "direction": "ingress", "action": "allow", "protocol": "icmp"},
+            ]),
+        ),
+        port(END_LOCAL_A, "hosts/h1", &["clients"]),
+        port(END_LOCAL_B, "hosts/h1", &["servers"]),
+        port(END_REMOTE, "hosts/h2", &["clients", "servers"]),
+    ]
+}
+
+fn write(model: &mut Model, documents: Vec<Value>) -> Result<()> {
+    let mut resources: Vec<Resource> = Vec::new();
+    for value in documents {
+        let message = document::read(&value).map_err(|errors| anyhow!("{value}: {errors:?}"))?;
+        resources.extend(convert::resources(vec![message]).map_err(|errors| anyhow!("{value}: {errors:?}"))?);
+    }
+    let commit = model.prepare(resources, Vec::new()).map_err(|errors| anyhow!("{errors:?}"))?;
+    model.commit(&commit)?;
+    Ok(())
+}

@@ -1,0 +1,171 @@
+//! Frames by chance: mostly such as workloads and hosts send, some forged, some broken.
+
+use std::net::{IpAddr, Ipv4Addr};
+
+use andromede_dataplane::Hook;
+use andromede_testkit::packet::{ArpPacket, Ends, Ipv6, Mac, Tcp, ethernet, neighbor_solicitation, vxlan};
+
+use super::{
+    Met,
+    fabric::{END_LOCAL_A, END_LOCAL_B, END_REMOTE, END_VTEP, End, UNDERLAY_IFINDEX, ifindex},
+};
+
+/// Ends of conversations: those that are there, the router, and nobody.
+const ENDS: [End; 6] = [END_LOCAL_A, END_LOCAL_B, END_REMOTE, END_VTEP, End(254), End(77)];
+/// Ports that the rules know, and others.
+const PORTS: [u16; 8] = [80, 8000, 8045, 53, 23, 443, 40_000, 40_001];
+/// The number that the model gives to the first network; the second has the next.
+const FIRST_VNI: u32 = 4096;
+/// TCP flags that senders set, and some that none does.
+const FLAGS: [u8; 10] = [2, 2, 16, 16, 18, 17, 4, 20, 0, 3];
+
+/// A source of frames that gives the same ones for the same seed (xorshift64*, Marsaglia 2003).
+#[derive(Clone, Debug)]
+pub struct Generator(u64);
+
+impl Generator {
+    /// From a seed, which is not 0.
+    pub const fn new(seed: u64) -> Self {
+        Self(seed)
+    }
+
+    fn next(&mut self) -> u64 {
+        self.0 ^= self.0 >> 12;
+        self.0 ^= self.0 << 25;
+        self.0 ^= self.0 >> 27;
+        self.0.wrapping_mul(0x2545_f491_4f6c_dd1d)
+    }
+
+    fn below(&mut self, end: usize) -> usize {
+        (self.next() >> 33) as usize % end
+    }
+
+    fn one_in(&mut self, times: usize) -> bool {
+        self.below(times) == 0
+    }
+
+    fn pick<T: Copy>(&mut self, choices: &[T]) -> T {
+        choices[self.below(choices.len())]
+    }
+
+    /// The next frame.
+    pub fn frame(&mut self) -> Met {
+        let network = self.below(2);
+        let hook = self.pick(&[
+            Hook::FromWorkload,
+            Hook::FromWorkload,
+            Hook::FromUnderlay,
+            Hook::FromUnderlay,
+            Hook::FromHost,
+        ]);
+        let from = match hook {
+            Hook::FromWorkload => self.pick(&[END_LOCAL_A, END_LOCAL_B]),
+            _ => self.pick(&[END_REMOTE, END_REMOTE, END_VTEP, END_LOCAL_A]),
+        };
+        let mut frame = self.inner(from);
+        if self.one_in(12) {
+            self.damage(&mut frame);
+        }
+        let mut met = match hook {
+            Hook::FromUnderlay => Met::new(hook, UNDERLAY_IFINDEX, self.outer(network, &frame)),
+            Hook::FromHost => Met::new(hook, ifindex(network, END_LOCAL_A), frame),
+            _ => Met::new(hook, ifindex(network, from), frame),
+        };
+        if self.one_in(40) {
+            self.damage(&mut met.frame);
+        }
+        if self.one_in(30) {
+            met.gso_size = 1000;
+        }
+        met
+    }
+
+    fn ends(&mut self, from: End) -> Ends {
+        let mut to = self.pick(&ENDS);
+        while to == from && !self.one_in(20) {
+            to = self.pick(&ENDS);
+        }
+        let claimed = if self.one_in(25) { self.pick(&ENDS) } else { from };
+        let mac = if self.one_in(25) { [2, 9, 9, 9, 9, 9] } else { from.mac() };
+        if self.one_in(3) {
+            Ends::new((mac, claimed.v6()), (to.mac(), to.v6()))
+        } else {
+            Ends::new((mac, claimed.v4()), (to.mac(), to.v4()))
+        }
+    }
+
+    fn inner(&mut self, from: End) -> Vec<u8> {
+        let ends = self.ends(from);
+        let (source, destination) = (self.pick(&PORTS), self.pick(&PORTS));
+        let payload = vec![0x5a; self.below(64)];
+        match self.below(16) {
+            0..=6 => ends.tcp(&Tcp::new(source, destination, self.pick(&FLAGS)), &payload),
+            7..=9 => ends.udp(source, destination, &payload),
+            10..=11 => ends.echo(!self.one_in(3), self.pick(&[7, 8]), 1, &payload),
+            12 => self.arp(from, ends.source_mac),
+            13 => self.solicitation(from, ends.source_mac),
+            14 => ends.ip(self.pick(&[1, 2, 47, 50, 58, 132]), &[8, 0, 0, 0, 0, 1, 0, 1, 9, 9, 9, 9]),
+            _ => self.extended(&ends, source, destination),
+        }
+    }
+
+    fn arp(&mut self, from: End, mac: Mac) -> Vec<u8> {
+        let target = self.pick(&ENDS).v4();
+        let sender = if self.one_in(4) { self.pick(&[Ipv4Addr::UNSPECIFIED, END_REMOTE.v4()]) } else { from.v4() };
+        let mut packet = ArpPacket::request(mac, sender, target);
+        if self.one_in(8) {
+            packet.operation = self.pick(&[2, 3]);
+        }
+        packet.frame()
+    }
+
+    fn solicitation(&mut self, from: End, mac: Mac) -> Vec<u8> {
+        let target = self.pick(&ENDS).v6();
+        let source = match self.below(5) {
+            0 => std::net::Ipv6Addr::UNSPECIFIED,
+            1 => "fe80::1".parse().unwrap_or(from.v6()),
+            2 => self.pick(&ENDS).v6(),
+            _ => from.v6(),
+        };
+        neighbor_solicitation(mac, source, target)
+    }
+
+    /// IPv6 with extension headers in front of a UDP datagram.
+    fn extended(&mut self, ends: &Ends, source: u16, destination: u16) -> Vec<u8> {
+        let (IpAddr::V6(from), IpAddr::V6(to)) = (ends.source, ends.destination) else {
+            return ends.udp(source, destination, &[]);
+        };
+        let mut payload = ends.udp(source, destination, &[1, 2, 3, 4]).split_off(14 + 40);
+        let mut next = 17;
+        for _ in 0..self.below(6) {
+            let extension = [next, self.pick(&[0, 0, 1]), 1, 4, 0, 0, 0, 0];
+            let length = usize::from(extension[1]) * 8;
+            payload.splice(..0, extension.into_iter().chain(std::iter::repeat_n(0, length)));
+            next = self.pick(&[0, 60, 60, 43, 44]);
+        }
+        ethernet(ends.destination_mac, ends.source_mac, 0x86dd, &Ipv6::new(from, to).wrap(next, &payload))
+    }
+
+    fn outer(&mut self, network: usize, inner: &[u8]) -> Vec<u8> {
+        let own = if network == 0 { 9 } else { 8 };
+        let sender = self.pick(&[2, 2, 2, own, own, 7, 17 - own]);
+        let here = if self.one_in(30) { 3 } else { 1 };
+        let ends = Ends::new(
+            ([2, 0, 0, 0, 1, sender], Ipv4Addr::new(192, 0, 2, sender)),
+            ([2, 0, 0, 0, 1, 1], Ipv4Addr::new(192, 0, 2, here)),
+        );
+        let vni = if self.one_in(20) { 99 } else { FIRST_VNI + network as u32 };
+        vxlan(&ends, 50_000, vni, inner)
+    }
+
+    /// Changes a byte, or cuts the end off.
+    fn damage(&mut self, frame: &mut Vec<u8>) {
+        if self.one_in(2) {
+            let length = self.below(frame.len()) + 1;
+            frame.truncate(length);
+        } else {
+            let place = self.below(frame.len().min(120));
+            frame[place] = self.next() as u8;
+        }
+    }
+}
