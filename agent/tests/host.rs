@@ -316,6 +316,49 @@ async fn forwarding_outlives_the_agent_and_needs_no_controller() {
     assert_eq!(machine.port_rows().len(), 2);
 }
 
+/// The rules change in a way that concerns nobody, so that a pass has something to write.
+fn other_rules(revision: u64) -> Update {
+    let mut rules = vec![rule("ping", "icmp", 1024), rule("ping6", "icmpv6", 1025)];
+    for number in 0..u32::try_from(revision % 7).unwrap() {
+        let ports = vec![format!("{}", 1000 + number)];
+        rules.push(Rule { ports, ..rule(&format!("tcp{number}"), "tcp", 1030 + number) });
+    }
+    let group = SecurityGroup { name: format!("{NETWORK}/securityGroups/g"), rules, revision };
+    let written = vec![Resource { kind: Some(Kind::SecurityGroup(group)) }];
+    let delta = NetworkDelta { network: NETWORK.to_owned(), written, ..NetworkDelta::default() };
+    Update { revision, deltas: vec![delta], ..Update::default() }
+}
+
+/// The agent is killed at any moment, mostly while it loads programs or writes tables, and not one packet is lost.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "long: a hundred kills, a minute and a half"]
+async fn a_hundred_kills_lose_nothing() {
+    let (mut machine, session) = ready("auto").await;
+    let (a, _) = machine.attach("a").await;
+    let (_b, _) = machine.attach("b").await;
+    drop(session);
+    let log = machine.folder.path().join("ping");
+    let mut command = a.command("ping");
+    command.args("-n -q -i 0.005 10.0.0.11".split(' '));
+    let mut ping = Process::start(command, &log).unwrap();
+    machine.end(Signal::SIGKILL);
+    for kill in 0..100_u64 {
+        machine.start().await;
+        let session = machine.session().await;
+        session.update(other_rules(kill + 2)).await;
+        sleep(Duration::from_millis(kill * 37 % 700)).await;
+        machine.end(Signal::SIGKILL);
+    }
+    ping.end(Signal::SIGINT).unwrap();
+    let said = std::fs::read_to_string(log).unwrap();
+    assert!(said.contains(" 0% packet loss"), "{said}");
+    println!("{said}");
+    machine.start().await;
+    let mut session = machine.session().await;
+    timeout(PATIENCE, session.applied(101)).await.unwrap();
+    assert_eq!(machine.port_rows().len(), 2);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_filter_that_somebody_deleted_is_put_back() {
     let (machine, _session) = ready("clsact").await;
