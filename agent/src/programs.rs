@@ -54,7 +54,7 @@ impl Programs {
         self.dataplane.take_events()
     }
 
-    /// The rows in the tables; read once, and again after [`Programs::distrust`].
+    /// The rows in the tables; read once, and again by [`Programs::verify_rows`].
     pub fn found(&mut self) -> Result<&Rows, TableError> {
         let found = match self.found.take() {
             Some(found) => found,

@@ -9,6 +9,7 @@ use tokio::sync::{mpsc, oneshot};
 use crate::{
     access::Principal,
     audit, capacity,
+    checkpoint::{self, Checkpoints, Retention},
     publish::{Index, Move, Publisher},
     record::Record,
     registry::Registry,
@@ -87,12 +88,14 @@ impl Writer {
         store: Arc<Store>,
         publisher: Arc<Publisher>,
         registry: Arc<Registry>,
+        retention: Retention,
     ) -> Result<(Self, oneshot::Receiver<Result<(), StoreError>>), StoreError> {
         let head = store.head()?;
+        let checkpoints = Checkpoints::new(Arc::clone(&store), retention)?;
         let (writes, waiting) = mpsc::channel(WAITING);
         let (ended, end) = oneshot::channel();
         thread::spawn(move || {
-            let result = Task { store, publisher, registry, head }.run(waiting);
+            let result = Task { store, publisher, registry, head, checkpoints }.run(waiting);
             // Nobody listens any more once the server has ended.
             drop(ended.send(result));
         });
@@ -128,6 +131,7 @@ struct Task {
     publisher: Arc<Publisher>,
     registry: Arc<Registry>,
     head: Head,
+    checkpoints: Checkpoints,
 }
 
 impl Task {
@@ -149,6 +153,7 @@ impl Task {
         if !batch.commits.is_empty() {
             self.head = self.store.append(self.head, &batch.records)?;
             self.publisher.publish(&batch.commits, batch.ahead);
+            self.checkpoints.consider(&self.publisher.model());
         }
         for host in batch.commits.iter().flat_map(|(commit, _)| &commit.deleted) {
             if let AnyName::Host(host) = host {
@@ -219,10 +224,16 @@ fn effects(before: &Model, commit: &Commit, names: Vec<AnyName>, deleted: Vec<An
     names.into_iter().map(effect).chain(deleted.into_iter().map(|name| (name, Effect::Deleted))).collect()
 }
 
-/// The state: the fold of the log.
+/// The state: the fold of the log, from the checkpoint on.
 pub fn fold(store: &Store) -> Result<(Model, Index), StoreError> {
     let mut model = Model::default();
     let mut index = Index::default();
+    if let Some((number, parts)) = store.read_checkpoint()? {
+        let corrupt = |reason: String| StoreError::Corrupt { number, reason };
+        let whole = checkpoint::read(&parts).map_err(|error| corrupt(error.to_string()))?;
+        index.apply(&whole, &Move::all(&model, &whole));
+        model = Model::restore(&whole).map_err(|error| corrupt(error.to_string()))?;
+    }
     loop {
         let entries = store.read(model.revision(), FOLD_STEP)?;
         if entries.is_empty() {
