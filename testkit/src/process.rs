@@ -15,6 +15,8 @@ use nix::{
     unistd::Pid,
 };
 
+use crate::wait::patience;
+
 /// How long a child may take to end after SIGTERM before it is killed.
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -97,6 +99,7 @@ impl Process {
 
     /// Waits until it ends by itself.
     pub fn wait(&mut self, limit: Duration) -> Result<ExitStatus> {
+        let limit = limit * patience();
         let end = Instant::now() + limit;
         loop {
             if let Some(status) = self.child.try_wait()? {

@@ -9,8 +9,15 @@ use anyhow::{Result, bail};
 
 use crate::interrupt;
 
-/// Asks every 20 ms until `probe` gives a value; after `limit` an error that says what was waited for.
+/// How much longer than usual to wait: the number in `ANDROMEDE_PATIENCE`, for machines without acceleration; 1 otherwise.
+pub fn patience() -> u32 {
+    let told = std::env::var("ANDROMEDE_PATIENCE").ok().and_then(|text| text.parse().ok());
+    told.unwrap_or(1).clamp(1, 100)
+}
+
+/// Asks every 20 ms until `probe` gives a value; after `limit`, times [`patience`], an error that says what was waited for.
 pub fn until<T>(what: &str, limit: Duration, mut probe: impl FnMut() -> Option<T>) -> Result<T> {
+    let limit = limit * patience();
     let end = Instant::now() + limit;
     loop {
         if let Some(value) = probe() {

@@ -14,11 +14,7 @@ pub struct Bundle {
 impl Bundle {
     /// The hosts `h1` to `hN` at 192.0.2.1 to 192.0.2.N.
     pub fn hosts(count: u8) -> Self {
-        let mut bundle = Self::default();
-        for number in 1..=count {
-            bundle.document(&format!("kind: Host\nname: hosts/h{number}\nunderlayAddress: 192.0.2.{number}\n"));
-        }
-        bundle
+        Self { text: andromede_testkit::fabric::hosts_bundle(count) }
     }
 
     /// The bundle's text.

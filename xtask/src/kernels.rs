@@ -130,7 +130,7 @@ impl Kernel {
     fn modules(&self) -> Result<BTreeSet<String>> {
         let folder = self.folder.join("lib/modules").join(&self.release);
         if !folder.join("modules.dep").is_file() {
-            workspace::run(Command::new("depmod").arg("-b").arg(&self.folder).arg(&self.release))?;
+            workspace::run(Command::new(find("depmod")?).arg("-b").arg(&self.folder).arg(&self.release))?;
         }
         let listed = fs::read_to_string(folder.join("modules.dep")).context("reading the modules' dependencies")?;
         let mut files = BTreeSet::new();
@@ -216,7 +216,7 @@ const INIT: &str = r#"#!/bin/busybox sh
 /bin/busybox mount -t bpf bpf /sys/fs/bpf
 for module in @MODULES@; do /bin/busybox modprobe $module 2>/dev/null; done
 /bin/ip link set lo up
-export PATH=/bin TMPDIR=/tmp RUST_BACKTRACE=0 ANDROMEDE_BIN=/a
+export PATH=/bin TMPDIR=/tmp RUST_BACKTRACE=0 ANDROMEDE_BIN=/a ANDROMEDE_PATIENCE=6
 echo "kernels: running on $(/bin/busybox uname -r)"
 failed=0
 @TESTS@
@@ -235,7 +235,7 @@ fn copy_modules(root: &Path, kernel: &Kernel) -> Result<()> {
     for list in ["modules.order", "modules.builtin"] {
         fs::copy(from.join(list), to.join(list)).with_context(|| format!("copying {list}"))?;
     }
-    workspace::run(Command::new("depmod").arg("-b").arg(root).arg(&kernel.release))
+    workspace::run(Command::new(find("depmod")?).arg("-b").arg(root).arg(&kernel.release))
 }
 
 /// Copies a program without its debugging information, and the libraries that it is linked to.

@@ -51,13 +51,14 @@ pub struct Fabric {
 }
 
 impl Fabric {
-    /// Starts the controller and all agents; no resource exists yet but those that a bundle will bring.
+    /// Starts the controller and all agents; no resource exists yet but the hosts.
     pub fn start(options: FabricOptions) -> Result<Self> {
         requires::require(&["ip", "tc"])?;
         let folder = tempfile::Builder::new().prefix("andromede-test-").tempdir()?;
         let mut underlay = Underlay::new(options.mtu)?;
         let place = underlay.join(CONTROLLER_NUMBER)?;
         let control = Control::start(place, folder.path(), Lifetime::Parent)?;
+        control.apply(&hosts_bundle(options.hosts))?;
         let mut fabric = Self { agents: Vec::new(), control, underlay, folder };
         for number in 1..=options.hosts {
             fabric.add_host(number, options.attachment)?;
@@ -141,15 +142,6 @@ impl Fabric {
         self.folder.path()
     }
 
-    /// A bundle of the hosts themselves, to put before every other.
-    pub fn hosts_bundle(&self) -> String {
-        let of = |agent: &Agent| {
-            let place = agent.place();
-            format!("---\nkind: Host\nname: hosts/{}\nunderlayAddress: {}\n", place.name, place.address)
-        };
-        self.agents.iter().map(of).collect()
-    }
-
     /// Applies a bundle and waits until every host reports it.
     pub fn apply(&self, bundle: &str) -> Result<()> {
         self.control.apply(bundle)?;
@@ -174,4 +166,12 @@ impl Fabric {
         let agents: Vec<String> = self.agents.iter().map(of).collect();
         format!("controller:\n{}{}", self.control.tail(), agents.concat())
     }
+}
+
+/// The hosts `h1` to `hN` at 192.0.2.1 to 192.0.2.N, as a bundle.
+pub fn hosts_bundle(count: u8) -> String {
+    let of = |number: u8| {
+        format!("---\nkind: Host\nname: hosts/h{number}\nunderlayAddress: {}\n", Underlay::address(number))
+    };
+    (1..=count).map(of).collect::<Vec<_>>().concat()
 }

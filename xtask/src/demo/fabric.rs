@@ -102,13 +102,13 @@ impl Demo {
         let control = Control::start(namespace, Path::new(place::FOLDER), Lifetime::Own)?;
         place::remember(control.id())?;
         let mut demo = Self { agents: Vec::new(), control, underlay, ports: Vec::new(), kept: false };
+        say("applying examples/two-tenants.yaml");
+        let example = workspace::root().join("examples/two-tenants.yaml");
+        demo.control.apply(&fs::read_to_string(&example).with_context(|| format!("reading {}", example.display()))?)?;
         for number in 1..=HOSTS {
             interrupt::check()?;
             demo.add_host(number)?;
         }
-        say("applying examples/two-tenants.yaml");
-        let example = workspace::root().join("examples/two-tenants.yaml");
-        demo.control.apply(&fs::read_to_string(&example).with_context(|| format!("reading {}", example.display()))?)?;
         demo.attach_workloads()?;
         demo.control.wait_in_force(HOSTS.into(), IN_FORCE)?;
         Ok(demo)
