@@ -111,6 +111,29 @@ proptest! {
     }
 
     #[test]
+    fn a_flow_that_the_old_and_the_new_rows_permit_is_never_refused((old, new) in pair(), tries in attempts()) {
+        let found = settle(&old, Rows::default());
+        let steps = changes(&found, &wanted(&new, &found));
+        let mut last = found.clone();
+        for step in &steps {
+            last.apply(step);
+        }
+        let flows: Vec<(Attempt, Passed)> = tries.iter().filter_map(|one| {
+            let before = attempt(&found, one)?;
+            attempt(&last, one).filter(|after| after.same_way(&before)).map(|_| (*one, before))
+        }).collect();
+        let mut rows = found;
+        for (place, step) in steps.iter().enumerate() {
+            rows.apply(step);
+            for (one, passed) in &flows {
+                // While the word is odd the flow would wait, not end.
+                let permitted = !passed.is_stale(&rows) || lookup::is_changing(&rows) || attempt(&rows, one).is_some();
+                prop_assert!(permitted, "{one:?} is refused after step {place} of {steps:#?}");
+            }
+        }
+    }
+
+    #[test]
     fn a_flow_that_is_not_stale_would_pass_again_the_same_way(
         (old, new) in pair(),
         third in world(),
