@@ -32,6 +32,8 @@ use crate::{
 
 /// Connections that wait to be accepted: thousands of agents come back at once after a restart.
 const BACKLOG: u32 = 4_096;
+/// How long a TLS handshake may take.
+const HANDSHAKE: Duration = Duration::from_secs(10);
 /// How often a silent connection is asked for a sign of life, and how long that may take.
 const KEEPALIVE: (Duration, Duration) = (Duration::from_secs(10), Duration::from_secs(10));
 /// Flow-control window of a stream and of a connection, in bytes.
@@ -264,7 +266,7 @@ fn security(arguments: &ServeArgs) -> Result<Option<ServerTlsConfig>, ServeError
     };
     let identity = Identity::from_pem(read(certificate)?, read(key)?);
     let authority = Certificate::from_pem(read(authority)?);
-    Ok(Some(ServerTlsConfig::new().identity(identity).client_ca_root(authority)))
+    Ok(Some(ServerTlsConfig::new().identity(identity).client_ca_root(authority).timeout(HANDSHAKE)))
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, ServeError> {
