@@ -40,8 +40,10 @@ const KEEPALIVE: (Duration, Duration) = (Duration::from_secs(10), Duration::from
 const WINDOW: u32 = 64 << 10;
 /// Most calls at a time on one connection.
 const CALLS_PER_CONNECTION: u32 = 256;
-/// Most bytes of one message that comes in: a bundle, or a network's rows.
-const MESSAGE_BYTES: usize = 32 << 20;
+/// Most bytes of a bundle.
+const BUNDLE_BYTES: usize = 32 << 20;
+/// Most bytes of one message of a host: full tables of a network, for a trace. A longer one would end its session.
+const ANSWER_BYTES: usize = 256 << 20;
 /// How long connections may take to end once the controller is told to.
 const GRACE: Duration = Duration::from_secs(5);
 
@@ -216,7 +218,7 @@ impl Parts {
         let fabric = Fabric { writer, publisher, registry, store, stop: stop.clone() };
         let (health, health_service) = tonic_health::server::health_reporter();
         let fabric =
-            v1::fabric_service_server::FabricServiceServer::new(fabric).max_decoding_message_size(MESSAGE_BYTES);
+            v1::fabric_service_server::FabricServiceServer::new(fabric).max_decoding_message_size(BUNDLE_BYTES);
         set_serving(&health, &fabric).await;
         let reflection = tonic_reflection::server::Builder::configure()
             .register_encoded_file_descriptor_set(DESCRIPTORS)
@@ -232,7 +234,7 @@ impl Parts {
             .add_service(v1::security_group_service_server::SecurityGroupServiceServer::new(resources.clone()))
             .add_service(v1::host_service_server::HostServiceServer::new(resources.clone()))
             .add_service(v1::vtep_service_server::VtepServiceServer::new(resources))
-            .add_service(AgentServiceServer::new(agents).max_decoding_message_size(MESSAGE_BYTES))
+            .add_service(AgentServiceServer::new(agents).max_decoding_message_size(ANSWER_BYTES))
             .add_service(health_service)
             .add_service(reflection.build_v1()?);
         Ok(routes.routes())
