@@ -194,16 +194,14 @@ impl Batch {
         }
         let names: Vec<_> = written.iter().map(Resource::name).collect();
         let commit = self.ahead.prepare(written, deleted.clone()).map_err(WriteError::Invalid)?;
-        let mut after = self.ahead.clone();
-        after.commit(&commit)?;
-        capacity::check(&after, &commit, &names).map_err(WriteError::Invalid)?;
+        capacity::check(&self.ahead, &commit, &names).map_err(WriteError::Invalid)?;
         let effects = effects(&self.ahead, &commit, names, deleted);
         if validate_only || commit.is_empty() {
             return Ok(Written { revision: self.ahead.revision(), effects });
         }
         let moves = Move::all(&self.ahead, &commit);
         let revision = commit.revision;
-        self.ahead = after;
+        self.ahead.commit(&commit)?;
         self.records.push(Record::new(&commit, &principal.to_string()).encode_to_vec());
         self.commits.push((commit, moves));
         Ok(Written { revision, effects })
