@@ -54,7 +54,7 @@ impl Programs {
         self.dataplane.take_events()
     }
 
-    /// The rows in the tables; read once, and again after [`Programs::distrust`].
+    /// The rows in the tables; read once, and again by [`Programs::verify_rows`].
     pub fn found(&mut self) -> Result<&Rows, TableError> {
         let found = match self.found.take() {
             Some(found) => found,
@@ -69,6 +69,12 @@ impl Programs {
         let drifted = self.found.as_ref().is_some_and(|remembered| differ(remembered, &found));
         self.found = Some(found);
         Ok(drifted)
+    }
+
+    /// How many rows the tables had when last seen.
+    pub fn remembered(&self) -> usize {
+        let lengths = |found: &Rows| found.lengths().into_iter().map(|(_, length)| length).sum();
+        self.found.as_ref().map_or(0, lengths)
     }
 
     /// Is this interface's port row in its table, and are both programs at it?

@@ -37,8 +37,10 @@ use crate::{
 
 /// How often programs are looked after.
 const HEALTH: Duration = Duration::from_secs(2);
-/// Every how many of these times the tables are read anew and everything is compared.
+/// Every how many of these times everything is compared.
 const FULL_EVERY: u32 = 5;
+/// Rows that are read anew in one of these times, on average: large tables are verified less often.
+const ROWS_VERIFIED: usize = 20_000;
 
 /// Why the host is not as it should be.
 #[derive(Debug, thiserror::Error)]
@@ -290,6 +292,12 @@ impl Reconciler {
         Ok(())
     }
 
+    /// Every how many times the tables are read anew.
+    fn verify_every(&self) -> u32 {
+        let rows = self.programs.as_ref().map_or(0, Programs::remembered);
+        FULL_EVERY.saturating_add(u32::try_from(rows / ROWS_VERIFIED).unwrap_or(u32::MAX))
+    }
+
     async fn report_health(&mut self, full: bool) {
         if let Err(error) = self.look_after(full).await {
             tracing::error!(%error, "cannot look after the packet path");
@@ -335,9 +343,9 @@ pub async fn run(shared: Arc<Shared>, reconciler: Arc<Mutex<Reconciler>>) {
             continue;
         }
         ticks = ticks.wrapping_add(1);
-        let full = ticks.is_multiple_of(FULL_EVERY);
-        reconciler.report_health(full).await;
-        if full || ticks == 1 {
+        let verify = ticks.is_multiple_of(reconciler.verify_every());
+        reconciler.report_health(verify).await;
+        if verify || ticks.is_multiple_of(FULL_EVERY) || ticks == 1 {
             shared.look_again();
             reconciler.pass().await;
         }

@@ -1,9 +1,18 @@
 //! The controller: API, store, publishing to hosts, audit.
+//!
+//! ```text
+//! call -> access (who, may they) -> api (check, convert) -> writer (prepare, capacity) -> store (on disk)
+//!      -> publish (visible, hosts are woken) -> session (what each host has yet to hear) -> registry (what it reports)
+//! ```
+//!
+//! The state is the fold of the store's log. There is one writer; everybody else reads the model as of the last durable
+//! commit. What hosts are told is derived from it and from a short log of names for each network.
 
 pub mod access;
 pub mod api;
 pub mod audit;
 pub mod capacity;
+pub mod checkpoint;
 pub mod errors;
 #[cfg(test)]
 mod fixtures;

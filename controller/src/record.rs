@@ -127,6 +127,11 @@ impl Record {
         }
     }
 
+    /// A record without anything, of the version that this program writes.
+    pub(crate) fn empty() -> Self {
+        Self { version: VERSION, ..Self::default() }
+    }
+
     /// Reads a record of a version that this program knows.
     pub fn read(bytes: &[u8]) -> Result<Self, RecordError> {
         let record = Self::decode(bytes)?;

@@ -22,6 +22,7 @@ use tonic::{
 use crate::{
     access::GuardLayer,
     api::{Agents, Diagnostics, Fabric, Resources},
+    checkpoint::Retention,
     publish::Publisher,
     registry::Registry,
     settings::ServeArgs,
@@ -132,7 +133,8 @@ impl Server {
         let store = Arc::new(store);
         let publisher = Arc::new(Publisher::new(model, index));
         let registry = Arc::<Registry>::default();
-        let (writer, writer_end) = Writer::start(Arc::clone(&store), Arc::clone(&publisher), Arc::clone(&registry))?;
+        let (writer, writer_end) =
+            Writer::start(Arc::clone(&store), Arc::clone(&publisher), Arc::clone(&registry), Retention::default())?;
         let failed = |source| ServeError::Listen { address: arguments.listen, source };
         let listener = listen(arguments.listen).map_err(failed)?;
         let address = listener.local_addr().map_err(failed)?;

@@ -9,6 +9,7 @@ use tokio::sync::{mpsc, oneshot};
 use crate::{
     access::Principal,
     audit, capacity,
+    checkpoint::{self, Checkpoints, Retention},
     publish::{Index, Move, Publisher},
     record::Record,
     registry::Registry,
@@ -87,12 +88,14 @@ impl Writer {
         store: Arc<Store>,
         publisher: Arc<Publisher>,
         registry: Arc<Registry>,
+        retention: Retention,
     ) -> Result<(Self, oneshot::Receiver<Result<(), StoreError>>), StoreError> {
         let head = store.head()?;
+        let checkpoints = Checkpoints::new(Arc::clone(&store), retention)?;
         let (writes, waiting) = mpsc::channel(WAITING);
         let (ended, end) = oneshot::channel();
         thread::spawn(move || {
-            let result = Task { store, publisher, registry, head }.run(waiting);
+            let result = Task { store, publisher, registry, head, checkpoints }.run(waiting);
             // Nobody listens any more once the server has ended.
             drop(ended.send(result));
         });
@@ -128,6 +131,7 @@ struct Task {
     publisher: Arc<Publisher>,
     registry: Arc<Registry>,
     head: Head,
+    checkpoints: Checkpoints,
 }
 
 impl Task {
@@ -149,6 +153,7 @@ impl Task {
         if !batch.commits.is_empty() {
             self.head = self.store.append(self.head, &batch.records)?;
             self.publisher.publish(&batch.commits, batch.ahead);
+            self.checkpoints.consider(&self.publisher.model());
         }
         for host in batch.commits.iter().flat_map(|(commit, _)| &commit.deleted) {
             if let AnyName::Host(host) = host {
@@ -189,16 +194,14 @@ impl Batch {
         }
         let names: Vec<_> = written.iter().map(Resource::name).collect();
         let commit = self.ahead.prepare(written, deleted.clone()).map_err(WriteError::Invalid)?;
-        let mut after = self.ahead.clone();
-        after.commit(&commit)?;
-        capacity::check(&after, &commit, &names).map_err(WriteError::Invalid)?;
+        capacity::check(&self.ahead, &commit, &names).map_err(WriteError::Invalid)?;
         let effects = effects(&self.ahead, &commit, names, deleted);
         if validate_only || commit.is_empty() {
             return Ok(Written { revision: self.ahead.revision(), effects });
         }
         let moves = Move::all(&self.ahead, &commit);
         let revision = commit.revision;
-        self.ahead = after;
+        self.ahead.commit(&commit)?;
         self.records.push(Record::new(&commit, &principal.to_string()).encode_to_vec());
         self.commits.push((commit, moves));
         Ok(Written { revision, effects })
@@ -219,10 +222,16 @@ fn effects(before: &Model, commit: &Commit, names: Vec<AnyName>, deleted: Vec<An
     names.into_iter().map(effect).chain(deleted.into_iter().map(|name| (name, Effect::Deleted))).collect()
 }
 
-/// The state: the fold of the log.
+/// The state: the fold of the log, from the checkpoint on.
 pub fn fold(store: &Store) -> Result<(Model, Index), StoreError> {
     let mut model = Model::default();
     let mut index = Index::default();
+    if let Some((number, parts)) = store.read_checkpoint()? {
+        let corrupt = |reason: String| StoreError::Corrupt { number, reason };
+        let whole = checkpoint::read(&parts).map_err(|error| corrupt(error.to_string()))?;
+        index.apply(&whole, &Move::all(&model, &whole));
+        model = Model::restore(&whole).map_err(|error| corrupt(error.to_string()))?;
+    }
     loop {
         let entries = store.read(model.revision(), FOLD_STEP)?;
         if entries.is_empty() {

@@ -258,3 +258,50 @@ async fn concurrent_writers_get_revisions_of_their_own_and_all_is_there_after_a_
     assert_eq!(after.ports.len(), 200);
     controller.stop().await;
 }
+
+#[tokio::test]
+async fn reflection_knows_every_service_and_health_says_serving() {
+    use tonic_health::pb::{HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient};
+    use tonic_reflection::pb::v1::{
+        ServerReflectionRequest, server_reflection_client::ServerReflectionClient,
+        server_reflection_request::MessageRequest, server_reflection_response::MessageResponse,
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let controller = Controller::plaintext(folder.path()).await;
+    let channel = controller.channel().await;
+    for service in ["", "andromede.v1.FabricService"] {
+        let request = HealthCheckRequest { service: service.to_owned() };
+        let answer = HealthClient::new(channel.clone()).check(request).await.unwrap().into_inner();
+        assert_eq!(answer.status(), ServingStatus::Serving, "{service:?}");
+    }
+    let list = ServerReflectionRequest {
+        host: String::new(),
+        message_request: Some(MessageRequest::ListServices(String::new())),
+    };
+    let mut answers = ServerReflectionClient::new(channel)
+        .server_reflection_info(tokio_stream::iter([list]))
+        .await
+        .unwrap()
+        .into_inner();
+    let answer = answers.message().await.unwrap().unwrap();
+    let Some(MessageResponse::ListServicesResponse(services)) = answer.message_response else {
+        panic!("no list but {answer:?}")
+    };
+    let names: Vec<_> = services.service.iter().map(|service| service.name.as_str()).collect();
+    for service in [
+        "andromede.v1.FabricService",
+        "andromede.v1.DiagnosticsService",
+        "andromede.v1.TenantService",
+        "andromede.v1.NetworkService",
+        "andromede.v1.SubnetService",
+        "andromede.v1.PortService",
+        "andromede.v1.SecurityGroupService",
+        "andromede.v1.HostService",
+        "andromede.v1.VtepService",
+        "andromede.agent.v1.AgentService",
+        "grpc.health.v1.Health",
+    ] {
+        assert!(names.contains(&service), "{service} is not among {names:?}");
+    }
+    controller.stop().await;
+}

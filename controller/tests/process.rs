@@ -3,7 +3,13 @@
 
 mod support;
 
-use std::{collections::BTreeSet, path::Path, process::Stdio, time::Duration};
+use std::{
+    collections::BTreeSet,
+    path::Path,
+    process::Stdio,
+    sync::atomic::{AtomicU64, Ordering},
+    time::Duration,
+};
 
 use andromede_proto::v1::{
     ApplyRequest, ListRequest, WatchRequest, fabric_service_client::FabricServiceClient,
@@ -90,24 +96,30 @@ async fn killed_again_and_again_it_keeps_what_it_acknowledged() {
         let lost: Vec<_> = acknowledged.difference(&found).collect();
         assert!(lost.is_empty(), "round {round}: acknowledged and lost: {lost:?}");
 
-        // Writers until the kill; what was not acknowledged may be there or not.
+        // Writers until the kill, in the middle of them; what was not acknowledged may be there or not.
+        let answers = AtomicU64::new(0);
         let writes = (next..next + 40).map(|number| {
-            let mut fabric = fabric.clone();
+            let (mut fabric, answers) = (fabric.clone(), &answers);
             async move {
                 let resources = vec![port("a", number, Some(1))];
                 let name = format!("tenants/a/networks/n/ports/p{number}");
-                fabric.apply(ApplyRequest { resources, ..ApplyRequest::default() }).await.ok().map(|_| name)
+                fabric.apply(ApplyRequest { resources, ..ApplyRequest::default() }).await.ok().map(|_| {
+                    answers.fetch_add(1, Ordering::Relaxed);
+                    name
+                })
             }
         });
         let dying = async {
-            tokio::time::sleep(Duration::from_millis(3 + round * 4)).await;
+            while answers.load(Ordering::Relaxed) < 1 + round * 5 {
+                tokio::time::sleep(Duration::from_micros(200)).await;
+            }
             child.kill().await.unwrap();
         };
         let (written, ()) = tokio::join!(futures::future::join_all(writes), dying);
         acknowledged.extend(written.into_iter().flatten());
         next += 40;
     }
-    assert!(!acknowledged.is_empty());
+    assert!(acknowledged.len() >= 6, "{acknowledged:?}");
     // The log has no gap: a watcher from the first commit sees every revision once.
     let (_child, _, channel) = start(folder.path()).await;
     let mut fabric = FabricServiceClient::new(channel);

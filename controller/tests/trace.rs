@@ -203,9 +203,19 @@ async fn a_drop_has_its_reason_its_rule_and_a_remedy() {
     let spoofed = TraceRequest { source: "10.0.0.77".to_owned(), ..request(11, "10.0.0.12", "tcp", 443) };
     let late = TraceRequest { tcp_flags: ".".to_owned(), ..request(11, "10.0.0.12", "tcp", 443) };
     for (request, reason, rule, remedy) in [
-        (request(13, "10.0.0.12", "tcp", 443), "ingress-rule", "default-ingress", "Add an ingress rule"),
-        (request(11, "10.0.0.12", "tcp", 8080), "ingress-rule", "server/not-this", "lower priority number"),
-        (request(11, "10.0.0.13", "tcp", 80), "ingress-rule", "default-ingress", "p13"),
+        (
+            request(13, "10.0.0.12", "tcp", 443),
+            "ingress-rule",
+            "default-ingress",
+            "(server) the rule {direction: ingress, action: allow, protocol: tcp, ports: [\"443\"], remoteCidr: 10.0.0.13/32}",
+        ),
+        (
+            request(11, "10.0.0.12", "tcp", 8080),
+            "ingress-rule",
+            "server/not-this",
+            "{direction: ingress, action: allow, priority: 499, protocol: tcp, ports: [\"8080\"], remoteGroup: tenants/a/networks/n/securityGroups/staff}",
+        ),
+        (request(11, "10.0.0.13", "tcp", 80), "ingress-rule", "default-ingress", "p13 has no security group"),
         (request(11, "10.0.0.99", "tcp", 80), "unknown-destination", "", "address"),
         (request(11, "10.0.0.18", "tcp", 80), "unknown-destination", "", "address"),
         (request(11, "10.0.0.19", "tcp", 80), "not-attached", "", "attach"),

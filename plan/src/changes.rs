@@ -4,7 +4,8 @@
 //! and the new rows refuse. It is also such that the agent may end after any step: whoever goes on finds in the rows what is
 //! left to do.
 //!
-//! 1. What nothing refers to yet: new compiled sets, change words that are given out.
+//! 1. Compiled sets that no port refers to are removed: a change was interrupted, or did not fit. Then what nothing refers to
+//!    yet is written: new compiled sets, change words that are given out.
 //! 2. The change words of networks in which several rows that one flow depends on change become odd: new flows wait there.
 //! 3. Epochs of what goes away, or leads elsewhere although its rows say the same: its flows are judged at every packet.
 //! 4. What is gone is removed. Hosts are written: locations say who is behind them.
@@ -16,7 +17,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use andromede_abi::Slot;
+use andromede_abi::{PolicySet, Slot};
 
 use crate::{
     Row, RowKey, Rows, Step, Wanted,
@@ -34,7 +35,10 @@ pub fn changes(found: &Rows, wanted: &Wanted) -> Vec<Step> {
     let mut words = Words { words: found.epochs.clone(), steps: Vec::new() };
     let (old_slots, new_slots) = (found.slots(), wanted.rows.slots());
 
-    let mut steps = difference.unreferenced();
+    let referred = found.ports.values().flat_map(|row| [row.egress_set, row.ingress_set]).collect();
+    let (garbage, leftovers) = difference.leftovers(&referred);
+    let mut steps = after_grace(garbage);
+    steps.extend(difference.unreferenced());
     let network_slots = wanted.network_slots.values().copied();
     let network_slots: BTreeSet<Slot> = network_slots.filter(|slot| new_slots.contains(slot)).collect();
     for slot in network_slots.difference(&old_slots) {
@@ -57,12 +61,14 @@ pub fn changes(found: &Rows, wanted: &Wanted) -> Vec<Step> {
         words.end(slot);
     }
     steps.append(&mut words.steps);
-    let leftovers = difference.leftovers();
-    if !leftovers.is_empty() {
-        steps.push(Step::Grace);
-        steps.extend(leftovers);
-    }
+    steps.extend(after_grace(leftovers));
     steps
+}
+
+/// Steps that free what a program may still be reading.
+fn after_grace(steps: Vec<Step>) -> Vec<Step> {
+    let grace = (!steps.is_empty()).then_some(Step::Grace);
+    grace.into_iter().chain(steps).collect()
 }
 
 /// The epochs that move, in two parts: those that do before the rows, and those that do after them.
@@ -166,13 +172,20 @@ impl Difference<'_> {
         steps
     }
 
-    /// What nothing refers to any more.
-    fn leftovers(&self) -> Vec<Step> {
+    /// What nothing refers to any more: compiled sets that even the ports found do not refer to, and the rest.
+    fn leftovers(&self, referred: &BTreeSet<PolicySet>) -> (Vec<Step>, Vec<Step>) {
         let mut steps: Vec<Step> = remove(&self.policy_cells, RowKey::PolicyCell).collect();
         steps.extend(remove(&self.policy_services, RowKey::PolicyService));
         steps.extend(remove(&self.policy_identities, RowKey::PolicyIdentity));
         steps.extend(remove(&self.policy_prefixes, RowKey::PolicyPrefix));
         steps.extend(remove(&self.hosts, RowKey::Host));
-        steps
+        let is_garbage = |step: &Step| match step {
+            Step::Remove(RowKey::PolicyCell(key)) => !referred.contains(&key.set),
+            Step::Remove(RowKey::PolicyService(key)) => !referred.contains(&key.data.set),
+            Step::Remove(RowKey::PolicyIdentity(key)) => !referred.contains(&key.set),
+            Step::Remove(RowKey::PolicyPrefix(key)) => !referred.contains(&key.data.set),
+            _ => false,
+        };
+        steps.into_iter().partition(is_garbage)
     }
 }

@@ -94,7 +94,7 @@ impl<'a> Compiler<'a> {
             let addresses: Vec<Address> = port.addresses.iter().copied().map(Into::into).collect();
             let slot = known.get(&port.name).copied();
             let slot = full(slot.or_else(|| self.slots.port(view.network.index, &addresses)))?;
-            self.port(view, port, slot, network_slot, &mut sets);
+            self.port(view, port, slot, network_slot, &mut sets)?;
         }
         for subnet in view.subnets.values() {
             self.gateway(view, subnet.gateway)?;
@@ -184,8 +184,8 @@ impl<'a> Compiler<'a> {
         slot: Slot,
         network_slot: Slot,
         sets: &mut NetworkSets<'a>,
-    ) {
-        let Some(host) = port.host.as_ref().and_then(|host| view.hosts.get(host)) else { return };
+    ) -> Result<(), TooLarge> {
+        let Some(host) = port.host.as_ref().and_then(|host| view.hosts.get(host)) else { return Ok(()) };
         let local = host.index == self.facts.host;
         let attachment = self.attachments.get(&port.name).copied().filter(|_| local);
         for address in &port.addresses {
@@ -206,8 +206,12 @@ impl<'a> Compiler<'a> {
             self.wanted.slots.insert(port.name.clone(), slot);
             self.wanted.names.ports.insert(slot, port.name.clone());
         }
-        let Some(attachment) = attachment else { return };
-        let (egress_set, ingress_set) = *sets.entry(&port.groups).or_insert_with(|| self.sets_of(view, &port.groups));
+        let Some(attachment) = attachment else { return Ok(()) };
+        let (egress_set, ingress_set) = match sets.get(&port.groups) {
+            Some(sets) => *sets,
+            None => self.sets_of(view, &port.groups)?,
+        };
+        sets.insert(&port.groups, (egress_set, ingress_set));
         let further = self.sources(port, slot);
         let row = PortRow {
             owner: PortRow::owner_of(attachment.ifindex, view.network.index),
@@ -231,6 +235,7 @@ impl<'a> Compiler<'a> {
             reserved: [0; 12],
         };
         self.wanted.rows.ports.insert(attachment.ifindex, row);
+        Ok(())
     }
 
     /// The addresses of a port behind the first of each family; are there any?
@@ -246,13 +251,16 @@ impl<'a> Compiler<'a> {
     }
 
     /// The compiled sets of ports that have these groups.
-    fn sets_of(&mut self, view: &NetworkView, groups: &BTreeSet<SecurityGroupName>) -> (PolicySet, PolicySet) {
+    fn sets_of(
+        &mut self,
+        view: &NetworkView,
+        groups: &BTreeSet<SecurityGroupName>,
+    ) -> Result<(PolicySet, PolicySet), TooLarge> {
         let mut of = |direction: Direction| {
-            let rules = groups.iter().filter_map(|group| view.groups.get(group)).flat_map(|group| &group.rules);
-            let content = policy::compile(rules.filter(|rule| rule.direction == direction), &view.identities);
-            self.sets.number(content, &mut self.wanted.rows)
+            let content = policy::compile(view, groups, direction)?;
+            Ok(self.sets.number(content, &mut self.wanted.rows))
         };
-        (of(Direction::Egress), of(Direction::Ingress))
+        Ok((of(Direction::Egress)?, of(Direction::Ingress)?))
     }
 }
 

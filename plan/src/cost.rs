@@ -1,9 +1,12 @@
 //! How large tables become, and whether they may.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use andromede_abi::maps::{self, Table};
+use andromede_model::{Direction, Host, NetworkView, Port, SecurityGroupName};
 use thiserror::Error;
 
-use crate::Rows;
+use crate::{Attachment, HostFacts, Rows, compile, policy};
 
 /// A table that would have more rows than it holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
@@ -11,7 +14,7 @@ use crate::Rows;
     "table {table} would have {rows} rows and holds {most}; let ports share groups, or spread networks over more hosts"
 )]
 pub struct TooLarge {
-    /// Name of the table.
+    /// Name of the table, or of what is bounded while rules are compiled.
     pub table: &'static str,
     /// Rows that it would have.
     pub rows: usize,
@@ -27,8 +30,29 @@ pub struct Cost {
 }
 
 impl Cost {
-    /// What these rows cost. A change needs room for the old compiled sets beside the new ones: that is what [`Cost::fits`] is
-    /// asked with the rows of both.
+    /// What networks cost on a host when the workloads of all its ports are attached: asked before a write is committed. It takes
+    /// as long as compiling them.
+    pub fn of_host(views: &[NetworkView], host: &Host) -> Result<Self, TooLarge> {
+        let here = |port: &&Port| port.host.as_ref() == Some(&host.name);
+        let ports = views.iter().flat_map(|view| view.ports.values()).filter(here);
+        let attachment = |(ifindex, port): (u32, &Port)| (port.name.clone(), Attachment { ifindex, tap: false });
+        let attachments = (1..).zip(ports).map(attachment).collect();
+        let gateways = BTreeMap::new();
+        let facts = HostFacts { host: host.index, underlay: host.underlay, underlay_ifindex: 1, gateways };
+        Ok(Self::of(&compile(views, &facts, &attachments, &Rows::default())?.rows))
+    }
+
+    /// What the rules of these groups cost, of the direction that costs more: asked before a write is committed. Ports of one
+    /// host that have the same groups share this.
+    pub fn of_groups(view: &NetworkView, groups: &BTreeSet<SecurityGroupName>) -> Result<Self, TooLarge> {
+        let rows = |direction| policy::rows(view, groups, direction);
+        let (egress, ingress) = (rows(Direction::Egress)?, rows(Direction::Ingress)?);
+        let (egress, ingress) = (Self::of(&egress), Self::of(&ingress));
+        let greater = |(one, other): (&(Table, usize), &(Table, usize))| (one.0, one.1.max(other.1));
+        Ok(Self { tables: egress.tables.iter().zip(&ingress.tables).map(greater).collect() })
+    }
+
+    /// What these rows cost.
     pub fn of(rows: &Rows) -> Self {
         Self {
             tables: vec![

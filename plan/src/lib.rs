@@ -1,6 +1,6 @@
 //! Pure functions from the model to what each host must know, to rows, to the least set of changes.
 //!
-//! [`compile`] turns the views of the networks that a host holds into the [`Rows`] that it should have; [`changes`] compares
+//! [`compile()`] turns the views of the networks that a host holds into the [`Rows`] that it should have; [`changes()`] compares
 //! them with the rows it has and lists the [`Step`]s between, in an order that closes before it opens.
 
 mod changes;

@@ -79,8 +79,9 @@ fn lints() -> Result<()> {
 }
 
 fn documentation() -> Result<()> {
-    let mut doc = workspace::cargo(&["doc", "--workspace", "--no-deps", "--locked"]);
-    workspace::run(doc.env("RUSTDOCFLAGS", "--deny warnings"))
+    let mut doc = workspace::cargo(&["doc", "--workspace", "--no-deps", "--locked", "--document-private-items"]);
+    // Private items are documented too, so a link to one leads somewhere.
+    workspace::run(doc.env("RUSTDOCFLAGS", "--deny warnings --allow rustdoc::private-intra-doc-links"))
 }
 
 /// Runs another task as a process of its own, as a user would.

@@ -109,8 +109,10 @@ async fn configure_inside(workload: &Workload) -> Result<(), VethError> {
     }
     let inner = netlink.link(&workload.interface).await?;
     let index = inner.ok_or_else(|| VethError::Vanished(workload.interface.clone()))?.index;
-    // Nobody sends router advertisements here, and whoever did would be forging them.
-    sysctl::set("ipv6", &workload.interface, "accept_ra", 0);
+    // The fabric knows every address, and its router is given: probes and solicitations would only be dropped and counted.
+    for (name, value) in [("accept_ra", 0), ("router_solicitations", 0), ("accept_dad", 0)] {
+        sysctl::set("ipv6", &workload.interface, name, value);
+    }
     for (address, prefix_length) in &workload.addresses {
         netlink.add_address(index, *address, *prefix_length).await?;
     }

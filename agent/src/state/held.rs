@@ -1,10 +1,14 @@
 //! The networks that the host holds, as the controller told them: a fold of its updates.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, HashMap, HashSet},
+    hash::Hash,
+    sync::Arc,
+};
 
 use andromede_proto::{
-    agent::v1::{NetworkDelta, NetworkView, Update},
-    v1::{Host, Resource, resource::Kind},
+    agent::v1::{Identity, NetworkDelta, NetworkView, Update},
+    v1::{Host, Network, Port, Resource, SecurityGroup, Subnet, Vtep, resource::Kind},
 };
 
 /// One network and how far it is told.
@@ -131,55 +135,73 @@ impl Held {
     }
 }
 
+/// The resources of a delta, by kind.
+#[derive(Default)]
+struct Written {
+    network: Option<Network>,
+    subnets: Vec<Subnet>,
+    ports: Vec<Port>,
+    security_groups: Vec<SecurityGroup>,
+    vteps: Vec<Vtep>,
+    hosts: Vec<Host>,
+}
+
+impl Written {
+    fn sort(resources: &[Resource], network: &str, revision: u64) -> Result<Self, FoldError> {
+        let mut written = Self::default();
+        for resource in resources {
+            match &resource.kind {
+                Some(Kind::Network(resource)) => written.network = Some(resource.clone()),
+                Some(Kind::Subnet(resource)) => written.subnets.push(resource.clone()),
+                Some(Kind::Port(resource)) => written.ports.push(resource.clone()),
+                Some(Kind::SecurityGroup(resource)) => written.security_groups.push(resource.clone()),
+                Some(Kind::Vtep(resource)) => written.vteps.push(resource.clone()),
+                Some(Kind::Host(resource)) => written.hosts.push(resource.clone()),
+                Some(Kind::Tenant(_)) | None => {
+                    return Err(FoldError::Foreign { network: network.to_owned(), revision });
+                }
+            }
+        }
+        Ok(written)
+    }
+}
+
 fn fold_delta(view: &mut NetworkView, delta: &NetworkDelta, revision: u64) -> Result<(), FoldError> {
-    for name in &delta.deleted {
-        delete(view, name);
+    let written = Written::sort(&delta.written, &delta.network, revision)?;
+    let gone: HashSet<&str> = delta.deleted.iter().map(String::as_str).collect();
+    let gone = |name: &String| gone.contains(name.as_str());
+    let removed: HashSet<u32> = delta.identities_removed.iter().copied().collect();
+    if written.network.is_some() {
+        view.network = written.network;
     }
-    for number in &delta.identities_removed {
-        view.identities.retain(|identity| identity.number != *number);
-    }
-    for resource in &delta.written {
-        write(view, resource, &delta.network, revision)?;
-    }
-    for identity in &delta.identities {
-        put(&mut view.identities, identity, |identity| &identity.number);
-    }
+    replace(&mut view.subnets, written.subnets, |subnet| subnet.name.clone(), gone);
+    replace(&mut view.ports, written.ports, |port| port.name.clone(), gone);
+    replace(&mut view.security_groups, written.security_groups, |group| group.name.clone(), gone);
+    replace(&mut view.vteps, written.vteps, |vtep| vtep.name.clone(), gone);
+    replace(&mut view.hosts, written.hosts, |host| host.name.clone(), gone);
+    let number = |identity: &Identity| identity.number;
+    replace(&mut view.identities, delta.identities.clone(), number, |number| removed.contains(number));
     Ok(())
 }
 
-fn delete(view: &mut NetworkView, name: &str) {
-    view.subnets.retain(|resource| resource.name != name);
-    view.ports.retain(|resource| resource.name != name);
-    view.security_groups.retain(|resource| resource.name != name);
-    view.vteps.retain(|resource| resource.name != name);
-    view.hosts.retain(|resource| resource.name != name);
-}
-
-fn write(view: &mut NetworkView, resource: &Resource, network: &str, revision: u64) -> Result<(), FoldError> {
-    match &resource.kind {
-        Some(Kind::Network(written)) => view.network = Some(written.clone()),
-        Some(Kind::Subnet(written)) => put(&mut view.subnets, written, |resource| &resource.name),
-        Some(Kind::Port(written)) => put(&mut view.ports, written, |resource| &resource.name),
-        Some(Kind::SecurityGroup(written)) => put(&mut view.security_groups, written, |resource| &resource.name),
-        Some(Kind::Vtep(written)) => put(&mut view.vteps, written, |resource| &resource.name),
-        Some(Kind::Host(written)) => put(&mut view.hosts, written, |resource| &resource.name),
-        Some(Kind::Tenant(_)) | None => return Err(FoldError::Foreign { network: network.to_owned(), revision }),
-    }
-    Ok(())
-}
-
-/// Replaces the element with the same key, or adds it.
-fn put<T: Clone, K: PartialEq>(list: &mut Vec<T>, written: &T, key: impl Fn(&T) -> &K) {
-    match list.iter_mut().find(|element| key(element) == key(written)) {
-        Some(element) => element.clone_from(written),
-        None => list.push(written.clone()),
-    }
+/// Takes out of a list what is gone, then writes over what has the same key, or adds it. One pass, whatever the sizes.
+fn replace<T, K: Eq + Hash>(list: &mut Vec<T>, written: Vec<T>, key: impl Fn(&T) -> K, gone: impl Fn(&K) -> bool) {
+    let mut written: HashMap<K, T> = written.into_iter().map(|element| (key(&element), element)).collect();
+    list.retain_mut(|element| {
+        let key = key(element);
+        match written.remove(&key) {
+            Some(newer) => *element = newer,
+            None => return !gone(&key),
+        }
+        true
+    });
+    list.extend(written.into_values());
 }
 
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
-    use andromede_proto::v1::{Network, Port};
+    use proptest::prelude::*;
 
     use super::*;
 
@@ -202,6 +224,53 @@ mod tests {
         Update { revision, deltas: vec![delta], ..Update::default() }
     }
 
+    /// Ports by name, with their Ethernet address.
+    fn ports(held: &Held) -> BTreeMap<String, String> {
+        let ports = held.networks.values().flat_map(|network| &network.view.ports);
+        ports.map(|port| (port.name.clone(), port.mac.clone())).collect()
+    }
+
+    proptest! {
+        #[test]
+        fn any_deltas_lead_to_what_they_say(
+            commits in prop::collection::vec(prop::collection::vec((0_u8..6, prop::option::of(0_u8..4)), 0..8), 0..12)
+        ) {
+            let mut held = Held::default();
+            held.fold(1, &snapshot(0, vec![]), false).unwrap();
+            let mut expected = BTreeMap::new();
+            for (revision, commit) in (1_u64..).zip(&commits) {
+                // A controller names each resource once in a delta: as it is afterwards.
+                let last: BTreeMap<u8, Option<u8>> = commit.iter().copied().collect();
+                let name = |number: &u8| format!("p{number}");
+                let written = last.iter().filter_map(|(key, mac)| mac.map(|mac| port(&name(key), &mac.to_string())));
+                let deleted: Vec<String> =
+                    last.iter().filter(|(_, mac)| mac.is_none()).map(|(key, _)| name(key)).collect();
+                let deleted: Vec<&str> = deleted.iter().map(String::as_str).collect();
+                held.fold(1, &delta(revision, written.collect(), &deleted), false).unwrap();
+                for (key, mac) in last {
+                    let key = format!("{NET}/ports/{}", name(&key));
+                    match mac {
+                        Some(mac) => drop(expected.insert(key, mac.to_string())),
+                        None => drop(expected.remove(&key)),
+                    }
+                }
+                prop_assert_eq!(ports(&held), expected.clone());
+                prop_assert_eq!(held.revision, revision);
+            }
+        }
+    }
+
+    #[test]
+    fn a_delta_with_something_foreign_changes_nothing() {
+        let mut held = Held::default();
+        held.fold(1, &snapshot(3, vec![port("a", "1")]), false).unwrap();
+        let before = held.clone();
+        let mut update = delta(4, vec![port("b", "2")], &["a"]);
+        update.deltas[0].written.push(Resource { kind: None });
+        assert!(matches!(held.fold(1, &update, false), Err(FoldError::Foreign { .. })));
+        assert_eq!(held, before);
+    }
+
     #[test]
     fn deltas_lead_to_the_same_view_as_a_snapshot() {
         let mut by_deltas = Held::default();
@@ -210,7 +279,8 @@ mod tests {
         assert_eq!(touched.written, [NET]);
         let mut by_snapshot = Held::default();
         by_snapshot.fold(1, &snapshot(4, vec![port("b", "3"), port("c", "4")]), false).unwrap();
-        assert_eq!(by_deltas, by_snapshot);
+        assert_eq!(ports(&by_deltas), ports(&by_snapshot));
+        assert_eq!(by_deltas.revision, by_snapshot.revision);
         assert_eq!(by_deltas.revisions().collect::<Vec<_>>(), [(NET.to_owned(), 4)]);
     }
 

@@ -1,6 +1,9 @@
 //! A controller that the test plays.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, dead_code, reason = "tests; each uses a part")]
 
+pub(crate) mod machine;
+pub(crate) mod views;
+
 use std::time::Duration;
 
 use andromede_proto::{

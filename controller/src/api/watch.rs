@@ -7,7 +7,11 @@ use andromede_proto::v1::WatchResponse;
 use tokio::sync::{mpsc, watch};
 use tonic::Status;
 
-use crate::{publish::Publisher, record::Record, store::Store};
+use crate::{
+    publish::Publisher,
+    record::Record,
+    store::{Store, StoreError},
+};
 
 /// Commits that are read from the store at once.
 const STEP: usize = 64;
@@ -88,6 +92,9 @@ impl Watcher {
         while *told < last {
             let entries = match self.store.read(*told, STEP) {
                 Ok(entries) => entries,
+                Err(error @ StoreError::Trimmed { .. }) => {
+                    return self.send(Err(Status::out_of_range(error.to_string()))).await.and(Err(Gone));
+                }
                 Err(error) => return self.send(Err(Status::data_loss(error.to_string()))).await.and(Err(Gone)),
             };
             for (revision, bytes) in entries.into_iter().take_while(|(revision, _)| *revision <= last) {

@@ -5,6 +5,7 @@
 mod names;
 mod packet;
 mod recorder;
+mod remedy;
 mod rows;
 mod words;
 
@@ -17,7 +18,7 @@ use andromede_pipeline::{
 };
 use andromede_proto::v1::{TraceResponse, TraceStep};
 
-use names::{Endpoint, Names, service};
+use names::{Endpoint, Names};
 pub use packet::Question;
 use recorder::Recorder;
 pub use rows::{HostRows, RowsError};
@@ -156,7 +157,7 @@ impl Walk {
     /// Where the verdict sends the packet.
     fn follow(&mut self, verdict: &Verdict<Flow>, scratch: &Scratch, mut frame: Bytes, rows: &HostRows) -> Next {
         if let Some(reason) = verdict.reason {
-            let remedy = self.remedy(reason, verdict.rule, scratch);
+            let remedy = remedy::of(&self.names, reason, verdict.rule, &scratch.opening_packet);
             return self.done("dropped", reason.name(), verdict.rule, remedy);
         }
         let Target { kind: TargetKind::Encap, source_port, .. } = verdict.target else {
@@ -190,29 +191,6 @@ impl Walk {
             rule_number: number,
             remedy,
         })
-    }
-
-    /// What to do so that the packet passes.
-    fn remedy(&self, reason: DropReason, number: RuleNumber, scratch: &Scratch) -> String {
-        let packet = &scratch.opening_packet;
-        let what = service(packet.protocol, packet.service_port);
-        let (side, own, other, direction) = match reason {
-            DropReason::IngressRule => (packet.destination, "to", packet.source, "ingress"),
-            DropReason::EgressRule => (packet.source, "from", packet.destination, "egress"),
-            _ => return reason.remedy().to_owned(),
-        };
-        let (owner, other) = (self.names.owner(side), self.names.owner(other));
-        match number {
-            rule::DEFAULT_INGRESS | rule::DEFAULT_EGRESS => {
-                format!(
-                    "Add an {direction} rule that allows {what} with remote {other} to a security group of {owner}."
-                )
-            }
-            number => format!(
-                "{} denies {what} {own} {owner}: change it, or allow {other} by an {direction} rule of a lower priority number.",
-                self.names.rule(number)
-            ),
-        }
     }
 }
 

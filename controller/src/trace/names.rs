@@ -6,7 +6,7 @@ use std::{
 };
 
 use andromede_abi::{Address, HostIndex, Identity, RuleNumber, rule};
-use andromede_model::{HostName, NetworkView, PortName, VtepName};
+use andromede_model::{HostName, NetworkView, PortName, SecurityGroupName, VtepName};
 
 /// Who has a number of the number space that hosts and foreign tunnel endpoints share.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,10 +19,12 @@ pub(super) enum Endpoint {
 #[derive(Clone, Debug, Default)]
 pub(super) struct Names {
     endpoints: BTreeMap<HostIndex, Endpoint>,
-    rules: BTreeMap<RuleNumber, String>,
+    /// Rules: "group/rule" and priority.
+    rules: BTreeMap<RuleNumber, (String, u16)>,
     /// Groups of an identity, as text.
     identities: BTreeMap<Identity, String>,
-    ports: BTreeMap<IpAddr, PortName>,
+    /// Ports by address, with their groups.
+    ports: BTreeMap<IpAddr, (PortName, BTreeSet<SecurityGroupName>)>,
 }
 
 impl Names {
@@ -30,12 +32,15 @@ impl Names {
         let hosts = view.hosts.values().map(|host| (host.index, Endpoint::Host(host.name.clone())));
         let vteps = view.vteps.values().map(|vtep| (vtep.index, Endpoint::Vtep(vtep.name.clone())));
         let rules = view.groups.values().flat_map(|group| {
-            group.rules.iter().map(|rule| (rule.number, format!("{}/{}", group.name.id(), rule.name)))
+            group.rules.iter().map(|rule| (rule.number, (format!("{}/{}", group.name.id(), rule.name), rule.priority)))
         });
-        let groups = |groups: &BTreeSet<andromede_model::SecurityGroupName>| {
-            groups.iter().map(andromede_model::SecurityGroupName::id).collect::<Vec<_>>().join(", ")
+        let groups = |groups: &BTreeSet<SecurityGroupName>| {
+            groups.iter().map(SecurityGroupName::id).collect::<Vec<_>>().join(", ")
         };
-        let addresses = view.ports.values().flat_map(|port| port.addresses.iter().map(|it| (*it, port.name.clone())));
+        let addresses = view
+            .ports
+            .values()
+            .flat_map(|port| port.addresses.iter().map(|it| (*it, (port.name.clone(), port.groups.clone()))));
         Self {
             endpoints: hosts.chain(vteps).collect(),
             rules: rules.collect(),
@@ -64,10 +69,20 @@ impl Names {
             rule::DEFAULT_INGRESS => "default-ingress".to_owned(),
             rule::DEFAULT_EGRESS => "default-egress".to_owned(),
             number => {
-                let found = self.rules.get(&number).cloned();
+                let found = self.rules.get(&number).map(|(name, _)| name.clone());
                 found.unwrap_or_else(|| format!("rule {number}, which is no longer here"))
             }
         }
+    }
+
+    /// The priority of a rule.
+    pub(super) fn priority(&self, number: RuleNumber) -> Option<u16> {
+        self.rules.get(&number).map(|(_, priority)| *priority)
+    }
+
+    /// The port that has the address, and its groups.
+    pub(super) fn port(&self, address: Address) -> Option<&(PortName, BTreeSet<SecurityGroupName>)> {
+        self.ports.get(&IpAddr::from(address))
     }
 
     /// The groups of an identity, in words.
@@ -81,7 +96,7 @@ impl Names {
 
     /// The port that has the address, or the address.
     pub(super) fn owner(&self, address: Address) -> String {
-        self.ports.get(&IpAddr::from(address)).map_or_else(|| address.to_string(), ToString::to_string)
+        self.ports.get(&IpAddr::from(address)).map_or_else(|| address.to_string(), |(port, _)| port.to_string())
     }
 }
 

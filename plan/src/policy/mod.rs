@@ -8,15 +8,36 @@ mod remote;
 mod service;
 mod set;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use andromede_abi::{Action, CellRow, remote_class};
-use andromede_model::{Rule, SecurityGroupName};
+use andromede_model::{Direction, NetworkView, Rule, SecurityGroupName};
+
+use crate::{Rows, TooLarge};
 
 pub(crate) use set::Sets;
 
 /// Ranks of rules, ascending: what a class stands for.
 type Ranks = Vec<u32>;
+
+/// Most pairs of a remote class and a service class that one set of rules may have, counted once for each rule that matches both:
+/// as many as the table of cells has rows.
+const COMBINATIONS: usize = andromede_abi::maps::POLICY_CELLS.rows as usize;
+
+/// Most mentions of a rule in the classes of one set of rules: what nested prefixes and ranges make of many rules.
+const MENTIONS: usize = 1 << 22;
+
+/// What is left of [`MENTIONS`] while classes are made.
+struct Mentions(usize);
+
+impl Mentions {
+    fn spend(&mut self, number: usize) -> Result<(), TooLarge> {
+        let most = MENTIONS as u32;
+        self.0 += number;
+        let error = TooLarge { table: "mentions of rules in classes", rows: self.0, most };
+        if self.0 > MENTIONS { Err(error) } else { Ok(()) }
+    }
+}
 
 /// The tables of one set, without its number.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -83,33 +104,59 @@ fn action(rule: &Rule) -> Action {
     }
 }
 
-/// The tables for rules of one direction. `identities` are the interned sets of groups of the network.
-pub(crate) fn compile<'a>(
-    rules: impl IntoIterator<Item = &'a Rule>,
-    identities: &BTreeMap<u32, std::collections::BTreeSet<SecurityGroupName>>,
-) -> Content {
-    let rules = ranked(rules);
+/// The tables for the rules of one direction of these groups.
+pub(crate) fn compile(
+    view: &NetworkView,
+    groups: &BTreeSet<SecurityGroupName>,
+    direction: Direction,
+) -> Result<Content, TooLarge> {
+    let rules = groups.iter().filter_map(|group| view.groups.get(group)).flat_map(|group| &group.rules);
+    let rules = ranked(rules.filter(|rule| rule.direction == direction));
     let mut content = Content::default();
     let mut services = Classes::starting_at(1);
-    service::classify(&rules, &mut services, &mut content);
+    service::classify(&rules, &mut services, &mut content)?;
     let mut remotes = Classes::starting_at(remote_class::FIRST);
-    remote::classify_identities(&rules, identities, &mut remotes, &mut content);
+    remote::classify_identities(&rules, &view.identities, &mut remotes, &mut content);
     let of_identities = remotes.by_rule(rules.len());
     // A class of identities and one of prefixes never share a number, so the second begins behind the first.
     let mut remotes = Classes::starting_at(remotes.next);
-    remote::classify_prefixes(&rules, &mut remotes, &mut content);
+    remote::classify_prefixes(&rules, &mut remotes, &mut content)?;
     let of_prefixes = remotes.by_rule(rules.len());
     let of_services = services.by_rule(rules.len());
+    let remotes = of_identities.iter().zip(&of_prefixes).map(|(one, other)| one.len() + other.len() + 1);
+    let combinations: usize = remotes.zip(&of_services).map(|(remotes, services)| remotes * services.len()).sum();
+    if combinations > COMBINATIONS {
+        return Err(TooLarge {
+            table: "combinations of remotes and services",
+            rows: combinations,
+            most: COMBINATIONS as u32,
+        });
+    }
     let ranked = rules.iter().zip(of_identities).zip(of_prefixes).zip(of_services);
     for (rank, (((rule, identities), prefixes), services)) in ranked.enumerate() {
         let any = remote::is_any(rule).then_some(remote_class::ANY);
         let row = CellRow { order: rank as u32, rule: rule.number, action: action(rule) as u8, flags: 0, reserved: 0 };
-        for remote in identities.into_iter().chain(prefixes).chain(any) {
-            for service in &services {
-                // Rules come in the order in which they decide: the first to claim a cell has it.
-                content.cells.entry((remote, *service)).or_insert(row);
+        for service in services {
+            // Rules come in the order in which they decide. The cell of any remote is always read, so behind a rule for any
+            // remote no other is needed; and the first to claim a cell has it.
+            if content.cells.contains_key(&(remote_class::ANY, service)) {
+                continue;
+            }
+            for remote in identities.iter().chain(&prefixes).copied().chain(any) {
+                content.cells.entry((remote, service)).or_insert(row);
             }
         }
     }
-    content
+    Ok(content)
+}
+
+/// The rows of these groups for one direction, under some number.
+pub(crate) fn rows(
+    view: &NetworkView,
+    groups: &BTreeSet<SecurityGroupName>,
+    direction: Direction,
+) -> Result<Rows, TooLarge> {
+    let mut rows = Rows::default();
+    Sets::new(&Rows::default()).number(compile(view, groups, direction)?, &mut rows);
+    Ok(rows)
 }

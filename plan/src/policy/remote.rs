@@ -8,8 +8,8 @@ use std::{
 use andromede_abi::Address;
 use andromede_model::{Prefix, Remote, Rule, SecurityGroupName};
 
-use super::{Classes, Content, Ranks};
-use crate::rows::prefix_length;
+use super::{Classes, Content, Mentions, Ranks};
+use crate::{TooLarge, rows::prefix_length};
 
 /// Has the rule no condition on the other side?
 pub(super) fn is_any(rule: &Rule) -> bool {
@@ -39,7 +39,8 @@ pub(super) fn classify_identities(
 }
 
 /// Fills the prefix table. A prefix's class includes the rules of all prefixes that cover it, because only the longest is found.
-pub(super) fn classify_prefixes(rules: &[&Rule], classes: &mut Classes, content: &mut Content) {
+pub(super) fn classify_prefixes(rules: &[&Rule], classes: &mut Classes, content: &mut Content) -> Result<(), TooLarge> {
+    let mut mentions = Mentions(0);
     let mut of_prefix: BTreeMap<Prefix, Ranks> = BTreeMap::new();
     for (rank, rule) in rules.iter().enumerate() {
         if let Remote::Cidr(cidr) = rule.remote {
@@ -63,8 +64,10 @@ pub(super) fn classify_prefixes(rules: &[&Rule], classes: &mut Classes, content:
         let mut ranks = above.last().map(|(_, ranks)| ranks.clone()).unwrap_or_default();
         ranks.extend(own);
         ranks.sort_unstable();
+        mentions.spend(ranks.len())?;
         let key = (prefix_length(prefix.length(), prefix.is_ipv4()), Address::from(prefix.address()));
         content.prefixes.insert(key, classes.of(&ranks));
         above.push((prefix, ranks));
     }
+    Ok(())
 }

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use andromede_model::{Protocol, Rule};
 
-use super::{Classes, Content, Ranks};
+use super::{Classes, Content, Mentions, Ranks};
+use crate::TooLarge;
 
 /// A node of the trie over protocol (16 bits) and port (16 bits): the value, shifted up to 32 bits, and how many bits count.
 /// In this order a node stands right before those beneath it.
@@ -52,10 +53,12 @@ fn nodes(rule: &Rule) -> Vec<Node> {
 }
 
 /// Fills the service table. A node's class includes the rules of all nodes above it, because only the longest is found.
-pub(super) fn classify(rules: &[&Rule], classes: &mut Classes, content: &mut Content) {
+pub(super) fn classify(rules: &[&Rule], classes: &mut Classes, content: &mut Content) -> Result<(), TooLarge> {
+    let mut mentions = Mentions(0);
     let mut trie: BTreeMap<Node, Ranks> = BTreeMap::new();
     for (rank, rule) in rules.iter().enumerate() {
         for node in nodes(rule) {
+            mentions.spend(1)?;
             trie.entry(node).or_default().push(rank as u32);
         }
     }
@@ -65,6 +68,7 @@ pub(super) fn classify(rules: &[&Rule], classes: &mut Classes, content: &mut Con
             above.pop();
         }
         let inherited = above.last().map(|(_, ranks)| ranks.clone()).unwrap_or_default();
+        mentions.spend(inherited.len())?;
         let mut ranks = inherited.clone();
         ranks.extend(own);
         ranks.sort_unstable();
@@ -77,4 +81,5 @@ pub(super) fn classify(rules: &[&Rule], classes: &mut Classes, content: &mut Con
         }
         above.push((node, ranks));
     }
+    Ok(())
 }

@@ -123,7 +123,7 @@ pub(crate) fn world() -> impl Strategy<Value = World> {
 }
 
 /// A world that differs from another in a part only, as most changes do.
-pub(crate) fn next_world(world: World) -> impl Strategy<Value = World> {
+pub(crate) fn next_world(world: &World) -> impl Strategy<Value = World> + use<> {
     let (one, two, three) = (world.clone(), world.clone(), world.clone());
     prop_oneof![
         (0..6usize, prop::option::weighted(0.7, port())).prop_map(move |(place, port)| {
@@ -162,11 +162,11 @@ impl World {
         format!("192.0.2.{}", 1 + host * 10 + usize::from(self.underlays[host])).parse().unwrap()
     }
 
-    fn identity(groups: &[bool; GROUPS]) -> u32 {
+    fn identity(groups: [bool; GROUPS]) -> u32 {
         groups.iter().enumerate().map(|(group, has)| u32::from(*has) << group).sum()
     }
 
-    pub(crate) fn groups(groups: &[bool; GROUPS]) -> BTreeSet<SecurityGroupName> {
+    pub(crate) fn groups(groups: [bool; GROUPS]) -> BTreeSet<SecurityGroupName> {
         groups.iter().enumerate().filter(|(_, has)| **has).map(|(group, _)| group_name(group)).collect()
     }
 
@@ -177,13 +177,13 @@ impl World {
         for (place, spec) in self.ports.iter().enumerate() {
             let Some(spec) = spec else { continue };
             let host: andromede_model::HostName = format!("hosts/h{}", spec.host).parse().unwrap();
-            let identity = Self::identity(&spec.groups);
+            let identity = Self::identity(spec.groups);
             let port = Port {
                 name: port_name(place),
                 addresses: self.addresses(place),
                 mac: MacAddress::new([2, 0, 0, spec.mac, 0, place as u8 + 1]).unwrap(),
                 host: Some(host.clone()),
-                groups: Self::groups(&spec.groups),
+                groups: Self::groups(spec.groups),
                 identity,
                 revision: 1,
             };

@@ -133,7 +133,7 @@ impl SmallFabric {
 }
 
 /// Interface of a local end of a tenant, by the tenant's place.
-pub(super) const fn ifindex(network: usize, end: End) -> u32 {
+pub const fn ifindex(network: usize, end: End) -> u32 {
     100 + network as u32 * 10 + end.0 as u32
 }
 

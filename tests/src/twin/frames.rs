@@ -8,14 +8,13 @@ use andromede_testkit::packet::{ArpPacket, Ends, Ipv6, Mac, Tcp, ethernet, neigh
 use super::{
     Met,
     fabric::{END_LOCAL_A, END_LOCAL_B, END_REMOTE, END_VTEP, End, UNDERLAY_IFINDEX, ifindex},
+    talk::VNI,
 };
 
 /// Ends of conversations: those that are there, the router, and nobody.
 const ENDS: [End; 6] = [END_LOCAL_A, END_LOCAL_B, END_REMOTE, END_VTEP, End(254), End(77)];
 /// Ports that the rules know, and others.
 const PORTS: [u16; 8] = [80, 8000, 8045, 53, 23, 443, 40_000, 40_001];
-/// The number that the model gives to the first network; the second has the next.
-const FIRST_VNI: u32 = 4096;
 /// TCP flags that senders set, and some that none does.
 const FLAGS: [u8; 10] = [2, 2, 16, 16, 18, 17, 4, 20, 0, 3];
 
@@ -154,7 +153,7 @@ impl Generator {
             ([2, 0, 0, 0, 1, sender], Ipv4Addr::new(192, 0, 2, sender)),
             ([2, 0, 0, 0, 1, 1], Ipv4Addr::new(192, 0, 2, here)),
         );
-        let vni = if self.one_in(20) { 99 } else { FIRST_VNI + network as u32 };
+        let vni = if self.one_in(20) { 99 } else { VNI[network] };
         vxlan(&ends, 50_000, vni, inner)
     }
 

@@ -2,17 +2,25 @@
 //!
 //! An entry is opaque bytes here. It is written in chunks first, and exists only once the head names it: one fenced
 //! compare-and-set. Whatever interrupts a write leaves chunks behind the head, and opening the store removes them.
-//! The same shape fits a store whose transactions are small, such as etcd.
+//! The same shape fits a store whose transactions are small, such as etcd. Now and then a checkpoint stands for the entries
+//! up to its number, and those that nobody follows any more are removed.
+
+mod checkpoint;
+mod error;
 
 use std::{
     fs::{DirBuilder, Permissions},
     os::unix::fs::{DirBuilderExt, PermissionsExt},
-    path::{Path, PathBuf},
+    path::Path,
 };
 
 use redb::{Database, Durability, ReadableDatabase, ReadableTable, TableDefinition};
 
-/// Chunks of entries: (number of the entry, number of the chunk from 0) to bytes.
+pub use checkpoint::Checkpoint;
+pub use error::StoreError;
+
+/// Chunks of entries: (number of the entry, number of the chunk from 0) to bytes. The first begins with the length of the
+/// entry: a u64, little-endian.
 const CHUNKS: TableDefinition<'_, (u64, u32), &[u8]> = TableDefinition::new("chunks");
 /// The head, as one row: (epoch, number).
 const HEAD: TableDefinition<'_, (), (u64, u64)> = TableDefinition::new("head");
@@ -25,74 +33,6 @@ const LAYOUT_VERSION: u32 = 1;
 const CHUNK_BYTES: usize = 1 << 20;
 /// Name of the file in the store's folder.
 const FILE: &str = "commits.redb";
-
-/// Why the store could not do what it was asked.
-#[derive(Debug, thiserror::Error)]
-pub enum StoreError {
-    /// The folder or the file could not be made or read.
-    #[error("store {path}: {source}; give --store a folder that this user may write")]
-    Folder {
-        /// The folder.
-        path: PathBuf,
-        /// What the system said.
-        source: std::io::Error,
-    },
-    /// Another program has the file open.
-    #[error("store {path}: another program has it open; is another controller running?")]
-    InUse {
-        /// The folder.
-        path: PathBuf,
-    },
-    /// The database refused.
-    #[error("store: {0}")]
-    Database(#[from] redb::Error),
-    /// Another program wrote the file in a layout that this one does not know.
-    #[error("store: layout {found} is unknown, this program knows {LAYOUT_VERSION}; run the version that wrote it")]
-    Layout {
-        /// The layout found.
-        found: u32,
-    },
-    /// Somebody else moved the head: this writer must stop.
-    #[error("store: the head is {found:?}, expected {expected:?}; another controller writes to this store")]
-    Fenced {
-        /// What the writer believed.
-        expected: Head,
-        /// What the store says.
-        found: Head,
-    },
-    /// An entry that the head counts is not there.
-    #[error("store: commit {number} is missing or not whole; restore the store from a backup")]
-    Missing {
-        /// Number of the commit.
-        number: u64,
-    },
-    /// An entry cannot be decoded.
-    #[error("store: commit {number} cannot be read: {reason}; restore the store from a backup")]
-    Corrupt {
-        /// Number of the commit.
-        number: u64,
-        /// What is wrong with it.
-        reason: String,
-    },
-}
-
-macro_rules! database_errors {
-    ($($error:ty),*) => {
-        $(impl From<$error> for StoreError {
-            fn from(error: $error) -> Self {
-                Self::Database(error.into())
-            }
-        })*
-    };
-}
-database_errors!(
-    redb::DatabaseError,
-    redb::TransactionError,
-    redb::TableError,
-    redb::StorageError,
-    redb::CommitError,
-    redb::SetDurabilityError
-);
 
 /// Where the log ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -146,6 +86,7 @@ impl Store {
             };
             let mut chunks = transaction.open_table(CHUNKS)?;
             chunks.retain_in((number.saturating_add(1), 0).., |_, _| false)?;
+            checkpoint::prepare(&transaction)?;
         }
         Ok(transaction.commit()?)
     }
@@ -176,12 +117,8 @@ impl Store {
             let mut chunks = transaction.open_table(CHUNKS)?;
             for (number, entry) in (expected.number.saturating_add(1)..).zip(entries) {
                 chunks.retain_in((number, 0)..=(number, u32::MAX), |_, _| false)?;
-                // An empty entry still has one chunk, by which it is known to exist.
-                let parts = entry.len().div_ceil(CHUNK_BYTES).max(1);
-                for part in 0..parts {
-                    let start = part.saturating_mul(CHUNK_BYTES);
-                    let end = start.saturating_add(CHUNK_BYTES).min(entry.len());
-                    let bytes = entry.get(start..end).unwrap_or_default();
+                let framed = [&(entry.len() as u64).to_le_bytes(), entry.as_slice()].concat();
+                for (part, bytes) in framed.chunks(CHUNK_BYTES).enumerate() {
                     chunks.insert((number, part as u32), bytes)?;
                 }
             }
@@ -217,6 +154,10 @@ impl Store {
         let last = head.number.min(after.saturating_add(limit as u64));
         let first = after.saturating_add(1);
         let mut entries: Vec<(u64, Vec<u8>)> = Vec::new();
+        let trimmed = checkpoint::trimmed(&transaction)?;
+        if after < trimmed {
+            return Err(StoreError::Trimmed { after, trimmed });
+        }
         if first > last {
             return Ok(entries);
         }
@@ -237,8 +178,19 @@ impl Store {
         if first.saturating_add(read) <= last {
             return Err(StoreError::Missing { number: first.saturating_add(read) });
         }
-        Ok(entries)
+        entries.into_iter().map(|(number, framed)| Ok((number, unframe(number, framed)?))).collect()
     }
+}
+
+/// The entry without the length before it, if it is whole.
+fn unframe(number: u64, framed: Vec<u8>) -> Result<Vec<u8>, StoreError> {
+    let mut framed = framed;
+    let whole = framed.first_chunk().is_some_and(|length| u64::from_le_bytes(*length) == framed.len() as u64 - 8);
+    if !whole {
+        return Err(StoreError::Missing { number });
+    }
+    framed.drain(..8);
+    Ok(framed)
 }
 
 fn read_head(table: &impl ReadableTable<(), (u64, u64)>) -> Result<Head, StoreError> {

@@ -1,0 +1,157 @@
+//! Keeping the log short: from time to time the whole state is written as a checkpoint, and old commits go.
+
+use std::{
+    sync::Arc,
+    thread::{self, JoinHandle},
+};
+
+use andromede_model::{Commit, Model, Resource};
+use prost::Message as _;
+
+use crate::{
+    record::{Record, RecordError},
+    store::{Store, StoreError},
+};
+
+/// Bytes after which a part of a checkpoint is closed. One resource more may exceed it.
+const PART_BYTES: usize = 256 << 10;
+
+/// When checkpoints are written, and how many commits stay behind them for watchers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Retention {
+    /// Commits from one checkpoint to the next.
+    pub every: u64,
+    /// Commits before the last checkpoint that are kept for those who follow.
+    pub keep: u64,
+}
+
+impl Default for Retention {
+    fn default() -> Self {
+        Self { every: 100_000, keep: 100_000 }
+    }
+}
+
+/// Writes checkpoints beside the writer.
+#[derive(Debug)]
+pub(crate) struct Checkpoints {
+    store: Arc<Store>,
+    retention: Retention,
+    /// Number of the last checkpoint.
+    last: u64,
+    running: Option<JoinHandle<()>>,
+}
+
+impl Checkpoints {
+    pub(crate) fn new(store: Arc<Store>, retention: Retention) -> Result<Self, StoreError> {
+        let last = store.checkpoint()?.unwrap_or(0);
+        Ok(Self { store, retention, last, running: None })
+    }
+
+    /// Begins a checkpoint if one is due and none is being written. `model` is as of the last durable commit.
+    pub(crate) fn consider(&mut self, model: &Arc<Model>) {
+        let number = model.revision();
+        let idle = self.running.as_ref().is_none_or(JoinHandle::is_finished);
+        if !idle || number.saturating_sub(self.last) < self.retention.every {
+            return;
+        }
+        self.wait();
+        self.last = number;
+        let (store, model, keep) = (Arc::clone(&self.store), Arc::clone(model), self.retention.keep);
+        self.running = Some(thread::spawn(move || match write(&store, &model, keep) {
+            Ok(()) => tracing::info!(revision = number, "checkpoint written"),
+            // The log still has everything: the next one may succeed.
+            Err(error) => tracing::warn!(revision = number, %error, "no checkpoint could be written"),
+        }));
+    }
+
+    fn wait(&mut self) {
+        if let Some(running) = self.running.take() {
+            // It reports its own failure.
+            drop(running.join());
+        }
+    }
+}
+
+impl Drop for Checkpoints {
+    fn drop(&mut self) {
+        self.wait();
+    }
+}
+
+fn write(store: &Store, model: &Model, keep: u64) -> Result<(), StoreError> {
+    let number = model.revision();
+    store.write_checkpoint(number, Parts::new(model.snapshot()))?;
+    store.trim(number.saturating_sub(keep))
+}
+
+/// A commit that makes the whole state, cut into records.
+struct Parts {
+    rest: std::vec::IntoIter<Resource>,
+    /// All but the resources; it goes with the first part.
+    frame: Option<Commit>,
+    revision: u64,
+}
+
+impl Parts {
+    fn new(mut snapshot: Commit) -> Self {
+        let rest = std::mem::take(&mut snapshot.written).into_iter();
+        Self { rest, revision: snapshot.revision, frame: Some(snapshot) }
+    }
+}
+
+impl Iterator for Parts {
+    type Item = Vec<u8>;
+
+    fn next(&mut self) -> Option<Vec<u8>> {
+        let mut part = match self.frame.take() {
+            Some(frame) => Record::new(&frame, "checkpoint"),
+            None => Record { revision: self.revision, ..Record::empty() },
+        };
+        let mut bytes = 0_usize;
+        while bytes < PART_BYTES
+            && let Some(resource) = self.rest.next()
+        {
+            let message = andromede_proto::v1::Resource::from(resource);
+            bytes = bytes.saturating_add(message.encoded_len());
+            part.written.push(message);
+        }
+        let empty = part.written.is_empty() && part.counters.is_none();
+        (!empty).then(|| part.encode_to_vec())
+    }
+}
+
+/// The commit that makes the whole state, from the parts of a checkpoint.
+pub(crate) fn read(parts: &[Vec<u8>]) -> Result<Commit, RecordError> {
+    let mut parts = parts.iter();
+    let mut whole = Record::read(parts.next().ok_or(RecordError::Incomplete)?)?;
+    for part in parts {
+        let mut part = Record::read(part)?;
+        whole.written.append(&mut part.written);
+    }
+    whole.into_commit()
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+
+    use super::*;
+    use crate::fixtures::{group, two_networks};
+
+    #[test]
+    fn a_model_comes_back_from_its_parts() {
+        let mut model = Model::default();
+        for commit in two_networks() {
+            model.commit(&commit).unwrap();
+        }
+        for name in ["x", "y", "z"] {
+            let groups = (0..40).map(|number| group("a", &format!("{name}{number}"), 200)).collect();
+            let commit = model.prepare(groups, Vec::new()).unwrap();
+            model.commit(&commit).unwrap();
+        }
+        let parts: Vec<_> = Parts::new(model.snapshot()).collect();
+        assert!(parts.len() > 2, "{}", parts.len());
+        assert_eq!(Model::restore(&read(&parts).unwrap()).unwrap(), model);
+        assert!(read(&[]).is_err());
+    }
+}

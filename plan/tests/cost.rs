@@ -1,0 +1,124 @@
+//! What rules cost: tables grow with the rules, not with their product, and what is too large is refused with its size.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
+
+use std::{collections::BTreeMap, net::Ipv4Addr};
+
+use andromede_abi::maps;
+use andromede_model::{
+    Action, Direction, Host, MacAddress, Network, NetworkView, Port, Prefix, Protocol, Remote, Rule, SecurityGroup, Vni,
+};
+use andromede_plan::Cost;
+
+const NETWORK: &str = "tenants/t/networks/n";
+
+fn host() -> Host {
+    Host { name: "hosts/h".parse().unwrap(), underlay: Ipv4Addr::new(192, 0, 2, 1), index: 1, revision: 1 }
+}
+
+fn rule(number: u32, remote: Remote, port: &str) -> Rule {
+    Rule {
+        name: format!("r{number}").parse().unwrap(),
+        direction: Direction::Ingress,
+        action: Action::Allow,
+        priority: 1000,
+        protocol: Protocol::TCP,
+        ports: vec![port.parse().unwrap()],
+        icmp_type: None,
+        icmp_code: None,
+        remote,
+        number: 1024 + number,
+    }
+}
+
+/// A network with ports on the host, each with a group of its own or all with the same.
+fn view(ports: u32, groups: &[Vec<Rule>]) -> NetworkView {
+    let group_name = |group: usize| format!("{NETWORK}/securityGroups/g{group}").parse().unwrap();
+    let mut view = NetworkView {
+        network: Network {
+            name: NETWORK.parse().unwrap(),
+            vni: Vni::try_from(4096).unwrap(),
+            mtu: None,
+            index: 1,
+            revision: 1,
+        },
+        subnets: BTreeMap::new(),
+        ports: BTreeMap::new(),
+        groups: BTreeMap::new(),
+        vteps: BTreeMap::new(),
+        hosts: [(host().name, host())].into(),
+        identities: BTreeMap::new(),
+        revision: 1,
+    };
+    for (place, rules) in groups.iter().enumerate() {
+        let name: andromede_model::SecurityGroupName = group_name(place);
+        view.identities.insert(place as u32 + 1, [name.clone()].into());
+        view.groups.insert(name.clone(), SecurityGroup { name, rules: rules.clone(), revision: 1 });
+    }
+    for place in 0..ports {
+        let group = place as usize % groups.len();
+        let [a, b, c, d] = place.to_be_bytes();
+        let port = Port {
+            name: format!("{NETWORK}/ports/p{place}").parse().unwrap(),
+            addresses: vec![Ipv4Addr::from_bits(0x0a00_000a + place).into()],
+            mac: MacAddress::new([2, 1, a, b, c, d]).unwrap(),
+            host: Some(host().name),
+            groups: [group_name(group)].into(),
+            identity: group as u32 + 1,
+            revision: 1,
+        };
+        view.ports.insert(port.name.clone(), port);
+    }
+    view
+}
+
+fn rows(cost: &Cost, table: maps::Table) -> usize {
+    cost.tables.iter().find(|(one, _)| *one == table).map(|(_, rows)| *rows).unwrap()
+}
+
+#[test]
+fn cells_grow_with_the_rules_not_with_their_product() {
+    let rules = (0..1000).map(|n| {
+        let cidr = Prefix::host(Ipv4Addr::from_bits(0xc0a8_0000 + n).into());
+        rule(n, Remote::Cidr(cidr), &(1000 + n).to_string())
+    });
+    let cost = Cost::of_host(&[view(100, &[rules.collect()])], &host()).unwrap();
+    assert_eq!(rows(&cost, maps::POLICY_CELLS), 1000);
+    assert_eq!(rows(&cost, maps::POLICY_PREFIXES), 1000);
+    assert_eq!(rows(&cost, maps::POLICY_SERVICES), 1000);
+    assert_eq!(rows(&cost, maps::PORTS), 100);
+}
+
+#[test]
+fn ports_with_the_same_groups_share_their_rules() {
+    let groups: Vec<Vec<Rule>> = vec![vec![rule(0, Remote::Any, "80")], vec![rule(1, Remote::Any, "443")]];
+    let cost = Cost::of_host(&[view(1000, &groups)], &host()).unwrap();
+    assert_eq!(rows(&cost, maps::POLICY_CELLS), 2);
+    assert_eq!(rows(&cost, maps::LOCATIONS), 1000);
+}
+
+#[test]
+fn a_host_with_too_many_ports_is_refused_with_the_size() {
+    let error = Cost::of_host(&[view(maps::PORTS.rows + 1, &[vec![]])], &host()).unwrap_err();
+    assert_eq!((error.table, error.rows, error.most), ("PORTS", maps::PORTS.rows as usize + 1, maps::PORTS.rows));
+}
+
+#[test]
+fn rules_that_combine_too_much_are_refused_before_they_are_compiled() {
+    let any = |n: u32| {
+        let cidr = Prefix::host(Ipv4Addr::from_bits(0xc0a8_0000 + n).into());
+        Rule { ports: vec![], protocol: Protocol::Any, ..rule(n, Remote::Cidr(cidr), "1") }
+    };
+    // A rule for any service stands in every class of services: remotes times services.
+    let product = |size: u32| {
+        let rules = (0..size).map(any).chain((0..size).map(|n| rule(size + n, Remote::Any, &(1 + 2 * n).to_string())));
+        let view = view(1, &[rules.collect()]);
+        Cost::of_groups(&view, &view.ports.values().next().unwrap().groups)
+    };
+    let cost = product(100).unwrap();
+    assert_eq!(rows(&cost, maps::POLICY_CELLS), 100 * 101 + 100);
+    assert!(product(2_000).unwrap_err().rows > 4_000_000);
+    let nested = |n: u32| rule(n, Remote::Any, &format!("{}-{}", 1 + n, 65_534 - n));
+    let view = view(1, &[(0..3_000).map(nested).collect()]);
+    let error = Cost::of_groups(&view, &view.ports.values().next().unwrap().groups).unwrap_err();
+    assert!(error.table.starts_with("mentions"), "{error}");
+}
