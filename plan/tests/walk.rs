@@ -8,15 +8,15 @@ use std::net::IpAddr;
 use andromede_abi::{DropReason, HostConfig, bytes_of, from_bytes, hook};
 use andromede_model::{Action, Direction, NetworkView};
 use andromede_pipeline::{
-    Context, Scratch, TargetKind, Tunnel, decide,
+    Context, Scratch, TargetKind, Tunnel, carry_out, decide,
     memory::{Bytes, Tables},
 };
-use andromede_plan::{Rows, Wanted, compile};
+use andromede_plan::{Rows, Wanted, changes, compile};
 use andromede_testkit::packet::{Ends, Tcp, tcp_flag};
 use common::{
     lookup::Service,
     oracle::oracle,
-    world::{PortSpec, World, addresses, packet, world},
+    world::{PortSpec, World, addresses, next_world, packet, port_name, world},
 };
 use proptest::{prelude::*, sample::select};
 
@@ -49,7 +49,7 @@ fn frame(ends: &Ends, service: Service) -> Vec<u8> {
     }
 }
 
-/// What the path says of a frame from a local port: passes, or why not and by which rule.
+/// What the path says of a frame from a local port: passes, or why not and by which rule. Flows are opened, and cut.
 fn walk(tables: &Tables, ifindex: u32, frame: Vec<u8>) -> Result<(), (DropReason, u32)> {
     let blank: HostConfig = from_bytes(&vec![0; size_of::<HostConfig>()]).unwrap();
     let host = HostConfig { host: 1, underlay_mtu: 1_500, vxlan_port: 4789u16.to_be(), ..blank };
@@ -66,6 +66,7 @@ fn walk(tables: &Tables, ifindex: u32, frame: Vec<u8>) -> Result<(), (DropReason
     };
     let mut scratch = Scratch::EMPTY;
     let verdict = decide(&Bytes(frame), &context, tables, &mut scratch);
+    carry_out(tables, &verdict.claim, &scratch, 1).unwrap();
     match (verdict.target.kind, verdict.reason) {
         (TargetKind::Drop, Some(reason)) => Err((reason, verdict.rule)),
         (TargetKind::Deliver | TargetKind::Encap, None) => Ok(()),
@@ -116,19 +117,33 @@ fn expected(
 
 /// A world in which three ports are here and attached.
 fn crowded_world() -> impl Strategy<Value = World> {
-    world().prop_map(|mut world| {
-        for port in &mut world.ports[..3] {
-            let spec = port.get_or_insert(PortSpec {
-                host: 0,
-                attached: true,
-                groups: [true, false, true],
-                extra: None,
-                mac: 0,
-            });
-            (spec.host, spec.attached) = (0, true);
-        }
-        world
-    })
+    world().prop_map(crowded)
+}
+
+fn crowded(mut world: World) -> World {
+    for port in &mut world.ports[..3] {
+        let spec =
+            port.get_or_insert(PortSpec { host: 0, attached: true, groups: [true, false, true], extra: None, mac: 0 });
+        (spec.host, spec.attached) = (0, true);
+    }
+    world
+}
+
+/// A TCP connection from a local port.
+#[derive(Clone, Copy, Debug)]
+struct Connection {
+    from: usize,
+    source: IpAddr,
+    to: IpAddr,
+    port: u16,
+}
+
+impl Connection {
+    fn segment(&self, view: &NetworkView, flags: u8) -> Vec<u8> {
+        let mac = view.ports[&port_name(self.from)].mac.bytes();
+        let ends = Ends::new((mac, self.source), ([2, 0, 0x5e, 0, 0, 1], self.to));
+        ends.tcp(&Tcp::new(40_000 + self.port % 7, self.port, flags), &[])
+    }
 }
 
 proptest! {
@@ -152,10 +167,56 @@ proptest! {
             if matches!(service.protocol, 1 | 58) {
                 service = if to.is_ipv4() { Service { protocol: 1, port: 8 << 8 } } else { Service { protocol: 58, port: 128 << 8 } };
             }
-            let mac = view.ports[&common::world::port_name(from)].mac.bytes();
+            let mac = view.ports[&port_name(from)].mac.bytes();
             let frame = frame(&Ends::new((mac, source), ([2, 0, 0x5e, 0, 0, 1], to)), service);
+            tables.flows.borrow_mut().clear();
             let found = walk(&tables, World::ifindex(from), frame);
             prop_assert_eq!(found, expected(&world, &view, from, to, service), "{} {} {:?}", from, to, service);
+        }
+    }
+
+    #[test]
+    fn a_change_cuts_no_connection_that_the_old_and_the_new_rules_permit(
+        (old, new) in crowded_world().prop_flat_map(|old| {
+            let new = next_world(&old).prop_map(crowded);
+            (Just(old), new)
+        }),
+        tries in prop::collection::vec((0usize..3, select(addresses()), select(vec![22u16, 80, 443, 1000])), 30),
+    ) {
+        let found = compile(&[old.view()], &old.facts(), &old.attachments(), &Rows::default()).unwrap().rows;
+        let wanted = compile(&[new.view()], &new.facts(), &new.attachments(), &found).unwrap();
+        let (old_view, new_view) = (old.view(), new.view());
+        let mut now = tables(found.clone());
+        let last = tables(wanted.rows.clone());
+        let mut connections = Vec::new();
+        for (from, to, port) in tries {
+            let own = old.addresses(from);
+            let source = *own.iter().find(|address| address.is_ipv4() == to.is_ipv4()).unwrap();
+            let one = Connection { from, source, to, port };
+            let same_mac = old_view.ports[&port_name(from)].mac == new_view.ports[&port_name(from)].mac;
+            let ifindex = World::ifindex(from);
+            let permitted = same_mac
+                && source != to
+                && walk(&now, ifindex, one.segment(&old_view, tcp_flag::SYN)).is_ok()
+                && walk(&last, ifindex, one.segment(&new_view, tcp_flag::SYN)).is_ok();
+            if permitted {
+                connections.push(one);
+            }
+        }
+        let mut rows = found.clone();
+        let steps = changes(&found, &wanted);
+        for (place, step) in steps.iter().enumerate() {
+            rows.apply(step);
+            now = Tables { flows: now.flows, ..tables(rows.clone()) };
+            for one in &connections {
+                let passes = walk(&now, World::ifindex(one.from), one.segment(&old_view, tcp_flag::ACK));
+                // A segment may be lost while the network is changing, or its address moves: its sender tries again.
+                let cut = matches!(
+                    passes,
+                    Err((DropReason::ConnectionCut | DropReason::EgressRule | DropReason::IngressRule, _))
+                );
+                prop_assert!(!cut, "{one:?}: {passes:?} after step {place} of {steps:#?}");
+            }
         }
     }
 }
