@@ -193,7 +193,8 @@ fn tenant_resources(tenant: &str) -> Vec<Value> {
     ]
 }
 
-fn write(model: &mut Model, documents: Vec<Value>) -> Result<()> {
+/// Writes documents, as a bundle has them, into a model.
+pub fn write(model: &mut Model, documents: Vec<Value>) -> Result<()> {
     let mut resources: Vec<Resource> = Vec::new();
     for value in documents {
         let message = document::read(&value).map_err(|errors| anyhow!("{value}: {errors:?}"))?;

@@ -1,0 +1,160 @@
+//! Hosts without agent and controller: the model, the plan and the packet path alone, in this process. It starts in a moment
+//! even where every instruction is emulated.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::Ipv4Addr,
+    path::Path,
+};
+
+use andromede_abi::HostConfig;
+use andromede_agent::programs::{Programs, Settings};
+use andromede_dataplane::{AttachMode, Hook, Kernel, Sizes};
+use andromede_model::{Model, PortName};
+use andromede_plan::{Attachment, HostFacts, Rows, changes, compile};
+use andromede_testkit::{
+    Namespace, Underlay, Workload,
+    fabric::INTERFACE,
+    namespace::veth,
+    packet::{VXLAN_PORT, format_mac},
+    pins::Pins,
+    underlay::{MTU_DEFAULT, UPLINK},
+};
+use anyhow::{Context as _, Result, bail};
+use serde_json::Value;
+
+use crate::twin::write;
+
+/// Name of the external vxlan device.
+const OVERLAY: &str = "overlay";
+
+/// A host whose packet path is loaded and programmed.
+#[derive(Debug)]
+pub struct DirectHost {
+    /// Its network namespace.
+    pub namespace: Namespace,
+    /// Its workloads, by port name.
+    pub workloads: BTreeMap<String, Workload>,
+    /// Host side of each workload's interface.
+    interfaces: BTreeMap<String, u32>,
+    pins: Pins,
+}
+
+/// Hosts on one underlay.
+#[derive(Debug)]
+pub struct DirectFabric {
+    /// The hosts `h1`, `h2`...
+    pub hosts: Vec<DirectHost>,
+    /// The segment between them.
+    pub underlay: Underlay,
+}
+
+impl DirectFabric {
+    /// Makes the hosts of a model of these documents, and a workload for each of their ports.
+    pub fn start(documents: Vec<Value>, folder: &Path) -> Result<Self> {
+        let mut model = Model::default();
+        write(&mut model, documents)?;
+        let mut fabric = Self { hosts: Vec::new(), underlay: Underlay::new(MTU_DEFAULT)? };
+        let mut number = 1;
+        while let Some(host) = model.host(&format!("hosts/h{number}").parse()?) {
+            let namespace = fabric.underlay.join(number)?;
+            let mount = folder.join(format!("h{number}"));
+            std::fs::create_dir_all(&mount)?;
+            let mut host = DirectHost {
+                namespace,
+                workloads: BTreeMap::new(),
+                interfaces: BTreeMap::new(),
+                pins: Pins::new(&mount)?,
+            }
+            .with_workloads(&model, &host.name)?;
+            host.program(&model, number)?;
+            fabric.hosts.push(host);
+            number += 1;
+        }
+        Ok(fabric)
+    }
+
+    /// A workload of host `h{host}`.
+    pub fn workload(&self, host: usize, port: &str) -> Result<&Workload> {
+        let host = self.hosts.get(host.wrapping_sub(1)).context("there is no such host")?;
+        host.workloads.get(port).with_context(|| format!("{port} is not on the host"))
+    }
+}
+
+impl DirectHost {
+    fn with_workloads(mut self, model: &Model, host: &andromede_model::HostName) -> Result<Self> {
+        for network in model.networks_of(host) {
+            let view = model.view(&network).context("a network of the host is gone")?;
+            for port in view.ports.values().filter(|port| port.host.as_ref() == Some(host)) {
+                let workload = Workload::new(&port.name.to_string())?;
+                let inside = workload.namespace();
+                let name = format!("w{}", self.workloads.len());
+                veth(&self.namespace, &name, inside, INTERFACE, MTU_DEFAULT - andromede_plan::OVERHEAD)?;
+                inside.ip(&format!("link set {INTERFACE} address {}", format_mac(port.mac.bytes())))?;
+                for address in &port.addresses {
+                    let length = if address.is_ipv4() { 24 } else { 64 };
+                    let nodad = if address.is_ipv4() { "" } else { "nodad" };
+                    inside.ip(&format!("addr add {address}/{length} dev {INTERFACE} {nodad}"))?;
+                }
+                self.interfaces.insert(port.name.to_string(), self.namespace.index(&name)?);
+                self.workloads.insert(port.name.to_string(), workload);
+            }
+        }
+        Ok(self)
+    }
+
+    /// Loads the programs, writes the rows, and attaches the programs.
+    fn program(&mut self, model: &Model, number: u8) -> Result<()> {
+        self.namespace.ip(&format!("link add {OVERLAY} type vxlan external dstport {VXLAN_PORT} nolearning"))?;
+        self.namespace.ip(&format!("link set {OVERLAY} up"))?;
+        let host = model.host(&format!("hosts/h{number}").parse()?).context("the host is gone")?;
+        let config = self.config(host.index, host.underlay)?;
+        let facts = HostFacts {
+            host: host.index,
+            underlay: host.underlay,
+            underlay_ifindex: config.underlay_ifindex,
+            gateways: BTreeMap::new(),
+        };
+        let mut attachments = BTreeMap::new();
+        let mut places = BTreeSet::from([
+            (Hook::FromUnderlay, config.underlay_ifindex),
+            (Hook::FromOverlay, config.overlay_ifindex),
+        ]);
+        for (port, ifindex) in &self.interfaces {
+            attachments.insert(port.parse::<PortName>()?, Attachment { ifindex: *ifindex, tap: false });
+            places.extend([(Hook::FromWorkload, *ifindex), (Hook::FromHost, *ifindex)]);
+        }
+        let views = model.networks_of(&host.name).iter().filter_map(|network| model.view(network)).collect::<Vec<_>>();
+        let wanted = compile(&views, &facts, &attachments, &Rows::default())?;
+        let steps = changes(&Rows::default(), &wanted);
+        let settings = Settings {
+            pins: andromede_dataplane::Pins::new(self.pins.folder(), &"direct".parse()?),
+            sizes: Sizes::small(),
+            mode: AttachMode::Auto,
+            features: config.features,
+        };
+        // What is attached is pinned, and stays as long as the mount namespace.
+        let load = || -> Result<()> {
+            let mut programs = Programs::load(&settings, config)?;
+            programs.apply(&steps)?;
+            if let Some(error) = programs.place(&places).into_iter().next() {
+                bail!(error);
+            }
+            Ok(())
+        };
+        self.namespace.run(|| self.pins.run(load))??
+    }
+
+    fn config(&self, host: u32, underlay: Ipv4Addr) -> Result<HostConfig> {
+        Ok(HostConfig {
+            host,
+            underlay_v4: u32::from_ne_bytes(underlay.octets()),
+            underlay_ifindex: self.namespace.index(UPLINK)?,
+            overlay_ifindex: self.namespace.index(OVERLAY)?,
+            vxlan_port: VXLAN_PORT.to_be(),
+            underlay_mac: self.namespace.mac(UPLINK)?,
+            features: Kernel::probe().features(),
+            underlay_mtu: MTU_DEFAULT,
+        })
+    }
+}

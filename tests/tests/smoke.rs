@@ -1,0 +1,89 @@
+//! The packet path alone: every program loads, and two tenants with the same addresses on two hosts are kept apart. Quick
+//! enough for an emulated machine with another kernel.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
+
+use std::{
+    net::{IpAddr, SocketAddr},
+    time::Duration,
+};
+
+use andromede_testkit::{
+    Underlay,
+    fabric::INTERFACE,
+    packet::{Ends, vxlan},
+    raw::RawSocket,
+    requires,
+    traffic::{Responder, tcp_probe, udp_probe},
+    underlay::UPLINK,
+};
+use andromede_tests::{
+    direct::DirectFabric,
+    scene::{both, v4},
+};
+use serde_json::{Value, json};
+
+const SHORT: Duration = Duration::from_millis(300);
+const RED_VNI: u32 = 4001;
+
+fn documents() -> Vec<Value> {
+    let host = |number: u8| json!({"kind": "Host", "name": format!("hosts/h{number}"), "underlayAddress": format!("192.0.2.{number}")});
+    let mut documents = vec![host(1), host(2)];
+    for (tenant, vni) in [("red", RED_VNI), ("blue", RED_VNI + 1)] {
+        let network = format!("tenants/{tenant}/networks/net");
+        let group = format!("{network}/securityGroups/web");
+        let port = |name: &str, host: &str, last: u8| {
+            json!({"kind": "Port", "name": format!("{network}/ports/{name}"), "host": host, "securityGroups": [group],
+                "addresses": [format!("10.0.0.{last}"), format!("fd00:10::{last}")]})
+        };
+        documents.extend([
+            json!({"kind": "Tenant", "name": format!("tenants/{tenant}")}),
+            json!({"kind": "Network", "name": network, "vni": vni}),
+            json!({"kind": "Subnet", "name": format!("{network}/subnets/v4"), "cidr": "10.0.0.0/24"}),
+            json!({"kind": "Subnet", "name": format!("{network}/subnets/v6"), "cidr": "fd00:10::/64"}),
+            json!({"kind": "SecurityGroup", "name": group, "rules": [
+                {"name": "web", "direction": "ingress", "action": "allow", "protocol": "tcp", "ports": ["80"]},
+                {"name": "dns", "direction": "ingress", "action": "allow", "protocol": "udp", "ports": ["53"]},
+                {"name": "echo", "direction": "ingress", "action": "allow", "protocol": "icmp"},
+                {"name": "echo6", "direction": "ingress", "action": "allow", "protocol": "icmpv6"},
+            ]}),
+            port("a", "hosts/h1", 11),
+            port("b", "hosts/h2", 12),
+        ]);
+    }
+    documents
+}
+
+#[test]
+fn two_tenants_on_two_hosts_are_kept_apart() {
+    requires::require(&["ip"]).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let mut fabric = DirectFabric::start(documents(), folder.path()).unwrap();
+    let stranger = fabric.underlay.join(77).unwrap();
+    let of = |host: usize, tenant: &str, port: &str| {
+        fabric.workload(host, &format!("tenants/{tenant}/networks/net/ports/{port}")).unwrap()
+    };
+    let (red_a, blue_a) = (of(1, "red", "a"), of(1, "blue", "a"));
+    let _red = Responder::start(of(2, "red", "b").namespace(), "red b", &[80, 81], &[53]).unwrap();
+    let _blue = Responder::start(of(2, "blue", "b").namespace(), "blue b", &[80, 81], &[53]).unwrap();
+    for to in both(12) {
+        for (from, own) in [(red_a, "red b"), (blue_a, "blue b")] {
+            let limit = SHORT * 10;
+            assert!(from.ping(to).unwrap().outcome().is_answered(), "{own} answers a ping of {to}");
+            assert!(tcp_probe(from.namespace(), SocketAddr::new(to, 80), limit).unwrap().answered_by(own), "{to}");
+            assert!(udp_probe(from.namespace(), SocketAddr::new(to, 53), limit).unwrap().answered_by(own), "{to}");
+            assert!(!tcp_probe(from.namespace(), SocketAddr::new(to, 81), SHORT).unwrap().is_answered(), "no rule");
+        }
+    }
+    // The same frame from a stranger and from the host that holds its source.
+    let ear = RawSocket::open(red_a.namespace(), INTERFACE, true).unwrap();
+    let h1 = fabric.hosts[0].namespace.mac(UPLINK).unwrap();
+    let inner = Ends::new((of(2, "red", "b").mac().unwrap(), v4(12)), (red_a.mac().unwrap(), v4(11)));
+    for (from, number, arrives) in [(&stranger, 77, false), (&fabric.hosts[1].namespace, 2, true)] {
+        let outer =
+            Ends::new((from.mac(UPLINK).unwrap(), IpAddr::V4(Underlay::address(number))), (h1, Underlay::address(1)));
+        let frame = vxlan(&outer, 50_000, RED_VNI, &inner.echo(true, 1, 1, b"andromede-smoke"));
+        RawSocket::open(from, UPLINK, true).unwrap().send(&frame).unwrap();
+        let marked = |frame: &[u8]| frame.windows(15).any(|window| window == b"andromede-smoke");
+        assert_eq!(ear.receive_matching(SHORT, marked).unwrap().is_some(), arrives, "from 192.0.2.{number}");
+    }
+}
