@@ -16,7 +16,7 @@ use andromede_proto::agent::v1::{
 };
 use tokio::{
     sync::mpsc,
-    time::{sleep, timeout},
+    time::{Instant, sleep, timeout},
 };
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{
@@ -42,7 +42,10 @@ const PATIENCE: Duration = Duration::from_secs(10);
 const KEEPALIVE: Duration = Duration::from_secs(5);
 /// First and longest pause before another attempt.
 const PAUSE_FIRST: Duration = Duration::from_millis(200);
-const PAUSE_LONGEST: Duration = Duration::from_secs(10);
+const PAUSE_LONGEST: Duration = Duration::from_secs(5);
+/// A session that lasted this long was a good one: the next attempt comes soon. Two agents under one name end each other's sessions, and
+/// must not do so five times a second.
+const GOOD: Duration = Duration::from_secs(10);
 /// Messages that wait to be sent.
 const OUTBOX: usize = 64;
 
@@ -109,14 +112,14 @@ pub async fn keep(shared: Arc<Shared>, diagnostics: Arc<Diagnostics>) {
     let mut pause = PAUSE_FIRST;
     let mut complete = false;
     loop {
-        let mut welcomed = false;
-        let error = match run(&shared, &diagnostics, complete, &mut welcomed).await {
+        let begun = Instant::now();
+        let error = match run(&shared, &diagnostics, complete).await {
             Ok(never) => match never {},
             Err(error) => error,
         };
         // After an update that could not be followed everything is asked anew.
         complete = matches!(error, SessionError::Fold(_));
-        if welcomed {
+        if begun.elapsed() >= GOOD {
             pause = PAUSE_FIRST;
         }
         tracing::warn!(%error, retry_ms = pause.as_millis(), "no session with the controller");
@@ -136,12 +139,7 @@ fn jittered(pause: Duration) -> Duration {
 enum Never {}
 
 /// One session, until it breaks. With `complete` the agent claims to know nothing.
-async fn run(
-    shared: &Arc<Shared>,
-    diagnostics: &Arc<Diagnostics>,
-    complete: bool,
-    welcomed: &mut bool,
-) -> Result<Never, SessionError> {
+async fn run(shared: &Arc<Shared>, diagnostics: &Arc<Diagnostics>, complete: bool) -> Result<Never, SessionError> {
     let channel = connect(&shared.config.controller).await?;
     let mut client = AgentServiceClient::new(channel)
         .max_decoding_message_size(LARGEST_MESSAGE)
@@ -151,7 +149,6 @@ async fn run(
     let opened = timeout(PATIENCE, client.session(ReceiverStream::new(messages)));
     let mut inbox = opened.await.map_err(|_| SessionError::Silent)??.into_inner();
     let welcome = timeout(PATIENCE, receive_welcome(&mut inbox)).await.map_err(|_| SessionError::Silent)??;
-    *welcomed = true;
     let store_epoch = welcome.store_epoch;
     take_welcome(shared, welcome)?;
     tracing::info!(controller = shared.config.controller.url, store_epoch, "session open");

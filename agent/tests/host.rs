@@ -165,3 +165,29 @@ async fn cleanup_leaves_nothing() {
     // Again: nothing to do.
     assert!(machine.command("cleanup").status().unwrap().success());
 }
+
+/// Interface indexes recur: what was pinned in one network namespace means something else in another.
+#[tokio::test(flavor = "multi_thread")]
+async fn pins_of_another_namespace_or_state_are_refused() {
+    let (mut machine, session) = ready("auto").await;
+    drop(session);
+    machine.end(Signal::SIGTERM);
+    let refused = |machine: &common::machine::Machine| {
+        let mut command = machine.run_command();
+        let output = command.output().unwrap();
+        assert!(!output.status.success());
+        String::from_utf8_lossy(&output.stderr).into_owned()
+    };
+    let home = std::mem::replace(&mut machine.namespace, Namespace::new().unwrap());
+    machine.namespace.ip("link add up0 type veth peer name up1").unwrap();
+    let said = refused(&machine);
+    assert!(said.contains("network namespace") && said.contains("cleanup --instance test"), "{said}");
+    machine.namespace = home;
+    std::fs::rename(machine.folder.path().join("state"), machine.folder.path().join("elsewhere")).unwrap();
+    let said = refused(&machine);
+    assert!(said.contains("does not know them"), "{said}");
+    std::fs::remove_dir_all(machine.folder.path().join("state")).unwrap();
+    std::fs::rename(machine.folder.path().join("elsewhere"), machine.folder.path().join("state")).unwrap();
+    machine.start().await;
+    machine.until("the host's own agent", |status| status.applied_revision == 1).await;
+}

@@ -11,6 +11,9 @@ const NAMED: usize = 20;
 /// Reports a write that is on disk.
 pub fn written(principal: &Principal, written: &Written) {
     let changed: Vec<_> = written.effects.iter().filter(|(_, effect)| *effect != Effect::Unchanged).collect();
+    if changed.is_empty() {
+        return;
+    }
     let count = |wanted: Effect| changed.iter().filter(|(_, effect)| *effect == wanted).count();
     let names: Vec<_> = changed.iter().take(NAMED).map(|(name, _)| name.as_str()).collect();
     tracing::info!(

@@ -17,6 +17,16 @@ use tokio::sync::{mpsc, oneshot};
 /// Most questions that wait for one session.
 const QUESTIONS: usize = 16;
 
+/// Most characters of a version and of an error that a host tells.
+const VERSION_CHARS: usize = 64;
+/// See [`VERSION_CHARS`].
+const ERROR_CHARS: usize = 1_000;
+
+/// What a host told, bounded, and without what would steer the terminal of whoever reads it.
+fn told(text: &str, most: usize) -> String {
+    text.chars().take(most).map(|c| if c.is_control() { ' ' } else { c }).collect()
+}
+
 /// Why a host did not answer.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum AskError {
@@ -96,7 +106,7 @@ impl Registry {
         entry.session = Some((number, sender));
         entry.state.connected = true;
         entry.state.last_seen_seconds = now_seconds();
-        version.clone_into(&mut entry.state.version);
+        entry.state.version = told(version, VERSION_CHARS);
         (number, receiver)
     }
 
@@ -126,10 +136,10 @@ impl Registry {
     }
 
     /// The host reported what it has applied.
-    pub fn report(&self, host: &str, session: u64, report: Report) {
+    pub fn report(&self, host: &str, session: u64, report: &Report) {
         self.update(host, session, |state| {
             state.applied_revision = report.applied_revision;
-            state.error = report.error;
+            state.error = told(&report.error, ERROR_CHARS);
             state.ports_attached = report.ports_attached;
         });
     }
@@ -162,7 +172,10 @@ impl Registry {
             mpsc::error::TrySendError::Closed(_) => AskError::NotConnected,
         })?;
         match tokio::time::timeout(patience, answer).await {
-            Ok(Ok(answer)) => answer,
+            Ok(Ok(answer)) => answer.map_err(|error| match error {
+                AskError::Refused(text) => AskError::Refused(told(&text, ERROR_CHARS)),
+                error => error,
+            }),
             Ok(Err(_)) => Err(AskError::Ended),
             Err(_) => Err(AskError::Timeout(patience)),
         }
@@ -193,14 +206,25 @@ mod tests {
         let (first, mut questions) = registry.open("hosts/h", "1");
         let (second, _kept) = registry.open("hosts/h", "2");
         assert!(questions.recv().await.is_none());
-        registry.report("hosts/h", first, Report { applied_revision: 9, ..Report::default() });
+        registry.report("hosts/h", first, &Report { applied_revision: 9, ..Report::default() });
         registry.close("hosts/h", first);
         let state = registry.state("hosts/h");
         assert_eq!((state.connected, state.applied_revision, state.version.as_str()), (true, 0, "2"));
-        registry.report("hosts/h", second, Report { applied_revision: 7, ..Report::default() });
+        registry.report("hosts/h", second, &Report { applied_revision: 7, ..Report::default() });
         registry.close("hosts/h", second);
         let state = registry.state("hosts/h");
         assert_eq!((state.connected, state.applied_revision), (false, 7));
+    }
+
+    #[test]
+    fn what_a_host_tells_is_bounded_and_harmless() {
+        let registry = Registry::default();
+        let (session, _questions) = registry.open("hosts/h", &"9".repeat(1_000));
+        let error = format!("\u{1b}]0;owned\u{7}{}", "x".repeat(1 << 20));
+        registry.report("hosts/h", session, &Report { error, ..Report::default() });
+        let state = registry.state("hosts/h");
+        assert_eq!((state.version.len(), state.error.len()), (VERSION_CHARS, ERROR_CHARS));
+        assert!(state.error.starts_with(" ]0;owned x"), "{:?}", state.error.get(..20));
     }
 
     #[tokio::test]

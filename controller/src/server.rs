@@ -32,14 +32,18 @@ use crate::{
 
 /// Connections that wait to be accepted: thousands of agents come back at once after a restart.
 const BACKLOG: u32 = 4_096;
+/// How long a TLS handshake may take.
+const HANDSHAKE: Duration = Duration::from_secs(10);
 /// How often a silent connection is asked for a sign of life, and how long that may take.
 const KEEPALIVE: (Duration, Duration) = (Duration::from_secs(10), Duration::from_secs(10));
 /// Flow-control window of a stream and of a connection, in bytes.
 const WINDOW: u32 = 64 << 10;
 /// Most calls at a time on one connection.
 const CALLS_PER_CONNECTION: u32 = 256;
-/// Most bytes of one message that comes in: a bundle, or a network's rows.
-const MESSAGE_BYTES: usize = 32 << 20;
+/// Most bytes of a bundle.
+const BUNDLE_BYTES: usize = 32 << 20;
+/// Most bytes of one message of a host: full tables of a network, for a trace. A longer one would end its session.
+const ANSWER_BYTES: usize = 256 << 20;
 /// How long connections may take to end once the controller is told to.
 const GRACE: Duration = Duration::from_secs(5);
 
@@ -214,7 +218,7 @@ impl Parts {
         let fabric = Fabric { writer, publisher, registry, store, stop: stop.clone() };
         let (health, health_service) = tonic_health::server::health_reporter();
         let fabric =
-            v1::fabric_service_server::FabricServiceServer::new(fabric).max_decoding_message_size(MESSAGE_BYTES);
+            v1::fabric_service_server::FabricServiceServer::new(fabric).max_decoding_message_size(BUNDLE_BYTES);
         set_serving(&health, &fabric).await;
         let reflection = tonic_reflection::server::Builder::configure()
             .register_encoded_file_descriptor_set(DESCRIPTORS)
@@ -230,7 +234,7 @@ impl Parts {
             .add_service(v1::security_group_service_server::SecurityGroupServiceServer::new(resources.clone()))
             .add_service(v1::host_service_server::HostServiceServer::new(resources.clone()))
             .add_service(v1::vtep_service_server::VtepServiceServer::new(resources))
-            .add_service(AgentServiceServer::new(agents).max_decoding_message_size(MESSAGE_BYTES))
+            .add_service(AgentServiceServer::new(agents).max_decoding_message_size(ANSWER_BYTES))
             .add_service(health_service)
             .add_service(reflection.build_v1()?);
         Ok(routes.routes())
@@ -264,7 +268,7 @@ fn security(arguments: &ServeArgs) -> Result<Option<ServerTlsConfig>, ServeError
     };
     let identity = Identity::from_pem(read(certificate)?, read(key)?);
     let authority = Certificate::from_pem(read(authority)?);
-    Ok(Some(ServerTlsConfig::new().identity(identity).client_ca_root(authority)))
+    Ok(Some(ServerTlsConfig::new().identity(identity).client_ca_root(authority).timeout(HANDSHAKE)))
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, ServeError> {

@@ -140,7 +140,7 @@ impl Session {
         match message.message {
             Some(agent_message::Message::Report(mut report)) => {
                 report.applied_revision = report.applied_revision.min(self.told);
-                self.registry.report(self.host.as_str(), self.number, report);
+                self.registry.report(self.host.as_str(), self.number, &report);
                 return;
             }
             Some(agent_message::Message::Answer(answer)) => self.answer(answer),

@@ -41,11 +41,17 @@ async fn start(store: &Path) -> (Child, String, Channel) {
     let mut command =
         command(&["serve", "--insecure-plaintext", "--listen", "127.0.0.1:0", "--log", "warn", "--store"]);
     let mut child = command.arg(store).stderr(Stdio::inherit()).spawn().unwrap();
+    let (line, channel) = connect(&mut child).await;
+    (child, line, channel)
+}
+
+/// Waits for the program's line, and connects to the address in it.
+async fn connect(child: &mut Child) -> (String, Channel) {
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
     let line = timeout(Duration::from_secs(20), lines.next_line()).await.unwrap().unwrap().expect("a line");
     let address = line.split("listening on ").nth(1).and_then(|rest| rest.split(' ').next()).expect("an address");
     let channel = Channel::from_shared(format!("http://{address}")).unwrap().connect().await.unwrap();
-    (child, line, channel)
+    (line, channel)
 }
 
 #[tokio::test]
@@ -65,6 +71,30 @@ async fn it_ends_orderly_at_a_signal_even_with_open_streams() {
         assert!(status.success(), "{signal}: {status}");
         assert!(session.next().await.is_err());
     }
+}
+
+#[tokio::test]
+async fn every_write_leaves_one_line_that_says_who_and_what() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut command = command(&["serve", "--insecure-plaintext", "--listen", "127.0.0.1:0", "--log-format", "json"]);
+    let mut child = command.arg("--store").arg(folder.path()).spawn().unwrap();
+    let (_, channel) = connect(&mut child).await;
+    let mut fabric = FabricServiceClient::new(channel);
+    for validate_only in [true, false, false] {
+        fabric
+            .apply(ApplyRequest { resources: vec![host(1)], validate_only, ..ApplyRequest::default() })
+            .await
+            .unwrap();
+    }
+    kill(Pid::from_raw(i32::try_from(child.id().unwrap()).unwrap()), Signal::SIGTERM).unwrap();
+    let output = child.wait_with_output().await.unwrap();
+    let log = String::from_utf8(output.stderr).unwrap();
+    let lines: Vec<serde_json::Value> = log.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let audit: Vec<_> = lines.iter().filter(|line| line["target"] == "audit").map(|line| &line["fields"]).collect();
+    // A check writes nothing, and neither does what is there already.
+    assert_eq!(audit.len(), 1, "{log}");
+    assert_eq!((&audit[0]["principal"], &audit[0]["revision"]), (&"anonymous".into(), &1.into()));
+    assert_eq!((&audit[0]["created"], &audit[0]["names"]), (&1.into(), &"hosts/h1".into()));
 }
 
 #[tokio::test]

@@ -6,7 +6,27 @@ use std::{
     sync::Arc,
 };
 
-use crate::{AnyName, Counters, IdentitySet, Model, NetworkName, Resource, Violation, state::NetworkState};
+use crate::{
+    AnyName, HostName, IdentitySet, Model, Network, NetworkName, Port, PortName, Resource, SecurityGroupName,
+    SubnetName, TenantName, Violation, Vni, VtepName, state::NetworkState,
+};
+
+/// What a write does to one network.
+#[derive(Default)]
+pub(crate) struct Touched {
+    /// The network itself is written.
+    pub(crate) network: bool,
+    pub(crate) subnets: Vec<SubnetName>,
+    pub(crate) groups: Vec<SecurityGroupName>,
+    pub(crate) ports: Vec<PortName>,
+    pub(crate) vteps: Vec<VtepName>,
+    /// A subnet is deleted.
+    pub(crate) subnets_deleted: bool,
+    /// A security group is deleted.
+    pub(crate) groups_deleted: bool,
+    /// Identities that a port may have had before.
+    left: BTreeSet<u32>,
+}
 
 /// The model before a write and as it would be after it, and what is wrong with that.
 pub(crate) struct Draft<'a> {
@@ -16,9 +36,12 @@ pub(crate) struct Draft<'a> {
     written: BTreeMap<AnyName, usize>,
     /// Place of each deleted name in the request.
     pub(crate) deleted: BTreeMap<AnyName, usize>,
-    /// The networks that the write touches and that are still there.
-    touched: BTreeSet<NetworkName>,
+    pub(crate) touched: BTreeMap<NetworkName, Touched>,
+    pub(crate) tenants: Vec<TenantName>,
+    pub(crate) hosts: Vec<HostName>,
     pub(crate) violations: Vec<Violation>,
+    /// Interned sets that are new, with their networks.
+    pub(crate) interned: Vec<(NetworkName, IdentitySet)>,
 }
 
 impl<'a> Draft<'a> {
@@ -28,12 +51,14 @@ impl<'a> Draft<'a> {
             after: before.clone(),
             written: BTreeMap::new(),
             deleted: BTreeMap::new(),
-            touched: BTreeSet::new(),
+            touched: BTreeMap::new(),
+            tenants: Vec::new(),
+            hosts: Vec::new(),
             violations: Vec::new(),
+            interned: Vec::new(),
         };
         for (place, resource) in written.iter().enumerate() {
             let name = resource.name();
-            draft.touched.extend(name.network());
             if let Some(first) = draft.written.insert(name.clone(), place) {
                 draft.violations.push(Violation::new(
                     format!("resources[{place}].{}.name", resource.kind().field()),
@@ -41,16 +66,52 @@ impl<'a> Draft<'a> {
                     format!("a resource is written once in a call; resources[{first}] has the same name"),
                     "remove one of the two",
                 ));
+            } else {
+                draft.touch(&name);
             }
         }
         for (place, name) in deleted.iter().enumerate() {
-            draft.touched.extend(name.network());
             if draft.deleted.insert(name.clone(), place).is_some() || draft.written.contains_key(name) {
                 let (rule, fix) = ("a resource is written or deleted once in a call", "name it once");
                 draft.refuse_deletion(name, rule, fix);
             }
+            draft.touch_by_deletion(name);
         }
         draft
+    }
+
+    /// Notes that a resource is written.
+    fn touch(&mut self, name: &AnyName) {
+        match name {
+            AnyName::Tenant(name) => return self.tenants.push(name.clone()),
+            AnyName::Host(name) => return self.hosts.push(name.clone()),
+            _ => {}
+        }
+        let Some(network) = name.network() else { return };
+        let touched = self.touched.entry(network).or_default();
+        match name {
+            AnyName::Tenant(_) | AnyName::Host(_) => {}
+            AnyName::Network(_) => touched.network = true,
+            AnyName::Subnet(name) => touched.subnets.push(name.clone()),
+            AnyName::SecurityGroup(name) => touched.groups.push(name.clone()),
+            AnyName::Vtep(name) => touched.vteps.push(name.clone()),
+            AnyName::Port(name) => {
+                touched.ports.push(name.clone());
+                touched.left.extend(self.before.port(name).map(|port| port.identity));
+            }
+        }
+    }
+
+    /// Notes that a resource is deleted.
+    fn touch_by_deletion(&mut self, name: &AnyName) {
+        let Some(network) = name.network() else { return };
+        let touched = self.touched.entry(network).or_default();
+        match name {
+            AnyName::Subnet(_) => touched.subnets_deleted = true,
+            AnyName::SecurityGroup(_) => touched.groups_deleted = true,
+            AnyName::Port(name) => touched.left.extend(self.before.port(name).map(|port| port.identity)),
+            AnyName::Tenant(_) | AnyName::Host(_) | AnyName::Network(_) | AnyName::Vtep(_) => {}
+        }
     }
 
     /// The path of a field of a resource: in the request if it is written there, otherwise beginning with its name.
@@ -88,51 +149,71 @@ impl<'a> Draft<'a> {
         self.written.contains_key(name)
     }
 
-    /// The networks that the write touches, as they would be.
-    pub(crate) fn touched(&self) -> Vec<Arc<NetworkState>> {
-        self.touched.iter().filter_map(|name| self.after.networks.get(name)).cloned().collect()
-    }
-
-    /// The interned sets that ports of touched networks begin or cease to need; ports get their numbers.
-    pub(crate) fn intern(&mut self, counters: &mut Counters) -> (NewSets, OldSets) {
-        let (mut new, mut old) = (Vec::new(), Vec::new());
-        for state in self.touched() {
-            let mut numbers: BTreeMap<_, _> = state.identities.iter().map(|(number, set)| (set, *number)).collect();
-            let mut used = BTreeSet::new();
-            let mut ports = Vec::new();
-            for port in state.ports.values() {
-                let number = if port.groups.is_empty() {
-                    0
-                } else if let Some(number) = numbers.get(&port.groups) {
-                    *number
-                } else {
-                    let number = counters.identity;
-                    counters.identity = number.saturating_add(1);
-                    numbers.insert(&port.groups, number);
-                    new.push((state.name().clone(), IdentitySet { number, groups: port.groups.clone() }));
-                    number
-                };
-                used.insert(number);
-                if port.identity != number {
-                    ports.push((port.name.clone(), number));
-                }
-            }
-            let unused = state.identities.keys().filter(|number| !used.contains(number));
-            old.extend(unused.map(|number| (state.name().clone(), *number)));
-            if let Some(entry) = self.after.networks.get_mut(state.name()).filter(|_| !ports.is_empty()) {
-                let entry = Arc::make_mut(entry);
-                for (name, number) in ports {
-                    if let Some(port) = entry.ports.get_mut(&name) {
-                        port.identity = number;
-                    }
-                }
+    /// Gives the addresses of all written ports free: they may change hands within the write.
+    pub(crate) fn release_ports(&mut self) {
+        for (network, touched) in &self.touched {
+            if let Some(state) = self.after.networks.get_mut(network).filter(|_| !touched.ports.is_empty()) {
+                let state = Arc::make_mut(state);
+                touched.ports.iter().for_each(|name| state.release(name));
             }
         }
-        (new, old)
+    }
+
+    /// Refuses a network's VNI that another network has.
+    pub(crate) fn check_vni(&mut self, network: &Network) {
+        let other = self.after.vnis.get(&network.vni).filter(|other| **other != network.name).cloned();
+        if let Some(other) = other.filter(|_| network.vni != Vni::UNSET) {
+            let rule = format!("a VNI belongs to one network of the fabric; {other} has it");
+            let fix = "choose another, or 0 to be given one";
+            self.refuse(network.name.clone(), "vni", network.vni, rule, fix);
+        }
+    }
+
+    /// Refuses addresses of a port that another port has, or that it has twice. Asked before the port is put in place.
+    pub(crate) fn check_unique(&mut self, port: &Port) {
+        let Some(state) = self.after.networks.get(&port.name.network()).cloned() else { return };
+        let mut own = BTreeSet::new();
+        for (place, address) in port.addresses.iter().enumerate() {
+            let other = if own.insert(*address) { state.by_address(*address) } else { Some(&port.name) };
+            if let Some(other) = other {
+                let rule = format!("an address belongs to one port of the network, once; {other} has it");
+                let field = format!("addresses[{place}]");
+                self.refuse(port.name.clone(), &field, address, rule, "choose another address");
+            }
+        }
+        if let Some(other) = state.by_mac(port.mac) {
+            let rule = format!("an Ethernet address belongs to one port of the network; {other} has it");
+            let fix = "leave it out to be given one, or choose another";
+            self.refuse(port.name.clone(), "mac", port.mac, rule, fix);
+        }
+    }
+
+    /// The number of a port's set of groups; `next` gives one to a set that is new.
+    pub(crate) fn identity(&mut self, port: &Port, next: impl FnOnce() -> u32) -> u32 {
+        let network = port.name.network();
+        let Some(state) = self.after.networks.get_mut(&network).filter(|_| !port.groups.is_empty()) else { return 0 };
+        if let Some(number) = state.identity_of(&port.groups) {
+            return number;
+        }
+        let set = IdentitySet { number: next(), groups: port.groups.clone() };
+        Arc::make_mut(state).intern(&set);
+        let number = set.number;
+        self.interned.push((network, set));
+        number
+    }
+
+    /// Identities that no port has any more, with their networks.
+    pub(crate) fn unused(&self) -> Vec<(NetworkName, u32)> {
+        let of = |(network, touched): (&NetworkName, &Touched)| {
+            let state = self.after.networks.get(network)?;
+            let unused = touched.left.iter().filter(|number| state.is_unused(**number));
+            Some(unused.map(|number| (network.clone(), *number)).collect::<Vec<_>>())
+        };
+        self.touched.iter().filter_map(of).flatten().collect()
+    }
+
+    /// A network as it would be.
+    pub(crate) fn state(&self, network: &NetworkName) -> Option<Arc<NetworkState>> {
+        self.after.networks.get(network).cloned()
     }
 }
-
-/// Interned sets that are new, with their networks.
-pub(crate) type NewSets = Vec<(NetworkName, IdentitySet)>;
-/// Numbers of interned sets that are gone, with their networks.
-pub(crate) type OldSets = Vec<(NetworkName, u32)>;

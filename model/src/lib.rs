@@ -18,6 +18,7 @@ mod port;
 mod prefix;
 mod prepare;
 mod resource;
+mod shared;
 mod state;
 mod subnet;
 mod tenant;

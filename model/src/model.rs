@@ -1,23 +1,22 @@
 //! The whole state, and its fold over commits.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-};
+use std::{collections::BTreeSet, sync::Arc};
 
 use crate::{
     AnyName, Commit, Counters, Host, HostName, IdentitySet, Network, NetworkName, NetworkView, Port, PortName,
-    Resource, ResourceKind, Tenant, TenantName, commit::CommitError, state::NetworkState,
+    Resource, ResourceKind, Tenant, TenantName, Vni, commit::CommitError, shared::SharedMap, state::NetworkState,
 };
 
-/// The whole state. A copy is cheap: it shares every network with the original until one of them changes.
+/// The whole state. A copy is cheap: it shares with the original what neither changes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Model {
     pub(crate) revision: u64,
     pub(crate) counters: Counters,
-    pub(crate) tenants: Arc<BTreeMap<TenantName, Tenant>>,
-    pub(crate) hosts: Arc<BTreeMap<HostName, Host>>,
-    pub(crate) networks: BTreeMap<NetworkName, Arc<NetworkState>>,
+    pub(crate) tenants: SharedMap<TenantName, Tenant>,
+    pub(crate) hosts: SharedMap<HostName, Host>,
+    pub(crate) networks: SharedMap<NetworkName, Arc<NetworkState>>,
+    /// Which network has a VNI.
+    pub(crate) vnis: SharedMap<Vni, NetworkName>,
 }
 
 impl Model {
@@ -40,12 +39,12 @@ impl Model {
         }
         for (network, set) in &commit.identities {
             if let Some(state) = self.networks.get_mut(network) {
-                Arc::make_mut(state).identities.insert(set.number, set.groups.clone());
+                Arc::make_mut(state).intern(set);
             }
         }
         for (network, number) in &commit.identities_removed {
             if let Some(state) = self.networks.get_mut(network) {
-                Arc::make_mut(state).identities.remove(number);
+                Arc::make_mut(state).forget(*number);
             }
         }
         self.counters = commit.counters;
@@ -72,14 +71,15 @@ impl Model {
     /// Puts a resource in place; the name of one whose network is not there comes back.
     pub(crate) fn insert(&mut self, resource: &Resource) -> Result<(), AnyName> {
         match resource {
-            Resource::Tenant(tenant) => {
-                Arc::make_mut(&mut self.tenants).insert(tenant.name.clone(), tenant.clone());
-            }
-            Resource::Host(host) => drop(Arc::make_mut(&mut self.hosts).insert(host.name.clone(), host.clone())),
+            Resource::Tenant(tenant) => drop(self.tenants.insert(tenant.name.clone(), tenant.clone())),
+            Resource::Host(host) => drop(self.hosts.insert(host.name.clone(), host.clone())),
             Resource::Network(network) => {
-                let state = self.networks.entry(network.name.clone());
-                let state = state.or_insert_with(|| Arc::new(NetworkState::new(network.clone())));
-                Arc::make_mut(state).insert(resource);
+                self.vnis.insert(network.vni, network.name.clone());
+                if let Some(state) = self.networks.get_mut(&network.name) {
+                    Arc::make_mut(state).insert(resource);
+                } else {
+                    self.networks.insert(network.name.clone(), Arc::new(NetworkState::new(network.clone())));
+                }
             }
             Resource::Subnet(_) | Resource::SecurityGroup(_) | Resource::Port(_) | Resource::Vtep(_) => {
                 let state = resource.network().and_then(|network| self.networks.get_mut(&network));
@@ -92,9 +92,15 @@ impl Model {
     /// Removes a resource.
     pub(crate) fn remove(&mut self, name: &AnyName) {
         match name {
-            AnyName::Tenant(name) => drop(Arc::make_mut(&mut self.tenants).remove(name)),
-            AnyName::Host(name) => drop(Arc::make_mut(&mut self.hosts).remove(name)),
-            AnyName::Network(name) => drop(self.networks.remove(name)),
+            AnyName::Tenant(name) => drop(self.tenants.remove(name)),
+            AnyName::Host(name) => drop(self.hosts.remove(name)),
+            AnyName::Network(name) => {
+                if let Some(state) = self.networks.remove(name)
+                    && self.vnis.get(&state.network.vni) == Some(name)
+                {
+                    self.vnis.remove(&state.network.vni);
+                }
+            }
             AnyName::Subnet(_) | AnyName::SecurityGroup(_) | AnyName::Port(_) | AnyName::Vtep(_) => {
                 if let Some(state) = name.network().and_then(|network| self.networks.get_mut(&network)) {
                     Arc::make_mut(state).remove(name);
@@ -105,13 +111,13 @@ impl Model {
 
     /// One commit that makes the whole model out of nothing, for snapshots: see [`Model::restore`].
     pub fn snapshot(&self) -> Commit {
-        let set = |(number, groups): (&u32, &BTreeSet<_>)| IdentitySet { number: *number, groups: groups.clone() };
+        let set = |(number, groups)| IdentitySet { number, groups };
         Commit {
             revision: self.revision,
             written: ResourceKind::ALL.into_iter().flat_map(|kind| self.all(kind)).collect(),
             deleted: Vec::new(),
             identities: (self.networks.iter())
-                .flat_map(|(name, state)| state.identities.iter().map(move |pair| (name.clone(), set(pair))))
+                .flat_map(|(name, state)| state.identity_sets().into_iter().map(move |pair| (name.clone(), set(pair))))
                 .collect(),
             identities_removed: Vec::new(),
             counters: self.counters,
@@ -157,7 +163,7 @@ impl Model {
 
     /// A port.
     pub fn port(&self, name: &PortName) -> Option<&Port> {
-        self.networks.get(&name.network())?.ports.get(name)
+        self.networks.get(&name.network())?.ports.get(name).map(AsRef::as_ref)
     }
 
     /// The networks with a port on the host: what the host holds.
@@ -175,15 +181,15 @@ impl Model {
     pub fn view(&self, network: &NetworkName) -> Option<NetworkView> {
         let state = self.networks.get(network)?;
         let placed = state.ports.iter().filter(|(_, port)| port.host.is_some());
-        let hosts = state.hosts().into_iter().filter_map(|name| self.hosts.get_key_value(name));
+        let hosts = state.hosts().into_iter().filter_map(|name| self.hosts.get(name));
         Some(NetworkView {
             network: state.network.clone(),
-            subnets: state.subnets.clone(),
-            ports: placed.map(|(name, port)| (name.clone(), port.clone())).collect(),
-            groups: state.groups.clone(),
-            vteps: state.vteps.clone(),
-            hosts: hosts.map(|(name, host)| (name.clone(), host.clone())).collect(),
-            identities: state.identities.clone(),
+            subnets: state.subnets.iter().map(|(name, subnet)| (name.clone(), subnet.clone())).collect(),
+            ports: placed.map(|(name, port)| (name.clone(), port.as_ref().clone())).collect(),
+            groups: state.plain_groups(),
+            vteps: state.plain_vteps(),
+            hosts: hosts.map(|host| (host.name.clone(), host.clone())).collect(),
+            identities: state.identity_sets(),
             revision: self.revision,
         })
     }

@@ -1,17 +1,14 @@
 //! Giving out numbers.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use crate::{
-    AnyName, Counters, GATEWAY_MAC, Host, MacAddress, Model, Network, NetworkName, Port, Resource, SecurityGroup, Vni,
-    Vtep, draft::Draft,
+    AnyName, Counters, Host, MacAddress, Model, Network, Port, Resource, SecurityGroup, Vni, Vtep, draft::Draft,
 };
 
 /// Numbers for the resources of one write. Resources that are there already keep theirs.
 pub(crate) struct Numbers {
     pub(crate) counters: Counters,
-    vnis: BTreeSet<Vni>,
-    macs: BTreeMap<NetworkName, BTreeSet<MacAddress>>,
 }
 
 /// Takes the next number.
@@ -31,21 +28,14 @@ fn leaves_choice(resource: &Resource) -> bool {
 }
 
 impl Numbers {
-    pub(crate) fn new(model: &Model) -> Self {
-        Self { counters: model.counters, vnis: BTreeSet::new(), macs: BTreeMap::new() }
+    pub(crate) const fn new(model: &Model) -> Self {
+        Self { counters: model.counters }
     }
 
     /// Puts the written resources, with their numbers, into the draft: their names, parents before children.
     pub(crate) fn place(&mut self, draft: &mut Draft<'_>, mut written: Vec<Resource>) -> Vec<AnyName> {
         written.sort_by_cached_key(|resource| (resource.kind(), leaves_choice(resource), resource.name()));
-        if written.iter().any(|resource| matches!(resource, Resource::Network(_))) {
-            self.vnis = draft.after.networks.values().map(|state| state.network.vni).collect();
-        }
-        for network in written.iter().filter(|resource| leaves_choice(resource)).filter_map(Resource::network) {
-            let Some(state) = draft.after.networks.get(&network) else { continue };
-            let macs = || state.ports.values().map(|port| port.mac).chain([GATEWAY_MAC]).collect();
-            self.macs.entry(network).or_insert_with(macs);
-        }
+        draft.release_ports();
         let mut names = Vec::with_capacity(written.len());
         for resource in written {
             let name = resource.name();
@@ -53,13 +43,8 @@ impl Numbers {
             if draft.after.insert(&numbered).is_err() {
                 let network = name.network().map(|network| network.to_string()).unwrap_or_default();
                 let rule = format!("it belongs to a network that is there; there is no {network}");
-                draft.refuse(
-                    name.clone(),
-                    "name",
-                    &name,
-                    rule,
-                    "write the network in the same call, or correct the name",
-                );
+                let fix = "write the network in the same call, or correct the name";
+                draft.refuse(name.clone(), "name", &name, rule, fix);
             }
             names.push(name);
         }
@@ -93,25 +78,25 @@ impl Numbers {
         }
         network.index = next(&mut self.counters.network);
         if network.vni == Vni::UNSET {
-            network.vni = self.free_vni().unwrap_or_default();
+            network.vni = self.free_vni(draft).unwrap_or_default();
             if network.vni == Vni::UNSET {
                 let fix = "delete networks that are not needed";
                 draft.refuse(network.name.clone(), "vni", 0, "all VNIs are in use", fix);
             }
         }
-        self.vnis.insert(network.vni);
+        draft.check_vni(&network);
         network
     }
 
     /// The next VNI that is not in use.
-    fn free_vni(&mut self) -> Option<Vni> {
-        for _ in 0..=self.vnis.len() {
+    fn free_vni(&mut self, draft: &Draft<'_>) -> Option<Vni> {
+        for _ in 0..=draft.after.vnis.len() {
             let number = next(&mut self.counters.vni);
             if self.counters.vni > Vni::MAX {
                 self.counters.vni = Counters::FIRST_VNI;
             }
             let vni = Vni::try_from(number).ok()?;
-            if !self.vnis.contains(&vni) {
+            if !draft.after.vnis.contains_key(&vni) {
                 return Some(vni);
             }
         }
@@ -131,31 +116,27 @@ impl Numbers {
     }
 
     fn port(&mut self, draft: &mut Draft<'_>, mut port: Port, before: Option<Resource>) -> Port {
-        let before = match before {
-            Some(Resource::Port(before)) => Some(before),
-            _ => None,
-        };
-        port.identity = before.as_ref().map(|before| before.identity).unwrap_or_default();
-        if !port.mac.is_unset() {
-            if let Some(macs) = self.macs.get_mut(&port.name.network()) {
-                macs.insert(port.mac);
-            }
-            return port;
-        }
-        if let Some(before) = before {
+        if let (true, Some(Resource::Port(before))) = (port.mac.is_unset(), before) {
             port.mac = before.mac;
-            return port;
         }
-        let macs = self.macs.entry(port.name.network()).or_default();
-        for _ in 0..=macs.len() {
-            let mac = MacAddress::generated(next(&mut self.counters.mac));
-            if macs.insert(mac) {
-                port.mac = mac;
-                return port;
+        if port.mac.is_unset() {
+            port.mac = self.free_mac(draft, &port).unwrap_or_default();
+            if port.mac.is_unset() {
+                draft.refuse(port.name.clone(), "mac", "", "all generated addresses are in use", "choose an address");
             }
         }
-        draft.refuse(port.name.clone(), "mac", "", "all generated addresses are in use", "choose an address");
+        draft.check_unique(&port);
+        port.identity = draft.identity(&port, || next(&mut self.counters.identity));
         port
+    }
+
+    /// The next Ethernet address that no port of the network has.
+    fn free_mac(&mut self, draft: &Draft<'_>, port: &Port) -> Option<MacAddress> {
+        let state = draft.state(&port.name.network());
+        let used = |mac| state.as_ref().is_some_and(|state| state.by_mac(mac).is_some());
+        let ports = state.as_ref().map_or(0, |state| state.ports.len());
+        let mut candidates = (0..=ports).map(|_| MacAddress::generated(next(&mut self.counters.mac)));
+        candidates.find(|mac| !used(*mac))
     }
 }
 

@@ -37,7 +37,6 @@ impl Model {
             draft.violations.dedup();
             return Err(draft.violations);
         }
-        let (identities, identities_removed) = draft.intern(&mut numbers.counters);
         if numbers.counters.exhausted() {
             let fix = "move the fabric to a new store";
             return Err(vec![Violation::new("resources", names.len(), "the numbers of the fabric are used up", fix)]);
@@ -47,12 +46,13 @@ impl Model {
             let resource = draft.after.get(name)?;
             (self.get(name).as_ref() != Some(&resource)).then(|| resource.at_revision(revision))
         });
+        let written = changed.collect();
         Ok(Commit {
             revision,
-            written: changed.collect(),
+            written,
             deleted,
-            identities,
-            identities_removed,
+            identities_removed: draft.unused(),
+            identities: draft.interned,
             counters: numbers.counters,
         })
     }

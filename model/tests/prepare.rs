@@ -238,3 +238,23 @@ fn a_view_holds_what_is_placed_and_deltas_lead_from_one_to_the_next() {
     assert_eq!(led, after);
     assert!(after.delta_to(&after).is_empty());
 }
+
+#[test]
+fn addresses_change_hands_within_one_call() {
+    let mut model = Model::default();
+    write(&mut model, fabric());
+    let a = |addresses: &[&str]| port("mairie", "a", addresses, Some("h1"), &["web"]);
+    let b = |addresses: &[&str]| port("mairie", "b", addresses, Some("h2"), &["staff"]);
+    write(&mut model, vec![a(&["10.0.0.20"]).into(), b(&["10.0.0.10"]).into()]);
+    // What the ports gave up is free, what they took is not.
+    write(&mut model, vec![port("mairie", "c", &["fd00:10::a"], None, &[]).into()]);
+    let found = violations(&model, vec![port("mairie", "d", &["10.0.0.10"], None, &[]).into()]);
+    assert!(found[0].rule.contains("ports/b has it"), "{found:#?}");
+    let found = violations(&model, vec![a(&["10.0.0.30"]).into(), b(&["10.0.0.30"]).into()]);
+    assert_eq!(found.len(), 1, "{found:#?}");
+    // And so is what a port leaves that is deleted in the same call.
+    let moved = vec![port("mairie", "d", &["10.0.0.10"], None, &[]).into()];
+    let commit = model.prepare(moved, vec![name("tenants/mairie/networks/net/ports/b")]).unwrap();
+    model.commit(&commit).unwrap();
+    assert_eq!(Model::restore(&model.snapshot()).unwrap(), model);
+}

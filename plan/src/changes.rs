@@ -11,8 +11,8 @@
 //! 4. What is gone is removed. Hosts are written: locations say who is behind them.
 //! 5. Rows that change are written, ports before locations; each by one write.
 //! 6. What is new is added: a new address is reachable only once the rules of the others are the new ones.
-//! 7. Rows that only get a new epoch, then the epochs of what changed: its flows are judged again, by new rows only.
-//! 8. Change words become even.
+//! 7. Rows that only get a new epoch. Then change words become even.
+//! 8. The epochs of what changed: its flows are judged again, by new rows only, and without having to wait.
 //! 9. After a grace period no program uses the old sets and hosts: they are removed.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -56,11 +56,11 @@ pub fn changes(found: &Rows, wanted: &Wanted) -> Vec<Step> {
     steps.extend(flips);
     steps.extend(difference.additions());
     steps.extend(epochs_only);
-    steps.extend(late);
     for slot in network_slots {
         words.end(slot);
     }
     steps.append(&mut words.steps);
+    steps.extend(late);
     steps.extend(after_grace(leftovers));
     steps
 }

@@ -12,7 +12,11 @@ use crate::{
 /// What `./x help` says of the checks; CONTRIBUTING.md says it at length.
 pub(crate) const SUMMARY: &str = "\
 In CI (`./x ci`, which `.ci/run` calls): format, tidy, deny, lints, documentation, tests, demo, kernels.
-With a command of their own, because they take long: `./x fuzz`, `./x kernels --full`.";
+With a command of their own, because they take long:
+  ./x fuzz                                                    random packets and conversations
+  ./x kernels --full                                          more tests on kernel 6.1
+  ./x test -p andromede-agent --test host -- --ignored        a hundred kills of an agent under traffic
+  ./x test -p andromede-controller --test scale -- --ignored  a log of 100,000 commits";
 
 struct Step {
     name: &'static str,

@@ -9,6 +9,8 @@ use tokio::time::sleep;
 /// Changes within this time are answered together.
 const QUIET: Duration = Duration::from_millis(100);
 
+/// Pause after a call: a workload that takes its link up and down all the time costs the host one look a second, no more.
+const PACE: Duration = Duration::from_secs(1);
 /// Pause before a broken socket is opened anew.
 const PAUSE: Duration = Duration::from_secs(1);
 
@@ -32,6 +34,7 @@ async fn watch_once(changed: &impl Fn()) -> io::Result<()> {
         sleep(QUIET).await;
         while messages.try_recv().is_ok() {}
         changed();
+        sleep(PACE).await;
     }
     connection.abort();
     Ok(())

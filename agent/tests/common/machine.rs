@@ -66,10 +66,15 @@ impl Machine {
         command
     }
 
-    pub(crate) async fn start(&mut self) {
+    pub(crate) fn run_command(&self) -> std::process::Command {
         let mut command = self.command("run");
         command.args(["--host", "h1", "--controller", &self.url, "--insecure-plaintext", "--underlay", "up0"]);
         command.arg("--socket").arg(self.socket()).args(["--attachment", self.attachment, "--small-tables"]);
+        command
+    }
+
+    pub(crate) async fn start(&mut self) {
+        let command = self.run_command();
         self.process = Some(Process::start(command, &self.folder.path().join("log")).unwrap());
         let answers = async {
             while self.try_status().await.is_none() {

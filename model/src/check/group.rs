@@ -2,14 +2,17 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::{AnyName, Protocol, Remote, Rule, SecurityGroup, draft::Draft, limits, state::NetworkState};
+use crate::{
+    AnyName, Protocol, Remote, Rule, SecurityGroup,
+    draft::{Draft, Touched},
+    limits,
+    state::NetworkState,
+};
 
 /// Checks the security groups of a network that are written.
-pub(super) fn check(draft: &mut Draft<'_>, state: &NetworkState) {
-    for group in state.groups.values() {
-        if draft.is_written(&group.name.clone().into()) {
-            check_group(draft, state, group);
-        }
+pub(super) fn check(draft: &mut Draft<'_>, state: &NetworkState, touched: &Touched) {
+    for group in touched.groups.iter().filter_map(|name| state.groups.get(name)) {
+        check_group(draft, state, group);
     }
 }
 
@@ -89,9 +92,6 @@ fn list<T: ToString>(items: &[T]) -> String {
 
 /// Adds, for each deleted group of the network, one that still refers to it.
 pub(super) fn users_of_deleted(draft: &Draft<'_>, state: &NetworkState, users: &mut BTreeMap<AnyName, AnyName>) {
-    if !draft.deleted.keys().any(|name| matches!(name, AnyName::SecurityGroup(_))) {
-        return;
-    }
     for port in state.ports.values() {
         for group in port.groups.iter().map(|group| AnyName::from(group.clone())) {
             if draft.deleted.contains_key(&group) {

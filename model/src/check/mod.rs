@@ -12,20 +12,22 @@ use crate::{AnyName, draft::Draft, limits};
 
 /// Checks the resources of a write where they would stand.
 pub(crate) fn check(draft: &mut Draft<'_>) {
-    for tenant in draft.after.tenants.clone().values() {
-        let length = tenant.display_name.chars().count();
-        if length > limits::DISPLAY_NAME && draft.is_written(&tenant.name.clone().into()) {
+    for name in draft.tenants.clone() {
+        let Some(tenant) = draft.after.tenants.get(&name).cloned() else { continue };
+        if tenant.display_name.chars().count() > limits::DISPLAY_NAME {
             let rule = format!("a display name has at most {} characters", limits::DISPLAY_NAME);
-            draft.refuse(tenant.name.clone(), "display_name", &tenant.display_name, rule, "shorten it");
+            draft.refuse(name, "display_name", &tenant.display_name, rule, "shorten it");
         }
     }
-    underlay::check(draft);
-    network::check_all(draft);
-    for state in draft.touched() {
-        network::check(draft, &state);
-        group::check(draft, &state);
-        port::check(draft, &state);
+    let touched = std::mem::take(&mut draft.touched);
+    underlay::check(draft, &touched);
+    for (name, touched) in &touched {
+        let Some(state) = draft.state(name) else { continue };
+        network::check(draft, &state, touched);
+        group::check(draft, &state, touched);
+        port::check(draft, &state, touched);
     }
+    draft.touched = touched;
 }
 
 /// Checks that nothing refers to what is deleted.
@@ -40,8 +42,10 @@ pub(crate) fn check_deletions(draft: &mut Draft<'_>) {
             }
         }
     }
-    for state in draft.touched() {
-        group::users_of_deleted(draft, &state, &mut users);
+    for (name, touched) in &draft.touched {
+        if let Some(state) = draft.state(name).filter(|_| touched.groups_deleted) {
+            group::users_of_deleted(draft, &state, &mut users);
+        }
     }
     for (name, user) in users {
         let rule = format!("what others refer to is not deleted; {user} refers to it");

@@ -1,33 +1,19 @@
 //! Networks and their subnets.
 
-use std::{collections::BTreeMap, net::IpAddr};
+use std::net::IpAddr;
 
 use super::address::reserved;
-use crate::{NetworkName, Subnet, Vni, draft::Draft, limits, state::NetworkState};
-
-/// Checks what concerns all networks, if the write has one.
-pub(super) fn check_all(draft: &mut Draft<'_>) {
-    let networks = draft.after.networks.clone();
-    let any = networks.keys().find(|name| draft.is_written(&(*name).clone().into()));
-    let Some(any) = any else { return };
-    if networks.len() > limits::NETWORKS {
-        let rule = format!("a fabric has at most {} networks", limits::NETWORKS);
-        draft.refuse(any.clone(), "name", any, rule, "delete networks that are not needed");
-    }
-    let mut owners: BTreeMap<Vni, &NetworkName> = BTreeMap::new();
-    for (name, state) in &networks {
-        let Some(other) = owners.insert(state.network.vni, name) else { continue };
-        let written = draft.is_written(&name.clone().into());
-        let (at, by) = if written { (name, other) } else { (other, name) };
-        let rule = format!("a VNI belongs to one network of the fabric; {by} has it");
-        draft.refuse(at.clone(), "vni", state.network.vni, rule, "choose another, or 0 to be given one");
-    }
-}
+use crate::{
+    Subnet,
+    draft::{Draft, Touched},
+    limits,
+    state::NetworkState,
+};
 
 /// Checks one network.
-pub(super) fn check(draft: &mut Draft<'_>, state: &NetworkState) {
+pub(super) fn check(draft: &mut Draft<'_>, state: &NetworkState, touched: &Touched) {
     let name = state.name();
-    if draft.is_written(&name.clone().into()) {
+    if touched.network {
         let tenant = name.tenant();
         if !draft.after.tenants.contains_key(&tenant) {
             let rule = format!("it belongs to a tenant that is there; there is no {tenant}");
@@ -36,6 +22,10 @@ pub(super) fn check(draft: &mut Draft<'_>, state: &NetworkState) {
         if let Some(mtu) = state.network.mtu.filter(|mtu| !(limits::MTU_LEAST..=limits::MTU_MOST).contains(mtu)) {
             let rule = format!("an MTU is {} to {} bytes", limits::MTU_LEAST, limits::MTU_MOST);
             draft.refuse(name.clone(), "mtu", mtu, rule, "give one in this range, or none");
+        }
+        if draft.after.networks.len() > limits::NETWORKS {
+            let rule = format!("a fabric has at most {} networks", limits::NETWORKS);
+            draft.refuse(name.clone(), "name", name, rule, "delete networks that are not needed");
         }
     }
     let counts = [
@@ -50,12 +40,17 @@ pub(super) fn check(draft: &mut Draft<'_>, state: &NetworkState) {
             draft.refuse(name.clone(), "name", name, rule, "divide it into several networks");
         }
     }
-    let mut sorted: Vec<&Subnet> = state.subnets.values().collect();
-    for subnet in &sorted {
-        if draft.is_written(&subnet.name.clone().into()) {
-            shape(draft, subnet);
-        }
+    for subnet in touched.subnets.iter().filter_map(|name| state.subnets.get(name)) {
+        shape(draft, subnet);
     }
+    if !touched.subnets.is_empty() {
+        overlaps(draft, state);
+    }
+}
+
+/// Checks that no two subnets have an address in common.
+fn overlaps(draft: &mut Draft<'_>, state: &NetworkState) {
+    let mut sorted: Vec<&Subnet> = state.subnets.values().collect();
     sorted.sort_by_key(|subnet| (subnet.cidr, subnet.name.clone()));
     // In this order a prefix stands right before those that it covers.
     let mut widest: Option<&Subnet> = None;

@@ -1,13 +1,12 @@
 //! Ports.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    net::IpAddr,
-};
+use std::{collections::BTreeMap, net::IpAddr};
 
 use super::network::not_for_a_node;
 use crate::{
-    GATEWAY_MAC, MacAddress, Port, PortName, Prefix, SecurityGroupName, Subnet, draft::Draft, limits,
+    GATEWAY_MAC, Port, Prefix, Subnet,
+    draft::{Draft, Touched},
+    limits,
     state::NetworkState,
 };
 
@@ -22,53 +21,34 @@ impl<'a> Subnets<'a> {
     }
 }
 
-/// Checks the ports of a network: those that are written, and whether others still have their place.
-pub(super) fn check(draft: &mut Draft<'_>, state: &NetworkState) {
+/// Checks the ports of a network: those that are written, and, if subnets changed, whether all still have their place.
+pub(super) fn check(draft: &mut Draft<'_>, state: &NetworkState, touched: &Touched) {
+    let subnets_change = !touched.subnets.is_empty() || touched.subnets_deleted;
+    if touched.ports.is_empty() && !subnets_change {
+        return;
+    }
     let subnets = Subnets(state.subnets.values().map(|subnet| (subnet.cidr, subnet)).collect());
-    let mut addresses: BTreeMap<IpAddr, &PortName> = BTreeMap::new();
-    let mut macs: BTreeMap<MacAddress, &PortName> = BTreeMap::new();
-    let mut groups: BTreeSet<&BTreeSet<SecurityGroupName>> = BTreeSet::new();
-    for port in state.ports.values() {
-        if draft.is_written(&port.name.clone().into()) {
-            shape(draft, state, port);
-        }
-        groups.insert(&port.groups);
-        for (place, address) in port.addresses.iter().enumerate() {
-            check_address(draft, &subnets, port, place);
-            if let Some(other) = addresses.insert(*address, &port.name) {
-                let (at, by, place) = blame(draft, state, &port.name, other, *address, place);
-                let rule = format!("an address belongs to one port of the network, once; {by} has it");
-                draft.refuse(at, &format!("addresses[{place}]"), address, rule, "choose another address");
-            }
-        }
-        if let Some(other) = macs.insert(port.mac, &port.name).filter(|_| !port.mac.is_unset()) {
-            let written = draft.is_written(&port.name.clone().into());
-            let (at, by) = if written { (&port.name, other) } else { (other, &port.name) };
-            let rule = format!("an Ethernet address belongs to one port of the network; {by} has it");
-            draft.refuse(at.clone(), "mac", port.mac, rule, "leave it out to be given one, or choose another");
+    for port in touched.ports.iter().filter_map(|name| state.ports.get(name)) {
+        shape(draft, state, port);
+        if !subnets_change {
+            check_places(draft, &subnets, port);
         }
     }
-    if groups.len() > limits::IDENTITIES_PER_NETWORK {
+    if subnets_change {
+        state.ports.values().for_each(|port| check_places(draft, &subnets, port));
+    }
+    if state.identities() > limits::IDENTITIES_PER_NETWORK {
         let most = limits::IDENTITIES_PER_NETWORK;
         let rule = format!("the ports of a network have at most {most} different sets of groups");
         draft.refuse(state.name().clone(), "name", state.name(), rule, "let ports share sets of groups");
     }
 }
 
-/// Who of two ports with one address is at fault: the one that is written. Its name, the other's, and the place of the address.
-fn blame(
-    draft: &Draft<'_>,
-    state: &NetworkState,
-    port: &PortName,
-    other: &PortName,
-    address: IpAddr,
-    place: usize,
-) -> (PortName, PortName, usize) {
-    if draft.is_written(&port.clone().into()) {
-        return (port.clone(), other.clone(), place);
+/// Checks that all addresses of a port have their place in a subnet.
+fn check_places(draft: &mut Draft<'_>, subnets: &Subnets<'_>, port: &Port) {
+    for place in 0..port.addresses.len() {
+        check_address(draft, subnets, port, place);
     }
-    let there = state.ports.get(other).and_then(|other| other.addresses.iter().position(|one| *one == address));
-    (other.clone(), port.clone(), there.unwrap_or_default())
 }
 
 /// Checks what concerns one port alone.
@@ -105,7 +85,7 @@ fn shape(draft: &mut Draft<'_>, state: &NetworkState, port: &Port) {
     }
 }
 
-/// Checks that one address of a port has its place in a subnet. Ports that are not written are checked too: a subnet may have moved.
+/// Checks that one address of a port has its place in a subnet.
 fn check_address(draft: &mut Draft<'_>, subnets: &Subnets<'_>, port: &Port, place: usize) {
     let Some(address) = port.addresses.get(place).copied() else { return };
     let field = format!("addresses[{place}]");

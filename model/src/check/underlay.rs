@@ -6,21 +6,20 @@ use std::{
 };
 
 use super::address::reserved;
-use crate::{AnyName, Prefix, Vtep, draft::Draft, limits, state::NetworkState};
+use crate::{
+    AnyName, NetworkName, Prefix, Vtep,
+    draft::{Draft, Touched},
+    limits,
+    state::NetworkState,
+};
 
 /// Checks the tunnel endpoints of a write, if it has any.
-pub(super) fn check(draft: &mut Draft<'_>) {
-    let hosts = draft.after.hosts.clone();
-    let written = |draft: &Draft<'_>, name: AnyName| draft.is_written(&name);
-    let any_host = hosts.keys().any(|name| written(draft, name.clone().into()));
-    let touched = draft.touched();
-    let any_vtep = touched.iter().any(|state| state.vteps.keys().any(|name| written(draft, name.clone().into())));
-    if !any_host && !any_vtep {
+pub(super) fn check(draft: &mut Draft<'_>, touched: &BTreeMap<NetworkName, Touched>) {
+    if draft.hosts.is_empty() && touched.values().all(|touched| touched.vteps.is_empty()) {
         return;
     }
-    if hosts.len() > limits::HOSTS
-        && let Some(name) = hosts.keys().find(|name| written(draft, (*name).clone().into()))
-    {
+    let hosts = draft.after.hosts.clone();
+    if let Some(name) = draft.hosts.first().filter(|_| hosts.len() > limits::HOSTS).cloned() {
         let rule = format!("a fabric has at most {} hosts", limits::HOSTS);
         draft.refuse(name.clone(), "name", name, rule, "delete hosts that are gone");
     }
@@ -38,8 +37,10 @@ pub(super) fn check(draft: &mut Draft<'_>) {
             }
         }
     }
-    for state in touched {
-        vteps(draft, &state);
+    for (name, _) in touched.iter().filter(|(_, touched)| !touched.vteps.is_empty()) {
+        if let Some(state) = draft.state(name) {
+            vteps(draft, &state);
+        }
     }
 }
 

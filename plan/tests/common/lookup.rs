@@ -92,6 +92,12 @@ fn is_odd(rows: &Rows, slot: u32) -> bool {
     rows.epochs.get(&slot).copied().unwrap_or_default() % 2 == 1
 }
 
+/// Is the change word of the one network odd?
+pub(crate) fn is_changing(rows: &Rows) -> bool {
+    let members = rows.members.values().map(|row| row.network_slot);
+    rows.ports.values().map(|row| row.network_slot).chain(members).any(|slot| is_odd(rows, slot))
+}
+
 /// A new flow from a local workload.
 pub(crate) fn outbound(rows: &Rows, ifindex: u32, from: IpAddr, to: IpAddr, service: Service) -> Option<Passed> {
     let port = rows.ports.get(&ifindex)?;
