@@ -9,7 +9,7 @@ use prost::Message;
 /// The version of the record that this program writes, and the newest that it reads.
 const VERSION: u32 = 1;
 
-/// One commit in the store's log. Fields are only ever added; a record whose meaning changes raises [`VERSION`].
+/// One commit in the store's log. Fields are only ever added; a record whose meaning changes raises the version.
 #[derive(Clone, PartialEq, Message)]
 pub struct Record {
     /// Version of the record.

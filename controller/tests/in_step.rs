@@ -55,10 +55,10 @@ async fn write(mut fabric: FabricServiceClient<Channel>, tenant: &'static str, s
     for number in 0..WRITES {
         random = random.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
         let choice = random >> 16;
-        let change = if choice % 10 == 0 {
+        let change = if choice.is_multiple_of(10) {
             group(tenant, "web", &[["80", "443", "8080"][number as usize % 3]])
         } else {
-            let host = (choice / 16 % 5 != 0).then_some((choice % u32::from(HOSTS) + 1) as u8);
+            let host = (!(choice / 16).is_multiple_of(5)).then_some((choice % u32::from(HOSTS) + 1) as u8);
             port(tenant, (choice / 256 % 30 + 2) as u8, host)
         };
         fabric.apply(ApplyRequest { resources: vec![change], ..ApplyRequest::default() }).await.unwrap();

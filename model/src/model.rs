@@ -151,6 +151,16 @@ impl Model {
         }
     }
 
+    /// The names of all networks, in order.
+    pub fn networks(&self) -> impl Iterator<Item = &NetworkName> {
+        self.networks.values().map(|state| state.name())
+    }
+
+    /// All resources of one kind in a network, by name.
+    pub fn all_in(&self, network: &NetworkName, kind: ResourceKind) -> impl Iterator<Item = Resource> + '_ {
+        self.networks.get(network).into_iter().flat_map(move |state| state.all(kind))
+    }
+
     /// A host.
     pub fn host(&self, name: &HostName) -> Option<&Host> {
         self.hosts.get(name)

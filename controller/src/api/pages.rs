@@ -69,13 +69,17 @@ pub(super) fn page(
         };
         Some(place(request.page_token.parse::<AnyName>().map_err(|_| unfit())?))
     };
-    let belongs = |resource: &Resource| {
-        let name = resource.name();
-        parts.iter().zip(name.as_str().split('/')).all(|(wanted, part)| *wanted == "-" || *wanted == part)
+    let first = after.as_ref().and_then(|(network, _)| network.clone());
+    let fits = |name: &str| parts.iter().zip(name.split('/')).all(|(wanted, part)| *wanted == "-" || *wanted == part);
+    // Networks that the page cannot touch are passed over by their names: their content is never looked at.
+    let of_networks = (model.networks())
+        .filter(|network| first.as_ref().is_none_or(|first| *network >= first) && fits(network.as_str()))
+        .flat_map(|network| model.all_in(network, kind));
+    let all: Box<dyn Iterator<Item = Resource> + '_> = match kind {
+        ResourceKind::Tenant | ResourceKind::Host => model.all(kind),
+        _ => Box::new(of_networks),
     };
-    let mut rest = (model.all(kind))
-        .filter(belongs)
-        .skip_while(|resource| after.as_ref().is_some_and(|after| place(resource.name()) <= *after));
+    let mut rest = all.skip_while(|resource| after.as_ref().is_some_and(|after| place(resource.name()) <= *after));
     let page: Vec<_> = rest.by_ref().take(size as usize).collect();
     let next = match (rest.next(), page.last()) {
         (Some(_), Some(last)) => last.name().to_string(),
