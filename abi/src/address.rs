@@ -123,7 +123,7 @@ mod tests {
     #[test]
     fn families_keep_apart_and_come_back() {
         let v4: IpAddr = Ipv4Addr::new(10, 0, 0, 7).into();
-        let v6: IpAddr = "fd00:10::7".parse::<Ipv6Addr>().map(IpAddr::V6).unwrap_or(v4);
+        let v6: IpAddr = "fd00:10::7".parse::<Ipv6Addr>().map_or(v4, IpAddr::V6);
         assert!(Address::from(v4).is_v4());
         assert!(!Address::from(v6).is_v4());
         assert_eq!(IpAddr::from(Address::from(v4)), v4);

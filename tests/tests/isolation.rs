@@ -171,6 +171,13 @@ struct Tunnel {
 }
 
 impl Tunnel {
+    /// The same to blue/a, which has the same addresses.
+    fn to_blue_a(from: &Namespace, number: u8, scene: &TwoTenants, source: (Mac, IpAddr)) -> Self {
+        let mut tunnel = Self::to_red_a(from, number, scene, source);
+        tunnel.inner.destination_mac = scene.blue_a.mac().unwrap();
+        tunnel
+    }
+
     /// From a namespace on the underlay to host h1, and inside from `source` to red/a.
     fn to_red_a(from: &Namespace, number: u8, scene: &TwoTenants, source: (Mac, IpAddr)) -> Self {
         let h1 = scene.fabric.agent(1).unwrap().namespace().mac(UPLINK).unwrap();
@@ -187,6 +194,8 @@ impl Tunnel {
 #[test]
 fn only_members_of_a_network_may_send_into_it() {
     let mut scene = TwoTenants::start_with(FabricOptions { hosts: 3, ..FabricOptions::default() }).unwrap();
+    // Host h3 is a member of blue alone.
+    scene.fabric.apply(TwoTenants::bundle(3).port("blue", "d", 3, 14, &["open"]).text()).unwrap();
     let stranger = scene.fabric.underlay_mut().join(77).unwrap();
     let (h2, h3) =
         (scene.fabric.agent(2).unwrap().namespace().clone(), scene.fabric.agent(3).unwrap().namespace().clone());
@@ -194,7 +203,7 @@ fn only_members_of_a_network_may_send_into_it() {
     let c = scene.red_c.mac().unwrap();
     let (red, blue) = (Ear::at(&scene.red_a), Ear::at(&scene.blue_a));
     let raw = |from: &Namespace| RawSocket::open(from, UPLINK, true).unwrap();
-    for (family, of_b, of_c) in [("v4", v4(12), v4(13)), ("v6", v6(12), v6(13))] {
+    for (family, of_b, of_c, of_d) in [("v4", v4(12), v4(13), v4(14)), ("v6", v6(12), v6(13), v6(14))] {
         let good = Tunnel::to_red_a(&h2, 2, &scene, (b, of_b));
         let mark = format!("{family}-member");
         raw(&h2).send(&good.frame(RED_VNI, &mark)).unwrap();
@@ -210,7 +219,16 @@ fn only_members_of_a_network_may_send_into_it() {
         let forged = Tunnel::to_red_a(&stranger, 77, &scene, (b, of_b));
         refused("stranger", &stranger, &forged, RED_VNI, "unknown-sender");
         let outsider = Tunnel::to_red_a(&h3, 3, &scene, (b, of_b));
-        refused("host-without-port", &h3, &outsider, RED_VNI, "unknown-sender");
+        refused("host-of-the-other-network", &h3, &outsider, RED_VNI, "unknown-sender");
+        let own = Tunnel::to_blue_a(&h3, 3, &scene, (b, of_d));
+        let mark = format!("{family}-member-of-blue");
+        raw(&h3).send(&own.frame(BLUE_VNI, &mark)).unwrap();
+        assert!(blue.hears(&mark), "what h3 holds arrives");
+        refused("forged-vni", &h3, &own, RED_VNI, "unknown-sender");
+        let of_another = Tunnel::to_blue_a(&h3, 3, &scene, (b, of_b));
+        refused("held-by-another", &h3, &of_another, BLUE_VNI, "sender-not-holder");
+        let of_nobody = Tunnel::to_blue_a(&h3, 3, &scene, (b, if of_b.is_ipv4() { v4(99) } else { v6(99) }));
+        refused("held-by-nobody", &h3, &of_nobody, BLUE_VNI, "sender-not-holder");
         let not_held = Tunnel::to_red_a(&h2, 2, &scene, (c, of_c));
         refused("not-held", &h2, &not_held, RED_VNI, "sender-not-holder");
         refused("not-held-in-other-network", &h2, &not_held, BLUE_VNI, "sender-not-holder");

@@ -7,10 +7,12 @@ use andromede_testkit::{
     FabricOptions,
     fabric::binary,
     traffic::{BackgroundPing, BackgroundStream, Sink},
+    wait,
 };
 use andromede_tests::{
     Bundle, TwoTenants,
     bundle::port_name,
+    dropped, dropped_more,
     scene::{both, v4, v6},
 };
 use nix::sys::signal::Signal;
@@ -143,4 +145,47 @@ fn an_agent_that_starts_while_the_controller_is_away_programs_its_host() {
     for to in both(12) {
         assert!(again.ping(to).unwrap().outcome().is_answered(), "{to} after a reboot without a controller");
     }
+}
+
+#[test]
+fn programs_that_somebody_takes_away_are_put_back() {
+    let options = FabricOptions { attachment: "clsact", ..FabricOptions::default() };
+    let scene = TwoTenants::start_with(options).unwrap();
+    let h1 = scene.fabric.agent(1).unwrap().namespace();
+    let devices = h1.exec("ip -o link show").unwrap();
+    let devices = String::from_utf8_lossy(&devices.stdout).into_owned();
+    let names =
+        devices.lines().filter_map(|line| line.split(": ").nth(1)?.split('@').next()).filter(|name| *name != "lo");
+    let mut taken = 0;
+    for name in names {
+        taken += u32::from(h1.exec(&format!("tc qdisc delete dev {name} clsact")).is_ok());
+    }
+    assert!(taken >= 4, "{taken} devices had filters: {devices}");
+    let back = wait::until("traffic passes again", Duration::from_secs(10), || {
+        let passes = both(12).into_iter().all(|to| scene.red_a.ping(to).unwrap().outcome().is_answered());
+        (passes && scene.red_a.ping(v4(13)).unwrap().outcome().is_answered()).then_some(())
+    });
+    assert!(back.is_ok(), "{}", scene.fabric.logs());
+    // Not only forwarding is back, the guard is as well.
+    let before = dropped(&scene.fabric, "spoofed-source").unwrap();
+    scene.red_a.namespace().ip("addr add 10.0.0.66/24 dev eth0").unwrap();
+    scene.red_a.namespace().ip("route add 10.0.0.12/32 dev eth0 src 10.0.0.66").unwrap();
+    assert!(!scene.red_a.ping(v4(12)).unwrap().outcome().is_answered(), "a forged source passes");
+    dropped_more(&scene.fabric, "spoofed-source", before, 1).unwrap();
+}
+
+#[test]
+fn a_port_that_is_deleted_or_detached_is_cut_off() {
+    let scene = TwoTenants::start().unwrap();
+    assert!(scene.red_a.ping(v4(12)).unwrap().outcome().is_answered());
+    assert!(scene.blue_a.ping(v4(12)).unwrap().outcome().is_answered());
+    scene.fabric.control().ctl(&["delete", &port_name("red", "b")]).unwrap();
+    scene.fabric.wait_in_force().unwrap();
+    for to in both(12) {
+        assert!(!scene.red_a.ping(to).unwrap().outcome().is_answered(), "{to} answers although its port is gone");
+    }
+    assert!(!scene.red_b.ping(v4(11)).unwrap().outcome().is_answered(), "the deleted port still sends");
+    assert!(scene.blue_a.ping(v4(12)).unwrap().outcome().is_answered(), "the other tenant is none the worse");
+    scene.fabric.agent(1).unwrap().detach(&port_name("red", "c"), scene.fabric.control()).unwrap();
+    assert!(!scene.red_a.ping(v4(13)).unwrap().outcome().is_answered(), "a detached workload answers");
 }

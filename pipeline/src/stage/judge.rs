@@ -122,13 +122,14 @@ pub(crate) fn judge<T: Tables>(tables: &T, scratch: &mut Scratch) -> Result<(), 
     end(tables, opening.network, &packet.source, port_flag::EGRESS_DEFAULT_ALLOW, initiator)?;
     end(tables, opening.network, &packet.destination, port_flag::INGRESS_DEFAULT_ALLOW, answerer)?;
     next_hop(tables, opening.vni, initiator, answerer, &mut row.next_hop)?;
-    row.egress_rule = egress(tables, initiator, answerer, packet)?;
-    row.ingress_rule = ingress(tables, initiator, answerer, packet)?;
+    let permitted = permit(tables, initiator, answerer, packet, row);
     let after = tables.epoch(opening.network_slot).unwrap_or(1);
-    // Odd, or another word than before: several tables were changing together while they were read.
+    // Odd, or another word than before: several tables were changing together while they were read. Neither a permission nor a
+    // refusal by rules counts then: a refusal would cut a connection that the old rules and the new ones permit.
     if before & 1 != 0 || before != after {
         return Err(Refusal::new(Stage::Ingress, DropReason::NetworkChanging));
     }
+    permitted?;
     row.owner = key.owner();
     row.cut_rule = rule::NONE;
     match opening.opening_direction() {
@@ -194,6 +195,14 @@ fn end<T: Tables>(
     end.ifindex = location.ifindex;
     end.default_allow = port.flags & default != 0;
     end.set = if default == port_flag::EGRESS_DEFAULT_ALLOW { port.egress_set } else { port.ingress_set };
+    Ok(())
+}
+
+/// Asks the rules of both ends, and notes which decided.
+#[inline(always)]
+fn permit<T: Tables>(tables: &T, from: &End, to: &End, packet: &Packet, row: &mut FlowRow) -> Result<(), Refusal> {
+    row.egress_rule = egress(tables, from, to, packet)?;
+    row.ingress_rule = ingress(tables, from, to, packet)?;
     Ok(())
 }
 

@@ -68,7 +68,7 @@ fn service() -> impl Strategy<Value = (Protocol, Vec<PortRange>, Option<u8>, Opt
         2 => Just((Protocol::Any, vec![], None, None)),
         5 => (with_ports, ranges).prop_map(|(protocol, ranges): (_, Vec<PortRange>)| (protocol, ranges, None, None)),
         1 => Just((Protocol::Number(47), vec![], None, None)),
-        2 => (select(vec![Protocol::ICMP, Protocol::ICMPV6]), prop::option::of(0u8..4), prop::option::of(0u8..3)).prop_map(
+        2 => (select(vec![Protocol::ICMP, Protocol::ICMPV6]), prop::option::of(select(vec![0u8, 3, 8, 128])), prop::option::of(0u8..3)).prop_map(
             |(protocol, kind, code)| (protocol, vec![], kind, code.filter(|_| kind.is_some()))
         ),
     ]
@@ -152,7 +152,7 @@ impl World {
             // The first port that wants an extra address has it: addresses are unique.
             let first = self.ports.iter().position(|spec| spec.as_ref().is_some_and(|spec| spec.extra == Some(extra)));
             if first == Some(port) {
-                addresses.push(format!("10.9.9.{extra}").parse().unwrap());
+                addresses.push(format!("10.9.9.{}", 10 + extra).parse().unwrap());
             }
         }
         addresses
@@ -162,7 +162,7 @@ impl World {
         format!("192.0.2.{}", 1 + host * 10 + usize::from(self.underlays[host])).parse().unwrap()
     }
 
-    fn identity(groups: [bool; GROUPS]) -> u32 {
+    pub(crate) fn identity(groups: [bool; GROUPS]) -> u32 {
         groups.iter().enumerate().map(|(group, has)| u32::from(*has) << group).sum()
     }
 
@@ -260,7 +260,7 @@ pub(crate) fn packet() -> impl Strategy<Value = Service> {
     let port = prop_oneof![select(vec![0u16, 1, 22, 80, 81, 443, 1000, 65535]), 0u16..2300, any::<u16>()];
     prop_oneof![
         6 => (select(vec![6u8, 17, 132]), port).prop_map(|(protocol, port)| Service { protocol, port }),
-        2 => (select(vec![1u8, 58]), 0u8..5, 0u8..4).prop_map(|(protocol, kind, code)| Service {
+        2 => (select(vec![1u8, 58]), select(vec![0u8, 3, 7, 8, 128]), 0u8..4).prop_map(|(protocol, kind, code)| Service {
             protocol,
             port: u16::from_be_bytes([kind, code]),
         }),
@@ -275,8 +275,17 @@ pub(crate) fn addresses() -> Vec<IpAddr> {
         all.push(format!("10.0.0.{}", 10 + port).parse().unwrap());
         all.push(format!("fd00:10::{:x}", 10 + port).parse().unwrap());
     }
-    for other in ["10.9.9.0", "10.9.9.1", "10.9.9.2", "10.9.1.1", "10.0.0.77", "8.8.8.8", "2001:db8::1", "fd00:10::77"]
-    {
+    for other in [
+        "10.9.9.1",
+        "10.9.9.10",
+        "10.9.9.11",
+        "10.9.9.12",
+        "10.9.1.1",
+        "10.0.0.77",
+        "8.8.8.8",
+        "2001:db8::1",
+        "fd00:10::77",
+    ] {
         all.push(other.parse().unwrap());
     }
     all

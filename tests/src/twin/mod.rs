@@ -17,9 +17,7 @@ use andromede_plan::Rows;
 use anyhow::{Context as _, Result, ensure};
 use nix::time::{ClockId, clock_gettime};
 
-pub use fabric::{
-    END_LOCAL_A, END_LOCAL_B, END_REMOTE, END_VTEP, End, SmallFabric, UNDERLAY_IFINDEX, ifindex, write,
-};
+pub use fabric::{END_LOCAL_A, END_LOCAL_B, END_REMOTE, END_VTEP, End, SmallFabric, UNDERLAY_IFINDEX, ifindex, write};
 pub use frames::Generator;
 
 /// Fewest bytes of a frame that `bpf_prog_test_run` takes: an Ethernet header, and that of the IP version named there.
@@ -169,7 +167,7 @@ impl Twin {
             gso_size: met.gso_size,
             now: coarse_now(),
             tunnel: Tunnel::NONE,
-            own_delivery: false,
+            marked: false,
             tagged: false,
             host: &self.host,
         };

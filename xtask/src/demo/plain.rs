@@ -46,12 +46,26 @@ impl Side {
     }
 }
 
-/// Gigabits in a second of one TCP stream between two such workloads.
-pub(super) fn throughput(demo: &Demo, time: Duration) -> Result<f64> {
-    let (a, b) = (Side::new(demo, 201)?, Side::new(demo, 202)?);
-    a.route_to(&b)?;
-    b.route_to(&a)?;
-    let report = ping(&a.workload, b.address(), Ping { count: 5, ..Ping::default() })?;
-    ensure!(report.received() > 0, "the plain path does not answer a ping");
-    andromede_testkit::traffic::throughput(&a.workload, &b.workload, (b.address(), STREAM_PORT).into(), time)
+/// Two such workloads that reach each other.
+pub(super) struct Plain {
+    from: Side,
+    to: Side,
+}
+
+impl Plain {
+    /// Makes them.
+    pub(super) fn new(demo: &Demo) -> Result<Self> {
+        let (from, to) = (Side::new(demo, 201)?, Side::new(demo, 202)?);
+        from.route_to(&to)?;
+        to.route_to(&from)?;
+        let report = ping(&from.workload, to.address(), Ping { count: 5, ..Ping::default() })?;
+        ensure!(report.received() > 0, "the plain path does not answer a ping");
+        Ok(Self { from, to })
+    }
+
+    /// Gigabits in a second of one TCP stream between them.
+    pub(super) fn throughput(&self, time: Duration) -> Result<f64> {
+        let address = (self.to.address(), STREAM_PORT).into();
+        andromede_testkit::traffic::throughput(&self.from.workload, &self.to.workload, address, time)
+    }
 }
