@@ -68,6 +68,7 @@ drop_reasons! {
     51 OuterOptions "outer-options" "A frame for the tunnel port with IP options." "A member never sends one: look for a stranger on the underlay.";
     52 OuterFragment "outer-fragment" "A fragment of a frame for the tunnel endpoint." "A member never sends one: look at the underlay's MTU, or for a stranger.";
     53 NoTunnelKey "no-tunnel-key" "A frame from the vxlan device without a tunnel key." "The device was changed by hand: restart the agent.";
+    54 NotFromUnderlay "not-from-underlay" "A frame that reached the vxlan device without passing the underlay interface's program." "Somebody sends to the tunnel port over another interface: capture there.";
     64 EgressRule "egress-rule" "A rule of the sender's groups denies it, or none allows it." "andromedectl trace shows the rule.";
     65 IngressRule "ingress-rule" "A rule of the receiver's groups denies it, or none allows it." "andromedectl trace shows the rule.";
     66 NoConnection "no-connection" "A packet that belongs to no connection and cannot open one: TCP without SYN, an ICMP echo reply." "The connection expired or was never allowed; open it anew.";

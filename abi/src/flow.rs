@@ -17,16 +17,31 @@ pub struct FlowKey {
     pub low: Address,
     /// The higher address.
     pub high: Address,
-    /// Port of the lower side, network byte order; the identifier for an ICMP echo; 0 where the protocol has none.
+    /// Port of the lower side, network byte order; the identifier for an ICMP echo, type and code for another ICMP message;
+    /// 0 where the protocol has none.
     pub low_port: u16,
     /// Port of the higher side, likewise.
     pub high_port: u16,
     /// IP protocol number.
     pub protocol: u8,
+    /// See [`flow_class`].
+    pub class: u8,
     /// Zero.
-    pub reserved: [u8; 3],
+    pub reserved: [u8; 2],
 }
-row!(FlowKey, 44, u32, Address, Address, u16, u16, u8, [u8; 3]);
+row!(FlowKey, 44, u32, Address, Address, u16, u16, u8, u8, [u8; 2]);
+
+/// Values of [`FlowKey::class`]: what keeps ICMP messages of different kinds in different connections.
+pub mod flow_class {
+    /// Told apart by ports, or not at all.
+    pub const PORTS: u8 = 0;
+    /// An ICMP echo that the lower side asks for.
+    pub const ECHO_FROM_LOW: u8 = 1;
+    /// An ICMP echo that the higher side asks for.
+    pub const ECHO_FROM_HIGH: u8 = 2;
+    /// Another ICMP message; its type and code stand for both ports.
+    pub const MESSAGE: u8 = 3;
+}
 
 impl FlowKey {
     /// A 32-bit mixture of the key: part of the row's owner word, and the source of the outer UDP port. Never 0.
@@ -40,7 +55,7 @@ impl FlowKey {
         x = (x ^ d).wrapping_mul(PRIME);
         x = (x ^ (x >> 15) ^ e.rotate_left(5) ^ f.rotate_left(11) ^ g.rotate_left(17) ^ h).wrapping_mul(PRIME);
         x = (x ^ (x >> 13) ^ ports).wrapping_mul(PRIME);
-        x = (x ^ (x >> 16) ^ self.protocol as u32).wrapping_mul(PRIME);
+        x = (x ^ (x >> 16) ^ (self.class as u32) << 8 ^ self.protocol as u32).wrapping_mul(PRIME);
         (x ^ (x >> 15)) | 1
     }
 
@@ -221,7 +236,8 @@ mod tests {
             low_port,
             high_port: 80,
             protocol: 6,
-            reserved: [0; 3],
+            class: flow_class::PORTS,
+            reserved: [0; 2],
         };
         let same = (0..10_000u16).filter(|port| key(*port, 1).tag() == key(port.wrapping_add(1), 1).tag()).count();
         assert!(same < 3, "{same} neighbours share a tag");

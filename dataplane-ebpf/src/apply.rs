@@ -16,7 +16,7 @@ use aya_ebpf::{
 };
 
 use crate::{
-    context::{self, OWN_DELIVERY},
+    context::{self, OWN_MARK},
     count,
     frame::Buffer,
     maps,
@@ -103,7 +103,8 @@ fn act(
     let Target { kind, source_port, ifindex } = verdict.target;
     let through_device = match kind {
         TargetKind::Drop => return Err(verdict.reason.unwrap_or(DropReason::UnknownPort)),
-        TargetKind::Host | TargetKind::OverlayDevice => return Ok(TC_ACT_OK),
+        TargetKind::Host => return Ok(TC_ACT_OK),
+        TargetKind::OverlayDevice => return Ok(to_overlay_device(frame)),
         TargetKind::Deliver if context.hook == hook::FROM_UNDERLAY => decapsulate(frame, context.host)?,
         TargetKind::Deliver | TargetKind::Reply | TargetKind::Encap => false,
     };
@@ -127,13 +128,21 @@ fn to_workload(frame: &Buffer, ifindex: u32) -> i32 {
     }
 }
 
+/// To the kernel's vxlan device, whose program takes only what has this mark.
+#[inline(always)]
+fn to_overlay_device(frame: &Buffer) -> i32 {
+    // SAFETY: a word of the context of a running program.
+    unsafe { (*frame.skb()).mark = OWN_MARK };
+    TC_ACT_OK
+}
+
 /// To the workload through the host's side of its interface, which sets the buffer's protocol anew.
 #[inline(always)]
 fn through_interface(frame: &Buffer, ifindex: u32) -> i32 {
     let skb = frame.skb();
     // SAFETY: helpers of this program type, on its own context.
     unsafe {
-        (*skb).mark = OWN_DELIVERY;
+        (*skb).mark = OWN_MARK;
         bpf_redirect(ifindex, 0) as i32
     }
 }

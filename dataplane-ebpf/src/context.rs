@@ -7,9 +7,9 @@ use aya_ebpf::{
     helpers::{bpf_ktime_get_coarse_ns, bpf_skb_get_tunnel_key},
 };
 
-/// The mark of a frame that a program of this host sent to a workload's interface itself. A workload cannot set it:
-/// the kernel clears marks where a frame leaves the workload's network namespace.
-pub const OWN_DELIVERY: u32 = 0x616e_6472;
+/// The mark of a frame that the packet path sent on inside this host: to a workload's interface, or to the vxlan device. A
+/// workload cannot set it: the kernel clears marks where a frame leaves the workload's network namespace; nor can a stranger.
+pub const OWN_MARK: u32 = 0x616e_6472;
 
 /// The context of a frame at this hook.
 #[inline(always)]
@@ -22,7 +22,7 @@ pub fn read(skb: *mut __sk_buff, hook: u8, host: &HostConfig) -> Context<'_> {
             gso_size: (*skb).gso_size,
             now: bpf_ktime_get_coarse_ns(),
             tunnel: if hook == hook::FROM_OVERLAY { tunnel(skb) } else { Tunnel::NONE },
-            own_delivery: hook == hook::FROM_HOST && (*skb).mark == OWN_DELIVERY,
+            marked: (*skb).mark == OWN_MARK,
             tagged: (*skb).vlan_present != 0,
             host,
         }

@@ -114,21 +114,36 @@ impl FlowRef for Flow {
 
     #[inline(always)]
     fn set_seen(&self, now: u64) {
-        // SAFETY: an aligned word of a live element.
-        unsafe { (&raw mut (*self.row).seen).write_volatile(now) }
+        if self.is_own() {
+            // SAFETY: an aligned word of a live element.
+            unsafe { (&raw mut (*self.row).seen).write_volatile(now) }
+        }
     }
 
     #[inline(always)]
     fn set_state(&self, state: u32) {
-        // SAFETY: an aligned word of a live element.
-        unsafe { (&raw mut (*self.row).state).write_volatile(state) }
+        if self.is_own() {
+            // SAFETY: an aligned word of a live element.
+            unsafe { (&raw mut (*self.row).state).write_volatile(state) }
+        }
     }
 
     #[inline(always)]
     fn cut(&self, state: u32, rule: u32) {
-        // SAFETY: aligned words of a live element.
-        unsafe { (&raw mut (*self.row).cut_rule).write_volatile(rule) }
+        if self.is_own() {
+            // SAFETY: an aligned word of a live element.
+            unsafe { (&raw mut (*self.row).cut_rule).write_volatile(rule) }
+        }
         self.set_state(state | flow_state::CUT);
+    }
+}
+
+impl Flow {
+    /// Is the element still this connection's? Asked right before each write: the kernel may have given it to another.
+    #[inline(always)]
+    fn is_own(&self) -> bool {
+        // SAFETY: an aligned word of an element of the flow table.
+        unsafe { (&raw const (*self.row).owner).read_volatile() == self.owner }
     }
 }
 
@@ -171,6 +186,11 @@ impl Tables for Maps {
     #[inline(always)]
     fn location(&self, key: &LocationKey) -> Option<LocationRow> {
         copy(maps::LOCATIONS.get_ptr(StackKey::of(key).get())?, LocationRow::owner_of(key))
+    }
+
+    #[inline(always)]
+    fn has_location(&self, key: &LocationKey) -> bool {
+        maps::LOCATIONS.get_ptr(StackKey::of(key).get()).is_some()
     }
 
     #[inline(always)]

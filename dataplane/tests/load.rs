@@ -10,7 +10,8 @@ use common::{host, isolated, pins};
 fn flow(number: u16) -> (FlowKey, FlowRow) {
     let low = Address::from(std::net::Ipv4Addr::new(10, 0, 0, 1));
     let high = Address::from(std::net::Ipv4Addr::new(10, 0, 0, 2));
-    let key = FlowKey { network: 1, low, high, low_port: number, high_port: 80, protocol: 6, reserved: [0; 3] };
+    let key =
+        FlowKey { network: 1, low, high, low_port: number, high_port: 80, protocol: 6, class: 0, reserved: [0; 2] };
     let zero: FlowRow = from_bytes(&[0; size_of::<FlowRow>()]).unwrap();
     (key, FlowRow { owner: key.owner(), seen: u64::from(number), ..zero })
 }

@@ -50,7 +50,7 @@ fn check(tables: &Tables, hook: u8, gso_size: u32, frame: Vec<u8>) {
         gso_size,
         now: 1,
         tunnel: if hook == hook::FROM_OVERLAY { Tunnel::new(vni(1), underlay(ELSEWHERE)) } else { Tunnel::NONE },
-        own_delivery: false,
+        marked: hook == hook::FROM_OVERLAY,
         tagged: false,
         host: &host,
     };
@@ -98,7 +98,7 @@ fn left_over(tables: &Tables, host: &HostConfig) -> Scratch {
         gso_size: 0,
         now: 1,
         tunnel: Tunnel::NONE,
-        own_delivery: false,
+        marked: false,
         tagged: false,
         host,
     };

@@ -120,7 +120,7 @@ impl Host {
             gso_size: 0,
             now: self.now,
             tunnel: if sent.hook == hook::FROM_OVERLAY { Tunnel::new(vni(sent.network), sender) } else { Tunnel::NONE },
-            own_delivery: false,
+            marked: sent.hook == hook::FROM_OVERLAY,
             tagged: false,
             host: &config,
         };

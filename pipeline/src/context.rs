@@ -37,8 +37,9 @@ pub struct Context<'a> {
     pub now: u64,
     /// From `from_overlay`: the tunnel key of the kernel's vxlan device.
     pub tunnel: Tunnel,
-    /// At `from_host`: this program sent the frame there itself.
-    pub own_delivery: bool,
+    /// The frame has the mark that the packet path gives: at `from_host` to what it delivers itself, at `from_overlay` to
+    /// what passed `from_underlay`.
+    pub marked: bool,
     /// The frame has a VLAN tag beside its bytes, where the kernel keeps it: it would go wherever the frame goes.
     pub tagged: bool,
     /// What is known of the host.

@@ -1,6 +1,6 @@
 //! The headers of a packet, read once.
 
-use andromede_abi::{Address, Direction, FlowKey, NetworkIndex};
+use andromede_abi::{Address, Direction, FlowKey, NetworkIndex, flow_class};
 
 use crate::wire::{icmp, ip_protocol, tcp};
 
@@ -8,7 +8,7 @@ use crate::wire::{icmp, ip_protocol, tcp};
 #[repr(u8)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Transport {
-    /// A protocol without ports, or an ICMP message that is no echo.
+    /// A protocol without ports.
     Other = 0,
     /// TCP.
     Tcp = 1,
@@ -18,6 +18,8 @@ pub enum Transport {
     EchoRequest = 3,
     /// An echo reply.
     EchoReply = 4,
+    /// Another ICMP message.
+    Message = 5,
 }
 
 /// The headers of a packet.
@@ -28,7 +30,8 @@ pub struct Packet {
     pub source: Address,
     /// Destination address.
     pub destination: Address,
-    /// Source port, network byte order; the identifier for an echo; 0 where there is none.
+    /// Source port, network byte order; the identifier for an echo, type and code for another ICMP message; 0 where there is
+    /// none.
     pub source_port: u16,
     /// Destination port, likewise.
     pub destination_port: u16,
@@ -70,7 +73,7 @@ impl Packet {
         match self.transport {
             Transport::Tcp => self.is_syn(),
             Transport::EchoReply => false,
-            Transport::Other | Transport::Ports | Transport::EchoRequest => true,
+            Transport::Other | Transport::Ports | Transport::EchoRequest | Transport::Message => true,
         }
     }
 
@@ -95,7 +98,7 @@ impl Packet {
             Transport::Tcp | Transport::Ports => self.source_port,
             Transport::EchoReply if self.protocol == ip_protocol::ICMP => icmp::ECHO_REQUEST_SERVICE,
             Transport::EchoReply => icmp::V6_ECHO_REQUEST_SERVICE,
-            Transport::EchoRequest | Transport::Other => self.service_port,
+            Transport::EchoRequest | Transport::Other | Transport::Message => self.service_port,
         }
     }
 }
@@ -106,7 +109,8 @@ pub fn flow_key(network: NetworkIndex, packet: &Packet, key: &mut FlowKey) -> Di
     let direction = direction(packet);
     key.network = network;
     key.protocol = packet.protocol;
-    key.reserved = [0; 3];
+    key.class = class(packet, direction);
+    key.reserved = [0; 2];
     match direction {
         Direction::LowToHigh => {
             (key.low, key.low_port) = (packet.source, packet.source_port);
@@ -118,6 +122,19 @@ pub fn flow_key(network: NetworkIndex, packet: &Packet, key: &mut FlowKey) -> Di
         }
     }
     direction
+}
+
+/// What keeps the packet's connection apart from others of the same addresses and ports.
+#[inline(always)]
+const fn class(packet: &Packet, direction: Direction) -> u8 {
+    match (packet.transport, direction) {
+        (Transport::EchoRequest, Direction::LowToHigh) | (Transport::EchoReply, Direction::HighToLow) => {
+            flow_class::ECHO_FROM_LOW
+        }
+        (Transport::EchoRequest | Transport::EchoReply, _) => flow_class::ECHO_FROM_HIGH,
+        (Transport::Message, _) => flow_class::MESSAGE,
+        _ => flow_class::PORTS,
+    }
 }
 
 /// Which of the two sides is the lower one: by address, then by port, as big-endian bytes.

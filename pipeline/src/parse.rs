@@ -175,6 +175,9 @@ fn icmp_header<F: Frame>(frame: &F, at: usize, packet: &mut Packet, request: u8,
         // Both directions of an echo carry the same identifier.
         (packet.source_port, packet.destination_port) = (identifier, identifier);
         packet.transport = if kind == request { Transport::EchoRequest } else { Transport::EchoReply };
+    } else {
+        (packet.source_port, packet.destination_port) = (service, service);
+        packet.transport = Transport::Message;
     }
     Ok(())
 }

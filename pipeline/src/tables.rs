@@ -37,6 +37,11 @@ pub trait Tables {
     fn source_allowed(&self, key: &SourceKey) -> bool;
     /// Where exactly this address is.
     fn location(&self, key: &LocationKey) -> Option<LocationRow>;
+    /// Has this address a row of its own, even one that cannot be read right now?
+    #[inline(always)]
+    fn has_location(&self, key: &LocationKey) -> bool {
+        self.location(key).is_some()
+    }
     /// Where the longest prefix that covers the address is.
     fn prefix(&self, key: &PrefixKey) -> Option<LocationRow>;
     /// How to reach a host.

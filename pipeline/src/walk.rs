@@ -199,6 +199,10 @@ fn from_overlay<F: Frame, T: Tables>(
     if context.tagged {
         return Err(Refusal::new(Stage::Parse, DropReason::BadEthernet));
     }
+    // The device listens on every interface and address; only the underlay's program knows what may come to it.
+    if !context.marked {
+        return Err(Refusal::new(Stage::SenderGuard, DropReason::NotFromUnderlay));
+    }
     if context.tunnel.sender.is_unspecified() {
         return Err(Refusal::new(Stage::SenderGuard, DropReason::NoTunnelKey));
     }
@@ -221,6 +225,10 @@ fn overlay<F: Frame, T: Tables>(
     let at = offset.wrapping_add(ethernet::TYPE);
     let ethertype: u16 = frame.load(at).ok_or(Refusal::new(Stage::Parse, DropReason::Truncated))?;
     parse::ip_packet(frame, offset, ethertype, context.gso_size, &mut scratch.packet)?;
+    // Address resolution never leaves a host: whatever claims to be of it is forged.
+    if neighbor::is_discovery(&scratch.packet) {
+        return Err(Refusal::new(Stage::Hairpin, DropReason::NeighborIgnored));
+    }
     // The kernel removes the outer header of a datagram train right; `adjust_room` leaves marks by which it is lost.
     if offset != 0 && context.gso_size != 0 && scratch.packet.protocol == ip_protocol::UDP {
         verdict.pass(Stage::SenderGuard, Target::OVERLAY_DEVICE, Edit::NONE, rule::NONE);
@@ -239,7 +247,7 @@ fn overlay<F: Frame, T: Tables>(
 /// What the node itself sends to a workload. Its own deliveries were judged before; nothing else is admitted yet.
 #[inline(always)]
 fn from_host<F>(context: &Context<'_>, verdict: &mut Verdict<F>) -> Result<Recognised, Refusal> {
-    if context.own_delivery {
+    if context.marked {
         verdict.pass(Stage::Apply, Target::HOST, Edit::NONE, rule::NONE);
         return Ok(Recognised::Decided);
     }
@@ -278,13 +286,21 @@ fn pass<T: Tables>(
         sender: way.sender,
         ..Opening::NONE
     };
-    if let Some(flow) = tables.flow(&scratch.key)
-        && flow.copy_to(&mut scratch.row)
-    {
+    if let Some(flow) = tables.flow(&scratch.key) {
+        // A row that is given to another connection at this moment says nothing about this one, not even that it is new.
+        if !flow.copy_to(&mut scratch.row) {
+            return Err(Refusal::new(Stage::Flow, DropReason::NetworkChanging));
+        }
         let row = &scratch.row;
         let standing = connection::standing(tables, row, &scratch.packet, direction, context.now);
-        if standing.is_err() && way.sender != 0 {
-            verdict.port = receiver(row, direction);
+        if standing.is_err() {
+            if way.sender != 0 {
+                verdict.port = receiver(row, direction);
+            }
+            // As long as packets of a cut connection come, it is remembered as cut.
+            if connection::is_due(row, row.state, context.now) {
+                verdict.claim = Claim::Touch { flow: flow.clone(), state: row.state };
+            }
         }
         match standing? {
             Standing::Fresh => {

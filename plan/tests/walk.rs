@@ -60,7 +60,7 @@ fn walk(tables: &Tables, ifindex: u32, frame: Vec<u8>) -> Result<(), (DropReason
         gso_size: 0,
         now: 1,
         tunnel: Tunnel::NONE,
-        own_delivery: false,
+        marked: false,
         tagged: false,
         host: &host,
     };

@@ -6,7 +6,7 @@ use std::net::Ipv4Addr;
 
 use andromede_abi::{DropReason, rule, target};
 use andromede_dataplane::Hook;
-use andromede_testkit::packet::{Ends, Ipv6, Tcp, ethernet, tcp_flag};
+use andromede_testkit::packet::{Ends, Ipv6, Tcp, ethernet, neighbor_solicitation, tcp_flag};
 use andromede_tests::twin::{
     END_LOCAL_A as A, END_LOCAL_B as B, END_REMOTE as REMOTE, END_VTEP as FOREIGN, End, Met, UNDERLAY_IFINDEX, ifindex,
     talk::{GATEWAY_MAC, VNI, conversation, drops, outer_ends, passes, received, sent, tcp, v4, v6},
@@ -90,6 +90,31 @@ fn ports_ranges_prefixes_and_priorities() {
         passes(twin, "an echo is told by its type", &sent(B, v4(B, A).echo(true, 7, 1, b"hello")), target::DELIVER);
         let unreachable = v4(B, A).ip(1, &[3, 1, 0, 0, 0, 0, 0, 0]);
         drops(twin, "another type is another thing", &sent(B, unreachable), DropReason::IngressRule);
+    });
+}
+
+#[test]
+fn icmp_messages_do_not_ride_on_an_echo() {
+    conversation(|_, twin| {
+        passes(twin, "an echo may be asked for", &sent(B, v4(B, A).echo(true, 0, 1, b"")), target::DELIVER);
+        passes(twin, "and is answered", &sent(A, v4(A, B).echo(false, 0, 1, b"")), target::DELIVER);
+        let redirect = v4(B, A).ip(1, &[5, 1, 0, 0, 10, 0, 0, 3]);
+        drops(
+            twin,
+            "a redirect is no part of it, although neither has ports",
+            &sent(B, redirect),
+            DropReason::IngressRule,
+        );
+        let away = received(9, VNI[0], &v4(FOREIGN, A).echo(true, 7, 1, b""));
+        passes(twin, "whoever may ask is let in", &away, target::DELIVER);
+        passes(
+            twin,
+            "the other way is a connection of its own",
+            &sent(A, v4(A, B).echo(true, 0, 1, b"")),
+            target::DELIVER,
+        );
+        let forged = received(2, VNI[0], &neighbor_solicitation(REMOTE.mac(), REMOTE.v6(), A.v6()));
+        drops(twin, "neighbour discovery does not come over the underlay", &forged, DropReason::NeighborIgnored);
     });
 }
 

@@ -43,7 +43,11 @@ enum Command {
         arguments: Vec<String>,
     },
     /// Run everything that must be green before a merge, cheap to dear.
-    Ci,
+    Ci {
+        /// Go on after a step that failed.
+        #[arg(long)]
+        keep_going: bool,
+    },
     /// Show the fabric at work: a controller, three hosts, two tenants with the same addresses, real traffic (needs root).
     Demo(demo::Arguments),
     /// Run tests on Debian 12's kernel 6.1 in a virtual machine. In CI.
@@ -66,7 +70,7 @@ fn main() -> ExitCode {
         Command::Deny => deny::run(),
         Command::Docs { check } => docs::run(check),
         Command::Test { arguments } => test::run(&arguments),
-        Command::Ci => ci::run(),
+        Command::Ci { keep_going } => ci::run(keep_going),
         Command::Demo(arguments) => demo::run(&arguments),
         Command::Kernels(arguments) => kernels::run(&arguments),
         Command::Fuzz { target, seconds } => fuzz::run(target.as_deref(), seconds),

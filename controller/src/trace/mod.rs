@@ -124,7 +124,7 @@ impl Walk {
             gso_size: 0,
             now: rows.now,
             tunnel: Tunnel::NONE,
-            own_delivery: false,
+            marked: false,
             tagged: false,
             host: &rows.config,
         };

@@ -11,6 +11,11 @@ pub(crate) fn locate<T: Tables>(tables: &T, network: NetworkIndex, address: Addr
     if let Some(row) = tables.location(&key) {
         return Some(row);
     }
+    // A row that is given to another address at this moment must not be taken for one that is not there: the packet would
+    // follow a prefix that covers the address.
+    if tables.has_location(&key) {
+        return None;
+    }
     tables.prefix(&PrefixKey::new(network, address))
 }
 

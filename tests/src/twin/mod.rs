@@ -167,7 +167,7 @@ impl Twin {
             gso_size: met.gso_size,
             now: coarse_now(),
             tunnel: Tunnel::NONE,
-            own_delivery: false,
+            marked: false,
             tagged: false,
             host: &self.host,
         };

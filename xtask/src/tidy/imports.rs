@@ -7,7 +7,10 @@ use crate::workspace::Package;
 const FREE: &[&str] = &["andromede-tests", "andromede-fuzz", "andromede-benches", "xtask"];
 
 /// May be imported by tests only.
-const FOR_TESTS: &str = "andromede-testkit";
+const TESTKIT: &str = "andromede-testkit";
+
+/// May be imported by the tests of any crate: the testkit, and the pure crates, which bring nothing along.
+const FOR_TESTS: &[&str] = &[TESTKIT, "andromede-abi", "andromede-pipeline", "andromede-model", "andromede-plan"];
 
 /// Each crate and the crates of ours that it may import.
 const ALLOWED: &[(&str, &[&str])] = &[
@@ -35,7 +38,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ),
     ("andromede-cni", &["andromede-proto"]),
     ("andromede-cli", &["andromede-proto"]),
-    (FOR_TESTS, &["andromede-abi"]),
+    (TESTKIT, &["andromede-abi"]),
 ];
 
 /// Pure crates, and the only third-party crates each may use outside its tests.
@@ -65,7 +68,7 @@ fn check_package(package: &Package) -> Vec<Finding> {
         let wanted = dependency.name.as_str();
         let for_tests = dependency.kind.as_deref() == Some("dev");
         let refused = if dependency.path.is_some() {
-            !(allowed.contains(&wanted) || for_tests && wanted == FOR_TESTS)
+            !(allowed.contains(&wanted) || for_tests && FOR_TESTS.contains(&wanted))
         } else {
             let pure = PURE.iter().find(|(krate, _)| *krate == name);
             dependency.kind.is_none() && pure.is_some_and(|(_, outside)| !outside.contains(&wanted))
@@ -122,6 +125,14 @@ mod tests {
         assert_eq!(check(&[in_tests]), vec![]);
         let outside = package("andromede-agent", &[("andromede-testkit", None, true)]);
         assert_eq!(check(&[outside]).len(), 1);
+    }
+
+    #[test]
+    fn tests_may_import_pure_crates_and_no_program() {
+        let pure = package("andromede-plan", &[("andromede-pipeline", Some("dev"), true)]);
+        assert_eq!(check(&[pure]), vec![]);
+        let program = package("andromede-plan", &[("andromede-agent", Some("dev"), true)]);
+        assert_eq!(check(&[program]).len(), 1);
     }
 
     #[test]
