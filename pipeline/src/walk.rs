@@ -8,9 +8,7 @@
 //! connection      row? fresh: its action; stale or none: locate -> next hop -> egress -> ingress -> a row is claimed
 //! ```
 
-use andromede_abi::{
-    Direction, DropReason, FlowRow, HostIndex, NetworkIndex, PortRow, Slot, Stage, hook, rule, side_kind,
-};
+use andromede_abi::{Direction, DropReason, FlowRow, HostIndex, NetworkIndex, PortRow, Slot, Stage, hook, rule};
 
 use crate::{
     context::{Context, Tunnel},
@@ -304,7 +302,7 @@ fn pass<T: Tables>(
         }
         match standing? {
             Standing::Fresh => {
-                guard_row(way.sender, row, direction)?;
+                sender_guard::row(way.sender, row, direction)?;
                 established(context, flow, scratch, verdict)?;
                 return Ok(Recognised::Decided);
             }
@@ -379,19 +377,6 @@ fn cut_if_denied<T: Tables>(refusal: Refusal, tables: &T, scratch: &Scratch, cla
         *claim = Claim::Cut { flow, state: scratch.opening.state, rule: refusal.rule };
     }
     connection::refuse_cut(refusal.rule)
-}
-
-/// An established packet from the underlay: the sender guard compares the row with the sender.
-#[inline(always)]
-fn guard_row(sender: HostIndex, row: &FlowRow, direction: Direction) -> Result<(), Refusal> {
-    if sender == 0 {
-        return Ok(());
-    }
-    let from = match direction {
-        Direction::LowToHigh => row.low_kind,
-        Direction::HighToLow => row.high_kind,
-    };
-    if from == side_kind::REMOTE && row.next_hop.host == sender { Ok(()) } else { Err(sender_guard::NOT_HOLDER) }
 }
 
 /// Sends the packet along the row in the scratch space.

@@ -1,7 +1,8 @@
 //! May this sender on the underlay send into this network, and from this address?
 
 use andromede_abi::{
-    Address, DropReason, HostConfig, HostIndex, LocationRow, MemberKey, MemberRow, Stage, location_flag, location_kind,
+    Address, Direction, DropReason, FlowRow, HostConfig, HostIndex, LocationRow, MemberKey, MemberRow, Stage,
+    location_flag, location_kind, side_kind,
 };
 
 use crate::{
@@ -87,3 +88,16 @@ pub(crate) fn holds(sender: HostIndex, location: &LocationRow) -> Result<(), Ref
 
 /// The refusal of a sender that does not hold the inner source address.
 pub(crate) const NOT_HOLDER: Refusal = refuse(DropReason::SenderNotHolder);
+
+/// An established packet from the underlay: the sender guard compares the row with the sender.
+#[inline(always)]
+pub(crate) fn row(sender: HostIndex, row: &FlowRow, direction: Direction) -> Result<(), Refusal> {
+    if sender == 0 {
+        return Ok(());
+    }
+    let from = match direction {
+        Direction::LowToHigh => row.low_kind,
+        Direction::HighToLow => row.high_kind,
+    };
+    if from == side_kind::REMOTE && row.next_hop.host == sender { Ok(()) } else { Err(NOT_HOLDER) }
+}
