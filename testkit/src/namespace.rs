@@ -16,6 +16,8 @@ use std::{
 use anyhow::{Context as _, Result, bail, ensure};
 use nix::sched::{CloneFlags, setns, unshare};
 
+use crate::requires;
+
 /// A network namespace, held by a file descriptor: the kernel removes it, and all interfaces in it, when the
 /// last holder is gone, however that comes about.
 #[derive(Clone, Debug)]
@@ -73,6 +75,7 @@ impl Namespace {
     /// A command that will run in the namespace.
     pub fn command(&self, program: impl AsRef<OsStr>) -> Command {
         let mut command = Command::new(program);
+        command.env("PATH", requires::search_path());
         let fd = Arc::clone(&self.fd);
         // SAFETY: between fork and exec only `setns` is called, which is a bare system call.
         unsafe {

@@ -5,15 +5,21 @@ use std::{path::Path, process::Command};
 use anyhow::{Result, bail};
 
 /// Debian's package for a tool that tests run.
-const TOOLS: &[(&str, &str)] = &[("ip", "iproute2"), ("tc", "iproute2"), ("ethtool", "ethtool"), ("tshark", "tshark")];
+const TOOLS: &[(&str, &str)] =
+    &[("ip", "iproute2"), ("tc", "iproute2"), ("ss", "iproute2"), ("ethtool", "ethtool"), ("tshark", "tshark")];
 
 /// Folders of tools that are not always on a user's path.
 const SBIN: [&str; 3] = ["/usr/sbin", "/sbin", "/usr/local/sbin"];
 
+/// Where programs are looked for: the path of this process, and the folders that root's may lack.
+pub fn search_path() -> String {
+    let path = std::env::var("PATH").unwrap_or_default();
+    std::iter::once(path.as_str()).chain(SBIN).collect::<Vec<_>>().join(":")
+}
+
 /// Is this program on the path?
 pub fn has_tool(name: &str) -> bool {
-    let path = std::env::var("PATH").unwrap_or_default();
-    path.split(':').chain(SBIN).any(|folder| Path::new(folder).join(name).is_file())
+    search_path().split(':').any(|folder| Path::new(folder).join(name).is_file())
 }
 
 /// Everything that tests in namespaces need and this machine lacks, in words.

@@ -2,7 +2,12 @@
 //! and a fix; rights are those of the certificate.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
-use andromede_testkit::{Fabric, FabricOptions};
+use andromede_testkit::{
+    Fabric, FabricOptions, Underlay,
+    fabric::{Agent, AgentPlace},
+    pins::Pins,
+    process::Lifetime,
+};
 use andromede_tests::{
     Bundle,
     bundle::{ANYTHING_IN, network_name, port_name},
@@ -122,4 +127,33 @@ fn certificates_are_rights() {
     plain.arg("--tls-ca").arg(fabric.control().authority()).args(["get", "ports"]);
     let output = plain.output().unwrap();
     assert!(!output.status.success(), "no certificate, yet an answer: {}", String::from_utf8_lossy(&output.stdout));
+}
+
+#[test]
+fn a_tunnel_port_that_another_device_has_is_refused_by_name() {
+    let mut fabric = Fabric::start(FabricOptions { hosts: 1, ..FabricOptions::default() }).unwrap();
+    fabric.control().apply("kind: Host\nname: hosts/h9\nunderlayAddress: 192.0.2.9\n").unwrap();
+    fabric.control().issue("host", "h9", &[]).unwrap();
+    let namespace = fabric.underlay_mut().join(9).unwrap();
+    namespace.ip("link add foreign0 type vxlan id 7 dstport 4789 local 192.0.2.9").unwrap();
+    namespace.ip("link set foreign0 up").unwrap();
+    let folder = fabric.folder().join("h9");
+    std::fs::create_dir_all(folder.join("bpf")).unwrap();
+    let place = AgentPlace {
+        name: "h9".to_owned(),
+        instance: "h9".to_owned(),
+        namespace,
+        pins: Some(Pins::new(&folder.join("bpf")).unwrap()),
+        address: Underlay::address(9),
+        folder: folder.clone(),
+        attachment: "auto".to_owned(),
+        lifetime: Lifetime::Parent,
+    };
+    // It may refuse to start, or go on and say so: what counts is that it says which device stands in its way.
+    let started = Agent::start(place, fabric.control());
+    let said = || std::fs::read_to_string(folder.join("agent.log")).unwrap_or_default();
+    let named = andromede_testkit::wait::until("the device is named", std::time::Duration::from_secs(10), || {
+        (said().contains("foreign0") && said().contains("4789")).then_some(())
+    });
+    assert!(named.is_ok(), "{started:?}: {}", said());
 }

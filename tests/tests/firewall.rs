@@ -9,7 +9,7 @@ use std::{
 
 use andromede_testkit::{
     Fabric, FabricOptions, Namespace, Workload,
-    traffic::{Outcome, Responder, tcp_probe, udp_probe},
+    traffic::{BackgroundPing, BackgroundStream, Outcome, Responder, Sink, tcp_probe, udp_probe},
 };
 use andromede_tests::{
     Bundle,
@@ -247,4 +247,41 @@ fn an_answer_needs_no_rule_but_a_stray_segment_opens_nothing() {
     let stray = |frame: &[u8]| frame.windows(5).any(|window| window == b"stray");
     assert_eq!(ear.receive_matching(SHORT, stray).unwrap(), None);
     dropped_more(&pair.fabric, "no-connection", before, 3).unwrap();
+}
+
+const ECHO: &str = "{name: echo, direction: ingress, action: allow, protocol: icmp}";
+const ECHO6: &str = "{name: echo6, direction: ingress, action: allow, protocol: icmpv6}";
+
+#[test]
+fn changes_in_a_row_lose_nothing_of_what_stays_allowed() {
+    let pair = Pair::start(2, &bundle(2, &[], &[DOOR, ECHO, ECHO6]));
+    let sink = Sink::start(pair.server.namespace(), 5000).unwrap();
+    let interval = Duration::from_millis(1);
+    let allowed = both(12).map(|to| BackgroundPing::start(pair.client.namespace(), to, interval));
+    let refused = both(11).map(|to| BackgroundPing::start(pair.server.namespace(), to, interval));
+    let stream = BackgroundStream::start(pair.client.namespace(), SocketAddr::new(v4(12), 5000));
+    let near = "{name: near, direction: ingress, action: allow, remoteCidr: 10.0.0.0/28}";
+    let late = "{name: late, direction: ingress, action: deny, priority: 60000}";
+    let variants: [&[&str]; 4] = [&[DOOR, ECHO, ECHO6, late], &[ECHO6, near], &[ANYTHING_IN], &[DOOR, ECHO, ECHO6]];
+    for round in 0..3 {
+        for (index, rules) in variants.iter().enumerate() {
+            let mut changed = bundle(2, &[], rules);
+            // Ports and groups come as well: several tables change together.
+            if index % 2 == 0 {
+                let last = 100 + round;
+                changed = changed.group("red", "extra", &[OTHER]).port("red", "extra", 1, last, &["extra", "server"]);
+            }
+            pair.fabric.apply(changed.text()).unwrap();
+        }
+    }
+    for ping in allowed {
+        let report = ping.stop().unwrap();
+        assert!(report.lost.is_empty() && report.sent > 500, "{:?} of {} lost", report.lost, report.sent);
+    }
+    for ping in refused {
+        let report = ping.stop().unwrap();
+        assert_eq!(report.received(), 0, "{} of {} passed although never allowed", report.received(), report.sent);
+    }
+    assert!(!stream.ended(), "the stream broke");
+    assert!(stream.stop().unwrap().same_bytes(&sink.report().unwrap()));
 }

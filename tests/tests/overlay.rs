@@ -223,3 +223,20 @@ fn ping_from(namespace: &andromede_testkit::Namespace, source: &str, to: IpAddr)
     namespace.exec(&format!("ip route replace {to}/32 dev vx0 src {source}")).unwrap();
     ping(namespace, to, Ping::default()).unwrap().outcome().is_answered()
 }
+
+#[test]
+fn a_workload_that_ignores_its_mtu_hurts_itself_only() {
+    let scene = TwoTenants::start().unwrap();
+    scene.red_a.namespace().ip("link set eth0 mtu 9000").unwrap();
+    let capture = Capture::start(scene.fabric.underlay().switch(), "port2").unwrap();
+    for to in [v4(12), v6(12), v4(13), v6(13)] {
+        for size in [1600, 3000, 8000] {
+            let big = Ping { size, dont_fragment: true, ..Ping::default() };
+            assert!(!ping(scene.red_a.namespace(), to, big).unwrap().outcome().is_answered(), "{size} bytes to {to}");
+        }
+        assert!(scene.red_a.ping(to).unwrap().outcome().is_answered(), "{to}");
+    }
+    let frames = capture.stop().unwrap();
+    let longest = frames.iter().map(|captured| captured.frame.len()).max().unwrap_or(0);
+    assert!(longest <= MTU_DEFAULT as usize + 14, "a frame of {longest} bytes is on the underlay");
+}

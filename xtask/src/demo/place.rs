@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use andromede_testkit::{Namespace, pins::Pins, wait};
+use andromede_testkit::{Namespace, pins::Pins, requires, wait};
 use anyhow::{Context as _, Result, ensure};
 use nix::{
     sys::signal::{Signal, kill},
@@ -28,7 +28,7 @@ pub(super) fn namespace_name(what: &str) -> String {
 /// Makes a named namespace that people can enter by `ip netns exec`.
 pub(super) fn make_namespace(what: &str) -> Result<Namespace> {
     let name = namespace_name(what);
-    let output = Command::new("ip").args(["netns", "add", &name]).output().context("starting ip")?;
+    let output = ip().args(["netns", "add", &name]).output().context("starting ip")?;
     ensure!(
         output.status.success(),
         "`ip netns add {name}` failed: {}",
@@ -37,6 +37,12 @@ pub(super) fn make_namespace(what: &str) -> Result<Namespace> {
     let namespace = Namespace::open(&Path::new("/run/netns").join(&name))?;
     namespace.ip("link set lo up")?;
     Ok(namespace)
+}
+
+fn ip() -> Command {
+    let mut command = Command::new("ip");
+    command.env("PATH", requires::search_path());
+    command
 }
 
 /// Path of a file of the demo.
@@ -98,7 +104,7 @@ fn remove_namespaces() -> Result<()> {
         if !name.starts_with(PREFIX) {
             continue;
         }
-        let output = Command::new("ip").args(["netns", "delete", &name]).output().context("starting ip")?;
+        let output = ip().args(["netns", "delete", &name]).output().context("starting ip")?;
         ensure!(
             output.status.success(),
             "`ip netns delete {name}` failed: {}",
