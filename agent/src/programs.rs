@@ -44,6 +44,12 @@ impl Programs {
         Ok(Self { settings, dataplane, config, found: None, attached: BTreeMap::new() })
     }
 
+    /// Loads the programs for a host that has changed. These stay where they are until [`Programs::place`] of the new ones.
+    pub fn reload(&self, config: HostConfig) -> Result<Self, LoadError> {
+        let dataplane = self.dataplane.reload(&config, &self.settings.sizes)?;
+        Ok(Self { settings: self.settings.clone(), dataplane, config, found: None, attached: BTreeMap::new() })
+    }
+
     /// What the programs know of their host.
     pub fn config(&self) -> &HostConfig {
         &self.config

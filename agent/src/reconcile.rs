@@ -12,24 +12,26 @@ use std::{
 
 use andromede_abi::HostConfig;
 use andromede_dataplane::{AttachError, Hook, LoadError, TableError};
-use andromede_plan::{Attachments, HostFacts, TooLarge, Wanted, changes, compile};
-use andromede_proto::v1::Host;
+use andromede_plan::{HostFacts, TooLarge, Wanted, changes, compile};
 use tokio::sync::Mutex;
 
 use crate::{
     diagnostics::Diagnostics,
     error::causes,
+    facts::{host_config, places, plan_attachments, underlay_address},
     host::{
         interface_name,
         netlink::{Link, Netlink, NetlinkError},
         static_drop,
         underlay::{Underlay, UnderlayError},
     },
-    programs::{Place, Programs, Settings},
+    keep::keep,
+    programs::{Programs, Settings},
     shared::{Progress, Shared},
     state::{
         attachments::{Attached, AttachedWorkload, NetnsId},
         disk::DiskError,
+        held::Held,
         store::host_of,
     },
     views::{ViewError, Views},
@@ -74,6 +76,9 @@ pub enum ReconcileError {
     /// A view.
     #[error(transparent)]
     View(#[from] ViewError),
+    /// Networks that are not known at present.
+    #[error("what was stored of {} cannot be read; the controller is asked anew, and the rows stay until it answers", .0.join(", "))]
+    Unreadable(Vec<String>),
     /// The state folder.
     #[error(transparent)]
     Disk(#[from] DiskError),
@@ -161,12 +166,11 @@ impl Reconciler {
         progress
     }
 
-    async fn try_pass(
-        &mut self,
-        held: &crate::state::held::Held,
-        errors: &mut Vec<ReconcileError>,
-    ) -> Result<(), ReconcileError> {
+    async fn try_pass(&mut self, held: &Held, errors: &mut Vec<ReconcileError>) -> Result<(), ReconcileError> {
         errors.extend(self.views.update(held).into_iter().map(ReconcileError::from));
+        if !held.unreadable.is_empty() {
+            errors.push(ReconcileError::Unreadable(held.unreadable.iter().cloned().collect()));
+        }
         let host = host_of(held).ok_or(ReconcileError::NotTold)?;
         let address = underlay_address(host)?;
         self.observe(address).await?;
@@ -179,18 +183,46 @@ impl Reconciler {
             underlay_ifindex: observed.underlay.uplink.index,
             gateways: observed.gateways.clone(),
         };
-        let attached = self.shared.attached();
+        let (gone, attached) = self.divide(held);
         let mut places = places(&attached);
         places.insert((Hook::FromUnderlay, observed.underlay.uplink.index));
         places.insert((Hook::FromOverlay, observed.underlay.overlay.index));
         tokio::task::block_in_place(|| {
-            self.load(config)?;
-            self.write_rows(&facts, &attached)?;
+            let loaded = self.load(config);
+            // Where new programs cannot be loaded, the old ones go on with new rows.
+            self.write_rows(held, &facts, &attached)?;
+            loaded?;
             if let Some(programs) = &mut self.programs {
                 errors.extend(programs.place(&places).into_iter().map(ReconcileError::from));
             }
-            Ok(())
-        })
+            Ok::<_, ReconcileError>(())
+        })?;
+        for (port, workload) in gone {
+            self.unplug(&port, &workload).await?;
+        }
+        Ok(())
+    }
+
+    /// The attached workloads in two parts: those whose port is gone from this host, and the others. A port that is made anew later
+    /// under the same name is another one: it must not find the old workload attached.
+    fn divide(&self, held: &Held) -> (Attached, Attached) {
+        let host = &self.shared.config.host;
+        let is_gone = |port: &str| port.parse().is_ok_and(|port| self.views.is_gone(held, &port, host));
+        self.shared.attached().into_iter().partition(|(port, _)| is_gone(port))
+    }
+
+    /// Removes the interface of a port that is gone; its rows and programs went before.
+    async fn unplug(&mut self, port: &str, workload: &AttachedWorkload) -> Result<(), ReconcileError> {
+        let interface = &workload.host_interface;
+        tracing::warn!(port, interface, "the port is no longer on this host; its workload is unplugged");
+        let found = self.netlink.link(interface).await?.filter(|link| is_of(link, port, workload));
+        if let Some(link) = found {
+            self.netlink.delete_link(link.index).await?;
+        }
+        if let Some(programs) = &mut self.programs {
+            programs.forget(workload.ifindex);
+        }
+        Ok(self.shared.change_attached(|attached| drop(attached.remove(port)))?)
     }
 
     /// Loads the programs, for the first time or because what they know of the host has changed.
@@ -198,18 +230,26 @@ impl Reconciler {
         if self.programs.as_ref().is_some_and(|programs| *programs.config() == config) {
             return Ok(());
         }
-        let mut programs = Programs::load(&self.settings, config)?;
+        let mut programs = match &self.programs {
+            // The old ones hold the folder of pins, and stay in place until the new ones are.
+            Some(old) => old.reload(config)?,
+            None => Programs::load(&self.settings, config)?,
+        };
         self.diagnostics.loaded(&self.settings, &config, programs.take_events());
         tracing::info!(host = config.host, "programs loaded");
         self.programs = Some(programs);
         Ok(())
     }
 
-    fn write_rows(&mut self, facts: &HostFacts, attached: &Attached) -> Result<(), ReconcileError> {
+    fn write_rows(&mut self, held: &Held, facts: &HostFacts, attached: &Attached) -> Result<(), ReconcileError> {
         let Some(programs) = &mut self.programs else { return Ok(()) };
         let attachments = plan_attachments(attached);
         let found = programs.found()?;
-        let wanted: Wanted = compile(self.views.all(), facts, &attachments, found)?;
+        let mut wanted: Wanted = compile(self.views.all(), facts, &attachments, found)?;
+        if let Some(spoken) = self.views.spoken(held) {
+            let attached = attached.values().map(|workload| workload.ifindex).collect();
+            keep(&mut wanted, found, spoken, &attached);
+        }
         let steps = changes(found, &wanted);
         // Names first: a counter that moves has a name.
         self.diagnostics.name(&wanted);
@@ -272,13 +312,7 @@ impl Reconciler {
 
     /// A workload whose namespace is gone took its interface with it. Indexes recur, so name and alias must agree too.
     fn drop_vanished(&mut self, attached: &Attached, links: &[Link]) -> Result<(), ReconcileError> {
-        let there = |port: &str, workload: &AttachedWorkload| {
-            links.iter().any(|link| {
-                link.index == workload.ifindex
-                    && link.name == workload.host_interface
-                    && interface_name::port_of_alias(&link.alias) == Some(port)
-            })
-        };
+        let there = |port: &str, workload: &AttachedWorkload| links.iter().any(|link| is_of(link, port, workload));
         for (port, workload) in attached {
             if there(port, workload) {
                 continue;
@@ -352,32 +386,9 @@ pub async fn run(shared: Arc<Shared>, reconciler: Arc<Mutex<Reconciler>>) {
     }
 }
 
-fn underlay_address(host: &Host) -> Result<Ipv4Addr, ReconcileError> {
-    host.underlay_address.parse().map_err(|_| ReconcileError::BadAddress(host.underlay_address.clone()))
-}
-
-fn host_config(host: u32, address: Ipv4Addr, underlay: &Underlay, features: u32) -> HostConfig {
-    HostConfig {
-        host,
-        underlay_v4: u32::from_ne_bytes(address.octets()),
-        underlay_ifindex: underlay.uplink.index,
-        overlay_ifindex: underlay.overlay.index,
-        vxlan_port: underlay.vxlan_port.to_be(),
-        underlay_mac: underlay.uplink.mac,
-        features,
-        underlay_mtu: underlay.uplink.mtu,
-    }
-}
-
-fn places(attached: &Attached) -> BTreeSet<Place> {
-    let of = |workload: &AttachedWorkload| [(Hook::FromWorkload, workload.ifindex), (Hook::FromHost, workload.ifindex)];
-    attached.values().flat_map(of).collect()
-}
-
-fn plan_attachments(attached: &Attached) -> Attachments {
-    let of = |(port, workload): (&String, &AttachedWorkload)| {
-        let attachment = andromede_plan::Attachment { ifindex: workload.ifindex, tap: workload.tap };
-        port.parse().ok().map(|port| (port, attachment))
-    };
-    attached.iter().filter_map(of).collect()
+/// Is this the interface of this workload?
+fn is_of(link: &Link, port: &str, workload: &AttachedWorkload) -> bool {
+    link.index == workload.ifindex
+        && link.name == workload.host_interface
+        && interface_name::port_of_alias(&link.alias) == Some(port)
 }

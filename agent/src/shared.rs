@@ -15,6 +15,7 @@ use crate::{
         held::Held,
         store::Store,
     },
+    views,
 };
 
 /// How far the host is, after a pass of the reconciler.
@@ -67,9 +68,12 @@ impl Shared {
     /// Reads the state folder.
     pub fn open(config: Config) -> Result<Self, DiskError> {
         let store = Store::open(&config.state)?;
-        let loaded = store.load()?;
+        let mut loaded = store.load()?;
         for damaged in &loaded.damaged {
             tracing::error!(%damaged, "state file set aside");
+        }
+        for unreadable in views::set_unreadable_aside(&mut loaded.held) {
+            tracing::error!(%unreadable, "stored network is asked anew; its rows stay until it was told");
         }
         if let Some(host) = loaded.held.host.as_ref().filter(|host| host.name != config.host.as_str()) {
             return Err(DiskError::OtherHost { folder: config.state.clone(), recorded: host.name.clone() });

@@ -1,8 +1,12 @@
 //! The views of networks as model types, converted once for each change.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
-use andromede_model::{HostName, NetworkView, Port, Violation};
+use andromede_abi::NetworkIndex;
+use andromede_model::{HostName, NetworkView, Port, PortName, Violation};
 
 use crate::state::held::{Held, HeldNetwork};
 
@@ -20,12 +24,30 @@ fn in_words(violations: &[Violation]) -> String {
     violations.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
 }
 
+/// Takes networks out that this agent cannot read: their revision must not be named in a hello, so that they are told anew. To be
+/// called at the start, when there is no last readable view.
+pub fn set_unreadable_aside(held: &mut Held) -> Vec<ViewError> {
+    let mut errors = Vec::new();
+    for (name, network) in &held.networks {
+        if let Err(violations) = NetworkView::try_from(network.view.clone()) {
+            errors.push(ViewError { network: name.clone(), violations });
+        }
+    }
+    for error in &errors {
+        held.networks.remove(&error.network);
+        held.unreadable.insert(error.network.clone());
+    }
+    errors
+}
+
 /// The views of all networks that the host holds.
 #[derive(Debug, Default)]
 pub struct Views {
-    views: Vec<NetworkView>,
+    readable: Vec<NetworkView>,
     /// What each view was made of.
     sources: BTreeMap<String, Arc<HeldNetwork>>,
+    /// Networks that were readable at some time since the start.
+    spoken: BTreeSet<NetworkIndex>,
 }
 
 impl Views {
@@ -33,7 +55,7 @@ impl Views {
     pub fn update(&mut self, held: &Held) -> Vec<ViewError> {
         let mut errors = Vec::new();
         self.sources.retain(|name, _| held.networks.contains_key(name));
-        self.views.retain(|view| held.networks.contains_key(view.network.name.as_str()));
+        self.readable.retain(|view| held.networks.contains_key(view.network.name.as_str()));
         for (name, network) in &held.networks {
             if self.sources.get(name).is_some_and(|source| Arc::ptr_eq(source, network)) {
                 continue;
@@ -41,38 +63,56 @@ impl Views {
             match NetworkView::try_from(network.view.clone()) {
                 Ok(mut view) => {
                     view.revision = network.revision;
-                    self.views.retain(|old| old.network.name != view.network.name);
-                    self.views.push(view);
+                    self.spoken.insert(view.network.index);
+                    self.readable.retain(|old| old.network.name != view.network.name);
+                    self.readable.push(view);
                     self.sources.insert(name.clone(), Arc::clone(network));
                 }
                 Err(violations) => errors.push(ViewError { network: name.clone(), violations }),
             }
         }
-        self.views.sort_by(|a, b| a.network.name.cmp(&b.network.name));
+        self.readable.sort_by(|a, b| a.network.name.cmp(&b.network.name));
         errors
     }
 
     /// The views, by name.
     pub fn all(&self) -> &[NetworkView] {
-        &self.views
+        &self.readable
+    }
+
+    /// The networks whose rows the views decide on: those that are or were readable since the start. None if that is all of them,
+    /// because every network of this host can be read.
+    pub fn spoken(&self, held: &Held) -> Option<&BTreeSet<NetworkIndex>> {
+        let whole = held.unreadable.is_empty() && held.networks.keys().all(|name| self.sources.contains_key(name));
+        (!whole).then_some(&self.spoken)
+    }
+
+    /// Is it certain that a port is not placed on this host any more? A network that cannot be read says nothing of its ports.
+    pub fn is_gone(&self, held: &Held, port: &PortName, host: &HostName) -> bool {
+        let network = port.network();
+        if let Some(view) = self.readable.iter().find(|view| view.network.name == network) {
+            return view.ports.get(port).is_none_or(|port| port.host.as_ref() != Some(host));
+        }
+        // Revision 0: the controller told nothing yet.
+        held.revision != 0 && held.unreadable.is_empty() && !held.networks.contains_key(network.as_str())
     }
 
     /// A port, and its network's view.
     pub fn port(&self, name: &str) -> Option<(&NetworkView, &Port)> {
         let name = name.parse().ok()?;
-        self.views.iter().find_map(|view| view.ports.get(&name).map(|port| (view, port)))
+        self.readable.iter().find_map(|view| view.ports.get(&name).map(|port| (view, port)))
     }
 
     /// The ports that are placed on a host.
     pub fn ports_of<'a>(&'a self, host: &'a HostName) -> impl Iterator<Item = &'a Port> {
-        let ports = self.views.iter().flat_map(|view| view.ports.values());
+        let ports = self.readable.iter().flat_map(|view| view.ports.values());
         ports.filter(move |port| port.host.as_ref() == Some(host))
     }
 
     /// Addresses of all tunnel endpoints other than this host's own.
     pub fn endpoints(&self, own: std::net::Ipv4Addr) -> std::collections::BTreeSet<std::net::Ipv4Addr> {
-        let hosts = self.views.iter().flat_map(|view| view.hosts.values().map(|host| host.underlay));
-        let vteps = self.views.iter().flat_map(|view| view.vteps.values().map(|vtep| vtep.underlay));
+        let hosts = self.readable.iter().flat_map(|view| view.hosts.values().map(|host| host.underlay));
+        let vteps = self.readable.iter().flat_map(|view| view.vteps.values().map(|vtep| vtep.underlay));
         hosts.chain(vteps).filter(|endpoint| *endpoint != own).collect()
     }
 }

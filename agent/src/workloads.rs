@@ -9,7 +9,7 @@ use tokio::sync::Mutex;
 use crate::{
     host::{
         interface_name,
-        netlink::{Netlink, NetlinkError},
+        netlink::{Link, Netlink, NetlinkError},
         netns::{Netns, NetnsError},
         veth::{self, VethError, Workload},
     },
@@ -50,6 +50,21 @@ pub enum WorkloadError {
         netns: String,
         /// Interface there.
         interface: String,
+    },
+    /// Something else has the name of the host side.
+    #[error(
+        "interface {interface} is in the way of port {port}: its alias is {alias:?} and it is {state}, so it is not what an attach \
+         left unfinished; if nothing uses it, remove it and attach again: ip link delete {interface}"
+    )]
+    InTheWay {
+        /// The interface.
+        interface: String,
+        /// The port.
+        port: String,
+        /// What the interface says it is.
+        alias: String,
+        /// "up" or "down".
+        state: &'static str,
     },
     /// The host is not ready.
     #[error("the host is not as it should be, so the workload of {port} stays unplugged: {error}")]
@@ -119,8 +134,13 @@ impl Workloads {
 
     async fn make(&self, netns: &Netns, workload: &Workload) -> Result<(), WorkloadError> {
         let name = interface_name::host_side(&workload.port);
-        if let Some(unfinished) = self.netlink.link(&name).await? {
-            self.netlink.delete_link(unfinished.index).await?;
+        if let Some(found) = self.netlink.link(&name).await? {
+            if !is_unfinished(&found, &workload.port) {
+                let state = if found.up { "up" } else { "down" };
+                let (port, alias) = (workload.port.clone(), found.alias);
+                return Err(WorkloadError::InTheWay { interface: name, port, alias, state });
+            }
+            self.netlink.delete_link(found.index).await?;
         }
         let outer = veth::create(&self.netlink, netns, workload).await?;
         let made = AttachedWorkload {
@@ -141,7 +161,7 @@ impl Workloads {
     async fn finish(
         &self,
         netns: &Netns,
-        outer: &crate::host::netlink::Link,
+        outer: &Link,
         made: AttachedWorkload,
         workload: &Workload,
     ) -> Result<(), WorkloadError> {
@@ -213,6 +233,12 @@ impl Workloads {
         let mtu = underlay.workload_mtu(view.network.mtu.unwrap_or(0));
         Ok(workload(view, found, interface, mtu))
     }
+}
+
+/// Is this interface what an attach of this port left behind when it was interrupted? Such a one is down, and is named after the port
+/// or not yet. Any other belongs to somebody.
+fn is_unfinished(link: &Link, port: &str) -> bool {
+    !link.up && (link.alias.is_empty() || interface_name::port_of_alias(&link.alias) == Some(port))
 }
 
 /// The interface of a port: addresses with the length of their subnet, so that neighbours are asked for on the link, and the router of

@@ -73,7 +73,7 @@ impl Trial {
 }
 
 fn snapshot(revision: u64) -> controller_message::Message {
-    let network = Network { name: NETWORK.to_owned(), ..Network::default() };
+    let network = Network { name: NETWORK.to_owned(), vni: 100, index: 1, ..Network::default() };
     let view = NetworkView { network: Some(network), ..NetworkView::default() };
     controller_message::Message::Update(Update { revision, snapshots: vec![view], ..Update::default() })
 }

@@ -5,6 +5,7 @@ use std::{
     io,
     os::fd::{AsFd, BorrowedFd, OwnedFd},
     path::PathBuf,
+    sync::Arc,
 };
 
 use andromede_abi::{
@@ -129,7 +130,8 @@ pub struct Dataplane {
     pub tables: Tables,
     events: Option<Events>,
     pub(crate) verdicts: RawMap,
-    _lock: Option<PinLock>,
+    /// Shared with those that [`Dataplane::reload`] made.
+    lock: Option<Arc<PinLock>>,
 }
 
 impl Dataplane {
@@ -140,11 +142,28 @@ impl Dataplane {
             None => None,
             Some(pins) => {
                 pins.prepare()?;
-                let lock = pins.lock()?;
-                check_pinned(pins, sizes)?;
-                Some(lock)
+                Some(Arc::new(pins.lock()?))
             }
         };
+        Self::load_locked(pins, lock, host, sizes)
+    }
+
+    /// Loads the programs anew, in the same folder of pins, because what they know of the host has changed. This one keeps
+    /// running: where it is attached its programs stay until those of the new one are attached in their place. The folder's
+    /// lock is taken once for a process and not once for each load, so both hold it.
+    pub fn reload(&self, host: &HostConfig, sizes: &Sizes) -> Result<Self, LoadError> {
+        Self::load_locked(self.pins.as_ref(), self.lock.clone(), host, sizes)
+    }
+
+    fn load_locked(
+        pins: Option<&Pins>,
+        lock: Option<Arc<PinLock>>,
+        host: &HostConfig,
+        sizes: &Sizes,
+    ) -> Result<Self, LoadError> {
+        if let Some(pins) = pins {
+            check_pinned(pins, sizes)?;
+        }
         let mut ebpf = load_object(pins, host, sizes)?;
         let mut programs = BTreeMap::new();
         for hook in Hook::ALL {
@@ -160,14 +179,7 @@ impl Dataplane {
             .try_clone_to_owned()
             .and_then(RawMap::new)
             .map_err(|source| LoadError::Table { table: maps::VERDICTS, source })?;
-        Ok(Self {
-            pins: pins.cloned(),
-            programs,
-            tables: maps.into_tables()?,
-            events: Some(events),
-            verdicts,
-            _lock: lock,
-        })
+        Ok(Self { pins: pins.cloned(), programs, tables: maps.into_tables()?, events: Some(events), verdicts, lock })
     }
 
     /// The pins, if there are any.

@@ -1,7 +1,7 @@
 //! The networks that the host holds, as the controller told them: a fold of its updates.
 
 use std::{
-    collections::{BTreeMap, HashMap, HashSet},
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
     hash::Hash,
     sync::Arc,
 };
@@ -33,6 +33,9 @@ pub struct Held {
     pub host: Option<Host>,
     /// By network name.
     pub networks: BTreeMap<String, Arc<HeldNetwork>>,
+    /// Names of networks whose stored view could not be read at this start. A hello does not name them, so the first update tells
+    /// those anew that the host still holds; until then nothing is known of them.
+    pub unreadable: BTreeSet<String>,
 }
 
 /// Why an update cannot be followed: the session must begin anew, with snapshots.
@@ -97,6 +100,7 @@ impl Held {
     pub fn fold(&mut self, store_epoch: u64, update: &Update, complete: bool) -> Result<Touched, FoldError> {
         let mut next = self.clone();
         let mut touched = Touched::default();
+        next.unreadable.clear();
         if complete || store_epoch != self.store_epoch {
             next.networks.clear();
             next.store_epoch = store_epoch;
@@ -124,7 +128,8 @@ impl Held {
         for name in &update.networks_left {
             next.networks.remove(name);
         }
-        touched.left = self.networks.keys().filter(|name| !next.networks.contains_key(*name)).cloned().collect();
+        let before = self.networks.keys().chain(&self.unreadable);
+        touched.left = before.filter(|name| !next.networks.contains_key(*name)).cloned().collect();
         touched.written.retain(|name| next.networks.contains_key(name));
         next.revision = update.revision;
         if update.host.is_some() {

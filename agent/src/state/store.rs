@@ -57,12 +57,22 @@ impl Store {
             Err(error) => return Err(error),
         }
         for path in self.network_files()? {
+            if path.extension().is_some_and(|end| end == "damaged") {
+                // Set aside at an earlier start, and not told anew since.
+                if !path.with_extension("view").exists() {
+                    loaded.held.unreadable.insert(name_of(&path));
+                }
+                continue;
+            }
             match read_network(&path) {
                 Ok(Some((name, held))) => {
                     loaded.held.networks.insert(name, Arc::new(held));
                 }
                 Ok(None) => {}
-                Err(error @ DiskError::Damaged { .. }) => loaded.damaged.push(error),
+                Err(error @ DiskError::Damaged { .. }) => {
+                    loaded.held.unreadable.insert(name_of(&path));
+                    loaded.damaged.push(error);
+                }
                 Err(error) => return Err(error),
             }
         }
@@ -78,6 +88,7 @@ impl Store {
         }
         for name in &touched.left {
             disk::remove(&self.network_path(name))?;
+            disk::remove(&self.network_path(name).with_extension("damaged"))?;
         }
         self.save_meta(held)
     }
@@ -102,7 +113,7 @@ impl Store {
             fs::read_dir(&folder)?.map(|entry| entry.map(|entry| entry.path())).collect()
         };
         let mut paths = list().map_err(|source| DiskError::Io { path: folder.clone(), action: "list", source })?;
-        paths.retain(|path| path.extension().is_none_or(|end| end != "new" && end != "damaged"));
+        paths.retain(|path| path.extension().is_none_or(|end| end != "new"));
         Ok(paths)
     }
 
@@ -112,6 +123,12 @@ impl Store {
         let (tenant, network) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
         self.folder.join("networks").join(format!("{tenant}.{network}.view"))
     }
+}
+
+/// The network whose file this is: the reverse of [`Store::network_path`].
+fn name_of(path: &Path) -> String {
+    let stem = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+    stem.split_once('.').map(|(tenant, network)| format!("tenants/{tenant}/networks/{network}")).unwrap_or(stem)
 }
 
 /// A revision or an epoch in eight bytes, then a message.
@@ -198,7 +215,16 @@ mod tests {
         fs::write(&path, bytes).unwrap();
         let loaded = store.load().unwrap();
         assert_eq!(loaded.damaged.len(), 1);
+        let unreadable = ["tenants/a/networks/x".to_owned()].into();
+        assert_eq!(loaded.held.unreadable, unreadable);
         assert_eq!(loaded.held.revisions().collect::<Vec<_>>(), [("tenants/a/networks/y".to_owned(), 4)]);
-        assert!(store.load().unwrap().damaged.is_empty(), "the damaged file was moved aside");
+        let mut again = store.load().unwrap();
+        assert!(again.damaged.is_empty(), "the damaged file was moved aside");
+        assert_eq!(again.held.unreadable, unreadable, "but it is not forgotten");
+        // The first update does not speak of it, so the host does not hold it any more.
+        let touched = again.held.fold(9, &Update { revision: 5, ..Update::default() }, false).unwrap();
+        assert_eq!(touched.left, ["tenants/a/networks/x"]);
+        store.save(&again.held, &touched).unwrap();
+        assert!(store.load().unwrap().held.unreadable.is_empty());
     }
 }

@@ -1,0 +1,49 @@
+//! What a pass starts from, in the words of the planner and of the programs.
+
+use std::{collections::BTreeSet, net::Ipv4Addr};
+
+use andromede_abi::HostConfig;
+use andromede_dataplane::Hook;
+use andromede_plan::Attachments;
+use andromede_proto::v1::Host;
+
+use crate::{
+    host::underlay::Underlay,
+    programs::Place,
+    reconcile::ReconcileError,
+    state::attachments::{Attached, AttachedWorkload},
+};
+
+/// The address of the host's tunnel endpoint.
+pub(crate) fn underlay_address(host: &Host) -> Result<Ipv4Addr, ReconcileError> {
+    host.underlay_address.parse().map_err(|_| ReconcileError::BadAddress(host.underlay_address.clone()))
+}
+
+/// What the programs know of their host.
+pub(crate) fn host_config(host: u32, address: Ipv4Addr, underlay: &Underlay, features: u32) -> HostConfig {
+    HostConfig {
+        host,
+        underlay_v4: u32::from_ne_bytes(address.octets()),
+        underlay_ifindex: underlay.uplink.index,
+        overlay_ifindex: underlay.overlay.index,
+        vxlan_port: underlay.vxlan_port.to_be(),
+        underlay_mac: underlay.uplink.mac,
+        features,
+        underlay_mtu: underlay.uplink.mtu,
+    }
+}
+
+/// Where the programs of workloads belong.
+pub(crate) fn places(attached: &Attached) -> BTreeSet<Place> {
+    let of = |workload: &AttachedWorkload| [(Hook::FromWorkload, workload.ifindex), (Hook::FromHost, workload.ifindex)];
+    attached.values().flat_map(of).collect()
+}
+
+/// The workloads, by port.
+pub(crate) fn plan_attachments(attached: &Attached) -> Attachments {
+    let of = |(port, workload): (&String, &AttachedWorkload)| {
+        let attachment = andromede_plan::Attachment { ifindex: workload.ifindex, tap: workload.tap };
+        port.parse().ok().map(|port| (port, attachment))
+    };
+    attached.iter().filter_map(of).collect()
+}

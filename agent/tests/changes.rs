@@ -1,0 +1,126 @@
+//! What changes under a running agent: its host, its ports, its own store.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
+
+mod common;
+
+use andromede_proto::{
+    agent::v1::{NetworkDelta, Update},
+    v1::{Resource, SecurityGroup, resource::Kind},
+};
+use andromede_testkit::Namespace;
+use common::{
+    PATIENCE,
+    machine::{Machine, ready},
+    views::{NETWORK, other_rules, port, rule, snapshot, without_b},
+};
+use nix::sys::signal::Signal;
+use tokio::time::timeout;
+use tonic::Code;
+
+fn pings(from: &Namespace) -> bool {
+    from.exec("ping -n -W 1 -c 1 10.0.0.11").is_ok()
+}
+
+fn written(revision: u64, kind: Kind) -> Update {
+    let written = vec![Resource { kind: Some(kind) }];
+    let delta = NetworkDelta { network: NETWORK.to_owned(), written, ..NetworkDelta::default() };
+    Update { revision, deltas: vec![delta], ..Update::default() }
+}
+
+/// The rules of the only group: with or without echo requests.
+fn rules(revision: u64, echo: bool) -> Update {
+    let mut rules = vec![rule("ping6", "icmpv6", 1025)];
+    rules.extend(echo.then(|| rule("ping", "icmp", 1024)));
+    written(
+        revision,
+        Kind::SecurityGroup(SecurityGroup { name: format!("{NETWORK}/securityGroups/g"), rules, revision }),
+    )
+}
+
+/// The programs know their host's interfaces: when these change, they are loaded anew by the process that holds their pins.
+#[tokio::test(flavor = "multi_thread")]
+async fn rules_still_change_after_the_host_has_changed() {
+    let (machine, mut session) = ready("auto").await;
+    let (a, _) = machine.attach("a").await;
+    let (_b, _) = machine.attach("b").await;
+    assert!(pings(&a));
+    let changes = ["link set up0 mtu 1550", "link set up0 address 02:00:00:00:aa:01", "link delete amd-vxlan"];
+    for (revision, change) in (2..).step_by(2).zip(changes) {
+        machine.namespace.ip(change).unwrap();
+        let loads = |log: &str| log.matches("programs loaded").count();
+        let expected = usize::try_from(revision / 2).unwrap() + 1;
+        machine.until(change, |status| loads(&machine.log()) >= expected && status.error.is_empty()).await;
+        assert!(pings(&a), "{change}");
+        for (revision, echo) in [(revision, false), (revision + 1, true)] {
+            session.update(rules(revision, echo)).await;
+            let applied = timeout(PATIENCE, session.applied(revision)).await;
+            applied.unwrap_or_else(|_| panic!("after {change}: {}", machine.log()));
+            assert_eq!(pings(&a), echo, "{change}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_port_that_comes_back_is_another_one() {
+    let (machine, mut session) = ready("auto").await;
+    let (a, _) = machine.attach("a").await;
+    let (b, _) = machine.attach("b").await;
+    session.update(without_b(2)).await;
+    timeout(PATIENCE, session.applied(2)).await.unwrap();
+    session.update(written(3, Kind::Port(port("b", 11, "hosts/h1")))).await;
+    timeout(PATIENCE, session.applied(3)).await.unwrap();
+    assert!(!pings(&a));
+    assert!(b.exec("ip link show dev eth0").is_err());
+    let (_new, _) = machine.attach("b").await;
+    assert!(pings(&a));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_interface_of_somebody_else_is_left_alone() {
+    let (machine, _session) = ready("auto").await;
+    let name = andromede_agent::host::interface_name::host_side(&format!("{NETWORK}/ports/a"));
+    machine.namespace.ip(&format!("link add {name} type veth peer name other")).unwrap();
+    machine.namespace.ip(&format!("link set {name} up")).unwrap();
+    let workload = Namespace::new().unwrap();
+    let refused = machine.try_attach("a", &workload, "").await.unwrap_err();
+    assert_eq!(refused.code(), Code::FailedPrecondition);
+    assert!(refused.message().contains(&format!("ip link delete {name}")), "{refused}");
+    machine.namespace.ip(&format!("link set {name} down")).unwrap();
+    machine.namespace.exec(&format!("ip link set {name} alias theirs")).unwrap();
+    assert!(machine.try_attach("a", &workload, "").await.is_err());
+    machine.namespace.ip(&format!("link show dev {name}")).unwrap();
+}
+
+fn spoil(machine: &Machine) {
+    let path = machine.folder.path().join("state/networks/t.n.view");
+    let mut bytes = std::fs::read(&path).unwrap();
+    *bytes.last_mut().unwrap() ^= 1;
+    std::fs::write(path, bytes).unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rows_of_a_network_that_cannot_be_read_stay_until_it_is_told() {
+    let (mut machine, session) = ready("auto").await;
+    let (a, _) = machine.attach("a").await;
+    let (_b, _) = machine.attach("b").await;
+    machine.end(Signal::SIGTERM);
+    drop(session);
+    spoil(&machine);
+    // Twice: the file was set aside at the first start.
+    for signal in [Signal::SIGKILL, Signal::SIGTERM] {
+        machine.start().await;
+        let _silent = machine.session().await;
+        machine.until("the loss is told", |status| status.error.contains("cannot be read")).await;
+        assert_eq!(machine.port_rows().len(), 2);
+        assert!(pings(&a));
+        machine.end(signal);
+    }
+    machine.start().await;
+    let mut session = machine.session().await;
+    session.update(snapshot(2)).await;
+    timeout(PATIENCE, session.applied(2)).await.unwrap();
+    session.update(other_rules(3)).await;
+    timeout(PATIENCE, session.applied(3)).await.unwrap();
+    assert!(pings(&a));
+    assert_eq!(machine.port_rows().len(), 2);
+}
