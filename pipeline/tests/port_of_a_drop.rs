@@ -74,8 +74,9 @@ const SYN: [u8; 20] = [0xc0, 0, 0, 80, 0, 0, 0, 1, 0, 0, 0, 0, 0x50, 2, 0xff, 0x
 fn dropped(hook: u8, frame: &Bytes) -> (Option<DropReason>, u32) {
     let host: HostConfig = zeroed();
     let tunnel = if hook == hook::FROM_OVERLAY { Tunnel::new(VNI, OTHER_HOST.into()) } else { Tunnel::NONE };
-    let context =
-        Context { hook, ifindex: IFINDEX, gso_size: 0, now: 1, tunnel, marked: false, tagged: false, host: &host };
+    // The overlay device takes only what passed the underlay's program, which marks it.
+    let marked = hook == hook::FROM_OVERLAY;
+    let context = Context { hook, ifindex: IFINDEX, gso_size: 0, now: 1, tunnel, marked, tagged: false, host: &host };
     let mut scratch = Scratch::EMPTY;
     let verdict = decide(frame, &context, &tables(), &mut scratch);
     (verdict.reason, verdict.port)

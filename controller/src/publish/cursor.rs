@@ -67,10 +67,12 @@ impl Cursor {
     pub(super) fn due(&self, host: &HostName, index: &Index, revision: u64) -> Option<Due> {
         let mut due = Due { revision, networks: Vec::new(), left: Vec::new() };
         for (network, log) in index.held(host)? {
+            let known = self.networks.get(network).copied().filter(|known| *known <= revision);
+            if known.is_some_and(|known| known >= log.head()) {
+                continue;
+            }
             let network = network.clone();
-            let known = self.networks.get(&network).filter(|known| **known <= revision);
-            let path = match known.and_then(|known| log.since(*known)) {
-                Some(change) if change.is_empty() => continue,
+            let path = match known.and_then(|known| log.since(known)) {
                 Some(mut change) => {
                     let left = |name: &AnyName| matches!(name, AnyName::Host(other) if !index.holds(other, &network));
                     let hosts_left = change.names.iter().filter(|name| left(name)).cloned().collect();
