@@ -9,7 +9,7 @@ use std::{
 
 use andromede_testkit::{
     Fabric, FabricOptions, Namespace, Workload,
-    traffic::{BackgroundPing, BackgroundStream, Outcome, Responder, Sink, tcp_probe, udp_probe},
+    traffic::{BackgroundPing, BackgroundStream, Outcome, Responder, Sink, echo_requests, tcp_probe, udp_probe},
 };
 use andromede_tests::{
     Bundle,
@@ -284,4 +284,38 @@ fn changes_in_a_row_lose_nothing_of_what_stays_allowed() {
     }
     assert!(!stream.ended(), "the stream broke");
     assert!(stream.stop().unwrap().same_bytes(&sink.report().unwrap()));
+}
+
+#[test]
+fn rules_are_in_force_before_the_first_packet() {
+    let mute = "{name: mute, direction: egress, action: deny}";
+    let text = bundle(2, &[ANYTHING_IN], &[]).group("red", "mute", &[mute]).port("red", "mute", 1, 40, &["mute"]);
+    let fabric = Fabric::start(FabricOptions::default()).unwrap();
+    fabric.apply(text.text()).unwrap();
+    let client = fabric.attach(1, &port_name("red", "client")).unwrap();
+    assert_eq!(echo_requests(client.namespace()).unwrap(), 0);
+    let floods = both(12).map(|to| BackgroundPing::start(client.namespace(), to, Duration::from_micros(500)));
+    for _ in 0..3 {
+        let before = ["ingress-rule", "egress-rule"].map(|reason| (reason, dropped(&fabric, reason).unwrap()));
+        // Attached under a flood from outside, with nothing let in.
+        let server = fabric.attach(2, &port_name("red", "server")).unwrap();
+        // Attached with a workload that sends as soon as it can, and may not.
+        let mute = Workload::new(&port_name("red", "mute")).unwrap();
+        let eager = both(11).map(|to| BackgroundPing::start(mute.namespace(), to, Duration::from_micros(500)));
+        fabric.agent(1).unwrap().attach(&mute, fabric.control()).unwrap();
+        // Both floods did reach the rules.
+        for (reason, count) in before {
+            dropped_more(&fabric, reason, count, 50).unwrap();
+        }
+        assert_eq!(echo_requests(server.namespace()).unwrap(), 0, "echo requests came in before the rules");
+        assert_eq!(echo_requests(client.namespace()).unwrap(), 0, "echo requests went out before the rules");
+        for ping in eager {
+            assert_eq!(ping.stop().unwrap().received(), 0);
+        }
+        fabric.agent(2).unwrap().detach(&port_name("red", "server"), fabric.control()).unwrap();
+        fabric.agent(1).unwrap().detach(&port_name("red", "mute"), fabric.control()).unwrap();
+    }
+    for flood in floods {
+        assert_eq!(flood.stop().unwrap().received(), 0);
+    }
 }

@@ -1,6 +1,7 @@
 //! Real traffic, written here so that a test needs no tools and knows exactly what was sent and seen.
 //! Every function opens its sockets in the namespace that it is given.
 
+mod counters;
 mod ping;
 mod responder;
 mod segments;
@@ -9,6 +10,7 @@ mod throughput;
 
 use std::time::Duration;
 
+pub use counters::echo_requests;
 pub use ping::{BackgroundPing, Ping, PingReport, ping};
 pub use responder::{Responder, tcp_probe, udp_probe};
 pub use segments::send_segments;

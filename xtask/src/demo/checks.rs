@@ -8,7 +8,7 @@ use std::{
 
 use andromede_testkit::{
     interrupt,
-    traffic::{Outcome, Ping, Responder, ping, tcp_probe, udp_probe},
+    traffic::{Outcome, Ping, Responder, echo_requests, ping, tcp_probe, udp_probe},
 };
 use anyhow::{Context as _, Result};
 
@@ -144,30 +144,14 @@ fn between_tenants(ports: &[Port]) -> Result<Vec<Check>> {
         for (to, b) in ports.iter().enumerate().filter(|(_, b)| b.tenant != a.tenant) {
             for protocol in Protocol::ALL {
                 interrupt::check()?;
-                let before = echo_requests(b)?;
+                let before = echo_requests(b.namespace())?;
                 let outcome = probe_once(a, b, protocol)?;
                 let theirs = matches!(&outcome, Outcome::Answered { by, .. } if *by == b.title());
-                let passed = !theirs && echo_requests(b)? == before;
+                let passed = !theirs && echo_requests(b.namespace())? == before;
                 let expected = Expected::NotTheirs;
                 checks.push(Check { from, to, protocol, expected, outcome, drop: None, passed });
             }
         }
     }
     Ok(checks)
-}
-
-/// Echo requests of both families that a workload has received so far.
-fn echo_requests(port: &Port) -> Result<u64> {
-    let counters = port.namespace().run(|| -> std::io::Result<(String, String)> {
-        Ok((
-            std::fs::read_to_string("/proc/thread-self/net/snmp")?,
-            std::fs::read_to_string("/proc/thread-self/net/snmp6").unwrap_or_default(),
-        ))
-    })?;
-    let (v4, v6) = counters.context("reading the counters of a workload")?;
-    let mut icmp = v4.lines().filter(|line| line.starts_with("Icmp:")).map(|line| line.split_whitespace());
-    let (names, values) = (icmp.next().into_iter().flatten(), icmp.next().into_iter().flatten());
-    let of_v4 = names.zip(values).find(|(name, _)| *name == "InEchos").map_or("0", |(_, value)| value);
-    let of_v6 = v6.lines().find_map(|line| line.strip_prefix("Icmp6InEchos")).unwrap_or("0");
-    Ok(of_v4.parse::<u64>()? + of_v6.trim().parse::<u64>()?)
 }
