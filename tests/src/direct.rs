@@ -4,7 +4,9 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::Ipv4Addr,
+    panic::resume_unwind,
     path::Path,
+    thread,
 };
 
 use andromede_abi::HostConfig;
@@ -60,17 +62,26 @@ impl DirectFabric {
             let namespace = fabric.underlay.join(number)?;
             let mount = folder.join(format!("h{number}"));
             std::fs::create_dir_all(&mount)?;
-            let mut host = DirectHost {
+            let host = DirectHost {
                 namespace,
                 workloads: BTreeMap::new(),
                 interfaces: BTreeMap::new(),
                 pins: Pins::new(&mount)?,
             }
             .with_workloads(&model, &host.name)?;
-            host.program(&model, number)?;
             fabric.hosts.push(host);
             number += 1;
         }
+        // The verifier takes most of the time, one processor for each host.
+        thread::scope(|scope| {
+            let model = &model;
+            let started: Vec<_> = (1..)
+                .zip(&fabric.hosts)
+                .map(|(number, host)| scope.spawn(move || host.program(model, number)))
+                .collect();
+            let ended = started.into_iter().map(|thread| thread.join().unwrap_or_else(|panic| resume_unwind(panic)));
+            ended.collect::<Result<Vec<()>>>()
+        })?;
         Ok(fabric)
     }
 
@@ -104,7 +115,7 @@ impl DirectHost {
     }
 
     /// Loads the programs, writes the rows, and attaches the programs.
-    fn program(&mut self, model: &Model, number: u8) -> Result<()> {
+    fn program(&self, model: &Model, number: u8) -> Result<()> {
         self.namespace.ip(&format!("link add {OVERLAY} type vxlan external dstport {VXLAN_PORT} nolearning"))?;
         self.namespace.ip(&format!("link set {OVERLAY} up"))?;
         let host = model.host(&format!("hosts/h{number}").parse()?).context("the host is gone")?;
