@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, net::Ipv4Addr};
 
 use andromede_abi::maps;
 use andromede_model::{
-    Action, Direction, Host, MacAddress, Network, NetworkView, Port, Prefix, Protocol, Remote, Rule, SecurityGroup, Vni,
+    Action, Direction, Existing, Host, MacAddress, Network, NetworkView, Port, Prefix, Protocol, Remote, Rule, SecurityGroup, Vni,
 };
 use andromede_plan::Cost;
 
@@ -26,6 +26,8 @@ fn rule(number: u32, remote: Remote, port: &str) -> Rule {
         icmp_type: None,
         icmp_code: None,
         remote,
+        log: false,
+        existing: Existing::Cut,
         number: 1024 + number,
     }
 }
@@ -43,6 +45,8 @@ fn view(ports: u32, groups: &[Vec<Rule>]) -> NetworkView {
         },
         subnets: BTreeMap::new(),
         ports: BTreeMap::new(),
+        prefix_lists: BTreeMap::new(),
+        operator_policies: BTreeMap::new(),
         groups: BTreeMap::new(),
         vteps: BTreeMap::new(),
         hosts: [(host().name, host())].into(),

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use andromede_model::{
-    AnyName, HostName, NetworkName, PortName, Resource, ResourceKind, SecurityGroupName, SubnetName, TenantName,
-    VtepName,
+    AnyName, HostName, NetworkName, OperatorPolicyName, PortName, PrefixListName, Resource, ResourceKind,
+    SecurityGroupName, SubnetName, TenantName, VtepName,
 };
 use andromede_proto::v1;
 use tonic::{Request, Response, Status};
@@ -84,5 +84,9 @@ services! {
     security_group_service_server SecurityGroupService SecurityGroup SecurityGroupName
         get_security_group list_security_groups delete_security_group ListSecurityGroupsResponse security_groups;
     host_service_server HostService Host HostName get_host list_hosts delete_host ListHostsResponse hosts;
+    prefix_list_service_server PrefixListService PrefixList PrefixListName
+        get_prefix_list list_prefix_lists delete_prefix_list ListPrefixListsResponse prefix_lists;
+    operator_policy_service_server OperatorPolicyService OperatorPolicy OperatorPolicyName
+        get_operator_policy list_operator_policies delete_operator_policy ListOperatorPoliciesResponse operator_policies;
     vtep_service_server VtepService Vtep VtepName get_vtep list_vteps delete_vtep ListVtepsResponse vteps;
 }

@@ -4,7 +4,7 @@
 use std::str::FromStr;
 
 use andromede_model::{
-    Action, Commit, Direction, Host, MacAddress, Model, Network, Port, Prefix, Protocol, Remote, Resource, Rule,
+    Action, Commit, Direction, Existing, Host, MacAddress, Model, Network, Port, Prefix, Protocol, Remote, Resource, Rule,
     SecurityGroup, Subnet, Tenant, Violation, Vni, Vtep,
 };
 
@@ -59,6 +59,8 @@ pub(crate) fn rule(id: &str) -> Rule {
         icmp_type: None,
         icmp_code: None,
         remote: Remote::Any,
+        log: false,
+        existing: Existing::Cut,
         number: 0,
     }
 }
