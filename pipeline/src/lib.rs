@@ -12,11 +12,13 @@ mod context;
 mod edit;
 mod encapsulate;
 mod frame;
+mod hooks;
 mod lifetime;
 #[cfg(feature = "memory")]
 pub mod memory;
 mod packet;
 mod parse;
+mod passage;
 mod scratch;
 mod stage;
 mod tables;
