@@ -6,8 +6,8 @@ use core::{
 };
 
 use andromede_abi::{
-    CellKey, CellRow, FlowKey, FlowRow, HostRow, IdentityClassKey, LocationKey, LocationRow, MemberKey, MemberRow,
-    PolicyPrefixKey, PortRow, PrefixKey, Prefixed, ServiceKey, SourceKey, flow_state,
+    CellKey, CellRow, FlowKey, FlowRow, HostRow, IdentityClass, IdentityClassKey, LocationKey, LocationRow, MemberKey, MemberRow,
+    PolicyPrefixKey, PortRow, PrefixClasses, PrefixKey, Prefixed, ServiceClasses, ServiceKey, SourceKey, flow_state,
 };
 use andromede_pipeline::{FlowRef, TableFull, Tables};
 use aya_ebpf::btf_maps::lpm_trie::Key;
@@ -222,18 +222,19 @@ impl Tables for Maps {
     }
 
     #[inline(always)]
-    fn identity_class(&self, key: &IdentityClassKey) -> Option<u32> {
-        // SAFETY: a word of a map element; sets are immutable while a port refers to them.
+    fn identity_class(&self, key: &IdentityClassKey) -> Option<IdentityClass> {
+        // SAFETY: a map element; sets are immutable while a port refers to them, but for rows of identities: any mixture of an old
+        // and a new one leads to a cell of one of both, or to none.
         unsafe { maps::POLICY_IDS.get(StackKey::of(key).get()).copied() }
     }
 
     #[inline(always)]
-    fn prefix_class(&self, key: &PolicyPrefixKey) -> Option<u32> {
+    fn prefix_classes(&self, key: &PolicyPrefixKey) -> Option<PrefixClasses> {
         maps::POLICY_PREFIXES.get(prefix(StackPrefix::of(ADDRESS_BITS, key).get())).copied()
     }
 
     #[inline(always)]
-    fn service_class(&self, key: &ServiceKey) -> Option<u32> {
+    fn service_classes(&self, key: &ServiceKey) -> Option<ServiceClasses> {
         maps::POLICY_SERVICES.get(prefix(StackPrefix::of(SERVICE_BITS, key).get())).copied()
     }
 

@@ -3,8 +3,9 @@
 use std::{collections::BTreeMap, io, os::fd::OwnedFd};
 
 use andromede_abi::{
-    CellKey, CellRow, HostIndex, HostRow, IdentityClassKey, LocationKey, LocationRow, MemberKey, MemberRow, Pod,
-    PolicyPrefixKey, PortRow, PrefixKey, Prefixed, ServiceKey, SourceKey,
+    CellKey, CellRow, HostIndex, HostRow, IdentityClass, IdentityClassKey, LocationKey, LocationRow, MemberKey,
+    MemberRow, Pod, PolicyPrefixKey, PortRow, PrefixClasses, PrefixKey, Prefixed, ServiceClasses, ServiceKey,
+    SourceKey,
     maps::{self, Table},
 };
 
@@ -30,9 +31,9 @@ pub struct Tables {
     pub hosts: Rows<HostIndex, HostRow>,
     pub members: Rows<MemberKey, MemberRow>,
     pub epochs: Epochs,
-    pub policy_identities: Rows<IdentityClassKey, u32>,
-    pub policy_prefixes: Rows<Prefixed<PolicyPrefixKey>, u32>,
-    pub policy_services: Rows<Prefixed<ServiceKey>, u32>,
+    pub policy_identities: Rows<IdentityClassKey, IdentityClass>,
+    pub policy_prefixes: Rows<Prefixed<PolicyPrefixKey>, PrefixClasses>,
+    pub policy_services: Rows<Prefixed<ServiceKey>, ServiceClasses>,
     pub policy_cells: Rows<CellKey, CellRow>,
     pub flows: Flows,
     pub drops: Drops,

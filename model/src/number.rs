@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use crate::{
-    AnyName, Counters, Host, MacAddress, Model, Network, OperatorPolicy, Port, Resource, Rule, SecurityGroup, Vni, Vtep,
-    draft::Draft,
+    AnyName, Counters, Host, MacAddress, Model, Network, OperatorPolicy, Port, Resource, Rule, SecurityGroup, Vni,
+    Vtep, draft::Draft,
 };
 
 /// Numbers for the resources of one write. Resources that are there already keep theirs.

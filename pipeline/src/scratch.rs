@@ -73,7 +73,9 @@ impl Scratch {
             v4: 0,
             epoch: 0,
             v6: Address::UNSPECIFIED,
-            reserved: [0; 12],
+            operator_egress_set: 0,
+            operator_ingress_set: 0,
+            reserved: [0; 10],
         },
         key: FlowKey {
             network: 0,

@@ -35,7 +35,7 @@ pub fn changes(found: &Rows, wanted: &Wanted) -> Vec<Step> {
     let mut words = Words { words: found.epochs.clone(), steps: Vec::new() };
     let (old_slots, new_slots) = (found.slots(), wanted.rows.slots());
 
-    let referred = found.ports.values().flat_map(|row| [row.egress_set, row.ingress_set]).collect();
+    let referred = found.ports.values().flat_map(|row| row.sets()).collect();
     let (garbage, leftovers) = difference.leftovers(&referred);
     let mut steps = after_grace(garbage);
     steps.extend(difference.unreferenced());

@@ -12,36 +12,85 @@ use andromede_abi::{
 use andromede_model::{Direction, GATEWAY_MAC, NetworkView, Port, PortName, Prefix, SecurityGroupName, Vtep};
 
 use crate::{
-    Attachments, Cost, HostFacts, Rows, TooLarge, Wanted, epochs,
-    policy::{self, Sets},
+    Attachments, Cost, HostFacts, Refused, Rows, TooLarge, Wanted, epochs,
+    policy::{self, Cache, Content, Sets},
     rows::prefix_length,
     slots::Slots,
 };
 
+/// What the compiler remembers from one time to the next, so that what did not change is not compiled again.
+#[derive(Clone, Debug, Default)]
+pub struct Memory(Cache);
+
 /// The rows that this host should have. `views` are the networks that it holds. Slots and numbers of compiled sets are taken
-/// over from `found` where they mean the same, so that the change is small. The same arguments give the same rows.
+/// over from `found` where they mean the same, so that the change is small. The same arguments give the same rows, whatever
+/// `memory` holds. A network that does not fit is left out and named: its rows are to stay as they are.
+pub fn compile_with(
+    memory: &mut Memory,
+    views: &[NetworkView],
+    facts: &HostFacts,
+    attachments: &Attachments,
+    found: &Rows,
+) -> Wanted {
+    let mut sorted: Vec<&NetworkView> = views.iter().collect();
+    sorted.sort_by_key(|view| view.network.index);
+    let mut refused: Vec<Refused> = Vec::new();
+    // Each time one network less is tried: the newest of those that are too many.
+    let mut wanted = loop {
+        match attempt(memory, &sorted, facts, attachments, found) {
+            Ok(wanted) => break wanted,
+            Err(one) => {
+                sorted.retain(|view| view.network.index != one.index);
+                refused.push(one);
+            }
+        }
+    };
+    memory.0.sweep();
+    wanted.refused = refused;
+    epochs::settle(found, &mut wanted.rows);
+    wanted
+}
+
+/// As [`compile_with`], by a compiler that remembers nothing, and all or nothing.
 pub fn compile(
     views: &[NetworkView],
     facts: &HostFacts,
     attachments: &Attachments,
     found: &Rows,
 ) -> Result<Wanted, TooLarge> {
-    let mut compiler =
-        Compiler { facts, attachments, slots: Slots::new(found), sets: Sets::new(found), wanted: Wanted::default() };
-    let mut sorted: Vec<&NetworkView> = views.iter().collect();
-    sorted.sort_by_key(|view| view.network.index);
+    let wanted = compile_with(&mut Memory::default(), views, facts, attachments, found);
+    match wanted.refused.first() {
+        Some(refused) => Err(refused.error),
+        None => Ok(wanted),
+    }
+}
+
+/// Compiles all networks, or says which does not fit.
+fn attempt(
+    memory: &mut Memory,
+    views: &[&NetworkView],
+    facts: &HostFacts,
+    attachments: &Attachments,
+    found: &Rows,
+) -> Result<Wanted, Refused> {
+    let mut compiler = Compiler {
+        facts,
+        attachments,
+        slots: Slots::new(found),
+        sets: Sets::new(found),
+        cache: &mut memory.0,
+        wanted: Wanted::default(),
+    };
     // What is there takes its slots over before anything new asks for one.
-    let mut placed = Vec::with_capacity(sorted.len());
-    for view in sorted {
-        placed.push((view, compiler.known_slots(view)));
+    let mut placed = Vec::with_capacity(views.len());
+    for view in views {
+        placed.push((*view, compiler.known_slots(view)));
     }
     for (view, slots) in placed {
-        compiler.network(view, &slots)?;
+        let fits = compiler.network(view, &slots).and_then(|()| Cost::of(&compiler.wanted.rows).fits());
+        fits.map_err(|error| Refused { network: view.network.name.clone(), index: view.network.index, error })?;
     }
-    let mut wanted = compiler.wanted;
-    epochs::settle(found, &mut wanted.rows);
-    Cost::of(&wanted.rows).fits()?;
-    Ok(wanted)
+    Ok(compiler.wanted)
 }
 
 /// The compiler at work.
@@ -50,11 +99,19 @@ struct Compiler<'a> {
     attachments: &'a Attachments,
     slots: Slots<'a>,
     sets: Sets,
+    cache: &'a mut Cache,
     wanted: Wanted,
 }
 
 /// Compiled sets of one network, by groups: egress and ingress.
 type NetworkSets<'a> = BTreeMap<&'a BTreeSet<SecurityGroupName>, (PolicySet, PolicySet)>;
+
+/// The rules that the ports of one network are judged by.
+#[derive(Default)]
+struct NetworkRules<'a> {
+    of_operator: (PolicySet, PolicySet),
+    of_groups: NetworkSets<'a>,
+}
 
 /// No slot is left.
 fn full(slot: Option<Slot>) -> Result<Slot, TooLarge> {
@@ -89,12 +146,12 @@ impl<'a> Compiler<'a> {
             self.vtep(view, vtep)?;
         }
         self.shield_v4(view)?;
-        let mut sets = NetworkSets::new();
+        let mut rules = NetworkRules { of_operator: self.operator_sets(view)?, ..NetworkRules::default() };
         for port in view.ports.values() {
             let addresses: Vec<Address> = port.addresses.iter().copied().map(Into::into).collect();
             let slot = known.get(&port.name).copied();
             let slot = full(slot.or_else(|| self.slots.port(view.network.index, &addresses)))?;
-            self.port(view, port, slot, network_slot, &mut sets)?;
+            self.port(view, port, slot, network_slot, &mut rules)?;
         }
         for subnet in view.subnets.values() {
             self.gateway(view, subnet.gateway)?;
@@ -183,7 +240,7 @@ impl<'a> Compiler<'a> {
         port: &'a Port,
         slot: Slot,
         network_slot: Slot,
-        sets: &mut NetworkSets<'a>,
+        rules: &mut NetworkRules<'a>,
     ) -> Result<(), TooLarge> {
         let Some(host) = port.host.as_ref().and_then(|host| view.hosts.get(host)) else { return Ok(()) };
         let local = host.index == self.facts.host;
@@ -207,11 +264,12 @@ impl<'a> Compiler<'a> {
             self.wanted.names.ports.insert(slot, port.name.clone());
         }
         let Some(attachment) = attachment else { return Ok(()) };
-        let (egress_set, ingress_set) = match sets.get(&port.groups) {
+        let (egress_set, ingress_set) = match rules.of_groups.get(&port.groups) {
             Some(sets) => *sets,
             None => self.sets_of(view, &port.groups)?,
         };
-        sets.insert(&port.groups, (egress_set, ingress_set));
+        rules.of_groups.insert(&port.groups, (egress_set, ingress_set));
+        let (operator_egress_set, operator_ingress_set) = rules.of_operator;
         let further = self.sources(port, slot);
         let row = PortRow {
             owner: PortRow::owner_of(attachment.ifindex, view.network.index),
@@ -232,7 +290,9 @@ impl<'a> Compiler<'a> {
             v4: first_v4(port),
             epoch: 0,
             v6: first_v6(port),
-            reserved: [0; 12],
+            operator_egress_set,
+            operator_ingress_set,
+            reserved: [0; 10],
         };
         self.wanted.rows.ports.insert(attachment.ifindex, row);
         Ok(())
@@ -257,8 +317,21 @@ impl<'a> Compiler<'a> {
         groups: &BTreeSet<SecurityGroupName>,
     ) -> Result<(PolicySet, PolicySet), TooLarge> {
         let mut of = |direction: Direction| {
-            let content = policy::compile(view, groups, direction)?;
-            Ok(self.sets.number(content, &mut self.wanted.rows))
+            let rules = policy::of_groups(view, groups, direction);
+            let owner = (view.network.index, Some(groups.clone()), direction);
+            let content: Content = self.cache.compile(owner, &rules, &view.identities)?;
+            Ok(self.sets.number(content, &view.identities, &mut self.wanted.rows))
+        };
+        Ok((of(Direction::Egress)?, of(Direction::Ingress)?))
+    }
+
+    /// The compiled sets of the operator's policies that concern the network. Networks that the same concern share them.
+    fn operator_sets(&mut self, view: &NetworkView) -> Result<(PolicySet, PolicySet), TooLarge> {
+        let mut of = |direction: Direction| {
+            let rules = policy::of_operator(view, direction);
+            let owner = (view.network.index, None, direction);
+            let content: Content = self.cache.compile(owner, &rules, &BTreeMap::new())?;
+            Ok(self.sets.number(content, &BTreeMap::<u32, ()>::new(), &mut self.wanted.rows))
         };
         Ok((of(Direction::Egress)?, of(Direction::Ingress)?))
     }

@@ -16,8 +16,8 @@ mod wanted;
 mod window;
 
 pub use changes::changes;
-pub use compile::compile;
+pub use compile::{Memory, compile, compile_with};
 pub use cost::{Cost, TooLarge};
 pub use rows::{Row, RowKey, Rows};
 pub use step::Step;
-pub use wanted::{Attachment, Attachments, HostFacts, Names, OVERHEAD, Wanted};
+pub use wanted::{Attachment, Attachments, HostFacts, Names, OVERHEAD, Refused, Wanted};

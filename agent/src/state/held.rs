@@ -8,9 +8,7 @@ use std::{
 
 use andromede_proto::{
     agent::v1::{Identity, NetworkDelta, NetworkView, Update},
-    v1::{
-        Host, Network, OperatorPolicy, Port, PrefixList, Resource, SecurityGroup, Subnet, Vtep, resource::Kind,
-    },
+    v1::{Host, Network, OperatorPolicy, Port, PrefixList, Resource, SecurityGroup, Subnet, Vtep, resource::Kind},
 };
 
 /// One network and how far it is told.

@@ -218,8 +218,11 @@ fn rule_row(group: &str, rule: &Rule) -> Vec<String> {
         Some(Remote::RemotePrefixList(name)) => format!("list {}", last(name)),
         None => "any".to_owned(),
     };
-    let options: Vec<&str> =
-        [(rule.log, "log"), (rule.existing() == Existing::Keep, "keep")].iter().filter(|it| it.0).map(|it| it.1).collect();
+    let options: Vec<&str> = [(rule.log, "log"), (rule.existing() == Existing::Keep, "keep")]
+        .iter()
+        .filter(|it| it.0)
+        .map(|it| it.1)
+        .collect();
     vec![
         priority(rule).to_string(),
         format!("{group}/{}", rule.name),

@@ -3,8 +3,9 @@
 use std::cell::RefCell;
 
 use andromede_abi::{
-    CellKey, CellRow, FlowKey, FlowRow, HostIndex, HostRow, IdentityClassKey, LocationKey, LocationRow, MemberKey,
-    MemberRow, PolicyPrefixKey, PortRow, PrefixKey, ServiceKey, Slot, SourceKey,
+    CellKey, CellRow, FlowKey, FlowRow, HostIndex, HostRow, IdentityClass, IdentityClassKey, LocationKey, LocationRow,
+    MemberKey, MemberRow, PolicyPrefixKey, PortRow, PrefixClasses, PrefixKey, ServiceClasses, ServiceKey, Slot,
+    SourceKey,
 };
 use andromede_pipeline::{FlowRef as _, Scratch, TableFull, Tables, memory};
 
@@ -18,9 +19,9 @@ pub(super) enum Lookup {
     Host(HostIndex, Option<HostRow>),
     Member(MemberKey, Option<MemberRow>),
     Epoch(Slot, Option<u32>),
-    IdentityClass(IdentityClassKey, Option<u32>),
-    PrefixClass(PolicyPrefixKey, Option<u32>),
-    ServiceClass(ServiceKey, Option<u32>),
+    IdentityClass(IdentityClassKey, Option<IdentityClass>),
+    PrefixClasses(PolicyPrefixKey, Option<PrefixClasses>),
+    ServiceClasses(ServiceKey, Option<ServiceClasses>),
     Cell(CellKey, Option<CellRow>),
     Flow(Option<FlowRow>),
 }
@@ -67,9 +68,9 @@ impl Tables for Recorder<'_> {
         host(host: HostIndex) -> Option<HostRow>, Host(host);
         member(key: &MemberKey) -> Option<MemberRow>, Member(*key);
         epoch(slot: Slot) -> Option<u32>, Epoch(slot);
-        identity_class(key: &IdentityClassKey) -> Option<u32>, IdentityClass(*key);
-        prefix_class(key: &PolicyPrefixKey) -> Option<u32>, PrefixClass(*key);
-        service_class(key: &ServiceKey) -> Option<u32>, ServiceClass(*key);
+        identity_class(key: &IdentityClassKey) -> Option<IdentityClass>, IdentityClass(*key);
+        prefix_classes(key: &PolicyPrefixKey) -> Option<PrefixClasses>, PrefixClasses(*key);
+        service_classes(key: &ServiceKey) -> Option<ServiceClasses>, ServiceClasses(*key);
         cell(key: &CellKey) -> Option<CellRow>, Cell(*key);
     }
 

@@ -76,6 +76,7 @@ pub(crate) struct End {
     mark: EndpointMark,
     ifindex: u32,
     pub(crate) set: PolicySet,
+    pub(crate) operator_set: PolicySet,
     pub(crate) identity: Identity,
     host: HostIndex,
     mac: Mac,
@@ -91,6 +92,7 @@ impl End {
         mark: EndpointMark { slot: 0, epoch: 0 },
         ifindex: 0,
         set: 0,
+        operator_set: 0,
         identity: 0,
         host: 0,
         mac: [0; 6],
@@ -194,7 +196,11 @@ fn end<T: Tables>(
     end.kind = side_kind::LOCAL;
     end.ifindex = location.ifindex;
     end.default_allow = port.flags & default != 0;
-    end.set = if default == port_flag::EGRESS_DEFAULT_ALLOW { port.egress_set } else { port.ingress_set };
+    (end.set, end.operator_set) = if default == port_flag::EGRESS_DEFAULT_ALLOW {
+        (port.egress_set, port.operator_egress_set)
+    } else {
+        (port.ingress_set, port.operator_ingress_set)
+    };
     Ok(())
 }
 

@@ -1,8 +1,6 @@
 //! Rules, and what they stand in: security groups, prefix lists, policies of the operator.
 
-use andromede_model::{
-    Action, Direction, Existing, OperatorPolicy, PrefixList, Protocol, Remote, Rule, SecurityGroup,
-};
+use andromede_model::{Action, Direction, Existing, OperatorPolicy, PrefixList, Protocol, Remote, Rule, SecurityGroup};
 
 use super::fields::{Fields, FromMessage};
 use crate::v1::{self, rule};
