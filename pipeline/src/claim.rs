@@ -17,6 +17,10 @@ use crate::{
 pub fn carry_out<T: Tables>(tables: &T, claim: &Claim<T::Flow>, scratch: &Scratch, now: u64) -> Result<(), TableFull> {
     match claim {
         Claim::None => Ok(()),
+        Claim::Seen { flow } => {
+            flow.set_seen(now);
+            Ok(())
+        }
         Claim::Touch { flow, phase } => {
             flow.set_phase(*phase);
             flow.set_seen(now);
