@@ -104,7 +104,7 @@ impl Namespace {
 
     /// The same for several lines, in one process: starting one is what takes time. The first that fails ends it.
     pub fn ip_batch(&self, lines: &[impl AsRef<str>]) -> Result<()> {
-        let text = lines.iter().map(|line| format!("{}\n", line.as_ref())).collect::<String>();
+        let text = lines.iter().flat_map(|line| [line.as_ref(), "\n"]).collect::<String>();
         let mut command = self.command("ip");
         command.args(["-batch", "-"]).stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
         let mut child = command.spawn().context("starting `ip -batch -`")?;
