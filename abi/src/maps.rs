@@ -46,6 +46,8 @@ tables! {
     POLICY_CELLS = "POLICY_CELLS", 1, 2_097_152;
     /// Hash, not an LRU, preallocated: `FlowKey` -> `FlowRow`.
     FLOWS = "FLOWS", 1, 131_072;
+    /// Hash: `FragmentKey` -> `FragmentRow`; a row for every place of every port. Allocated row by row.
+    FRAGMENTS = "FRAGMENTS", 1, PORTS.rows * 2 * crate::FRAGMENT_PLACES as u32;
     /// Per-CPU hash: `DropCounterKey` -> u64.
     DROPS = "DROPS", 1, 16_384;
     /// Per-CPU array: drop reason -> u64; counts what `DROPS` had no room for too.
