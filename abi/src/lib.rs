@@ -20,6 +20,7 @@ mod identifiers;
 mod location;
 pub mod maps;
 mod member;
+mod network;
 mod pod;
 mod policy;
 mod port;
@@ -35,6 +36,7 @@ pub use fragment::{Datagram, FRAGMENT_PLACES, FragmentKey, FragmentRow, fragment
 pub use identifiers::{HostIndex, Identity, Mac, NetworkIndex, PolicySet, RuleNumber, Slot, rule};
 pub use location::{HostRow, LocationKey, LocationRow, PrefixKey, encapsulation, location_flag, location_kind};
 pub use member::{MemberKey, MemberRow, member_flag};
+pub use network::{NetworkRow, Timeouts};
 pub use pod::{Pod, Prefixed, bytes_of, from_bytes};
 pub use policy::{Action, CellKey, CellRow, IdentityClassKey, PolicyPrefixKey, ServiceKey, cell_flag, remote_class};
 pub use port::{PortRow, SourceKey, port_flag};

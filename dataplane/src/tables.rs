@@ -4,7 +4,8 @@ use std::{collections::BTreeMap, io, os::fd::OwnedFd};
 
 use andromede_abi::{
     CellKey, CellRow, FragmentKey, FragmentRow, HostIndex, HostRow, IdentityClassKey, LocationKey, LocationRow,
-    MemberKey, MemberRow, Pod, PolicyPrefixKey, PortRow, PrefixKey, Prefixed, ServiceKey, SourceKey,
+    MemberKey, MemberRow, NetworkIndex, NetworkRow, Pod, PolicyPrefixKey, PortRow, PrefixKey, Prefixed, ServiceKey,
+    SourceKey,
     maps::{self, Table},
 };
 
@@ -34,6 +35,7 @@ pub struct Tables {
     pub policy_prefixes: Rows<Prefixed<PolicyPrefixKey>, u32>,
     pub policy_services: Rows<Prefixed<ServiceKey>, u32>,
     pub policy_cells: Rows<CellKey, CellRow>,
+    pub networks: Rows<NetworkIndex, NetworkRow>,
     pub flows: Flows,
     pub fragments: Rows<FragmentKey, FragmentRow>,
     pub drops: Drops,
@@ -82,6 +84,7 @@ impl Maps {
             policy_prefixes: self.take(&maps::POLICY_PREFIXES)?,
             policy_services: self.take(&maps::POLICY_SERVICES)?,
             policy_cells: self.take(&maps::POLICY_CELLS)?,
+            networks: self.take(&maps::NETWORKS)?,
             flows: Flows(self.take(&maps::FLOWS)?),
             fragments: self.take(&maps::FRAGMENTS)?,
             drops: Drops(self.take(&maps::DROPS)?),
