@@ -13,6 +13,10 @@ use crate::{
 /// Places of a port for datagrams that are on their way in pieces, in each direction. A power of two.
 pub const FRAGMENT_PLACES: u16 = 32;
 
+/// Nanoseconds that a datagram is remembered. Receivers wait 30 seconds (Linux) to 2 minutes (RFC 1122, section 3.3.2) for
+/// what is missing, but fragments follow each other within a moment.
+pub const FRAGMENT_LIFETIME: u64 = 15_000_000_000;
+
 /// Values of [`FragmentKey::way`].
 pub mod fragment_way {
     /// The port sent the datagram.

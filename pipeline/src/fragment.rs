@@ -84,7 +84,7 @@ impl Fragment {
     pub(crate) fn read(claimed: &Claimed, gso_size: u32) -> Result<Self, Refusal> {
         let start = claimed.offset.wrapping_mul(UNIT);
         let end = start.wrapping_add(claimed.length);
-        if claimed.length == 0 || gso_size != 0 || (claimed.more && claimed.length % UNIT != 0) {
+        if claimed.length == 0 || gso_size != 0 || (claimed.more && !claimed.length.is_multiple_of(UNIT)) {
             return Err(refuse(DropReason::BadFragment));
         }
         if claimed.before.wrapping_add(end) > LONGEST {

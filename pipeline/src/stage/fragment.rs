@@ -5,7 +5,8 @@
 //! whatever the ports lets it pass, and then a row keeps how far it reached down, so that no first fragment overlaps it.
 
 use andromede_abi::{
-    Address, Datagram, DropReason, FragmentRow, NetworkIndex, Slot, Stage, fragment_way, location_flag,
+    Address, Datagram, DropReason, FRAGMENT_LIFETIME, FragmentRow, NetworkIndex, Slot, Stage, fragment_way,
+    location_flag,
 };
 
 use crate::{
@@ -17,10 +18,6 @@ use crate::{
     verdict::Refusal,
     wire::tcp,
 };
-
-/// Nanoseconds that a datagram is remembered. Receivers wait 30 seconds (Linux) to 2 minutes (RFC 1122, section 3.3.2) for
-/// what is missing, but fragments follow each other within a moment.
-const LIFETIME: u64 = 15_000_000_000;
 
 /// Looks the datagram up: a later fragment gets the ports of its first, or becomes an early one.
 ///
@@ -37,7 +34,7 @@ pub(crate) fn recognise<T: Tables>(tables: &T, now: u64, scratch: &mut Scratch) 
     let datagram = datagram(network, packet);
     let owner = datagram.owner();
     *key = datagram.key(slot, way);
-    let known = tables.fragment(key, owner, row) && now.saturating_sub(row.seen) <= LIFETIME;
+    let known = tables.fragment(key, owner, row) && now.saturating_sub(row.seen) <= FRAGMENT_LIFETIME;
     if !known {
         *row = FragmentRow::unknown(owner);
     }
