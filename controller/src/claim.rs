@@ -37,7 +37,7 @@ async fn write(writer: &Writer, host: &HostName, claim: Claim) -> Result<(), Wri
     let written = written.map_err(WriteError::Invalid)?.into_iter().map(Resource::from).collect();
     let name = |(place, name): (usize, &String)| {
         let name = name.parse().map(AnyName::Port);
-        name.map_err(|error: andromede_model::NameError| error.violation(&format!("claim.deleted[{place}]")))
+        name.map_err(|error: andromede_model::NameError| error.violation(format!("claim.deleted[{place}]")))
     };
     let deleted: Result<_, Violation> = claim.deleted.iter().enumerate().map(name).collect();
     let deleted = deleted.map_err(|violation| WriteError::Invalid(vec![violation]))?;
