@@ -9,7 +9,7 @@ use crate::{
     scratch::Scratch,
     stage::{
         connection::{self, Standing},
-        forward,
+        forward, fragment,
         judge::Opening,
         sender_guard, state,
     },
@@ -26,6 +26,8 @@ pub(crate) enum Recognised {
     Arp,
     /// A neighbour discovery message of a workload.
     Discovery,
+    /// A fragment, whose datagram is to be looked up before its connection is.
+    Fragment,
     /// No fresh row vouches for it: its connection, in the scratch space, is to be judged.
     Unjudged,
 }
@@ -56,16 +58,49 @@ pub(crate) fn pass<T: Tables>(
     if scratch.packet.source == scratch.packet.destination {
         return Err(Refusal::new(Stage::Locate, DropReason::Loop));
     }
-    let direction = flow_key(way.network, &scratch.packet, &mut scratch.key);
     scratch.opening = Opening {
         network: way.network,
         network_slot: way.network_slot,
         vni: way.vni,
         frame_length: way.frame_length,
-        direction,
         sender: way.sender,
         ..Opening::NONE
     };
+    if scratch.packet.fragment.is_part() {
+        return Ok(Recognised::Fragment);
+    }
+    connected(context, tables, scratch, verdict)
+}
+
+/// A fragment whose datagram was looked up. In the kernel it is a function of its own: one that is inlined is enough of it.
+#[cfg_attr(target_arch = "bpf", inline(never))]
+pub(crate) fn part<T: Tables>(
+    context: &Context<'_>,
+    tables: &T,
+    scratch: &mut Scratch,
+    verdict: &mut Verdict<T::Flow>,
+) -> Recognised {
+    // It has no ports, so no connection is its own: the rules are asked whether they let all of its protocol pass.
+    if scratch.packet.fragment.is_early() {
+        scratch.opening.direction = flow_key(scratch.opening.network, &scratch.packet, &mut scratch.key);
+        return Recognised::Unjudged;
+    }
+    connected(context, tables, scratch, verdict).unwrap_or_else(|refusal| {
+        verdict.refuse(refusal);
+        Recognised::Decided
+    })
+}
+
+/// A packet that has the ports of its connection: along its row, if there is one.
+#[inline(always)]
+fn connected<T: Tables>(
+    context: &Context<'_>,
+    tables: &T,
+    scratch: &mut Scratch,
+    verdict: &mut Verdict<T::Flow>,
+) -> Result<Recognised, Refusal> {
+    let direction = flow_key(scratch.opening.network, &scratch.packet, &mut scratch.key);
+    scratch.opening.direction = direction;
     if let Some(flow) = tables.flow(&scratch.key) {
         // A row that is given to another connection at this moment says nothing about this one, not even that it is new.
         if !flow.copy_to(&mut scratch.row) {
@@ -73,15 +108,15 @@ pub(crate) fn pass<T: Tables>(
         }
         match connection::standing(tables, &scratch.row, &scratch.packet, direction, context.now) {
             Standing::Over => {}
-            Standing::Cut => return Err(cut(context, way, flow, scratch, verdict)),
+            Standing::Cut => return Err(cut(context, flow, scratch, verdict)),
             Standing::Fresh => {
-                sender_guard::row(way.sender, &scratch.row, direction)?;
-                fits(way, scratch, verdict)?;
+                sender_guard::row(scratch.opening.sender, &scratch.row, direction)?;
+                fits(scratch, verdict)?;
                 established(context, tables, flow, scratch, verdict)?;
                 return Ok(Recognised::Decided);
             }
             Standing::Stale => {
-                fits(way, scratch, verdict)?;
+                fits(scratch, verdict)?;
                 let Scratch { row, opening, .. } = scratch;
                 opening.is_known = true;
                 opening.is_answer = !connection::is_forward(row, direction);
@@ -97,9 +132,9 @@ pub(crate) fn pass<T: Tables>(
 
 /// A packet of a connection that was cut. As long as such packets come, it is remembered as cut.
 #[inline(always)]
-fn cut<F>(context: &Context<'_>, way: &Way, flow: F, scratch: &Scratch, verdict: &mut Verdict<F>) -> Refusal {
+fn cut<F>(context: &Context<'_>, flow: F, scratch: &Scratch, verdict: &mut Verdict<F>) -> Refusal {
     let Scratch { row, packet, opening, .. } = scratch;
-    if way.sender != 0 {
+    if opening.sender != 0 {
         verdict.port = receiver(row, opening.direction);
     }
     if connection::is_due(row, row.state, packet, context.now) {
@@ -110,12 +145,12 @@ fn cut<F>(context: &Context<'_>, way: &Way, flow: F, scratch: &Scratch, verdict:
 
 /// Refuses a packet that does not fit the state of its connection.
 #[inline(always)]
-fn fits<F>(way: &Way, scratch: &Scratch, verdict: &mut Verdict<F>) -> Result<(), Refusal> {
+fn fits<F>(scratch: &Scratch, verdict: &mut Verdict<F>) -> Result<(), Refusal> {
     let Scratch { row, packet, opening, .. } = scratch;
     match state::misfit(row.state, packet, connection::is_forward(row, opening.direction)) {
         None => Ok(()),
         Some(reason) => {
-            if way.sender != 0 {
+            if opening.sender != 0 {
                 verdict.port = receiver(row, opening.direction);
             }
             Err(Refusal::new(Stage::Flow, reason))
@@ -179,7 +214,9 @@ pub(crate) fn open<T: Tables>(
     row.seen = context.now;
     let stage = if row.ingress_rule == rule::NONE { Stage::Egress } else { Stage::Ingress };
     along(context, scratch, stage, verdict)?;
-    verdict.claim = Claim::Open;
+    if !scratch.packet.fragment.is_early() {
+        verdict.claim = Claim::Open;
+    }
     Ok(())
 }
 
@@ -194,7 +231,7 @@ pub(crate) fn cut_if_denied<T: Tables>(
 ) -> Refusal {
     let denied = matches!(refusal.reason, DropReason::EgressRule | DropReason::IngressRule);
     if !denied || !scratch.opening.is_known {
-        return refusal;
+        return if scratch.packet.fragment.is_early() { fragment::refused(refusal) } else { refusal };
     }
     if let Some(flow) = tables.flow(&scratch.key) {
         *claim = Claim::Cut { flow, state: scratch.opening.state, rule: refusal.rule };
