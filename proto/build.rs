@@ -19,6 +19,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mut config = tonic_prost_build::Config::new();
     // Messages know their full names: `json` looks them up in the schema.
     config.enable_type_names();
+    // In order, so that a message has one encoding: requests are compared by it.
+    config.btree_map([".andromede.v1"]);
     tonic_prost_build::configure().compile_fds_with_config(descriptors, config)?;
     Ok(())
 }

@@ -12,6 +12,7 @@ pub mod access;
 pub mod api;
 pub mod audit;
 pub mod capacity;
+pub mod change;
 pub mod checkpoint;
 pub mod errors;
 #[cfg(test)]
@@ -19,6 +20,7 @@ mod fixtures;
 pub mod publish;
 pub mod record;
 pub mod registry;
+pub mod requests;
 pub mod server;
 pub mod session;
 pub mod settings;

@@ -9,6 +9,7 @@ mod commit;
 mod draft;
 mod group;
 mod host;
+mod label;
 pub mod limits;
 mod model;
 mod name;
@@ -30,6 +31,7 @@ mod vtep;
 pub use commit::{Commit, CommitError, Counters};
 pub use group::{Action, Direction, Remote, Rule, SecurityGroup};
 pub use host::Host;
+pub use label::Labels;
 pub use model::Model;
 pub use name::{
     AnyName, HostName, NameError, NetworkName, PortName, RuleName, SecurityGroupName, SubnetName, TenantName, VtepName,
@@ -42,5 +44,5 @@ pub use subnet::Subnet;
 pub use tenant::Tenant;
 pub use value::{GATEWAY_MAC, MacAddress, PortRange, Protocol, ValueError, Vni, parse_address};
 pub use view::{IdentitySet, NetworkView, ViewDelta};
-pub use violation::Violation;
+pub use violation::{Cause, Violation};
 pub use vtep::Vtep;

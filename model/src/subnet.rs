@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Prefix, SubnetName};
+use crate::{Labels, Prefix, SubnetName};
 
 /// A range of addresses of a network. Subnets of one network do not overlap.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -17,6 +17,8 @@ pub struct Subnet {
     pub gateway: IpAddr,
     /// Revision of its last write; set by the model.
     pub revision: u64,
+    /// Its labels.
+    pub labels: Labels,
 }
 
 impl Subnet {

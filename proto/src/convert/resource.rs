@@ -10,6 +10,7 @@ impl FromMessage for Tenant {
 
     fn read(message: v1::Tenant, fields: &mut Fields<'_>) -> Option<Self> {
         let name = fields.text("name", &message.name);
+        let labels = fields.labels(message.labels);
         if message.display_name.chars().count() > limits::DISPLAY_NAME {
             return fields.refuse(
                 "display_name",
@@ -18,13 +19,19 @@ impl FromMessage for Tenant {
                 "shorten it",
             );
         }
-        Some(Self { name: name?, display_name: message.display_name, revision: message.revision })
+        Some(Self { name: name?, display_name: message.display_name, revision: message.revision, labels: labels? })
     }
 }
 
 impl From<Tenant> for v1::Tenant {
     fn from(tenant: Tenant) -> Self {
-        Self { name: tenant.name.into(), display_name: tenant.display_name, revision: tenant.revision }
+        Self {
+            name: tenant.name.into(),
+            display_name: tenant.display_name,
+            revision: tenant.revision,
+            labels: tenant.labels.into(),
+            etag: String::new(),
+        }
     }
 }
 
@@ -33,6 +40,7 @@ impl FromMessage for Network {
 
     fn read(message: v1::Network, fields: &mut Fields<'_>) -> Option<Self> {
         let name = fields.text("name", &message.name);
+        let labels = fields.labels(message.labels);
         let vni = fields.check("vni", Vni::try_from(message.vni));
         let mtu = match message.mtu {
             0 => None,
@@ -46,7 +54,7 @@ impl FromMessage for Network {
                 );
             }
         };
-        Some(Self { name: name?, vni: vni?, mtu, index: message.index, revision: message.revision })
+        Some(Self { name: name?, vni: vni?, mtu, index: message.index, revision: message.revision, labels: labels? })
     }
 }
 
@@ -58,6 +66,8 @@ impl From<Network> for v1::Network {
             mtu: network.mtu.unwrap_or_default(),
             index: network.index,
             revision: network.revision,
+            labels: network.labels.into(),
+            etag: String::new(),
         }
     }
 }
@@ -67,13 +77,14 @@ impl FromMessage for Subnet {
 
     fn read(message: v1::Subnet, fields: &mut Fields<'_>) -> Option<Self> {
         let name = fields.text("name", &message.name);
+        let labels = fields.labels(message.labels);
         let cidr = fields.text("cidr", &message.cidr);
         let gateway = if message.gateway.is_empty() {
             cidr.map(Self::default_gateway)
         } else {
             fields.address("gateway", &message.gateway)
         };
-        Some(Self { name: name?, cidr: cidr?, gateway: gateway?, revision: message.revision })
+        Some(Self { name: name?, cidr: cidr?, gateway: gateway?, revision: message.revision, labels: labels? })
     }
 }
 
@@ -84,6 +95,8 @@ impl From<Subnet> for v1::Subnet {
             cidr: subnet.cidr.to_string(),
             gateway: subnet.gateway.to_string(),
             revision: subnet.revision,
+            labels: subnet.labels.into(),
+            etag: String::new(),
         }
     }
 }
@@ -93,6 +106,7 @@ impl FromMessage for Port {
 
     fn read(message: v1::Port, fields: &mut Fields<'_>) -> Option<Self> {
         let name = fields.text("name", &message.name);
+        let labels = fields.labels(message.labels);
         let place = |(place, text): (usize, &String)| fields.address(&format!("addresses[{place}]"), text);
         let addresses = message.addresses.iter().enumerate().filter_map(place).collect();
         let mac = fields.optional_text("mac", &message.mac);
@@ -106,6 +120,7 @@ impl FromMessage for Port {
             groups: groups.into_iter().collect(),
             identity: message.identity,
             revision: message.revision,
+            labels: labels?,
         })
     }
 }
@@ -120,6 +135,8 @@ impl From<Port> for v1::Port {
             security_groups: port.groups.into_iter().map(Into::into).collect(),
             identity: port.identity,
             revision: port.revision,
+            labels: port.labels.into(),
+            etag: String::new(),
         }
     }
 }
@@ -129,11 +146,18 @@ impl FromMessage for Host {
 
     fn read(message: v1::Host, fields: &mut Fields<'_>) -> Option<Self> {
         let name = fields.text("name", &message.name);
+        let labels = fields.labels(message.labels);
         let underlay = fields.ipv4("underlay_address", &message.underlay_address);
         if !message.zone.is_empty() {
             return fields.refuse("zone", &message.zone, "zones are not enforced yet", "leave the zone empty");
         }
-        Some(Self { name: name?, underlay: underlay?, index: message.index, revision: message.revision })
+        Some(Self {
+            name: name?,
+            underlay: underlay?,
+            index: message.index,
+            revision: message.revision,
+            labels: labels?,
+        })
     }
 }
 
@@ -145,6 +169,8 @@ impl From<Host> for v1::Host {
             zone: String::new(),
             index: host.index,
             revision: host.revision,
+            labels: host.labels.into(),
+            etag: String::new(),
         }
     }
 }
@@ -154,6 +180,7 @@ impl FromMessage for Vtep {
 
     fn read(message: v1::Vtep, fields: &mut Fields<'_>) -> Option<Self> {
         let name = fields.text("name", &message.name);
+        let labels = fields.labels(message.labels);
         let underlay = fields.ipv4("underlay_address", &message.underlay_address);
         let mac = fields.text("mac", &message.mac);
         let prefixes = fields.texts("prefixes", &message.prefixes);
@@ -164,6 +191,7 @@ impl FromMessage for Vtep {
             prefixes,
             index: message.index,
             revision: message.revision,
+            labels: labels?,
         })
     }
 }
@@ -177,6 +205,8 @@ impl From<Vtep> for v1::Vtep {
             prefixes: vtep.prefixes.iter().map(ToString::to_string).collect(),
             index: vtep.index,
             revision: vtep.revision,
+            labels: vtep.labels.into(),
+            etag: String::new(),
         }
     }
 }
