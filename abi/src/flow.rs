@@ -99,8 +99,10 @@ pub mod side_kind {
 pub mod flow_flag {
     /// The higher side opened the connection; otherwise the lower.
     pub const HIGH_INITIATED: u16 = 1 << 0;
-    /// The rule that let it in says that it survives the rule (reserved).
+    /// The rules that let it in say that it survives them (`existing: keep`).
     pub const KEEP: u16 = 1 << 1;
+    /// Bits of the budgets that the row counts against. They stay as they are when a connection is judged again.
+    pub const BUDGETS: u16 = 0xff00;
 }
 
 /// Bits of [`FlowRow::state`].
@@ -172,6 +174,8 @@ pub struct FlowRow {
     pub seen: u64,
     /// See [`flow_state`].
     pub state: u32,
+    /// Seconds without a packet after which the row is over; written together with the state, of which it follows.
+    pub lifetime: u32,
     /// See [`flow_flag`].
     pub flags: u16,
     /// See [`side_kind`].
@@ -192,14 +196,16 @@ pub struct FlowRow {
     pub high_mac: Mac,
     /// Rule that cut it, if it was cut.
     pub cut_rule: RuleNumber,
+    /// Number of the network's tenant.
+    pub tenant: u32,
     /// How to reach the side that is not local.
     pub next_hop: NextHop,
-    /// Slot of the port whose budget the flow counts against (reserved).
-    pub budget_port: u32,
-    /// Tenant whose budget the flow counts against (reserved).
-    pub budget_tenant: u32,
+    /// Slot of the port whose budget the row counts against as the side that opened it; 0: none.
+    pub initiator_budget: Slot,
+    /// Slot of the port whose budget the row counts against as the side that answers; 0: none.
+    pub answerer_budget: Slot,
     /// Zero: translation and backend come here.
-    pub reserved: [u32; 14],
+    pub reserved: [u32; 12],
 }
 row!(
     FlowRow,
@@ -210,6 +216,7 @@ row!(
     EndpointMark,
     u64,
     u32,
+    u32,
     u16,
     u8,
     u8,
@@ -217,11 +224,21 @@ row!(
     Mac,
     Mac,
     u32,
+    u32,
     NextHop,
     u32,
     u32,
-    [u32; 14]
+    [u32; 12]
 );
+
+impl FlowRow {
+    /// Is it over for want of packets? `now` is in nanoseconds since boot, and may be a little behind `seen`.
+    #[inline(always)]
+    pub const fn is_over(&self, now: u64) -> bool {
+        const SECOND: u64 = 1_000_000_000;
+        now.saturating_sub(self.seen) > (self.lifetime as u64).wrapping_mul(SECOND)
+    }
+}
 
 #[cfg(test)]
 mod tests {

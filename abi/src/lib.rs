@@ -19,6 +19,7 @@ mod identifiers;
 mod location;
 pub mod maps;
 mod member;
+mod network;
 mod pod;
 mod policy;
 mod port;
@@ -33,6 +34,7 @@ pub use flow::{Direction, EndpointMark, FlowKey, FlowRow, NextHop, flow_class, f
 pub use identifiers::{HostIndex, Identity, Mac, NetworkIndex, PolicySet, RuleNumber, Slot, rule};
 pub use location::{HostRow, LocationKey, LocationRow, PrefixKey, encapsulation, location_flag, location_kind};
 pub use member::{MemberKey, MemberRow, member_flag};
+pub use network::{NetworkRow, Timeouts};
 pub use pod::{Pod, Prefixed, bytes_of, from_bytes};
 pub use policy::{Action, CellKey, CellRow, IdentityClassKey, PolicyPrefixKey, ServiceKey, cell_flag, remote_class};
 pub use port::{PortRow, SourceKey, port_flag};

@@ -82,10 +82,13 @@ row!(CellKey, 12, u32, u32, u32);
 
 /// Bits of [`CellRow::flags`].
 pub mod cell_flag {
-    /// Report the flow (reserved).
+    /// Report connections that the rule opens or refuses.
     pub const LOG: u8 = 1 << 0;
-    /// A flow that this rule let in survives the rule (reserved).
+    /// The rule says `existing: keep`. On an allow: a connection that it let in survives the rule's removal, as long as no deny
+    /// without this bit refuses it. On a deny: live connections are spared. Without this bit a deny cuts live connections.
     pub const KEEP: u8 = 1 << 1;
+    /// The rule is of the operator's tier: it stands before all rules of tenants.
+    pub const OPERATOR: u8 = 1 << 2;
 }
 
 /// Row of `policy_cells`: the first rule that matches both classes.

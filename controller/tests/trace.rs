@@ -40,6 +40,7 @@ fn encode(rows: &Rows, config: HostConfig) -> NetworkRows {
         table(&maps::PREFIXES, &rows.prefixes),
         table(&maps::HOSTS, &rows.hosts),
         table(&maps::MEMBERS, &rows.members),
+        table(&maps::NETWORKS, &rows.networks),
         table(&maps::EPOCHS, &rows.epochs),
         table(&maps::POLICY_IDENTITIES, &rows.policy_identities),
         table(&maps::POLICY_PREFIXES, &rows.policy_prefixes),

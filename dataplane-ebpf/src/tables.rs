@@ -7,9 +7,9 @@ use core::{
 
 use andromede_abi::{
     CellKey, CellRow, FlowKey, FlowRow, HostRow, IdentityClassKey, LocationKey, LocationRow, MemberKey, MemberRow,
-    PolicyPrefixKey, PortRow, PrefixKey, Prefixed, ServiceKey, SourceKey, flow_state,
+    NetworkRow, PolicyPrefixKey, PortRow, PrefixKey, Prefixed, ServiceKey, SourceKey,
 };
-use andromede_pipeline::{FlowRef, TableFull, Tables};
+use andromede_pipeline::{FlowRef, Phase, TableFull, Tables};
 use aya_ebpf::btf_maps::lpm_trie::Key;
 
 use crate::{
@@ -48,7 +48,7 @@ macro_rules! owned {
         }
     )* };
 }
-owned!(PortRow, LocationRow, HostRow, MemberRow);
+owned!(PortRow, LocationRow, HostRow, MemberRow, NetworkRow);
 
 /// Copies a row whose owner word is `owner` before and after: the kernel may give the element to another key meanwhile.
 #[inline(always)]
@@ -121,20 +121,19 @@ impl FlowRef for Flow {
     }
 
     #[inline(always)]
-    fn set_state(&self, state: u32) {
+    fn set_phase(&self, phase: Phase) {
         if self.is_own() {
-            // SAFETY: an aligned word of a live element.
-            unsafe { (&raw mut (*self.row).state).write_volatile(state) }
+            // SAFETY: two words of a live element that stand behind each other, aligned to eight bytes: written in one piece.
+            unsafe { (&raw mut (*self.row).state).cast::<u64>().write_volatile(phase.state as u64 | (phase.lifetime as u64) << 32) }
         }
     }
 
     #[inline(always)]
-    fn cut(&self, state: u32, rule: u32) {
+    fn set_cut_rule(&self, rule: u32) {
         if self.is_own() {
             // SAFETY: an aligned word of a live element.
             unsafe { (&raw mut (*self.row).cut_rule).write_volatile(rule) }
         }
-        self.set_state(state | flow_state::CUT);
     }
 }
 
@@ -212,6 +211,11 @@ impl Tables for Maps {
     #[inline(always)]
     fn member(&self, key: &MemberKey) -> Option<MemberRow> {
         copy(maps::MEMBERS.get_ptr(StackKey::of(key).get())?, MemberRow::owner_of(key))
+    }
+
+    #[inline(always)]
+    fn network(&self, network: u32) -> Option<NetworkRow> {
+        copy(maps::NETWORKS.get_ptr(&network)?, NetworkRow::owner_of(network))
     }
 
     #[inline(always)]

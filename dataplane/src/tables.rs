@@ -3,8 +3,8 @@
 use std::{collections::BTreeMap, io, os::fd::OwnedFd};
 
 use andromede_abi::{
-    CellKey, CellRow, HostIndex, HostRow, IdentityClassKey, LocationKey, LocationRow, MemberKey, MemberRow, Pod,
-    PolicyPrefixKey, PortRow, PrefixKey, Prefixed, ServiceKey, SourceKey,
+    CellKey, CellRow, HostIndex, HostRow, IdentityClassKey, LocationKey, LocationRow, MemberKey, MemberRow,
+    NetworkIndex, NetworkRow, Pod, PolicyPrefixKey, PortRow, PrefixKey, Prefixed, ServiceKey, SourceKey,
     maps::{self, Table},
 };
 
@@ -34,6 +34,7 @@ pub struct Tables {
     pub policy_prefixes: Rows<Prefixed<PolicyPrefixKey>, u32>,
     pub policy_services: Rows<Prefixed<ServiceKey>, u32>,
     pub policy_cells: Rows<CellKey, CellRow>,
+    pub networks: Rows<NetworkIndex, NetworkRow>,
     pub flows: Flows,
     pub drops: Drops,
     pub drop_totals: DropTotals,
@@ -81,6 +82,7 @@ impl Maps {
             policy_prefixes: self.take(&maps::POLICY_PREFIXES)?,
             policy_services: self.take(&maps::POLICY_SERVICES)?,
             policy_cells: self.take(&maps::POLICY_CELLS)?,
+            networks: self.take(&maps::NETWORKS)?,
             flows: Flows(self.take(&maps::FLOWS)?),
             drops: Drops(self.take(&maps::DROPS)?),
             drop_totals: DropTotals(self.take(&maps::DROP_TOTALS)?),

@@ -1,9 +1,12 @@
 //! Carrying out what a verdict asks of the flow table.
 
+use andromede_abi::flow_state;
+
 use crate::{
+    lifetime,
     scratch::Scratch,
     tables::{FlowRef, TableFull, Tables},
-    verdict::Claim,
+    verdict::{Claim, Phase},
 };
 
 /// Carries out the claim. `scratch` is what the walk wrote.
@@ -14,14 +17,15 @@ use crate::{
 pub fn carry_out<T: Tables>(tables: &T, claim: &Claim<T::Flow>, scratch: &Scratch, now: u64) -> Result<(), TableFull> {
     match claim {
         Claim::None => Ok(()),
-        Claim::Touch { flow, state } => {
-            flow.set_state(*state);
+        Claim::Touch { flow, phase } => {
+            flow.set_phase(*phase);
             flow.set_seen(now);
             Ok(())
         }
         Claim::Open => tables.put_flow(&scratch.key, &scratch.row),
         Claim::Cut { flow, state, rule } => {
-            flow.cut(*state, *rule);
+            flow.set_cut_rule(*rule);
+            flow.set_phase(Phase { state: *state | flow_state::CUT, lifetime: lifetime::CUT });
             flow.set_seen(now);
             Ok(())
         }

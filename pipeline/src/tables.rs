@@ -2,8 +2,10 @@
 
 use andromede_abi::{
     CellKey, CellRow, FlowKey, FlowRow, HostIndex, HostRow, IdentityClassKey, LocationKey, LocationRow, MemberKey,
-    MemberRow, PolicyPrefixKey, PortRow, PrefixKey, ServiceKey, Slot, SourceKey,
+    MemberRow, NetworkIndex, NetworkRow, PolicyPrefixKey, PortRow, PrefixKey, ServiceKey, Slot, SourceKey,
 };
+
+use crate::verdict::Phase;
 
 /// A table has no room for another row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,10 +17,10 @@ pub trait FlowRef: Clone {
     fn copy_to(&self, into: &mut FlowRow) -> bool;
     /// Writes when it was last seen.
     fn set_seen(&self, now: u64);
-    /// Writes its state.
-    fn set_state(&self, state: u32);
-    /// Marks it as cut by this rule.
-    fn cut(&self, state: u32, rule: u32);
+    /// Writes its state and how long that lasts.
+    fn set_phase(&self, phase: Phase);
+    /// Writes the rule that cut it.
+    fn set_cut_rule(&self, rule: u32);
 }
 
 /// The tables. Rows come as copies whose owner word was compared with the key's: a row that is not the key's own is none.
@@ -48,6 +50,8 @@ pub trait Tables {
     fn host(&self, host: HostIndex) -> Option<HostRow>;
     /// Is the sender a member of the network?
     fn member(&self, key: &MemberKey) -> Option<MemberRow>;
+    /// What holds for the network.
+    fn network(&self, network: NetworkIndex) -> Option<NetworkRow>;
     /// Present epoch of a slot.
     fn epoch(&self, slot: Slot) -> Option<u32>;
     /// Class of a remote identity in a set.

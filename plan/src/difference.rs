@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use andromede_abi::{
     Address, CellKey, CellRow, HostIndex, HostRow, IdentityClassKey, LocationKey, LocationRow, MemberKey, MemberRow,
-    NetworkIndex, PolicyPrefixKey, PortRow, PrefixKey, Prefixed, ServiceKey, Slot, SourceKey,
+    NetworkIndex, NetworkRow, PolicyPrefixKey, PortRow, PrefixKey, Prefixed, ServiceKey, Slot, SourceKey,
 };
 
 use crate::{Row, RowKey, Rows, Step};
@@ -75,6 +75,7 @@ pub(crate) struct Difference<'a> {
     pub(crate) prefixes: Table<'a, Prefixed<PrefixKey>, LocationRow>,
     pub(crate) hosts: Table<'a, HostIndex, HostRow>,
     pub(crate) members: Table<'a, MemberKey, MemberRow>,
+    pub(crate) networks: Table<'a, NetworkIndex, NetworkRow>,
     pub(crate) policy_identities: Table<'a, IdentityClassKey, u32>,
     pub(crate) policy_prefixes: Table<'a, Prefixed<PolicyPrefixKey>, u32>,
     pub(crate) policy_services: Table<'a, Prefixed<ServiceKey>, u32>,
@@ -91,6 +92,7 @@ impl<'a> Difference<'a> {
             prefixes: Table::between(&old.prefixes, &new.prefixes),
             hosts: Table::between(&old.hosts, &new.hosts),
             members: Table::between(&old.members, &new.members),
+            networks: Table::between(&old.networks, &new.networks),
             policy_identities: Table::between(&old.policy_identities, &new.policy_identities),
             policy_prefixes: Table::between(&old.policy_prefixes, &new.policy_prefixes),
             policy_services: Table::between(&old.policy_services, &new.policy_services),

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use andromede_abi::{
     CellKey, CellRow, HostIndex, HostRow, IdentityClassKey, LocationKey, LocationRow, MemberKey, MemberRow,
-    PolicyPrefixKey, PortRow, PrefixKey, Prefixed, ServiceKey, Slot, SourceKey,
+    NetworkIndex, NetworkRow, PolicyPrefixKey, PortRow, PrefixKey, Prefixed, ServiceKey, Slot, SourceKey,
 };
 
 macro_rules! tables {
@@ -75,6 +75,8 @@ tables! {
     hosts Host HostIndex => HostRow;
     /// `MEMBERS`: who may send into which network.
     members Member MemberKey => MemberRow;
+    /// `NETWORKS`: what holds for a whole network.
+    networks Network NetworkIndex => NetworkRow;
     /// `POLICY_IDS`: remote class of an identity.
     policy_identities PolicyIdentity IdentityClassKey => u32;
     /// `POLICY_PREFIXES`: remote class of an address.

@@ -45,14 +45,7 @@ pub(crate) fn snapshot(revision: u64) -> Update {
         ..Subnet::default()
     };
     let view = NetworkView {
-        network: Some(Network {
-            name: NETWORK.to_owned(),
-            vni: 100,
-            mtu: 0,
-            index: 1,
-            revision: 1,
-            ..Network::default()
-        }),
+        network: Some(Network { name: NETWORK.to_owned(), vni: 100, index: 1, revision: 1, ..Network::default() }),
         subnets: vec![subnet("v4", "10.0.0.0/24", "10.0.0.1"), subnet("v6", "fd00:10::/64", "fd00:10::1")],
         ports: vec![port("a", 10, "hosts/h1"), port("b", 11, "hosts/h1")],
         security_groups: vec![SecurityGroup {

@@ -4,7 +4,7 @@ use std::cell::RefCell;
 
 use andromede_abi::{
     CellKey, CellRow, FlowKey, FlowRow, HostIndex, HostRow, IdentityClassKey, LocationKey, LocationRow, MemberKey,
-    MemberRow, PolicyPrefixKey, PortRow, PrefixKey, ServiceKey, Slot, SourceKey,
+    MemberRow, NetworkIndex, NetworkRow, PolicyPrefixKey, PortRow, PrefixKey, ServiceKey, Slot, SourceKey,
 };
 use andromede_pipeline::{FlowRef as _, Scratch, TableFull, Tables, memory};
 
@@ -17,6 +17,7 @@ pub(super) enum Lookup {
     Prefix(PrefixKey, Option<LocationRow>),
     Host(HostIndex, Option<HostRow>),
     Member(MemberKey, Option<MemberRow>),
+    Network(NetworkIndex, Option<NetworkRow>),
     Epoch(Slot, Option<u32>),
     IdentityClass(IdentityClassKey, Option<u32>),
     PrefixClass(PolicyPrefixKey, Option<u32>),
@@ -66,6 +67,7 @@ impl Tables for Recorder<'_> {
         prefix(key: &PrefixKey) -> Option<LocationRow>, Prefix(*key);
         host(host: HostIndex) -> Option<HostRow>, Host(host);
         member(key: &MemberKey) -> Option<MemberRow>, Member(*key);
+        network(network: NetworkIndex) -> Option<NetworkRow>, Network(network);
         epoch(slot: Slot) -> Option<u32>, Epoch(slot);
         identity_class(key: &IdentityClassKey) -> Option<u32>, IdentityClass(*key);
         prefix_class(key: &PolicyPrefixKey) -> Option<u32>, PrefixClass(*key);

@@ -8,10 +8,14 @@ use std::{
 
 use andromede_abi::{
     CellKey, CellRow, FlowKey, FlowRow, HostIndex, HostRow, IdentityClassKey, LocationKey, LocationRow, MemberKey,
-    MemberRow, PolicyPrefixKey, PortRow, PrefixKey, Prefixed, ServiceKey, Slot, SourceKey, bytes_of, flow_state,
+    MemberRow, NetworkIndex, NetworkRow, PolicyPrefixKey, PortRow, PrefixKey, Prefixed, ServiceKey, Slot, SourceKey,
+    bytes_of,
 };
 
-use crate::tables::{FlowRef, TableFull};
+use crate::{
+    tables::{FlowRef, TableFull},
+    verdict::Phase,
+};
 
 /// All tables. Rows are put in by writing to the fields.
 #[derive(Clone, Debug, Default)]
@@ -28,6 +32,8 @@ pub struct Tables {
     pub hosts: BTreeMap<HostIndex, HostRow>,
     /// Senders.
     pub members: BTreeMap<MemberKey, MemberRow>,
+    /// Networks.
+    pub networks: BTreeMap<NetworkIndex, NetworkRow>,
     /// Epochs.
     pub epochs: BTreeMap<Slot, u32>,
     /// Classes of identities.
@@ -66,12 +72,12 @@ impl FlowRef for Flow {
         self.change(|row| row.seen = now);
     }
 
-    fn set_state(&self, state: u32) {
-        self.change(|row| row.state = state);
+    fn set_phase(&self, phase: Phase) {
+        self.change(|row| (row.state, row.lifetime) = (phase.state, phase.lifetime));
     }
 
-    fn cut(&self, state: u32, rule: u32) {
-        self.change(|row| (row.state, row.cut_rule) = (state | flow_state::CUT, rule));
+    fn set_cut_rule(&self, rule: u32) {
+        self.change(|row| row.cut_rule = rule);
     }
 }
 
@@ -122,6 +128,10 @@ impl crate::tables::Tables for Tables {
 
     fn member(&self, key: &MemberKey) -> Option<MemberRow> {
         self.members.get(key).filter(|row| row.owner == MemberRow::owner_of(key)).copied()
+    }
+
+    fn network(&self, network: NetworkIndex) -> Option<NetworkRow> {
+        self.networks.get(&network).filter(|row| row.owner == NetworkRow::owner_of(network)).copied()
     }
 
     fn epoch(&self, slot: Slot) -> Option<u32> {

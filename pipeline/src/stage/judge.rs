@@ -132,13 +132,15 @@ pub(crate) fn judge<T: Tables>(tables: &T, scratch: &mut Scratch) -> Result<(), 
     permitted?;
     row.owner = key.owner();
     row.cut_rule = rule::NONE;
+    // A row that was found counts against its budgets as before.
+    let budgets = if opening.is_known { row.flags & flow_flag::BUDGETS } else { 0 };
     match opening.opening_direction() {
         Direction::LowToHigh => {
-            row.flags = 0;
+            row.flags = budgets;
             write_sides(row, initiator, answerer);
         }
         Direction::HighToLow => {
-            row.flags = flow_flag::HIGH_INITIATED;
+            row.flags = budgets | flow_flag::HIGH_INITIATED;
             write_sides(row, answerer, initiator);
         }
     }

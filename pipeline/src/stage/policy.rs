@@ -22,23 +22,28 @@ pub(crate) struct Question<'a> {
 
 /// The answer: does it pass, and by which rule. One word, as `Edit`.
 #[repr(C, align(8))]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Decision {
+    /// The rule that decided.
     pub(crate) rule: RuleNumber,
+    /// May the connection be?
     pub(crate) allowed: bool,
-    reserved: [u8; 3],
+    /// What the rule says besides: see [`andromede_abi::cell_flag`]. A default has none.
+    pub(crate) flags: u8,
+    reserved: u16,
 }
 
 impl Decision {
     #[inline(always)]
-    const fn new(allowed: bool, rule: RuleNumber) -> Self {
-        Self { rule, allowed, reserved: [0; 3] }
+    const fn new(allowed: bool, rule: RuleNumber, flags: u8) -> Self {
+        Self { rule, allowed, flags, reserved: 0 }
     }
 }
 
 /// Asks the rules.
 #[cfg_attr(target_arch = "bpf", inline(never))]
 pub(crate) fn decide<T: Tables>(tables: &T, question: &Question<'_>) -> Decision {
-    let default = Decision::new(question.port.default_allow, question.default_rule);
+    let default = Decision::new(question.port.default_allow, question.default_rule, 0);
     if question.port.set == 0 {
         return default;
     }
@@ -52,7 +57,7 @@ pub(crate) fn decide<T: Tables>(tables: &T, question: &Question<'_>) -> Decision
     if cell.order == NO_RULE.order {
         return default;
     }
-    Decision::new(cell.action == Action::Allow as u8, cell.rule)
+    Decision::new(cell.action == Action::Allow as u8, cell.rule, cell.flags)
 }
 
 /// What stands for a cell that is not there: no rule has this order. A value, and not a missing one, because the verifier

@@ -225,6 +225,8 @@ impl World {
                 name: NETWORK.parse().unwrap(),
                 vni: Vni::try_from(4096).unwrap(),
                 mtu: None,
+                timeouts: andromede_model::Timeouts::default(),
+                tenant_index: 3,
                 index: 7,
                 revision: 1,
                 labels: Labels::default(),

@@ -1,6 +1,8 @@
 //! Resources other than security groups.
 
-use andromede_model::{Host, MacAddress, Network, Port, Resource, SecurityGroup, Subnet, Tenant, Vni, Vtep, limits};
+use andromede_model::{
+    Host, MacAddress, Network, Port, Resource, SecurityGroup, Subnet, Tenant, Timeouts, Vni, Vtep, limits,
+};
 
 use super::fields::{Fields, FromMessage};
 use crate::v1::{self, resource::Kind};
@@ -19,7 +21,8 @@ impl FromMessage for Tenant {
                 "shorten it",
             );
         }
-        Some(Self { name: name?, display_name: message.display_name, revision: message.revision, labels: labels? })
+        let (index, revision) = (message.index, message.revision);
+        Some(Self { name: name?, display_name: message.display_name, index, revision, labels: labels? })
     }
 }
 
@@ -28,6 +31,7 @@ impl From<Tenant> for v1::Tenant {
         Self {
             name: tenant.name.into(),
             display_name: tenant.display_name,
+            index: tenant.index,
             revision: tenant.revision,
             labels: tenant.labels.into(),
             etag: String::new(),
@@ -54,7 +58,17 @@ impl FromMessage for Network {
                 );
             }
         };
-        Some(Self { name: name?, vni: vni?, mtu, index: message.index, revision: message.revision, labels: labels? })
+        let timeouts = Timeouts::read(message.timeouts.unwrap_or_default(), &mut fields.inside("timeouts"));
+        Some(Self {
+            name: name?,
+            vni: vni?,
+            mtu,
+            timeouts: timeouts?,
+            tenant_index: message.tenant_index,
+            index: message.index,
+            revision: message.revision,
+            labels: labels?,
+        })
     }
 }
 
@@ -66,6 +80,8 @@ impl From<Network> for v1::Network {
             mtu: network.mtu.unwrap_or_default(),
             index: network.index,
             revision: network.revision,
+            timeouts: Some(network.timeouts.into()),
+            tenant_index: network.tenant_index,
             labels: network.labels.into(),
             etag: String::new(),
         }

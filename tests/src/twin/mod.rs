@@ -94,7 +94,7 @@ impl Twin {
                 }
             )* };
         }
-        table!(ports sources locations prefixes hosts members policy_identities policy_prefixes policy_services policy_cells);
+        table!(ports sources locations prefixes hosts members networks policy_identities policy_prefixes policy_services policy_cells);
         for (slot, value) in &rows.epochs {
             self.kernel.tables.epochs.set(*slot, *value)?;
             self.memory.epochs.insert(*slot, *value);

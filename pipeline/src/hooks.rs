@@ -1,0 +1,140 @@
+//! Where a packet is met, and who answers for its source.
+
+use andromede_abi::{DropReason, Stage, rule};
+
+use crate::{
+    context::{Context, Tunnel},
+    encapsulate::OVERHEAD,
+    frame::Frame,
+    parse,
+    passage::{Recognised, Way, pass},
+    scratch::Scratch,
+    stage::{neighbor, sender_guard, source_guard},
+    tables::Tables,
+    verdict::{Edit, Refusal, Target, Verdict},
+    wire::{ethernet, ip_protocol},
+};
+
+#[inline(always)]
+pub(crate) fn from_workload<F: Frame, T: Tables>(
+    frame: &F,
+    context: &Context<'_>,
+    tables: &T,
+    scratch: &mut Scratch,
+    verdict: &mut Verdict<T::Flow>,
+) -> Result<Recognised, Refusal> {
+    if !tables.copy_port(context.ifindex, &mut scratch.port) {
+        return Err(Refusal::new(Stage::SourceGuard, DropReason::UnknownPort));
+    }
+    let Scratch { port, packet, .. } = scratch;
+    (verdict.port, verdict.network) = (port.slot, port.network);
+    let ethertype = source_guard::ethernet(frame, port)?;
+    if context.tagged {
+        return Err(Refusal::new(Stage::Parse, DropReason::BadEthernet));
+    }
+    if ethertype == ethernet::TYPE_ARP {
+        return Ok(Recognised::Arp);
+    }
+    parse::ip_packet(frame, 0, ethertype, context.gso_size, packet)?;
+    if neighbor::is_discovery(packet) {
+        return Ok(Recognised::Discovery);
+    }
+    // A workload that has no address yet looks for multicast listeners and for DHCP: that is no forgery.
+    if packet.source.is_unspecified() && packet.destination.is_group() {
+        return Err(Refusal::new(Stage::Locate, DropReason::Group));
+    }
+    source_guard::ip(tables, port, packet.source)?;
+    let way = Way {
+        network: port.network,
+        network_slot: port.network_slot,
+        vni: port.vni,
+        sender: 0,
+        frame_length: frame.len(),
+    };
+    pass(context, tables, &way, scratch, verdict)
+}
+
+#[inline(always)]
+pub(crate) fn from_underlay<F: Frame, T: Tables>(
+    frame: &F,
+    context: &Context<'_>,
+    tables: &T,
+    scratch: &mut Scratch,
+    verdict: &mut Verdict<T::Flow>,
+) -> Result<Recognised, Refusal> {
+    // The tag names another network of the link, which has an interface of its own.
+    let outer = if context.tagged { sender_guard::Outer::NotOurs } else { sender_guard::outer(frame, context.host)? };
+    match outer {
+        sender_guard::Outer::NotOurs => {
+            verdict.pass(Stage::Parse, Target::HOST, Edit::NONE, rule::NONE);
+            Ok(Recognised::Decided)
+        }
+        sender_guard::Outer::Vxlan(tunnel) => overlay(frame, OVERHEAD, &tunnel, context, tables, scratch, verdict),
+    }
+}
+
+#[inline(always)]
+pub(crate) fn from_overlay<F: Frame, T: Tables>(
+    frame: &F,
+    context: &Context<'_>,
+    tables: &T,
+    scratch: &mut Scratch,
+    verdict: &mut Verdict<T::Flow>,
+) -> Result<Recognised, Refusal> {
+    if context.tagged {
+        return Err(Refusal::new(Stage::Parse, DropReason::BadEthernet));
+    }
+    // The device listens on every interface and address; only the underlay's program knows what may come to it.
+    if !context.marked {
+        return Err(Refusal::new(Stage::SenderGuard, DropReason::NotFromUnderlay));
+    }
+    if context.tunnel.sender.is_unspecified() {
+        return Err(Refusal::new(Stage::SenderGuard, DropReason::NoTunnelKey));
+    }
+    overlay(frame, 0, &context.tunnel, context, tables, scratch, verdict)
+}
+
+/// A tenant's frame from the underlay, at this offset behind its outer header.
+#[inline(always)]
+fn overlay<F: Frame, T: Tables>(
+    frame: &F,
+    offset: usize,
+    tunnel: &Tunnel,
+    context: &Context<'_>,
+    tables: &T,
+    scratch: &mut Scratch,
+    verdict: &mut Verdict<T::Flow>,
+) -> Result<Recognised, Refusal> {
+    let member = sender_guard::member(tables, tunnel)?;
+    verdict.network = member.network;
+    let at = offset.wrapping_add(ethernet::TYPE);
+    let ethertype: u16 = frame.load(at).ok_or(Refusal::new(Stage::Parse, DropReason::Truncated))?;
+    parse::ip_packet(frame, offset, ethertype, context.gso_size, &mut scratch.packet)?;
+    // Address resolution never leaves a host: whatever claims to be of it is forged.
+    if neighbor::is_discovery(&scratch.packet) {
+        return Err(Refusal::new(Stage::Hairpin, DropReason::NeighborIgnored));
+    }
+    // The kernel removes the outer header of a datagram train right; `adjust_room` leaves marks by which it is lost.
+    if offset != 0 && context.gso_size != 0 && scratch.packet.protocol == ip_protocol::UDP {
+        verdict.pass(Stage::SenderGuard, Target::OVERLAY_DEVICE, Edit::NONE, rule::NONE);
+        return Ok(Recognised::Decided);
+    }
+    let way = Way {
+        network: member.network,
+        network_slot: member.network_slot,
+        vni: tunnel.vni,
+        sender: member.host,
+        frame_length: frame.len().wrapping_sub(offset as u32),
+    };
+    pass(context, tables, &way, scratch, verdict)
+}
+
+/// What the node itself sends to a workload. Its own deliveries were judged before; nothing else is admitted yet.
+#[inline(always)]
+pub(crate) fn from_host<F>(context: &Context<'_>, verdict: &mut Verdict<F>) -> Result<Recognised, Refusal> {
+    if context.marked {
+        verdict.pass(Stage::Apply, Target::HOST, Edit::NONE, rule::NONE);
+        return Ok(Recognised::Decided);
+    }
+    Err(Refusal::new(Stage::SourceGuard, DropReason::HostNotAdmitted))
+}

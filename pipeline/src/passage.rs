@@ -1,0 +1,196 @@
+//! The way of a packet whose source was checked: along the row of its connection, or through the rules to a row of its own.
+
+use andromede_abi::{Direction, DropReason, FlowRow, HostIndex, NetworkIndex, Slot, Stage, rule};
+
+use crate::{
+    context::Context,
+    lifetime::terms,
+    packet::flow_key,
+    scratch::Scratch,
+    stage::{
+        connection::{self, Standing},
+        forward,
+        judge::Opening,
+        sender_guard,
+    },
+    tables::{FlowRef, Tables},
+    verdict::{Claim, Phase, Refusal, TargetKind, Verdict},
+};
+
+/// How far a packet gets without an answer being made or its connection being judged.
+#[repr(u32)]
+pub(crate) enum Recognised {
+    /// All the way: the verdict is written.
+    Decided,
+    /// An ARP packet of a workload.
+    Arp,
+    /// A neighbour discovery message of a workload.
+    Discovery,
+    /// No fresh row vouches for it: its connection, in the scratch space, is to be judged.
+    Unjudged,
+}
+
+/// Where a packet is met and who answers for its source.
+pub(crate) struct Way {
+    pub(crate) network: NetworkIndex,
+    pub(crate) network_slot: Slot,
+    pub(crate) vni: u32,
+    /// The host that sent it over the underlay; 0 if the packet comes from a workload.
+    pub(crate) sender: HostIndex,
+    /// Bytes of the frame that the workload sees.
+    pub(crate) frame_length: u32,
+}
+
+/// A packet whose source was checked: part of a connection, or the first of one.
+#[inline(always)]
+pub(crate) fn pass<T: Tables>(
+    context: &Context<'_>,
+    tables: &T,
+    way: &Way,
+    scratch: &mut Scratch,
+    verdict: &mut Verdict<T::Flow>,
+) -> Result<Recognised, Refusal> {
+    if scratch.packet.destination.is_group() {
+        return Err(Refusal::new(Stage::Locate, DropReason::Group));
+    }
+    if scratch.packet.source == scratch.packet.destination {
+        return Err(Refusal::new(Stage::Locate, DropReason::Loop));
+    }
+    let direction = flow_key(way.network, &scratch.packet, &mut scratch.key);
+    scratch.opening = Opening {
+        network: way.network,
+        network_slot: way.network_slot,
+        vni: way.vni,
+        frame_length: way.frame_length,
+        direction,
+        sender: way.sender,
+        ..Opening::NONE
+    };
+    if let Some(flow) = tables.flow(&scratch.key) {
+        // A row that is given to another connection at this moment says nothing about this one, not even that it is new.
+        if !flow.copy_to(&mut scratch.row) {
+            return Err(Refusal::new(Stage::Flow, DropReason::NetworkChanging));
+        }
+        let row = &scratch.row;
+        let standing = connection::standing(tables, row, &scratch.packet, direction, context.now);
+        if standing.is_err() {
+            if way.sender != 0 {
+                verdict.port = receiver(row, direction);
+            }
+            // As long as packets of a cut connection come, it is remembered as cut.
+            if connection::is_due(row, row.state, context.now) {
+                let phase = Phase { state: row.state, lifetime: row.lifetime };
+                verdict.claim = Claim::Touch { flow: flow.clone(), phase };
+            }
+        }
+        match standing? {
+            Standing::Fresh => {
+                sender_guard::row(way.sender, row, direction)?;
+                established(context, tables, flow, scratch, verdict)?;
+                return Ok(Recognised::Decided);
+            }
+            Standing::Stale => {
+                scratch.opening.is_known = true;
+                scratch.opening.is_answer = !connection::is_forward(row, direction);
+                (scratch.opening.state, scratch.opening.connection) = (row.state, row.connection);
+            }
+            Standing::Over => {}
+        }
+    }
+    if !scratch.opening.is_known && !scratch.packet.opens() {
+        return Err(Refusal::new(Stage::Flow, DropReason::NoConnection));
+    }
+    Ok(Recognised::Unjudged)
+}
+
+/// The slot of the end that the packet goes to.
+#[inline(always)]
+const fn receiver(row: &FlowRow, direction: Direction) -> Slot {
+    match direction {
+        Direction::LowToHigh => row.high.slot,
+        Direction::HighToLow => row.low.slot,
+    }
+}
+
+/// A packet of a connection that was judged by what still holds.
+#[inline(always)]
+fn established<T: Tables>(
+    context: &Context<'_>,
+    tables: &T,
+    flow: T::Flow,
+    scratch: &Scratch,
+    verdict: &mut Verdict<T::Flow>,
+) -> Result<(), Refusal> {
+    let Scratch { row, packet, opening, .. } = scratch;
+    along(context, scratch, Stage::Flow, verdict)?;
+    let state = connection::next_state(row.state, packet, connection::is_forward(row, opening.direction));
+    if connection::is_due(row, state, context.now) {
+        let same = state == row.state;
+        let lifetime =
+            if same { row.lifetime } else { terms(tables, opening.network, packet.protocol, state).lifetime };
+        verdict.claim = Claim::Touch { flow, phase: Phase { state, lifetime } };
+    }
+    Ok(())
+}
+
+/// A connection that may be: its row is completed and claimed. In the kernel it is a function of its own, for its stack.
+#[cfg_attr(target_arch = "bpf", inline(never))]
+pub(crate) fn open<T: Tables>(
+    context: &Context<'_>,
+    tables: &T,
+    scratch: &mut Scratch,
+    verdict: &mut Verdict<T::Flow>,
+) -> Result<(), Refusal> {
+    let Scratch { row, key, packet, opening, .. } = scratch;
+    if opening.is_known {
+        row.connection = opening.connection;
+        row.state = connection::next_state(opening.state, packet, !opening.is_answer);
+    } else {
+        // Unique on the host while the connection lives: the key's tag, and when it was opened, in steps of a millisecond.
+        row.connection = u64::from(key.tag()) << 32 | (context.now >> 20) & 0xffff_ffff;
+        row.state = 0;
+        (row.initiator_budget, row.answerer_budget) = (0, 0);
+    }
+    let terms = terms(tables, opening.network, packet.protocol, row.state);
+    (row.lifetime, row.tenant) = (terms.lifetime, terms.tenant);
+    row.seen = context.now;
+    let stage = if row.ingress_rule == rule::NONE { Stage::Egress } else { Stage::Ingress };
+    along(context, scratch, stage, verdict)?;
+    verdict.claim = Claim::Open;
+    Ok(())
+}
+
+/// A rule that denies a connection that was permitted cuts it. Where an end cannot be found it may come back; until then
+/// nothing passes.
+#[inline(always)]
+pub(crate) fn cut_if_denied<T: Tables>(
+    refusal: Refusal,
+    tables: &T,
+    scratch: &Scratch,
+    claim: &mut Claim<T::Flow>,
+) -> Refusal {
+    let denied = matches!(refusal.reason, DropReason::EgressRule | DropReason::IngressRule);
+    if !denied || !scratch.opening.is_known {
+        return refusal;
+    }
+    if let Some(flow) = tables.flow(&scratch.key) {
+        *claim = Claim::Cut { flow, state: scratch.opening.state, rule: refusal.rule };
+    }
+    connection::refuse_cut(refusal.rule)
+}
+
+/// Sends the packet along the row in the scratch space.
+#[inline(always)]
+fn along<F>(context: &Context<'_>, scratch: &Scratch, stage: Stage, verdict: &mut Verdict<F>) -> Result<(), Refusal> {
+    let Scratch { row, key, packet, opening, .. } = scratch;
+    let (target, edit) = forward::along(key, row, opening.direction);
+    if target.kind == TargetKind::Encap {
+        if opening.sender != 0 {
+            return Err(Refusal::new(Stage::Locate, DropReason::NotHere));
+        }
+        forward::fits(context.host, packet, opening.frame_length, context.gso_size)?;
+    }
+    let rule = if row.ingress_rule == rule::NONE { row.egress_rule } else { row.ingress_rule };
+    verdict.pass(stage, target, edit, rule);
+    Ok(())
+}
