@@ -164,23 +164,12 @@ fn resource() -> impl Strategy<Value = Resource> {
                 .into()
             }),
         prop::collection::vec(rule(), 0..5).prop_map(move |rules| {
-            SecurityGroup {
-                name: format!("{net}/securityGroups/g").parse().unwrap(),
-                rules,
-                revision: 4,
-                labels: Labels::default(),
-            }
-            .into()
+            let name = format!("{net}/securityGroups/g").parse().unwrap();
+            SecurityGroup { name, rules, revision: 4, labels: Labels::default() }.into()
         }),
         (any::<u32>(), any::<u32>()).prop_map(|(underlay, index)| {
-            Host {
-                name: "hosts/h".parse().unwrap(),
-                underlay: underlay.into(),
-                index,
-                revision: 1,
-                labels: Labels::default(),
-            }
-            .into()
+            let (name, underlay) = ("hosts/h".parse().unwrap(), underlay.into());
+            Host { name, underlay, index, revision: 1, labels: Labels::default() }.into()
         }),
         (any::<u32>(), prop::collection::vec(prefix(), 0..4)).prop_map(move |(underlay, prefixes)| {
             let name = format!("{net}/vteps/v").parse().unwrap();

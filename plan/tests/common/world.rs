@@ -202,10 +202,8 @@ impl World {
         let subnet = |(id, cidr): (&str, &str)| {
             let cidr: Prefix = cidr.parse().unwrap();
             let name: andromede_model::SubnetName = format!("{NETWORK}/subnets/{id}").parse().unwrap();
-            (
-                name.clone(),
-                Subnet { name, cidr, gateway: Subnet::default_gateway(cidr), revision: 1, labels: Labels::default() },
-            )
+            let gateway = Subnet::default_gateway(cidr);
+            (name.clone(), Subnet { name, cidr, gateway, revision: 1, labels: Labels::default() })
         };
         let vtep = self.vtep.iter().map(|prefixes| {
             let name: andromede_model::VtepName = format!("{NETWORK}/vteps/v").parse().unwrap();

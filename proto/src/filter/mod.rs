@@ -10,8 +10,12 @@
 //! Operators are `=` `!=` `<` `<=` `>` `>=`, and `:` for "has": an element of a list, a key of a map, or, with `*`, anything
 //! at all. A `*` at the beginning or the end of a text stands for anything.
 
+mod token;
+
 use andromede_model::Violation;
 use prost_reflect::{DynamicMessage, FieldDescriptor, MapKey, MessageDescriptor, Value};
+
+use token::{Operator, Token, shown, tokens};
 
 use crate::{
     mask::{inner, message_of},
@@ -44,25 +48,6 @@ struct Comparison {
     key: Option<String>,
     operator: Operator,
     value: String,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Operator {
-    Is,
-    IsNot,
-    Less,
-    AtMost,
-    Greater,
-    AtLeast,
-    Has,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-enum Token {
-    Text { text: String, quoted: bool },
-    Operator(Operator),
-    Open,
-    Close,
 }
 
 impl Filter {
@@ -98,56 +83,6 @@ impl Filter {
     pub fn is_empty(&self) -> bool {
         self.0.is_none()
     }
-}
-
-fn shown(token: &Token) -> String {
-    match token {
-        Token::Text { text, .. } => format!("{text:?}"),
-        Token::Operator(_) => "an operator".to_owned(),
-        Token::Open => "\"(\"".to_owned(),
-        Token::Close => "\")\"".to_owned(),
-    }
-}
-
-fn tokens(text: &str) -> Result<Vec<Token>, String> {
-    let mut tokens = Vec::new();
-    let mut rest = text.chars().peekable();
-    while let Some(first) = rest.next() {
-        let mut with_equals = |yes, no| if rest.next_if_eq(&'=').is_some() { yes } else { no };
-        tokens.push(match first {
-            c if c.is_whitespace() => continue,
-            '(' => Token::Open,
-            ')' => Token::Close,
-            '=' => Token::Operator(Operator::Is),
-            ':' => Token::Operator(Operator::Has),
-            '<' => Token::Operator(with_equals(Operator::AtMost, Operator::Less)),
-            '>' => Token::Operator(with_equals(Operator::AtLeast, Operator::Greater)),
-            '!' => {
-                rest.next_if_eq(&'=').ok_or("\"!\" is followed by \"=\"")?;
-                Token::Operator(Operator::IsNot)
-            }
-            '"' => {
-                let mut quoted = String::new();
-                loop {
-                    match rest.next().ok_or("a quote is not closed")? {
-                        '"' => break,
-                        '\\' => quoted.push(rest.next().ok_or("a quote is not closed")?),
-                        other => quoted.push(other),
-                    }
-                }
-                Token::Text { text: quoted, quoted: true }
-            }
-            other => {
-                let mut plain = String::from(other);
-                // An address of IPv6 is quoted: a colon is an operator.
-                while let Some(next) = rest.next_if(|c| !c.is_whitespace() && !"()=!<>:\"".contains(*c)) {
-                    plain.push(next);
-                }
-                Token::Text { text: plain, quoted: false }
-            }
-        });
-    }
-    Ok(tokens)
 }
 
 struct Reader {
