@@ -229,10 +229,7 @@ impl World {
                 revision: 1,
                 labels: Labels::default(),
             },
-            subnets: [("a", "10.0.0.0/24"), ("b", "fd00:10::/64"), ("c", "10.9.9.0/24")]
-                .into_iter()
-                .map(subnet)
-                .collect(),
+            subnets: [("a", "10.0.0.0/24"), ("b", "fd00:10::/64"), ("c", "10.9.9.0/24")].map(subnet).into(),
             ports,
             groups: self.rules.iter().enumerate().map(group).collect(),
             vteps: vtep.collect(),
