@@ -58,10 +58,8 @@ fn take(merged: &mut DynamicMessage, wanted: &DynamicMessage, path: &str) -> Res
     let (name, key) = path.split_once('.').map_or((path, None), |(name, key)| (name, Some(key)));
     let field = merged.descriptor().get_field_by_name(name).ok_or_else(|| unknown(&merged.descriptor(), path))?;
     match key {
-        None => match wanted.has_field(&field) {
-            true => merged.set_field(&field, wanted.get_field(&field).into_owned()),
-            false => merged.clear_field(&field),
-        },
+        None if wanted.has_field(&field) => merged.set_field(&field, wanted.get_field(&field).into_owned()),
+        None => merged.clear_field(&field),
         Some(key) if field.is_map() => {
             let key = MapKey::String(key.to_owned());
             let found = wanted.get_field(&field).as_map().and_then(|map| map.get(&key)).cloned();

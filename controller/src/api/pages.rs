@@ -93,18 +93,18 @@ pub(super) fn page(
 }
 
 /// Which list it is: a token of one is not taken by another.
-fn list_sum(kind: ResourceKind, request: &ListRequest) -> String {
+fn list_sum(kind: ResourceKind, request: &ListRequest) -> u64 {
     let mut hash = Sha256::new();
     for part in [kind.name(), &request.parent, &request.filter] {
         hash.update((part.len() as u64).to_le_bytes());
         hash.update(part);
     }
-    hash.finalize().iter().take(6).map(|byte| format!("{byte:02x}")).collect()
+    hash.finalize().first_chunk().map_or(0, |bytes| u64::from_le_bytes(*bytes))
 }
 
 /// The token of the page after a resource.
 fn token(kind: ResourceKind, request: &ListRequest, last: &AnyName) -> String {
-    format!("{}:{last}", list_sum(kind, request))
+    format!("{:x}:{last}", list_sum(kind, request))
 }
 
 /// The resource after which the page begins; none: at the beginning.
@@ -112,7 +112,8 @@ fn last_of(kind: ResourceKind, request: &ListRequest) -> Result<Option<AnyName>,
     if request.page_token.is_empty() {
         return Ok(None);
     }
-    let name = request.page_token.split_once(':').filter(|(sum, _)| *sum == list_sum(kind, request));
+    let of_this_list = |sum: &str| u64::from_str_radix(sum, 16) == Ok(list_sum(kind, request));
+    let name = request.page_token.split_once(':').filter(|(sum, _)| of_this_list(sum));
     name.and_then(|(_, name)| name.parse().ok()).map(Some).ok_or_else(|| {
         let fix = "give the next_page_token of the page before, and the same parent and filter; or none";
         broken("page_token", &request.page_token, "it is not a token of this list", fix)
