@@ -38,8 +38,8 @@ fn create(id: &str, address: &str, request_id: &str) -> CreatePortRequest {
     }
 }
 
-fn mask(paths: &[&str]) -> Option<FieldMask> {
-    Some(FieldMask { paths: paths.iter().map(|path| (*path).to_owned()).collect() })
+fn mask(paths: &[&str]) -> FieldMask {
+    FieldMask { paths: paths.iter().map(|path| (*path).to_owned()).collect() }
 }
 
 fn field(status: &Status) -> String {
@@ -66,7 +66,7 @@ async fn a_port_is_created_read_updated_and_deleted() {
     wanted.labels.insert("env".to_owned(), "prod".to_owned());
     let update = |port: &Port, paths: &[&str]| UpdatePortRequest {
         port: Some(port.clone()),
-        update_mask: mask(paths),
+        update_mask: Some(mask(paths)),
         ..UpdatePortRequest::default()
     };
     let placed = ports.update_port(update(&wanted, &["host"])).await.unwrap().into_inner();
@@ -81,7 +81,7 @@ async fn a_port_is_created_read_updated_and_deleted() {
 
     let lost = UpdatePortRequest {
         port: Some(Port { etag: made.etag.clone(), ..wanted.clone() }),
-        update_mask: mask(&["host"]),
+        update_mask: Some(mask(&["host"])),
         ..UpdatePortRequest::default()
     };
     let refused = ports.update_port(lost).await.unwrap_err();
@@ -123,7 +123,7 @@ async fn a_repeated_request_gives_the_first_answer_also_after_a_restart() {
             display_name: display_name.to_owned(),
             ..Tenant::default()
         }),
-        update_mask: mask(&["display_name"]),
+        update_mask: Some(mask(&["display_name"])),
         request_id: request_id.to_owned(),
         ..UpdateTenantRequest::default()
     };
@@ -170,7 +170,7 @@ async fn updates_of_different_fields_do_not_lose_each_other() {
         let labels = [(key.clone(), "v".to_owned())].into();
         let request = UpdatePortRequest {
             port: Some(Port { name: made.name.clone(), labels, ..Port::default() }),
-            update_mask: mask(&[&format!("labels.{key}")]),
+            update_mask: Some(mask(&[&format!("labels.{key}")])),
             ..UpdatePortRequest::default()
         };
         async move {
