@@ -14,6 +14,7 @@ pub mod audit;
 pub mod capacity;
 pub mod change;
 pub mod checkpoint;
+pub mod claim;
 pub mod errors;
 #[cfg(test)]
 mod fixtures;

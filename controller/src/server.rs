@@ -214,7 +214,12 @@ impl Parts {
         let Self { store, publisher, registry, writer, store_epoch } = self;
         let watches = Watches { store, publisher: Arc::clone(&publisher), stop: stop.clone() };
         let resources = Resources::new(Arc::clone(&publisher), writer.clone(), watches.clone());
-        let agents = Agents { publisher: Arc::clone(&publisher), registry: Arc::clone(&registry), store_epoch };
+        let agents = Agents {
+            publisher: Arc::clone(&publisher),
+            registry: Arc::clone(&registry),
+            writer: writer.clone(),
+            store_epoch,
+        };
         let diagnostics = Diagnostics { publisher: Arc::clone(&publisher), registry: Arc::clone(&registry) };
         let fabric = Fabric { writer, publisher, registry, watches };
         let (health, health_service) = tonic_health::server::health_reporter();

@@ -12,10 +12,11 @@ use prost::Message as _;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::{
-    access::Principal,
+    access::{Principal, Role},
     audit, capacity,
     change::{Change, Condition, Effect, WriteError, Written},
     checkpoint::{self, Checkpoints, Retention},
+    claim,
     publish::{Index, Move, Publisher},
     record::Record,
     registry::Registry,
@@ -212,11 +213,13 @@ impl Batch<'_> {
     }
 
     fn prepare(&mut self, change: Change) -> Result<Written, WriteError> {
-        let Change { principal, method, written, deleted, conditions, request, validate_only } = change;
+        let Change { principal, method, written, mut deleted, conditions, request, validate_only } = change;
         for (name, condition) in conditions {
             check(&self.ahead, name, condition)?;
         }
-        if let ([], [name]) = (written.as_slice(), deleted.as_slice())
+        if principal.role == Role::Host {
+            claim::check(&self.ahead, &principal, &written, &mut deleted).map_err(WriteError::Invalid)?;
+        } else if let ([], [name]) = (written.as_slice(), deleted.as_slice())
             && self.ahead.get(name).is_none()
         {
             return Err(WriteError::NotFound(name.clone()));

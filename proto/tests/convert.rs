@@ -144,6 +144,7 @@ fn resource() -> impl Strategy<Value = Resource> {
                 name: format!("{net}/subnets/s").parse().unwrap(),
                 cidr,
                 gateway,
+                host: Some("hosts/h1".parse().unwrap()),
                 revision: 3,
                 labels: Labels::default(),
             }

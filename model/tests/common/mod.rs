@@ -45,6 +45,7 @@ pub(crate) fn subnet(tenant: &str, id: &str, cidr: &str) -> Subnet {
         name: name(&format!("tenants/{tenant}/networks/net/subnets/{id}")),
         cidr,
         gateway,
+        host: None,
         revision: 0,
         labels: Labels::default(),
     }

@@ -203,7 +203,7 @@ impl World {
             let cidr: Prefix = cidr.parse().unwrap();
             let name: andromede_model::SubnetName = format!("{NETWORK}/subnets/{id}").parse().unwrap();
             let gateway = Subnet::default_gateway(cidr);
-            (name.clone(), Subnet { name, cidr, gateway, revision: 1, labels: Labels::default() })
+            (name.clone(), Subnet { name, cidr, gateway, host: None, revision: 1, labels: Labels::default() })
         };
         let vtep = self.vtep.iter().map(|prefixes| {
             let name: andromede_model::VtepName = format!("{NETWORK}/vteps/v").parse().unwrap();
