@@ -15,10 +15,12 @@ mod counter;
 mod drop_reason;
 mod event;
 mod flow;
+mod fragment;
 mod identifiers;
 mod location;
 pub mod maps;
 mod member;
+mod network;
 mod pod;
 mod policy;
 mod port;
@@ -30,9 +32,11 @@ pub use counter::Counter;
 pub use drop_reason::{DropReason, Stage};
 pub use event::{DropCounterKey, DropEvent, EVENT_BURST, EVENT_KIND_DROP, EVENTS_PER_SECOND, EventBudget};
 pub use flow::{Direction, EndpointMark, FlowKey, FlowRow, NextHop, flow_class, flow_flag, flow_state, side_kind};
+pub use fragment::{Datagram, FRAGMENT_LIFETIME, FRAGMENT_PLACES, FragmentKey, FragmentRow, fragment_way};
 pub use identifiers::{HostIndex, Identity, Mac, NetworkIndex, PolicySet, RuleNumber, Slot, rule};
 pub use location::{HostRow, LocationKey, LocationRow, PrefixKey, encapsulation, location_flag, location_kind};
 pub use member::{MemberKey, MemberRow, member_flag};
+pub use network::{NetworkRow, Timeouts};
 pub use pod::{Pod, Prefixed, bytes_of, from_bytes};
 pub use policy::{
     Action, CellKey, CellRow, IdentityClass, IdentityClassKey, PolicyPrefixKey, PrefixClasses, ServiceClasses,

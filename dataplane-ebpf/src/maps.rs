@@ -1,8 +1,7 @@
 //! The tables. Names, layouts and sizes are those of `andromede_abi::maps`.
 
 use andromede_abi::{
-    CellKey, CellRow, DropCounterKey, EventBudget, FlowKey, FlowRow, HostRow, IdentityClass, IdentityClassKey, LocationKey,
-    LocationRow, MemberKey, MemberRow, PolicyPrefixKey, PortRow, PrefixClasses, PrefixKey, ServiceClasses, ServiceKey, SourceKey, VerdictRecord, maps,
+    CellKey, CellRow, DropCounterKey, EventBudget, FlowKey, FlowRow, HostRow, IdentityClass, IdentityClassKey, LocationKey, LocationRow, MemberKey, MemberRow, PolicyPrefixKey, PortRow, PrefixClasses, PrefixKey, ServiceClasses, ServiceKey, SourceKey, VerdictRecord, maps, FragmentKey, FragmentRow, NetworkRow,
 };
 use andromede_pipeline::Scratch;
 use aya_ebpf::{
@@ -40,7 +39,11 @@ pub static POLICY_SERVICES: LpmTrie<ServiceKey, ServiceClasses, { rows!(POLICY_S
 #[btf_map]
 pub static POLICY_CELLS: HashMap<CellKey, CellRow, { rows!(POLICY_CELLS) }, SPARSE> = HashMap::new();
 #[btf_map]
+pub static NETWORKS: HashMap<u32, NetworkRow, { rows!(NETWORKS) }, SPARSE> = HashMap::new();
+#[btf_map]
 pub static FLOWS: HashMap<FlowKey, FlowRow, { rows!(FLOWS) }> = HashMap::new();
+#[btf_map]
+pub static FRAGMENTS: HashMap<FragmentKey, FragmentRow, { rows!(FRAGMENTS) }, SPARSE> = HashMap::new();
 #[btf_map]
 pub static DROPS: PerCpuHashMap<DropCounterKey, u64, { rows!(DROPS) }> = PerCpuHashMap::new();
 #[btf_map]

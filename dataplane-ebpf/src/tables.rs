@@ -6,10 +6,9 @@ use core::{
 };
 
 use andromede_abi::{
-    CellKey, CellRow, FlowKey, FlowRow, HostRow, IdentityClass, IdentityClassKey, LocationKey, LocationRow, MemberKey, MemberRow,
-    PolicyPrefixKey, PortRow, PrefixClasses, PrefixKey, Prefixed, ServiceClasses, ServiceKey, SourceKey, flow_state,
+    CellKey, CellRow, FlowKey, FlowRow, HostRow, IdentityClass, IdentityClassKey, LocationKey, LocationRow, MemberKey, MemberRow, PolicyPrefixKey, PortRow, PrefixClasses, PrefixKey, Prefixed, ServiceClasses, ServiceKey, SourceKey, FragmentKey, FragmentRow, NetworkRow,
 };
-use andromede_pipeline::{FlowRef, TableFull, Tables};
+use andromede_pipeline::{FlowRef, Phase, TableFull, Tables};
 use aya_ebpf::btf_maps::lpm_trie::Key;
 
 use crate::{
@@ -48,7 +47,7 @@ macro_rules! owned {
         }
     )* };
 }
-owned!(PortRow, LocationRow, HostRow, MemberRow);
+owned!(PortRow, LocationRow, HostRow, MemberRow, NetworkRow, FlowRow, FragmentRow);
 
 /// Copies a row whose owner word is `owner` before and after: the kernel may give the element to another key meanwhile.
 #[inline(always)]
@@ -73,18 +72,28 @@ fn copy<R: Owned>(row: *const R, owner: u64) -> Option<R> {
     }
 }
 
-/// Copies a row word by word, without holding more than one of them in a register.
+/// As [`copy`], to `into`, without the stack and without holding more than a word in a register. False if the row has another
+/// owner, before or after; `into` may then be written in part.
 ///
 /// # Safety
-/// Both point to a row, which is aligned to eight bytes and a multiple of them.
+/// `row` is an element of a map, which stays readable while the program runs.
 #[inline(always)]
-unsafe fn copy_words<R>(from: *const R, to: *mut R) {
-    let (from, to) = (from.cast::<u64>(), to.cast::<u64>());
-    let mut word = 0;
-    while word < size_of::<R>() / size_of::<u64>() {
-        // SAFETY: the caller says that both are rows.
-        unsafe { to.add(word).write_volatile(from.add(word).read_volatile()) };
-        word += 1;
+unsafe fn copy_to<R: Owned>(row: *const R, owner: u64, into: &mut R) -> bool {
+    let word = R::owner(row);
+    let (from, to) = (row.cast::<u64>(), core::ptr::from_mut(into).cast::<u64>());
+    // SAFETY: both are rows, which are aligned to eight bytes and a multiple of them.
+    unsafe {
+        if word.read_volatile() != owner {
+            return false;
+        }
+        compiler_fence(Ordering::SeqCst);
+        let mut index = 0;
+        while index < size_of::<R>() / size_of::<u64>() {
+            to.add(index).write_volatile(from.add(index).read_volatile());
+            index += 1;
+        }
+        compiler_fence(Ordering::SeqCst);
+        word.read_volatile() == owner
     }
 }
 
@@ -98,18 +107,8 @@ pub struct Flow {
 impl FlowRef for Flow {
     #[inline(always)]
     fn copy_to(&self, into: &mut FlowRow) -> bool {
-        // SAFETY: an element of the flow table, which stays readable while the program runs. Its owner is read before and
-        // after the rest, because the kernel may give the element to another key meanwhile.
-        unsafe {
-            let word = &raw const (*self.row).owner;
-            if word.read_volatile() != self.owner {
-                return false;
-            }
-            compiler_fence(Ordering::SeqCst);
-            copy_words(self.row, into);
-            compiler_fence(Ordering::SeqCst);
-            word.read_volatile() == self.owner
-        }
+        // SAFETY: an element of the flow table.
+        unsafe { copy_to(self.row, self.owner, into) }
     }
 
     #[inline(always)]
@@ -121,20 +120,19 @@ impl FlowRef for Flow {
     }
 
     #[inline(always)]
-    fn set_state(&self, state: u32) {
+    fn set_phase(&self, phase: Phase) {
         if self.is_own() {
-            // SAFETY: an aligned word of a live element.
-            unsafe { (&raw mut (*self.row).state).write_volatile(state) }
+            // SAFETY: two words of a live element that stand behind each other, aligned to eight bytes: written in one piece.
+            unsafe { (&raw mut (*self.row).state).cast::<u64>().write_volatile(phase.state as u64 | (phase.lifetime as u64) << 32) }
         }
     }
 
     #[inline(always)]
-    fn cut(&self, state: u32, rule: u32) {
+    fn set_cut_rule(&self, rule: u32) {
         if self.is_own() {
             // SAFETY: an aligned word of a live element.
             unsafe { (&raw mut (*self.row).cut_rule).write_volatile(rule) }
         }
-        self.set_state(state | flow_state::CUT);
     }
 }
 
@@ -164,17 +162,10 @@ impl Tables for Maps {
     #[inline(always)]
     fn copy_port(&self, ifindex: u32, into: &mut PortRow) -> bool {
         let Some(row) = maps::PORTS.get_ptr(&ifindex) else { return false };
-        // SAFETY: an element of a map; its owner is read before and after the rest. Its lower half is the key.
+        // SAFETY: an element of a map; the lower half of its owner word is the key.
         unsafe {
-            let word = &raw const (*row).owner;
-            let owner = word.read_volatile();
-            if owner as u32 != ifindex {
-                return false;
-            }
-            compiler_fence(Ordering::SeqCst);
-            copy_words(row, into);
-            compiler_fence(Ordering::SeqCst);
-            word.read_volatile() == owner
+            let owner = (&raw const (*row).owner).read_volatile();
+            owner as u32 == ifindex && copy_to(row, owner, into)
         }
     }
 
@@ -215,6 +206,11 @@ impl Tables for Maps {
     }
 
     #[inline(always)]
+    fn network(&self, network: u32) -> Option<NetworkRow> {
+        copy(maps::NETWORKS.get_ptr(&network)?, NetworkRow::owner_of(network))
+    }
+
+    #[inline(always)]
     fn epoch(&self, slot: u32) -> Option<u32> {
         let word = maps::EPOCHS.get_ptr(slot)?;
         // SAFETY: an aligned word of an array.
@@ -223,8 +219,8 @@ impl Tables for Maps {
 
     #[inline(always)]
     fn identity_class(&self, key: &IdentityClassKey) -> Option<IdentityClass> {
-        // SAFETY: a map element; sets are immutable while a port refers to them, but for rows of identities: any mixture of an old
-        // and a new one leads to a cell of one of both, or to none.
+        // SAFETY: a map element; no row of a set changes while a port refers to the set. Rows of identities come before an
+        // address has the identity, and go when none has it any more.
         unsafe { maps::POLICY_IDS.get(StackKey::of(key).get()).copied() }
     }
 
@@ -239,6 +235,11 @@ impl Tables for Maps {
     }
 
     #[inline(always)]
+    fn protocol_classes(&self, key: &ServiceKey) -> Option<ServiceClasses> {
+        maps::POLICY_SERVICES.get(prefix(StackPrefix::of(ServiceKey::PROTOCOL_BITS, key).get())).copied()
+    }
+
+    #[inline(always)]
     fn cell(&self, key: &CellKey) -> Option<CellRow> {
         // SAFETY: as in `identity_class`.
         unsafe { maps::POLICY_CELLS.get(StackKey::of(key).get()).copied() }
@@ -247,6 +248,18 @@ impl Tables for Maps {
     #[inline(always)]
     fn flow(&self, key: &FlowKey) -> Option<Flow> {
         maps::FLOWS.get_ptr_mut(key).map(|row| Flow { row, owner: key.owner() })
+    }
+
+    #[inline(always)]
+    fn fragment(&self, key: &FragmentKey, owner: u64, into: &mut FragmentRow) -> bool {
+        let Some(row) = maps::FRAGMENTS.get_ptr(key) else { return false };
+        // SAFETY: an element of a map.
+        unsafe { copy_to(row, owner, into) }
+    }
+
+    #[inline(always)]
+    fn put_fragment(&self, key: &FragmentKey, row: &FragmentRow) -> Result<(), TableFull> {
+        maps::FRAGMENTS.insert(key, row, 0).map_err(|_| TableFull)
     }
 
     #[inline(always)]

@@ -4,9 +4,9 @@
 //! and a pinned map that differs from it is not adopted.
 
 use andromede_abi::{
-    CellKey, CellRow, DropCounterKey, EventBudget, FlowKey, FlowRow, HostRow, IdentityClass, IdentityClassKey,
-    LocationKey, LocationRow, MemberKey, MemberRow, PolicyPrefixKey, PortRow, PrefixClasses, PrefixKey, Prefixed,
-    ServiceClasses, ServiceKey, SourceKey,
+    CellKey, CellRow, DropCounterKey, EventBudget, FlowKey, FlowRow, FragmentKey, FragmentRow, HostRow, IdentityClass,
+    IdentityClassKey, LocationKey, LocationRow, MemberKey, MemberRow, NetworkRow, PolicyPrefixKey, PortRow,
+    PrefixClasses, PrefixKey, Prefixed, ServiceClasses, ServiceKey, SourceKey,
     maps::{self, Table},
 };
 
@@ -50,7 +50,9 @@ pub(crate) const LAYOUTS: &[Layout] = &[
     rows::<Prefixed<PolicyPrefixKey>, PrefixClasses>(&maps::POLICY_PREFIXES, Kind::LongestPrefix),
     rows::<Prefixed<ServiceKey>, ServiceClasses>(&maps::POLICY_SERVICES, Kind::LongestPrefix),
     rows::<CellKey, CellRow>(&maps::POLICY_CELLS, Kind::Hash),
+    rows::<u32, NetworkRow>(&maps::NETWORKS, Kind::Hash),
     rows::<FlowKey, FlowRow>(&maps::FLOWS, Kind::Hash),
+    rows::<FragmentKey, FragmentRow>(&maps::FRAGMENTS, Kind::Hash),
     rows::<DropCounterKey, u64>(&maps::DROPS, Kind::PerCpuHash),
     rows::<u32, u64>(&maps::DROP_TOTALS, Kind::PerCpuArray),
     rows::<(), ()>(&maps::EVENTS, Kind::RingBuffer),

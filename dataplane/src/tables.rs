@@ -3,9 +3,9 @@
 use std::{collections::BTreeMap, io, os::fd::OwnedFd};
 
 use andromede_abi::{
-    CellKey, CellRow, HostIndex, HostRow, IdentityClass, IdentityClassKey, LocationKey, LocationRow, MemberKey,
-    MemberRow, Pod, PolicyPrefixKey, PortRow, PrefixClasses, PrefixKey, Prefixed, ServiceClasses, ServiceKey,
-    SourceKey,
+    CellKey, CellRow, FragmentKey, FragmentRow, HostIndex, HostRow, IdentityClass, IdentityClassKey, LocationKey,
+    LocationRow, MemberKey, MemberRow, NetworkIndex, NetworkRow, Pod, PolicyPrefixKey, PortRow, PrefixClasses,
+    PrefixKey, Prefixed, ServiceClasses, ServiceKey, SourceKey,
     maps::{self, Table},
 };
 
@@ -35,7 +35,9 @@ pub struct Tables {
     pub policy_prefixes: Rows<Prefixed<PolicyPrefixKey>, PrefixClasses>,
     pub policy_services: Rows<Prefixed<ServiceKey>, ServiceClasses>,
     pub policy_cells: Rows<CellKey, CellRow>,
+    pub networks: Rows<NetworkIndex, NetworkRow>,
     pub flows: Flows,
+    pub fragments: Rows<FragmentKey, FragmentRow>,
     pub drops: Drops,
     pub drop_totals: DropTotals,
     pub event_budgets: EventBudgets,
@@ -82,7 +84,9 @@ impl Maps {
             policy_prefixes: self.take(&maps::POLICY_PREFIXES)?,
             policy_services: self.take(&maps::POLICY_SERVICES)?,
             policy_cells: self.take(&maps::POLICY_CELLS)?,
+            networks: self.take(&maps::NETWORKS)?,
             flows: Flows(self.take(&maps::FLOWS)?),
+            fragments: self.take(&maps::FRAGMENTS)?,
             drops: Drops(self.take(&maps::DROPS)?),
             drop_totals: DropTotals(self.take(&maps::DROP_TOTALS)?),
             event_budgets: EventBudgets(self.take(&maps::EVENT_BUDGET)?),

@@ -3,7 +3,7 @@
 
 mod common;
 
-use andromede_abi::{Address, FlowKey, FlowRow, LocationKey, Prefixed, SourceKey, from_bytes};
+use andromede_abi::{Address, FlowKey, FlowRow, LocationKey, Prefixed, SourceKey, from_bytes, maps};
 use andromede_dataplane::{Dataplane, LoadError, PinError, Sizes, TableError, Tables};
 use common::{host, isolated, pins};
 
@@ -98,11 +98,12 @@ fn what_does_not_fit_is_not_adopted() {
         drop(Dataplane::load(Some(&pins), &host(), &Sizes::small()).unwrap());
         let mut larger = Sizes::small();
         larger.set("FLOWS", 8192).unwrap();
+        let pin = format!("FLOWS@{}", maps::FLOWS.layout);
         let error = Dataplane::load(Some(&pins), &host(), &larger).unwrap_err();
-        assert!(matches!(&error, LoadError::Adopt { path, .. } if path.ends_with("FLOWS@1")), "{error}");
+        assert!(matches!(&error, LoadError::Adopt { path, .. } if path.ends_with(&pin)), "{error}");
         assert!(error.to_string().contains("the number of rows is 4096, but this build needs 8192"), "{error}");
 
-        std::fs::rename(pins.folder().join("FLOWS@1"), pins.folder().join("FLOWS@9")).unwrap();
+        std::fs::rename(pins.folder().join(pin), pins.folder().join("FLOWS@9")).unwrap();
         let error = Dataplane::load(Some(&pins), &host(), &Sizes::small()).unwrap_err();
         assert!(matches!(&error, LoadError::Pins(PinError::Unknown(path)) if path.ends_with("FLOWS@9")), "{error}");
     });

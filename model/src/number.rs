@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use crate::{
-    AnyName, Counters, Host, MacAddress, Model, Network, OperatorPolicy, Port, Resource, Rule, SecurityGroup, Vni,
-    Vtep, draft::Draft,
+    AnyName, Counters, Host, MacAddress, Model, Network, OperatorPolicy, Port, Resource, Rule, SecurityGroup, Tenant,
+    Vni, Vtep, draft::Draft,
 };
 
 /// Numbers for the resources of one write. Resources that are there already keep theirs.
@@ -56,6 +56,10 @@ impl Numbers {
         let before = draft.before.get(&resource.name());
         let revision = before.as_ref().map(Resource::revision).unwrap_or_default();
         let numbered = match (resource, before) {
+            (Resource::Tenant(tenant), Some(Resource::Tenant(before))) => {
+                Tenant { index: before.index, ..tenant }.into()
+            }
+            (Resource::Tenant(tenant), _) => Tenant { index: next(&mut self.counters.tenant), ..tenant }.into(),
             (Resource::Network(network), before) => self.network(draft, network, before).into(),
             (Resource::Host(host), Some(Resource::Host(before))) => Host { index: before.index, ..host }.into(),
             (Resource::Host(host), _) => Host { index: next(&mut self.counters.host), ..host }.into(),
@@ -64,12 +68,13 @@ impl Numbers {
             (Resource::SecurityGroup(group), before) => self.group(group, before).into(),
             (Resource::OperatorPolicy(policy), before) => self.operator_policy(policy, before).into(),
             (Resource::Port(port), before) => self.port(draft, port, before).into(),
-            (resource @ (Resource::Tenant(_) | Resource::Subnet(_) | Resource::PrefixList(_)), _) => resource,
+            (resource @ (Resource::Subnet(_) | Resource::PrefixList(_)), _) => resource,
         };
         numbered.at_revision(revision)
     }
 
     fn network(&mut self, draft: &mut Draft<'_>, mut network: Network, before: Option<Resource>) -> Network {
+        network.tenant_index = draft.after.tenants.get(&network.name.tenant()).map_or(0, |tenant| tenant.index);
         if let Some(Resource::Network(before)) = before {
             if network.vni != Vni::UNSET && network.vni != before.vni {
                 let rule = format!("the VNI of a network never changes; it is {}", before.vni);

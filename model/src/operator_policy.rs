@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{NetworkName, OperatorPolicyName, Rule};
+use crate::{Labels, NetworkName, OperatorPolicyName, Rule};
 
 /// Rules of the operator's tier: they are asked before the rules of security groups, at every port of the networks concerned.
 /// An allow or a deny is final; [`crate::Action::Pass`], and what no rule matches, leaves the decision to the tenant.
@@ -18,6 +18,8 @@ pub struct OperatorPolicy {
     pub rules: Vec<Rule>,
     /// Revision of its last write; set by the model.
     pub revision: u64,
+    /// Its labels.
+    pub labels: Labels,
 }
 
 impl OperatorPolicy {

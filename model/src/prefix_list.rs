@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Prefix, PrefixListName};
+use crate::{Labels, Prefix, PrefixListName};
 
 /// A list of prefixes that rules of its network refer to. Its change reaches all these rules at once.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -13,4 +13,6 @@ pub struct PrefixList {
     pub prefixes: Vec<Prefix>,
     /// Revision of its last write; set by the model.
     pub revision: u64,
+    /// Its labels.
+    pub labels: Labels,
 }

@@ -84,6 +84,21 @@ impl ResourceKind {
         }
     }
 
+    /// The collection in its names, for example `securityGroups`.
+    pub const fn collection(self) -> &'static str {
+        match self {
+            Self::Tenant => "tenants",
+            Self::Host => "hosts",
+            Self::Network => "networks",
+            Self::OperatorPolicy => "operatorPolicies",
+            Self::Subnet => "subnets",
+            Self::PrefixList => "prefixLists",
+            Self::SecurityGroup => "securityGroups",
+            Self::Port => "ports",
+            Self::Vtep => "vteps",
+        }
+    }
+
     /// Its field of the message `Resource`, for example `security_group`.
     pub const fn field(self) -> &'static str {
         match self {

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::TenantName;
+use crate::{Labels, TenantName};
 
 /// A customer: nothing of one tenant reaches another.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -11,6 +11,10 @@ pub struct Tenant {
     pub name: TenantName,
     /// For people; at most [`crate::limits::DISPLAY_NAME`] characters.
     pub display_name: String,
+    /// Its number in every table; given by the model, 0 before that.
+    pub index: u32,
     /// Revision of its last write; set by the model.
     pub revision: u64,
+    /// Its labels.
+    pub labels: Labels,
 }

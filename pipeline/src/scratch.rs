@@ -1,6 +1,6 @@
 //! Where a walk writes what is too large for its stack.
 
-use andromede_abi::{Address, EndpointMark, FlowKey, FlowRow, NextHop, PortRow};
+use andromede_abi::{Address, EndpointMark, FlowKey, FlowRow, FragmentKey, FragmentRow, NextHop, PortRow};
 
 use crate::{
     packet::Packet,
@@ -23,6 +23,12 @@ pub struct Scratch {
     pub packet: Packet,
     /// The headers of the packet that opens the connection: this one, or the one that it answers.
     pub opening_packet: Packet,
+    /// The place of the packet's datagram, if it is a fragment.
+    pub fragment_key: FragmentKey,
+    /// The row of the packet's datagram, if it is a fragment: a copy of what was found, or the one to write.
+    pub fragment: FragmentRow,
+    /// The row of the datagram is to be written.
+    pub keeps_fragment: bool,
     /// The connection that is to be judged.
     pub(crate) opening: Opening,
     /// The end that opens the connection.
@@ -41,6 +47,7 @@ impl Scratch {
             high: EndpointMark { slot: 0, epoch: 0 },
             seen: 0,
             state: 0,
+            lifetime: 0,
             flags: 0,
             low_kind: 0,
             high_kind: 0,
@@ -51,10 +58,11 @@ impl Scratch {
             low_mac: [0; 6],
             high_mac: [0; 6],
             cut_rule: 0,
+            tenant: 0,
             next_hop: NextHop::NONE,
-            budget_port: 0,
-            budget_tenant: 0,
-            reserved: [0; 14],
+            initiator_budget: 0,
+            answerer_budget: 0,
+            reserved: [0; 12],
         },
         port: PortRow {
             owner: 0,
@@ -89,6 +97,9 @@ impl Scratch {
         },
         packet: Packet::UNREAD,
         opening_packet: Packet::UNREAD,
+        fragment_key: FragmentKey { slot: 0, way: 0, place: 0 },
+        fragment: FragmentRow::unknown(0),
+        keeps_fragment: false,
         opening: Opening::NONE,
         initiator: End::UNKNOWN,
         answerer: End::UNKNOWN,

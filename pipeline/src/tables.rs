@@ -1,10 +1,12 @@
 //! What the walk looks into. The kernel implements it by BPF maps, userspace by ordinary collections.
 
 use andromede_abi::{
-    CellKey, CellRow, FlowKey, FlowRow, HostIndex, HostRow, IdentityClass, IdentityClassKey, LocationKey, LocationRow,
-    MemberKey, MemberRow, PolicyPrefixKey, PortRow, PrefixClasses, PrefixKey, ServiceClasses, ServiceKey, Slot,
-    SourceKey,
+    CellKey, CellRow, FlowKey, FlowRow, FragmentKey, FragmentRow, HostIndex, HostRow, IdentityClass, IdentityClassKey,
+    LocationKey, LocationRow, MemberKey, MemberRow, NetworkIndex, NetworkRow, PolicyPrefixKey, PortRow, PrefixClasses,
+    PrefixKey, ServiceClasses, ServiceKey, Slot, SourceKey,
 };
+
+use crate::verdict::Phase;
 
 /// A table has no room for another row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,10 +18,10 @@ pub trait FlowRef: Clone {
     fn copy_to(&self, into: &mut FlowRow) -> bool;
     /// Writes when it was last seen.
     fn set_seen(&self, now: u64);
-    /// Writes its state.
-    fn set_state(&self, state: u32);
-    /// Marks it as cut by this rule.
-    fn cut(&self, state: u32, rule: u32);
+    /// Writes its state and how long that lasts.
+    fn set_phase(&self, phase: Phase);
+    /// Writes the rule that cut it.
+    fn set_cut_rule(&self, rule: u32);
 }
 
 /// The tables. Rows come as copies whose owner word was compared with the key's: a row that is not the key's own is none.
@@ -49,6 +51,8 @@ pub trait Tables {
     fn host(&self, host: HostIndex) -> Option<HostRow>;
     /// Is the sender a member of the network?
     fn member(&self, key: &MemberKey) -> Option<MemberRow>;
+    /// What holds for the network.
+    fn network(&self, network: NetworkIndex) -> Option<NetworkRow>;
     /// Present epoch of a slot.
     fn epoch(&self, slot: Slot) -> Option<u32>;
     /// Class of a remote identity in a set.
@@ -57,14 +61,25 @@ pub trait Tables {
     fn prefix_classes(&self, key: &PolicyPrefixKey) -> Option<PrefixClasses>;
     /// Classes of a service in a set.
     fn service_classes(&self, key: &ServiceKey) -> Option<ServiceClasses>;
+    /// Classes in a set of a service's protocol, whatever the port.
+    fn protocol_classes(&self, key: &ServiceKey) -> Option<ServiceClasses>;
     /// First rule that matches both classes.
     fn cell(&self, key: &CellKey) -> Option<CellRow>;
     /// A connection.
     fn flow(&self, key: &FlowKey) -> Option<Self::Flow>;
+
+    /// Copies what a place holds to `into`, if it is the datagram with this owner word; false if it is not.
+    fn fragment(&self, key: &FragmentKey, owner: u64, into: &mut FragmentRow) -> bool;
 
     /// Inserts a connection, or overwrites the row of the same key.
     ///
     /// # Errors
     /// The table is full.
     fn put_flow(&self, key: &FlowKey, row: &FlowRow) -> Result<(), TableFull>;
+
+    /// Puts a datagram at a place.
+    ///
+    /// # Errors
+    /// There is no memory.
+    fn put_fragment(&self, key: &FragmentKey, row: &FragmentRow) -> Result<(), TableFull>;
 }

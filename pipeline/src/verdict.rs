@@ -104,17 +104,32 @@ impl Edit {
     }
 }
 
+/// The state of a connection and how long it lasts, which are written together. One word, as [`Edit`].
+#[repr(C, align(8))]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Phase {
+    /// See [`andromede_abi::flow_state`].
+    pub state: u32,
+    /// Seconds without a packet after which the connection is over.
+    pub lifetime: u32,
+}
+
 /// What the verdict asks of the flow table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Claim<F> {
     /// Nothing.
     None,
+    /// Write the time of a row.
+    Seen {
+        /// The row.
+        flow: F,
+    },
     /// Write state and time of a row.
     Touch {
         /// The row.
         flow: F,
         /// Its new state.
-        state: u32,
+        phase: Phase,
     },
     /// Insert or overwrite a row: key and row are in the scratch space.
     Open,
@@ -212,7 +227,7 @@ impl<F> Verdict<F> {
             stage: self.stage as u8,
             claim: match self.claim {
                 Claim::None => 0,
-                Claim::Touch { .. } => 1,
+                Claim::Seen { .. } | Claim::Touch { .. } => 1,
                 Claim::Open => 2,
                 Claim::Cut { .. } => 3,
             },

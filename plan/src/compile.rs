@@ -6,10 +6,11 @@ use std::{
 };
 
 use andromede_abi::{
-    Address, HostIndex, HostRow, LocationKey, LocationRow, MemberKey, MemberRow, PolicySet, PortRow, PrefixKey,
-    Prefixed, Slot, SourceKey, encapsulation, location_flag, location_kind, maps, member_flag, port_flag,
+    Address, HostIndex, HostRow, LocationKey, LocationRow, MemberKey, MemberRow, NetworkRow, PolicySet, PortRow,
+    PrefixKey, Prefixed, Slot, SourceKey, Timeouts, encapsulation, location_flag, location_kind, maps, member_flag,
+    port_flag,
 };
-use andromede_model::{Direction, GATEWAY_MAC, NetworkView, Port, PortName, Prefix, SecurityGroupName, Vtep};
+use andromede_model::{Direction, GATEWAY_MAC, Network, NetworkView, Port, PortName, Prefix, SecurityGroupName, Vtep};
 
 use crate::{
     Attachments, Cost, HostFacts, Refused, Rows, TooLarge, Wanted, epochs,
@@ -138,6 +139,7 @@ impl<'a> Compiler<'a> {
             let rules = group.rules.iter().map(|rule| (rule.number, (group.name.clone(), rule.name.clone())));
             self.wanted.names.rules.extend(rules);
         }
+        self.wanted.rows.networks.insert(view.network.index, network_row(&view.network, network_slot));
         for host in view.hosts.values().filter(|host| host.index != self.facts.host) {
             self.endpoint(view, host.index, host.underlay, network_slot, 0);
         }
@@ -281,7 +283,7 @@ impl<'a> Compiler<'a> {
             ifindex: attachment.ifindex,
             egress_set,
             ingress_set,
-            tenant: 0,
+            tenant: view.network.tenant_index,
             zone: 0,
             mac: port.mac.bytes(),
             flags: port_flag::EGRESS_DEFAULT_ALLOW
@@ -363,6 +365,26 @@ fn location(key: &LocationKey) -> LocationRow {
         reserved0: 0,
         epoch: 0,
         reserved: [0; 4],
+    }
+}
+
+/// What holds for the whole network.
+const fn network_row(network: &Network, network_slot: Slot) -> NetworkRow {
+    let timeouts = network.timeouts;
+    NetworkRow {
+        owner: NetworkRow::owner_of(network.index),
+        tenant: network.tenant_index,
+        network_slot,
+        flags: 0,
+        timeouts: Timeouts {
+            tcp_established: timeouts.tcp_established,
+            tcp_transitory: timeouts.tcp_transitory,
+            tcp_closed: timeouts.tcp_closed,
+            udp_replied: timeouts.udp_replied,
+            udp_one_way: timeouts.udp_one_way,
+            other: timeouts.other,
+        },
+        reserved: [0; 5],
     }
 }
 

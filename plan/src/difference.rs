@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use andromede_abi::{
     Address, CellKey, CellRow, HostIndex, HostRow, IdentityClass, IdentityClassKey, LocationKey, LocationRow,
-    MemberKey, MemberRow, NetworkIndex, PolicyPrefixKey, PortRow, PrefixClasses, PrefixKey, Prefixed, ServiceClasses,
-    ServiceKey, Slot, SourceKey,
+    MemberKey, MemberRow, NetworkIndex, NetworkRow, PolicyPrefixKey, PortRow, PrefixClasses, PrefixKey, Prefixed,
+    ServiceClasses, ServiceKey, Slot, SourceKey,
 };
 
 use crate::{Row, RowKey, Rows, Step};
@@ -76,6 +76,7 @@ pub(crate) struct Difference<'a> {
     pub(crate) prefixes: Table<'a, Prefixed<PrefixKey>, LocationRow>,
     pub(crate) hosts: Table<'a, HostIndex, HostRow>,
     pub(crate) members: Table<'a, MemberKey, MemberRow>,
+    pub(crate) networks: Table<'a, NetworkIndex, NetworkRow>,
     pub(crate) policy_identities: Table<'a, IdentityClassKey, IdentityClass>,
     pub(crate) policy_prefixes: Table<'a, Prefixed<PolicyPrefixKey>, PrefixClasses>,
     pub(crate) policy_services: Table<'a, Prefixed<ServiceKey>, ServiceClasses>,
@@ -92,6 +93,7 @@ impl<'a> Difference<'a> {
             prefixes: Table::between(&old.prefixes, &new.prefixes),
             hosts: Table::between(&old.hosts, &new.hosts),
             members: Table::between(&old.members, &new.members),
+            networks: Table::between(&old.networks, &new.networks),
             policy_identities: Table::between(&old.policy_identities, &new.policy_identities),
             policy_prefixes: Table::between(&old.policy_prefixes, &new.policy_prefixes),
             policy_services: Table::between(&old.policy_services, &new.policy_services),

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use andromede_abi::{
     CellKey, CellRow, HostIndex, HostRow, IdentityClass, IdentityClassKey, LocationKey, LocationRow, MemberKey,
-    MemberRow, PolicyPrefixKey, PortRow, PrefixClasses, PrefixKey, Prefixed, ServiceClasses, ServiceKey, Slot,
-    SourceKey,
+    MemberRow, NetworkIndex, NetworkRow, PolicyPrefixKey, PortRow, PrefixClasses, PrefixKey, Prefixed, ServiceClasses,
+    ServiceKey, Slot, SourceKey,
 };
 
 macro_rules! tables {
@@ -76,6 +76,8 @@ tables! {
     hosts Host HostIndex => HostRow;
     /// `MEMBERS`: who may send into which network.
     members Member MemberKey => MemberRow;
+    /// `NETWORKS`: what holds for a whole network.
+    networks Network NetworkIndex => NetworkRow;
     /// `POLICY_IDS`: remote class of an identity.
     policy_identities PolicyIdentity IdentityClassKey => IdentityClass;
     /// `POLICY_PREFIXES`: remote class of an address.

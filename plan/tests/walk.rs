@@ -28,6 +28,7 @@ fn tables(rows: Rows) -> Tables {
         prefixes: rows.prefixes,
         hosts: rows.hosts,
         members: rows.members,
+        networks: rows.networks,
         epochs: rows.epochs,
         policy_identities: rows.policy_identities,
         policy_prefixes: rows.policy_prefixes,

@@ -2,9 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use andromede_abi::{Address, EndpointMark, FlowKey, FlowRow, Slot, flow_flag, flow_state, side_kind};
+use andromede_abi::{Address, EndpointMark, FlowKey, FlowRow, Slot, flow_flag, side_kind};
 use andromede_dataplane::{TableError, Tables};
-use andromede_pipeline::flow_lifetime;
 use andromede_proto::v1;
 
 use super::HostNames;
@@ -19,7 +18,7 @@ fn idle(row: &FlowRow, now: u64) -> u64 {
 
 /// Removes connections that were idle for longer than they may.
 pub(super) fn sweep(tables: &Tables, now: u64) -> Result<(), TableError> {
-    let swept = tables.flows.sweep(|key, row| idle(row, now) > flow_lifetime(key.protocol, row))?;
+    let swept = tables.flows.sweep(|_, row| row.is_over(now))?;
     if swept.removed > 0 {
         tracing::debug!(removed = swept.removed, kept = swept.kept, "connections swept");
     }
@@ -60,7 +59,7 @@ pub(super) fn list(
     let limit = if request.limit == 0 { DEFAULT_LIMIT } else { request.limit };
     let mut found: Vec<(FlowKey, FlowRow)> = Vec::new();
     tables.flows.for_each(|key, row| {
-        if filter.takes(&key, &row) && idle(&row, now) <= flow_lifetime(key.protocol, &row) {
+        if filter.takes(&key, &row) && !row.is_over(now) {
             found.push((key, row));
         }
     })?;
@@ -87,51 +86,11 @@ fn describe(host: &str, names: &HostNames, key: &FlowKey, row: &FlowRow, now: u6
         initiator_port: u32::from(u16::from_be(initiator.1)),
         answerer: Address::to_string(&answerer.0),
         answerer_port: u32::from(u16::from_be(answerer.1)),
-        state: state_name(row.state).to_owned(),
+        state: key.state_name(row.state).to_owned(),
         stale,
         idle_nanos: idle(row, now),
         egress_rule: names.rule(row.egress_rule),
         ingress_rule: names.rule(row.ingress_rule),
         remote: if remote { row.next_hop.underlay.to_string() } else { "local".to_owned() },
-    }
-}
-
-/// The state that tells most.
-fn state_name(state: u32) -> &'static str {
-    let has = |bit: u32| state & bit != 0;
-    if has(flow_state::CUT) {
-        "cut"
-    } else if has(flow_state::RESET) || (has(flow_state::FIN_FORWARD) && has(flow_state::FIN_BACKWARD)) {
-        "closed"
-    } else if has(flow_state::FIN_FORWARD) || has(flow_state::FIN_BACKWARD) {
-        "closing"
-    } else if has(flow_state::ESTABLISHED) {
-        "established"
-    } else if has(flow_state::REPLIED) {
-        "replied"
-    } else {
-        "new"
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn states_have_an_order() {
-        use flow_state::{CUT, ESTABLISHED, FIN_BACKWARD, FIN_FORWARD, REPLIED, RESET};
-        let cases = [
-            (0, "new"),
-            (REPLIED, "replied"),
-            (REPLIED | ESTABLISHED, "established"),
-            (REPLIED | ESTABLISHED | FIN_FORWARD, "closing"),
-            (REPLIED | ESTABLISHED | FIN_FORWARD | FIN_BACKWARD, "closed"),
-            (REPLIED | RESET, "closed"),
-            (REPLIED | ESTABLISHED | CUT, "cut"),
-        ];
-        for (state, name) in cases {
-            assert_eq!(state_name(state), name);
-        }
     }
 }

@@ -3,9 +3,9 @@
 use std::cell::RefCell;
 
 use andromede_abi::{
-    CellKey, CellRow, FlowKey, FlowRow, HostIndex, HostRow, IdentityClass, IdentityClassKey, LocationKey, LocationRow,
-    MemberKey, MemberRow, PolicyPrefixKey, PortRow, PrefixClasses, PrefixKey, ServiceClasses, ServiceKey, Slot,
-    SourceKey,
+    CellKey, CellRow, FlowKey, FlowRow, FragmentKey, FragmentRow, HostIndex, HostRow, IdentityClass, IdentityClassKey,
+    LocationKey, LocationRow, MemberKey, MemberRow, NetworkIndex, NetworkRow, PolicyPrefixKey, PortRow, PrefixClasses,
+    PrefixKey, ServiceClasses, ServiceKey, Slot, SourceKey,
 };
 use andromede_pipeline::{FlowRef as _, Scratch, TableFull, Tables, memory};
 
@@ -18,12 +18,13 @@ pub(super) enum Lookup {
     Prefix(PrefixKey, Option<LocationRow>),
     Host(HostIndex, Option<HostRow>),
     Member(MemberKey, Option<MemberRow>),
+    Network(NetworkIndex, Option<NetworkRow>),
     Epoch(Slot, Option<u32>),
     IdentityClass(IdentityClassKey, Option<IdentityClass>),
     PrefixClasses(PolicyPrefixKey, Option<PrefixClasses>),
     ServiceClasses(ServiceKey, Option<ServiceClasses>),
     Cell(CellKey, Option<CellRow>),
-    Flow(Option<FlowRow>),
+    Flow(FlowKey, Option<FlowRow>),
 }
 
 /// The wrapper.
@@ -67,10 +68,12 @@ impl Tables for Recorder<'_> {
         prefix(key: &PrefixKey) -> Option<LocationRow>, Prefix(*key);
         host(host: HostIndex) -> Option<HostRow>, Host(host);
         member(key: &MemberKey) -> Option<MemberRow>, Member(*key);
+        network(network: NetworkIndex) -> Option<NetworkRow>, Network(network);
         epoch(slot: Slot) -> Option<u32>, Epoch(slot);
         identity_class(key: &IdentityClassKey) -> Option<IdentityClass>, IdentityClass(*key);
         prefix_classes(key: &PolicyPrefixKey) -> Option<PrefixClasses>, PrefixClasses(*key);
         service_classes(key: &ServiceKey) -> Option<ServiceClasses>, ServiceClasses(*key);
+        protocol_classes(key: &ServiceKey) -> Option<ServiceClasses>, ServiceClasses(*key);
         cell(key: &CellKey) -> Option<CellRow>, Cell(*key);
     }
 
@@ -80,8 +83,16 @@ impl Tables for Recorder<'_> {
             let mut row = Scratch::EMPTY.row;
             flow.copy_to(&mut row).then_some(row)
         });
-        self.note(Lookup::Flow(row));
+        self.note(Lookup::Flow(*key, row));
         found
+    }
+
+    fn fragment(&self, key: &FragmentKey, owner: u64, into: &mut FragmentRow) -> bool {
+        self.tables.fragment(key, owner, into)
+    }
+
+    fn put_fragment(&self, _: &FragmentKey, _: &FragmentRow) -> Result<(), TableFull> {
+        Ok(())
     }
 
     fn put_flow(&self, _: &FlowKey, _: &FlowRow) -> Result<(), TableFull> {

@@ -71,6 +71,7 @@ impl HostRows {
             prefixes: decode(message, &maps::PREFIXES)?,
             hosts: decode(message, &maps::HOSTS)?,
             members: decode(message, &maps::MEMBERS)?,
+            networks: decode(message, &maps::NETWORKS)?,
             epochs: decode(message, &maps::EPOCHS)?,
             policy_identities: decode(message, &maps::POLICY_IDENTITIES)?,
             policy_prefixes: decode(message, &maps::POLICY_PREFIXES)?,

@@ -20,14 +20,19 @@ fn check_group(draft: &mut Draft<'_>, state: &NetworkState, group: &SecurityGrou
     let name = AnyName::from(group.name.clone());
     check_rules(draft, &name, &group.rules);
     for (place, rule) in group.rules.iter().enumerate() {
-        let (field, remote, there): (_, AnyName, _) = match &rule.remote {
+        if rule.action == Action::Pass {
+            let text = "only a rule of the operator passes the decision on: behind a tenant's rules nobody is asked";
+            draft.refuse(name.clone(), &format!("rules[{place}].action"), "pass", text, "write allow or deny");
+        }
+        let (field, kind, remote, there): (_, _, AnyName, _) = match &rule.remote {
             Remote::Any | Remote::Cidr(_) => continue,
-            Remote::Group(remote) => ("remote_group", remote.clone().into(), state.groups.contains_key(remote)),
+            Remote::Group(remote) => {
+                ("remote_group", "group", remote.clone().into(), state.groups.contains_key(remote))
+            }
             Remote::PrefixList(remote) => {
-                ("remote_prefix_list", remote.clone().into(), state.prefix_lists.contains_key(remote))
+                ("remote_prefix_list", "prefix list", remote.clone().into(), state.prefix_lists.contains_key(remote))
             }
         };
-        let kind = remote.kind();
         let field = format!("rules[{place}].{field}");
         if remote.network().as_ref() != Some(state.name()) {
             let text = "a rule names groups and prefix lists of its own network";
@@ -35,10 +40,6 @@ fn check_group(draft: &mut Draft<'_>, state: &NetworkState, group: &SecurityGrou
         } else if !there && !draft.deleted.contains_key(&remote) {
             let fix = format!("write the {kind} in the same call, or correct the name");
             draft.refuse(name.clone(), &field, remote, format!("there is no such {kind}"), fix);
-        }
-        if rule.action == Action::Pass {
-            let text = "only a rule of the operator passes the decision on: behind a tenant's rules nobody is asked";
-            draft.refuse(name.clone(), &format!("rules[{place}].action"), "pass", text, "write allow or deny");
         }
     }
 }

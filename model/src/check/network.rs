@@ -23,6 +23,10 @@ pub(super) fn check(draft: &mut Draft<'_>, state: &NetworkState, touched: &Touch
             let rule = format!("an MTU is {} to {} bytes", limits::MTU_LEAST, limits::MTU_MOST);
             draft.refuse(name.clone(), "mtu", mtu, rule, "give one in this range, or none");
         }
+        for (field, error) in state.network.timeouts.wrong() {
+            let field = format!("timeouts.{field}");
+            draft.refuse(name.clone(), &field, error.value, error.rule, error.fix);
+        }
         if draft.after.networks.len() > limits::NETWORKS {
             let rule = format!("a fabric has at most {} networks", limits::NETWORKS);
             draft.refuse(name.clone(), "name", name, rule, "delete networks that are not needed");
@@ -75,6 +79,12 @@ fn shape(draft: &mut Draft<'_>, subnet: &Subnet) {
     if cidr.length() > longest {
         let rule = format!("a subnet has room for the router and a port: its length is at most {longest}");
         draft.refuse(name.clone(), "cidr", cidr, rule, "choose a shorter prefix");
+    }
+    if let Some(host) = subnet.host.as_ref().filter(|host| !draft.after.hosts.contains_key(host))
+        && !draft.deleted.contains_key(&host.clone().into())
+    {
+        let fix = "write the host in the same call, or correct the name";
+        draft.refuse(name.clone(), "host", host, "there is no such host", fix);
     }
     if let Some(range) = reserved(cidr) {
         let rule = format!("workloads have unicast addresses; {range} is reserved");

@@ -4,8 +4,8 @@
 use std::str::FromStr;
 
 use andromede_model::{
-    Action, Commit, Direction, Existing, Host, MacAddress, Model, Network, OperatorPolicy, Port, Prefix, PrefixList,
-    Protocol, Remote, Resource, Rule, SecurityGroup, Subnet, Tenant, Violation, Vni, Vtep,
+    Action, Commit, Direction, Existing, Host, Labels, MacAddress, Model, Network, OperatorPolicy, Port, Prefix,
+    PrefixList, Protocol, Remote, Resource, Rule, SecurityGroup, Subnet, Tenant, Timeouts, Violation, Vni, Vtep,
 };
 
 pub(crate) fn name<T: FromStr>(text: &str) -> T
@@ -16,7 +16,13 @@ where
 }
 
 pub(crate) fn tenant(id: &str) -> Tenant {
-    Tenant { name: name(&format!("tenants/{id}")), display_name: String::new(), revision: 0 }
+    Tenant {
+        name: name(&format!("tenants/{id}")),
+        display_name: String::new(),
+        index: 0,
+        revision: 0,
+        labels: Labels::default(),
+    }
 }
 
 pub(crate) fn network(tenant: &str, id: &str) -> Network {
@@ -24,15 +30,25 @@ pub(crate) fn network(tenant: &str, id: &str) -> Network {
         name: name(&format!("tenants/{tenant}/networks/{id}")),
         vni: Vni::UNSET,
         mtu: None,
+        timeouts: Timeouts::default(),
+        tenant_index: 0,
         index: 0,
         revision: 0,
+        labels: Labels::default(),
     }
 }
 
 pub(crate) fn subnet(tenant: &str, id: &str, cidr: &str) -> Subnet {
     let cidr: Prefix = name(cidr);
     let gateway = Subnet::default_gateway(cidr);
-    Subnet { name: name(&format!("tenants/{tenant}/networks/net/subnets/{id}")), cidr, gateway, revision: 0 }
+    Subnet {
+        name: name(&format!("tenants/{tenant}/networks/net/subnets/{id}")),
+        cidr,
+        gateway,
+        host: None,
+        revision: 0,
+        labels: Labels::default(),
+    }
 }
 
 pub(crate) fn port(tenant: &str, id: &str, addresses: &[&str], host: Option<&str>, groups: &[&str]) -> Port {
@@ -45,6 +61,7 @@ pub(crate) fn port(tenant: &str, id: &str, addresses: &[&str], host: Option<&str
         groups: groups.iter().map(group).collect(),
         identity: 0,
         revision: 0,
+        labels: Labels::default(),
     }
 }
 
@@ -66,7 +83,12 @@ pub(crate) fn rule(id: &str) -> Rule {
 }
 
 pub(crate) fn group(tenant: &str, id: &str, rules: Vec<Rule>) -> SecurityGroup {
-    SecurityGroup { name: name(&format!("tenants/{tenant}/networks/net/securityGroups/{id}")), rules, revision: 0 }
+    SecurityGroup {
+        name: name(&format!("tenants/{tenant}/networks/net/securityGroups/{id}")),
+        rules,
+        revision: 0,
+        labels: Labels::default(),
+    }
 }
 
 pub(crate) fn prefix_list(tenant: &str, id: &str, prefixes: &[&str]) -> PrefixList {
@@ -74,6 +96,7 @@ pub(crate) fn prefix_list(tenant: &str, id: &str, prefixes: &[&str]) -> PrefixLi
         name: name(&format!("tenants/{tenant}/networks/net/prefixLists/{id}")),
         prefixes: prefixes.iter().map(|text| name(text)).collect(),
         revision: 0,
+        labels: Labels::default(),
     }
 }
 
@@ -84,11 +107,18 @@ pub(crate) fn operator_policy(id: &str, tenants: &[&str], rules: Vec<Rule>) -> O
         networks: tenants.iter().map(|tenant| name(&format!("tenants/{tenant}/networks/net"))).collect(),
         rules,
         revision: 0,
+        labels: Labels::default(),
     }
 }
 
 pub(crate) fn host(id: &str, underlay: &str) -> Host {
-    Host { name: name(&format!("hosts/{id}")), underlay: name(underlay), index: 0, revision: 0 }
+    Host {
+        name: name(&format!("hosts/{id}")),
+        underlay: name(underlay),
+        index: 0,
+        revision: 0,
+        labels: Labels::default(),
+    }
 }
 
 pub(crate) fn vtep(tenant: &str, id: &str, underlay: &str, prefixes: &[&str]) -> Vtep {
@@ -99,6 +129,7 @@ pub(crate) fn vtep(tenant: &str, id: &str, underlay: &str, prefixes: &[&str]) ->
         prefixes: prefixes.iter().map(|text| name(text)).collect(),
         index: 0,
         revision: 0,
+        labels: Labels::default(),
     }
 }
 

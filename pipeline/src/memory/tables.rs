@@ -7,12 +7,15 @@ use std::{
 };
 
 use andromede_abi::{
-    CellKey, CellRow, FlowKey, FlowRow, HostIndex, HostRow, IdentityClass, IdentityClassKey, LocationKey, LocationRow,
-    MemberKey, MemberRow, PolicyPrefixKey, PortRow, PrefixClasses, PrefixKey, Prefixed, ServiceClasses, ServiceKey,
-    Slot, SourceKey, bytes_of, flow_state,
+    CellKey, CellRow, FlowKey, FlowRow, FragmentKey, FragmentRow, HostIndex, HostRow, IdentityClass, IdentityClassKey,
+    LocationKey, LocationRow, MemberKey, MemberRow, NetworkIndex, NetworkRow, PolicyPrefixKey, PortRow, PrefixClasses,
+    PrefixKey, Prefixed, ServiceClasses, ServiceKey, Slot, SourceKey, bytes_of,
 };
 
-use crate::tables::{FlowRef, TableFull};
+use crate::{
+    tables::{FlowRef, TableFull},
+    verdict::Phase,
+};
 
 /// All tables. Rows are put in by writing to the fields.
 #[derive(Clone, Debug, Default)]
@@ -29,6 +32,8 @@ pub struct Tables {
     pub hosts: BTreeMap<HostIndex, HostRow>,
     /// Senders.
     pub members: BTreeMap<MemberKey, MemberRow>,
+    /// Networks.
+    pub networks: BTreeMap<NetworkIndex, NetworkRow>,
     /// Epochs.
     pub epochs: BTreeMap<Slot, u32>,
     /// Classes of identities.
@@ -41,6 +46,8 @@ pub struct Tables {
     pub policy_cells: BTreeMap<CellKey, CellRow>,
     /// Connections.
     pub flows: RefCell<BTreeMap<FlowKey, Rc<Cell<FlowRow>>>>,
+    /// Datagrams in pieces.
+    pub fragments: RefCell<BTreeMap<FragmentKey, FragmentRow>>,
     /// How many connections there is room for; 0: as many as come.
     pub flows_max: usize,
 }
@@ -67,12 +74,12 @@ impl FlowRef for Flow {
         self.change(|row| row.seen = now);
     }
 
-    fn set_state(&self, state: u32) {
-        self.change(|row| row.state = state);
+    fn set_phase(&self, phase: Phase) {
+        self.change(|row| (row.state, row.lifetime) = (phase.state, phase.lifetime));
     }
 
-    fn cut(&self, state: u32, rule: u32) {
-        self.change(|row| (row.state, row.cut_rule) = (state | flow_state::CUT, rule));
+    fn set_cut_rule(&self, rule: u32) {
+        self.change(|row| row.cut_rule = rule);
     }
 }
 
@@ -125,6 +132,10 @@ impl crate::tables::Tables for Tables {
         self.members.get(key).filter(|row| row.owner == MemberRow::owner_of(key)).copied()
     }
 
+    fn network(&self, network: NetworkIndex) -> Option<NetworkRow> {
+        self.networks.get(&network).filter(|row| row.owner == NetworkRow::owner_of(network)).copied()
+    }
+
     fn epoch(&self, slot: Slot) -> Option<u32> {
         // An array has a row for every index: one that nobody wrote is 0.
         (slot < andromede_abi::maps::EPOCHS.rows).then(|| self.epochs.get(&slot).copied().unwrap_or(0))
@@ -142,6 +153,15 @@ impl crate::tables::Tables for Tables {
         longest(&self.policy_services, *key)
     }
 
+    fn protocol_classes(&self, key: &ServiceKey) -> Option<ServiceClasses> {
+        let covers = |prefix: &&Prefixed<ServiceKey>| {
+            let equal = leading_equal_bits(bytes_of(&prefix.data), bytes_of(key));
+            prefix.length <= ServiceKey::PROTOCOL_BITS && equal >= prefix.length
+        };
+        let nodes = self.policy_services.keys().filter(covers);
+        nodes.max_by_key(|prefix| prefix.length).and_then(|prefix| self.policy_services.get(prefix)).copied()
+    }
+
     fn cell(&self, key: &CellKey) -> Option<CellRow> {
         self.policy_cells.get(key).copied()
     }
@@ -149,6 +169,21 @@ impl crate::tables::Tables for Tables {
     fn flow(&self, key: &FlowKey) -> Option<Flow> {
         let row = self.flows.borrow().get(key).cloned()?;
         (row.get().owner == key.owner()).then_some(Flow(row))
+    }
+
+    fn fragment(&self, key: &FragmentKey, owner: u64, into: &mut FragmentRow) -> bool {
+        match self.fragments.borrow().get(key) {
+            Some(row) if row.owner == owner => {
+                *into = *row;
+                true
+            }
+            _ => false,
+        }
+    }
+
+    fn put_fragment(&self, key: &FragmentKey, row: &FragmentRow) -> Result<(), TableFull> {
+        self.fragments.borrow_mut().insert(*key, *row);
+        Ok(())
     }
 
     fn put_flow(&self, key: &FlowKey, row: &FlowRow) -> Result<(), TableFull> {

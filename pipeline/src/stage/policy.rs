@@ -80,7 +80,12 @@ fn ask<T: Tables>(tables: &T, question: &Question<'_>, set: PolicySet) -> Answer
     }
     let service =
         ServiceKey { set, protocol: (question.packet.protocol as u16).to_be(), port: question.packet.service_port };
-    let Some(services) = tables.service_classes(&service) else { return Answer::NONE };
+    let services = if question.packet.fragment.is_early() {
+        tables.protocol_classes(&service)
+    } else {
+        tables.service_classes(&service)
+    };
+    let Some(services) = services else { return Answer::NONE };
     let mut remotes = [0; remote_level::COUNT];
     let mut pairs = pair::ANY_REMOTE;
     let identity = IdentityClassKey { set, identity: question.other.identity };

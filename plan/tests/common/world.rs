@@ -6,8 +6,9 @@ use std::{
 };
 
 use andromede_model::{
-    Action, Direction, Existing, Host, MacAddress, Network, NetworkView, OperatorPolicy, Port, PortName, PortRange,
-    Prefix, PrefixList, PrefixListName, Protocol, Remote, Rule, SecurityGroup, SecurityGroupName, Subnet, Vni, Vtep,
+    Action, Direction, Existing, Host, Labels, MacAddress, Network, NetworkView, OperatorPolicy, Port, PortName,
+    PortRange, Prefix, PrefixList, PrefixListName, Protocol, Remote, Rule, SecurityGroup, SecurityGroupName, Subnet,
+    Vni, Vtep,
 };
 use andromede_plan::{Attachment, Attachments, HostFacts};
 use proptest::{prelude::*, sample::select};
@@ -235,32 +236,35 @@ impl World {
                 groups: Self::groups(spec.groups),
                 identity,
                 revision: 1,
+                labels: Labels::default(),
             };
             if identity != 0 {
                 identities.insert(identity, port.groups.clone());
             }
             ports.insert(port.name.clone(), port);
             let (index, underlay) = (spec.host as u32 + 1, self.underlay(spec.host));
-            hosts.insert(host.clone(), Host { name: host, underlay, index, revision: 1 });
+            hosts.insert(host.clone(), Host { name: host, underlay, index, revision: 1, labels: Labels::default() });
         }
         let group = |(place, rules): (usize, &Vec<Rule>)| {
             let name = group_name(place);
-            (name.clone(), SecurityGroup { name, rules: rules.clone(), revision: 1 })
+            (name.clone(), SecurityGroup { name, rules: rules.clone(), revision: 1, labels: Labels::default() })
         };
         let list = |(place, prefixes): (usize, &Vec<&str>)| {
             let prefixes = prefixes.iter().map(|prefix| prefix.parse().unwrap()).collect();
-            (list_name(place), PrefixList { name: list_name(place), prefixes, revision: 1 })
+            (list_name(place), PrefixList { name: list_name(place), prefixes, revision: 1, labels: Labels::default() })
         };
         let policy = OperatorPolicy {
             name: "operatorPolicies/o".parse().unwrap(),
             networks: BTreeSet::new(),
             rules: self.operator.clone(),
             revision: 1,
+            labels: Labels::default(),
         };
         let subnet = |(id, cidr): (&str, &str)| {
             let cidr: Prefix = cidr.parse().unwrap();
             let name: andromede_model::SubnetName = format!("{NETWORK}/subnets/{id}").parse().unwrap();
-            (name.clone(), Subnet { name, cidr, gateway: Subnet::default_gateway(cidr), revision: 1 })
+            let gateway = Subnet::default_gateway(cidr);
+            (name.clone(), Subnet { name, cidr, gateway, host: None, revision: 1, labels: Labels::default() })
         };
         let vtep = self.vtep.iter().map(|prefixes| {
             let name: andromede_model::VtepName = format!("{NETWORK}/vteps/v").parse().unwrap();
@@ -271,6 +275,7 @@ impl World {
                 prefixes: prefixes.iter().map(|prefix| prefix.parse().unwrap()).collect(),
                 index: 9,
                 revision: 1,
+                labels: Labels::default(),
             };
             (name, vtep)
         });
@@ -279,13 +284,13 @@ impl World {
                 name: NETWORK.parse().unwrap(),
                 vni: Vni::try_from(4096).unwrap(),
                 mtu: None,
+                timeouts: andromede_model::Timeouts::default(),
+                tenant_index: 3,
                 index: 7,
                 revision: 1,
+                labels: Labels::default(),
             },
-            subnets: [("a", "10.0.0.0/24"), ("b", "fd00:10::/64"), ("c", "10.9.9.0/24")]
-                .into_iter()
-                .map(subnet)
-                .collect(),
+            subnets: [("a", "10.0.0.0/24"), ("b", "fd00:10::/64"), ("c", "10.9.9.0/24")].map(subnet).into(),
             ports,
             prefix_lists: self.lists.iter().enumerate().map(list).collect(),
             operator_policies: [(policy.name.clone(), policy)].into(),

@@ -138,8 +138,9 @@ impl FromMessage for SecurityGroup {
 
     fn read(message: v1::SecurityGroup, fields: &mut Fields<'_>) -> Option<Self> {
         let name = fields.text("name", &message.name);
+        let labels = fields.labels(message.labels);
         let rules = fields.list("rules", message.rules);
-        Some(Self { name: name?, rules, revision: message.revision })
+        Some(Self { name: name?, rules, revision: message.revision, labels: labels? })
     }
 }
 
@@ -149,6 +150,8 @@ impl From<SecurityGroup> for v1::SecurityGroup {
             name: group.name.into(),
             rules: group.rules.into_iter().map(Into::into).collect(),
             revision: group.revision,
+            labels: group.labels.into(),
+            etag: String::new(),
         }
     }
 }
@@ -159,7 +162,8 @@ impl FromMessage for PrefixList {
     fn read(message: v1::PrefixList, fields: &mut Fields<'_>) -> Option<Self> {
         let name = fields.text("name", &message.name);
         let prefixes = fields.texts("prefixes", &message.prefixes);
-        Some(Self { name: name?, prefixes, revision: message.revision })
+        let labels = fields.labels(message.labels);
+        Some(Self { name: name?, prefixes, revision: message.revision, labels: labels? })
     }
 }
 
@@ -169,6 +173,8 @@ impl From<PrefixList> for v1::PrefixList {
             name: list.name.into(),
             prefixes: list.prefixes.iter().map(ToString::to_string).collect(),
             revision: list.revision,
+            labels: list.labels.into(),
+            etag: String::new(),
         }
     }
 }
@@ -180,7 +186,9 @@ impl FromMessage for OperatorPolicy {
         let name = fields.text("name", &message.name);
         let networks = fields.texts("networks", &message.networks);
         let rules = fields.list("rules", message.rules);
-        Some(Self { name: name?, networks: networks.into_iter().collect(), rules, revision: message.revision })
+        let labels = fields.labels(message.labels);
+        let (networks, revision) = (networks.into_iter().collect(), message.revision);
+        Some(Self { name: name?, networks, rules, revision, labels: labels? })
     }
 }
 
@@ -191,6 +199,8 @@ impl From<OperatorPolicy> for v1::OperatorPolicy {
             networks: policy.networks.into_iter().map(Into::into).collect(),
             rules: policy.rules.into_iter().map(Into::into).collect(),
             revision: policy.revision,
+            labels: policy.labels.into(),
+            etag: String::new(),
         }
     }
 }

@@ -1,8 +1,8 @@
 //! Resources other than security groups.
 
 use andromede_model::{
-    Host, MacAddress, Network, OperatorPolicy, Port, PrefixList, Resource, SecurityGroup, Subnet, Tenant, Vni, Vtep,
-    limits,
+    Host, MacAddress, Network, OperatorPolicy, Port, PrefixList, Resource, SecurityGroup, Subnet, Tenant, Timeouts,
+    Vni, Vtep, limits,
 };
 
 use super::fields::{Fields, FromMessage};
@@ -13,6 +13,7 @@ impl FromMessage for Tenant {
 
     fn read(message: v1::Tenant, fields: &mut Fields<'_>) -> Option<Self> {
         let name = fields.text("name", &message.name);
+        let labels = fields.labels(message.labels);
         if message.display_name.chars().count() > limits::DISPLAY_NAME {
             return fields.refuse(
                 "display_name",
@@ -21,13 +22,21 @@ impl FromMessage for Tenant {
                 "shorten it",
             );
         }
-        Some(Self { name: name?, display_name: message.display_name, revision: message.revision })
+        let (index, revision) = (message.index, message.revision);
+        Some(Self { name: name?, display_name: message.display_name, index, revision, labels: labels? })
     }
 }
 
 impl From<Tenant> for v1::Tenant {
     fn from(tenant: Tenant) -> Self {
-        Self { name: tenant.name.into(), display_name: tenant.display_name, revision: tenant.revision }
+        Self {
+            name: tenant.name.into(),
+            display_name: tenant.display_name,
+            index: tenant.index,
+            revision: tenant.revision,
+            labels: tenant.labels.into(),
+            etag: String::new(),
+        }
     }
 }
 
@@ -36,6 +45,7 @@ impl FromMessage for Network {
 
     fn read(message: v1::Network, fields: &mut Fields<'_>) -> Option<Self> {
         let name = fields.text("name", &message.name);
+        let labels = fields.labels(message.labels);
         let vni = fields.check("vni", Vni::try_from(message.vni));
         let mtu = match message.mtu {
             0 => None,
@@ -49,7 +59,17 @@ impl FromMessage for Network {
                 );
             }
         };
-        Some(Self { name: name?, vni: vni?, mtu, index: message.index, revision: message.revision })
+        let timeouts = Timeouts::read(message.timeouts.unwrap_or_default(), &mut fields.inside("timeouts"));
+        Some(Self {
+            name: name?,
+            vni: vni?,
+            mtu,
+            timeouts: timeouts?,
+            tenant_index: message.tenant_index,
+            index: message.index,
+            revision: message.revision,
+            labels: labels?,
+        })
     }
 }
 
@@ -61,6 +81,10 @@ impl From<Network> for v1::Network {
             mtu: network.mtu.unwrap_or_default(),
             index: network.index,
             revision: network.revision,
+            timeouts: Some(network.timeouts.into()),
+            tenant_index: network.tenant_index,
+            labels: network.labels.into(),
+            etag: String::new(),
         }
     }
 }
@@ -70,13 +94,22 @@ impl FromMessage for Subnet {
 
     fn read(message: v1::Subnet, fields: &mut Fields<'_>) -> Option<Self> {
         let name = fields.text("name", &message.name);
+        let labels = fields.labels(message.labels);
         let cidr = fields.text("cidr", &message.cidr);
         let gateway = if message.gateway.is_empty() {
             cidr.map(Self::default_gateway)
         } else {
             fields.address("gateway", &message.gateway)
         };
-        Some(Self { name: name?, cidr: cidr?, gateway: gateway?, revision: message.revision })
+        let host = fields.optional_text("host", &message.host);
+        Some(Self {
+            name: name?,
+            cidr: cidr?,
+            gateway: gateway?,
+            host: host?,
+            revision: message.revision,
+            labels: labels?,
+        })
     }
 }
 
@@ -86,7 +119,10 @@ impl From<Subnet> for v1::Subnet {
             name: subnet.name.into(),
             cidr: subnet.cidr.to_string(),
             gateway: subnet.gateway.to_string(),
+            host: subnet.host.map(Into::into).unwrap_or_default(),
             revision: subnet.revision,
+            labels: subnet.labels.into(),
+            etag: String::new(),
         }
     }
 }
@@ -96,6 +132,7 @@ impl FromMessage for Port {
 
     fn read(message: v1::Port, fields: &mut Fields<'_>) -> Option<Self> {
         let name = fields.text("name", &message.name);
+        let labels = fields.labels(message.labels);
         let place = |(place, text): (usize, &String)| fields.address(&format!("addresses[{place}]"), text);
         let addresses = message.addresses.iter().enumerate().filter_map(place).collect();
         let mac = fields.optional_text("mac", &message.mac);
@@ -109,6 +146,7 @@ impl FromMessage for Port {
             groups: groups.into_iter().collect(),
             identity: message.identity,
             revision: message.revision,
+            labels: labels?,
         })
     }
 }
@@ -123,6 +161,8 @@ impl From<Port> for v1::Port {
             security_groups: port.groups.into_iter().map(Into::into).collect(),
             identity: port.identity,
             revision: port.revision,
+            labels: port.labels.into(),
+            etag: String::new(),
         }
     }
 }
@@ -132,11 +172,18 @@ impl FromMessage for Host {
 
     fn read(message: v1::Host, fields: &mut Fields<'_>) -> Option<Self> {
         let name = fields.text("name", &message.name);
+        let labels = fields.labels(message.labels);
         let underlay = fields.ipv4("underlay_address", &message.underlay_address);
         if !message.zone.is_empty() {
             return fields.refuse("zone", &message.zone, "zones are not enforced yet", "leave the zone empty");
         }
-        Some(Self { name: name?, underlay: underlay?, index: message.index, revision: message.revision })
+        Some(Self {
+            name: name?,
+            underlay: underlay?,
+            index: message.index,
+            revision: message.revision,
+            labels: labels?,
+        })
     }
 }
 
@@ -148,6 +195,8 @@ impl From<Host> for v1::Host {
             zone: String::new(),
             index: host.index,
             revision: host.revision,
+            labels: host.labels.into(),
+            etag: String::new(),
         }
     }
 }
@@ -157,6 +206,7 @@ impl FromMessage for Vtep {
 
     fn read(message: v1::Vtep, fields: &mut Fields<'_>) -> Option<Self> {
         let name = fields.text("name", &message.name);
+        let labels = fields.labels(message.labels);
         let underlay = fields.ipv4("underlay_address", &message.underlay_address);
         let mac = fields.text("mac", &message.mac);
         let prefixes = fields.texts("prefixes", &message.prefixes);
@@ -167,6 +217,7 @@ impl FromMessage for Vtep {
             prefixes,
             index: message.index,
             revision: message.revision,
+            labels: labels?,
         })
     }
 }
@@ -180,6 +231,8 @@ impl From<Vtep> for v1::Vtep {
             prefixes: vtep.prefixes.iter().map(ToString::to_string).collect(),
             index: vtep.index,
             revision: vtep.revision,
+            labels: vtep.labels.into(),
+            etag: String::new(),
         }
     }
 }

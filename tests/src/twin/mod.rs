@@ -1,6 +1,7 @@
 //! The same packet path twice: in the kernel and in memory, over the same rows.
 
 mod fabric;
+mod flows;
 mod frames;
 pub mod talk;
 
@@ -94,7 +95,7 @@ impl Twin {
                 }
             )* };
         }
-        table!(ports sources locations prefixes hosts members policy_identities policy_prefixes policy_services policy_cells);
+        table!(ports sources locations prefixes hosts members networks policy_identities policy_prefixes policy_services policy_cells);
         for (slot, value) in &rows.epochs {
             self.kernel.tables.epochs.set(*slot, *value)?;
             self.memory.epochs.insert(*slot, *value);
