@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, net::IpAddr};
 
 use serde::{Deserialize, Serialize};
 
-use crate::{HostName, MacAddress, PortName, SecurityGroupName, Uid};
+use crate::{HostName, Labels, MacAddress, PortName, SecurityGroupName, Uid};
 
 /// A workload's interface.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -26,4 +26,6 @@ pub struct Port {
     /// Tells it from an earlier port of the same name; set by the model at its creation.
     #[serde(default)]
     pub uid: Uid,
+    /// Its labels.
+    pub labels: Labels,
 }
