@@ -81,7 +81,7 @@ fn large_datagrams_cross_hosts_and_stay_whole() {
             let sent = pattern(8_000 + usize::from(round), round);
             client.send_to(&sent, (to, SERVICE)).unwrap();
             let mut buffer = vec![0; 20_000];
-            let (length, from) = server.recv_from(&mut buffer).unwrap_or_else(|error| panic!("{to}: {error}; {:?}", scene.fabric.control().ctl(&["drops", "--recent"])));
+            let (length, from) = server.recv_from(&mut buffer).unwrap_or_else(|error| panic!("{to}: {error}"));
             assert!(buffer[..length] == sent, "{to}: what arrives is what was sent");
             server.send_to(&buffer[..length], from).unwrap();
             let (length, from) = client.recv_from(&mut buffer).unwrap_or_else(|error| panic!("from {to}: {error}"));
@@ -117,6 +117,12 @@ impl<'a> Pieces<'a> {
         self.mouth.send(&self.ends.piece(id, protocol::UDP, &self.datagram, range)).unwrap();
     }
 
+    fn send_all(&self, id: u32, ranges: &[Range<usize>]) {
+        for range in ranges {
+            self.send(id, range.clone());
+        }
+    }
+
     /// Did the datagram arrive, and whole?
     fn arrives(&self) -> bool {
         let mut buffer = [0; 4_000];
@@ -148,19 +154,17 @@ fn any_order_where_a_rule_allows_the_protocol_and_the_first_first_elsewhere() {
     for to in both(12) {
         let (named, all) = (Pieces::new(&scene, &scene.red, to, SERVICE), Pieces::new(&scene, &scene.blue, to, 7_777));
         for (id, order) in (100..).zip(orders) {
-            order.iter().for_each(|range| all.send(id, range.clone()));
+            all.send_all(id, order);
             assert!(all.arrives(), "{to}: {order:?}");
         }
         for (id, order) in (200..).zip(&orders[..2]) {
-            order.iter().for_each(|range| named.send(id, range.clone()));
+            named.send_all(id, order);
             assert!(named.arrives(), "{to}: {order:?}");
         }
-        named.drops("fragment", 1, |pieces| {
-            orders[2].iter().for_each(|range| pieces.send(300, range.clone()));
-        });
+        named.drops("fragment", 1, |pieces| pieces.send_all(300, orders[2]));
         assert!(!named.arrives(), "{to}: the last came before its first, and only a port is allowed");
         let closed = Pieces::new(&scene, &scene.red, to, SERVICE + 1);
-        closed.drops("fragment", 2, |pieces| orders[0].iter().for_each(|range| pieces.send(400, range.clone())));
+        closed.drops("fragment", 2, |pieces| pieces.send_all(400, orders[0]));
         assert!(!closed.arrives(), "{to}: a port that no rule allows");
     }
 }
