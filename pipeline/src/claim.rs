@@ -21,6 +21,10 @@ pub fn carry_out<T: Tables>(tables: &T, claim: &Claim<T::Flow>, scratch: &Scratc
     }
     match claim {
         Claim::None => Ok(()),
+        Claim::Seen { flow } => {
+            flow.set_seen(now);
+            Ok(())
+        }
         Claim::Touch { flow, phase } => {
             flow.set_phase(*phase);
             flow.set_seen(now);
