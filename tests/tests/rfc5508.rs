@@ -114,7 +114,7 @@ fn req_10_an_error_neither_ends_nor_keeps_a_connection() {
         let after = twin.flow().unwrap();
         assert_eq!((after.state, after.lifetime), (before.state, before.lifetime), "the connection is as before");
         assert!(after.seen < before.seen, "and as old");
-        twin.rest(Duration::from_mins(2 * 60)).unwrap();
+        twin.rest(Duration::from_hours(2)).unwrap();
         drops(twin, "of what is over there are no errors", &error, DropReason::UnrelatedIcmpError);
     });
 }
