@@ -8,7 +8,7 @@ use std::{
 use andromede_model::{
     Action, Direction, Existing, Host, Labels, MacAddress, Network, NetworkView, OperatorPolicy, Port, PortName,
     PortRange, Prefix, PrefixList, PrefixListName, Protocol, Remote, Rule, SecurityGroup, SecurityGroupName, Subnet,
-    Vni, Vtep,
+    Uid, Vni, Vtep,
 };
 use andromede_plan::{Attachment, Attachments, HostFacts};
 use proptest::{prelude::*, sample::select};
@@ -236,6 +236,7 @@ impl World {
                 groups: Self::groups(spec.groups),
                 identity,
                 revision: 1,
+                uid: Uid::UNSET,
                 labels: Labels::default(),
             };
             if identity != 0 {
