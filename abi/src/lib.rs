@@ -10,6 +10,7 @@
 #![allow(unsafe_code, reason = "rows are read and written as bytes; pod.rs and counter.rs hold all of it")]
 
 mod address;
+mod budget;
 mod config;
 mod counter;
 mod drop_reason;
@@ -25,6 +26,7 @@ mod port;
 mod verdict;
 
 pub use address::Address;
+pub use budget::{NEW_FLOW_BURST_NANOS, PortLimits, RATE_BURST_NANOS, ReaperRow, Usage, UsageRow};
 pub use config::{HostConfig, feature};
 pub use counter::Counter;
 pub use drop_reason::{DropReason, Stage};

@@ -2,11 +2,12 @@
 
 use andromede_abi::{
     CellKey, CellRow, DropCounterKey, EventBudget, FlowKey, FlowRow, HostRow, IdentityClassKey, LocationKey,
-    LocationRow, MemberKey, MemberRow, PolicyPrefixKey, PortRow, PrefixKey, ServiceKey, SourceKey, VerdictRecord, maps,
+    LocationRow, MemberKey, MemberRow, PolicyPrefixKey, PortRow, PrefixKey, ServiceKey, SourceKey, UsageRow,
+    VerdictRecord, maps,
 };
 use andromede_pipeline::Scratch;
 use aya_ebpf::{
-    bindings::BPF_F_NO_PREALLOC,
+    bindings::{BPF_F_NO_PREALLOC, bpf_timer},
     btf_maps::{Array, HashMap, LpmTrie, PerCpuArray, PerCpuHashMap, RingBuf},
     macros::btf_map,
 };
@@ -16,6 +17,18 @@ const SPARSE: usize = BPF_F_NO_PREALLOC as usize;
 macro_rules! rows {
     ($table:ident) => {{ maps::$table.rows as usize }};
 }
+
+/// `ReaperRow`, as the kernel must see it: it knows the timer by the name of its type.
+#[repr(C)]
+pub struct Reaper {
+    pub heartbeat: u64,
+    pub ran: u64,
+    pub took: u64,
+    pub reaped: u64,
+    pub timer: bpf_timer,
+}
+
+const _: () = assert!(size_of::<Reaper>() == size_of::<andromede_abi::ReaperRow>());
 
 #[btf_map]
 pub static PORTS: HashMap<u32, PortRow, { rows!(PORTS) }> = HashMap::new();
@@ -41,6 +54,10 @@ pub static POLICY_SERVICES: LpmTrie<ServiceKey, u32, { rows!(POLICY_SERVICES) }>
 pub static POLICY_CELLS: HashMap<CellKey, CellRow, { rows!(POLICY_CELLS) }, SPARSE> = HashMap::new();
 #[btf_map]
 pub static FLOWS: HashMap<FlowKey, FlowRow, { rows!(FLOWS) }> = HashMap::new();
+#[btf_map]
+pub static USAGE: HashMap<u32, UsageRow, { rows!(USAGE) }> = HashMap::new();
+#[btf_map]
+pub static REAPER: Array<Reaper, { rows!(REAPER) }> = Array::new();
 #[btf_map]
 pub static DROPS: PerCpuHashMap<DropCounterKey, u64, { rows!(DROPS) }> = PerCpuHashMap::new();
 #[btf_map]
