@@ -99,3 +99,41 @@ pub struct ReaperRow {
     pub timer: [u64; 2],
 }
 row!(ReaperRow, 48, [u64; 4], [u64; 2]);
+
+/// What the program `reap` is asked. Behind it stand keys of connections, or for [`reap_operation::CORRECT`] a slot, the number of a
+/// [`Usage`] (both u32) and what is added (i64). It has the shape of an Ethernet frame, because the program is run on one.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ReapRequest {
+    /// Zero: where a frame has its addresses and its type.
+    pub ethernet: [u8; 14],
+    /// See [`reap_operation`].
+    pub operation: u16,
+    /// How many keys stand behind it, at most [`ReapRequest::KEYS_MAX`].
+    pub count: u32,
+    /// Zero.
+    pub reserved: u32,
+}
+row!(ReapRequest, 24, [u8; 14], u16, u32, u32);
+
+impl ReapRequest {
+    /// Most keys in one request: with them it fits into a page, beside what the kernel puts there.
+    pub const KEYS_MAX: usize = 64;
+
+    /// A request.
+    pub const fn new(operation: u16, count: u32) -> Self {
+        Self { ethernet: [0; 14], operation, count, reserved: 0 }
+    }
+}
+
+/// Values of [`ReapRequest::operation`], and what the program returns.
+pub mod reap_operation {
+    /// An agent is there; the timer is set. Returns 0, or the number of an error.
+    pub const BEAT: u16 = 1;
+    /// Remove connections that are over. Returns how many were removed.
+    pub const REAP: u16 = 2;
+    /// Remove connections, over or not. Returns how many were removed.
+    pub const EVICT: u16 = 3;
+    /// Add to a word of a usage row. Returns 0, or the number of an error.
+    pub const CORRECT: u16 = 4;
+}

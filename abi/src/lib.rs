@@ -26,7 +26,7 @@ mod port;
 mod verdict;
 
 pub use address::Address;
-pub use budget::{NEW_FLOW_BURST_NANOS, PortLimits, RATE_BURST_NANOS, ReaperRow, Usage, UsageRow};
+pub use budget::{NEW_FLOW_BURST_NANOS, PortLimits, RATE_BURST_NANOS, ReapRequest, ReaperRow, Usage, UsageRow, reap_operation};
 pub use config::{HostConfig, feature};
 pub use counter::Counter;
 pub use drop_reason::{DropReason, Stage};

@@ -1,19 +1,14 @@
-//! Removing connections that are over.
-//!
-//! The agent runs [`reap`] with the keys of connections that it found to be over. When no agent has done so for a while, a
-//! timer of the kernel looks through the whole table instead.
-
 use core::ffi::{c_long, c_void};
 
 use andromede_abi::{FlowKey, FlowRow};
-use aya_ebpf::{
-    helpers::{bpf_for_each_map_elem, bpf_ktime_get_coarse_ns, bpf_timer_init, bpf_timer_set_callback, bpf_timer_start},
+use aya_ebpf::helpers::{
+    bpf_for_each_map_elem, bpf_ktime_get_coarse_ns, bpf_ktime_get_ns, bpf_timer_init, bpf_timer_set_callback,
+    bpf_timer_start,
 };
 
 use crate::maps;
 
-/// How long no agent sweeps before the kernel does, and how often it does so.
-const PERIOD: u64 = 10_000_000_000;
+const PERIOD: u64 = 5_000_000_000;
 /// `CLOCK_MONOTONIC`.
 const CLOCK_MONOTONIC: u64 = 1;
 
@@ -35,6 +30,7 @@ unsafe extern "C" fn tick(_map: *mut c_void, _key: *mut u32, reaper: *mut maps::
         let now = bpf_ktime_get_coarse_ns();
         let mut walk: u64 = now;
         if now.wrapping_sub((&raw const (*reaper).heartbeat).read_volatile()) > PERIOD {
+            let t0 = bpf_ktime_get_ns();
             bpf_for_each_map_elem(
                 (&raw const maps::FLOWS).cast_mut().cast(),
                 each as *mut c_void,
@@ -42,6 +38,8 @@ unsafe extern "C" fn tick(_map: *mut c_void, _key: *mut u32, reaper: *mut maps::
                 0,
             );
             (*reaper).ran = now;
+            (*reaper).took = bpf_ktime_get_ns() - t0;
+            (*reaper).reaped += walk - now;
         }
         bpf_timer_start(&raw mut (*reaper).timer, PERIOD, 0);
     }
@@ -50,8 +48,9 @@ unsafe extern "C" fn tick(_map: *mut c_void, _key: *mut u32, reaper: *mut maps::
 
 unsafe extern "C" fn each(_map: *mut c_void, key: *const FlowKey, row: *mut FlowRow, now: *mut u64) -> c_long {
     unsafe {
-        if (*now).wrapping_sub((*row).seen) > PERIOD {
+        if (*row).seen < 100 && (*now).wrapping_sub((*row).seen) > PERIOD {
             let _ = maps::FLOWS.remove(&*key);
+            *now += 1;
         }
     }
     0

@@ -5,7 +5,8 @@
 
 use andromede_abi::{
     CellKey, CellRow, DropCounterKey, EventBudget, FlowKey, FlowRow, HostRow, IdentityClassKey, LocationKey,
-    LocationRow, MemberKey, MemberRow, PolicyPrefixKey, PortRow, PrefixKey, Prefixed, ServiceKey, SourceKey,
+    LocationRow, MemberKey, MemberRow, PolicyPrefixKey, PortRow, PrefixKey, Prefixed, ReaperRow, ServiceKey, SourceKey,
+    UsageRow,
     maps::{self, Table},
 };
 
@@ -50,6 +51,8 @@ pub(crate) const LAYOUTS: &[Layout] = &[
     rows::<Prefixed<ServiceKey>, u32>(&maps::POLICY_SERVICES, Kind::LongestPrefix),
     rows::<CellKey, CellRow>(&maps::POLICY_CELLS, Kind::Hash),
     rows::<FlowKey, FlowRow>(&maps::FLOWS, Kind::Hash),
+    rows::<u32, UsageRow>(&maps::USAGE, Kind::Hash),
+    rows::<u32, ReaperRow>(&maps::REAPER, Kind::Array),
     rows::<DropCounterKey, u64>(&maps::DROPS, Kind::PerCpuHash),
     rows::<u32, u64>(&maps::DROP_TOTALS, Kind::PerCpuArray),
     rows::<(), ()>(&maps::EVENTS, Kind::RingBuffer),

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, io, os::fd::OwnedFd};
 
 use andromede_abi::{
     CellKey, CellRow, HostIndex, HostRow, IdentityClassKey, LocationKey, LocationRow, MemberKey, MemberRow, Pod,
-    PolicyPrefixKey, PortRow, PrefixKey, Prefixed, ServiceKey, SourceKey,
+    PolicyPrefixKey, PortRow, PrefixKey, Prefixed, ReaperRow, ServiceKey, Slot, SourceKey, UsageRow,
     maps::{self, Table},
 };
 
@@ -35,6 +35,8 @@ pub struct Tables {
     pub policy_services: Rows<Prefixed<ServiceKey>, u32>,
     pub policy_cells: Rows<CellKey, CellRow>,
     pub flows: Flows,
+    pub usage: Rows<Slot, UsageRow>,
+    pub reaper: Rows<u32, ReaperRow>,
     pub drops: Drops,
     pub drop_totals: DropTotals,
     pub event_budgets: EventBudgets,
@@ -82,6 +84,8 @@ impl Maps {
             policy_services: self.take(&maps::POLICY_SERVICES)?,
             policy_cells: self.take(&maps::POLICY_CELLS)?,
             flows: Flows(self.take(&maps::FLOWS)?),
+            usage: self.take(&maps::USAGE)?,
+            reaper: self.take(&maps::REAPER)?,
             drops: Drops(self.take(&maps::DROPS)?),
             drop_totals: DropTotals(self.take(&maps::DROP_TOTALS)?),
             event_budgets: EventBudgets(self.take(&maps::EVENT_BUDGET)?),

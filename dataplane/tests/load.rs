@@ -116,3 +116,26 @@ fn pins_need_a_bpf_file_system() {
         assert!(matches!(error, LoadError::Pins(PinError::NotBpffs(_))), "{error}");
     });
 }
+
+#[test]
+fn timer_experiment() {
+    isolated(|bpffs| {
+        let mut sizes = Sizes::small();
+        sizes.set("FLOWS", 131_072).unwrap();
+        let dataplane = Dataplane::load(Some(&pins(bpffs)), &host(), &sizes).unwrap();
+        for network in 0..3 {
+            for number in 0..40_000 {
+                let (key, row) = flow(number);
+                let key = FlowKey { network, ..key };
+                dataplane.tables.flows.insert(&key, &row).unwrap();
+            }
+        }
+        dataplane.reaper().unwrap().beat().unwrap();
+        drop(dataplane);
+        for _ in 0..25 {
+            std::thread::sleep(std::time::Duration::from_secs(1));
+            let tables = Tables::open(&pins(bpffs), &sizes).unwrap();
+            println!("{:?} {}", tables.reaper.get(&0).unwrap(), tables.flows.count().unwrap());
+        }
+    });
+}
