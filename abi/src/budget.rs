@@ -33,6 +33,9 @@ pub const RATE_BURST_NANOS: u64 = 100_000_000;
 /// Nanoseconds of the rate of new flows that may come at once after a quiet time.
 pub const NEW_FLOW_BURST_NANOS: u64 = 1_000_000_000;
 
+/// Bit of the keys of `usage` that says: this is the number of a tenant. Without it, it is the slot of a port.
+pub const TENANT_USAGE: u32 = 1 << 31;
+
 /// Which word of a [`UsageRow`].
 #[repr(usize)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,7 +65,7 @@ impl Usage {
     pub const COUNTS: [Self; 4] = [Self::Inbound, Self::Outbound, Self::InboundHalfOpen, Self::OutboundHalfOpen];
 }
 
-/// Row of `usage`, keyed by the slot of a port or the number of a tenant (both are slots). Each word is read and changed by
+/// Row of `usage`, keyed by the slot of a port, or by the number of a tenant and [`TENANT_USAGE`]. Each word is read and changed by
 /// itself, in one instruction; the packet path makes the row when it is first counted on, and the agent removes it when
 /// nothing counts on it and its slot is nobody's.
 #[repr(C)]
@@ -95,10 +98,14 @@ pub struct ReaperRow {
     pub took: u64,
     /// Connections that the kernel removed so, since the table was made.
     pub reaped: u64,
+    /// Connections that it removed so when it last looked through the table.
+    pub round: u64,
+    /// Zero.
+    pub reserved: u64,
     /// The kernel's timer (`struct bpf_timer`): what userspace reads of it is zero.
     pub timer: [u64; 2],
 }
-row!(ReaperRow, 48, [u64; 4], [u64; 2]);
+row!(ReaperRow, 64, [u64; 6], [u64; 2]);
 
 /// What the program `reap` is asked. Behind it stand keys of connections, or for [`reap_operation::CORRECT`] a slot, the number of a
 /// [`Usage`] (both u32) and what is added (i64). It has the shape of an Ethernet frame, because the program is run on one.

@@ -99,8 +99,12 @@ pub mod side_kind {
 pub mod flow_flag {
     /// The higher side opened the connection; otherwise the lower.
     pub const HIGH_INITIATED: u16 = 1 << 0;
-    /// The rule that let it in says that it survives the rule (reserved).
+    /// The rules that let it in say that it survives them (`existing: keep`).
     pub const KEEP: u16 = 1 << 1;
+    /// The lower side is a port of this host whose receiving is policed.
+    pub const LOW_POLICED: u16 = 1 << 8;
+    /// The higher side is one.
+    pub const HIGH_POLICED: u16 = 1 << 9;
 }
 
 /// Bits of [`FlowRow::state`].
@@ -117,6 +121,16 @@ pub mod flow_state {
     pub const CUT: u32 = 1 << 4;
     /// TCP: the answer to the SYN was acknowledged.
     pub const ESTABLISHED: u32 = 1 << 5;
+}
+
+/// Bits of [`FlowRow::hold`]; the others are those of the connection's number. A row whose hold is 0 counts nowhere.
+pub mod flow_hold {
+    /// It counts as half-open too.
+    pub const HALF_OPEN: u64 = 1 << 0;
+    /// Somebody is removing the row or writing another over it.
+    pub const LOCKED: u64 = 1 << 1;
+    /// The bits that are not the connection's.
+    pub const BITS: u64 = HALF_OPEN | LOCKED;
 }
 
 /// How to reach the remote side: what encapsulation needs, copied from the location and its host.
@@ -172,6 +186,8 @@ pub struct FlowRow {
     pub seen: u64,
     /// See [`flow_state`].
     pub state: u32,
+    /// Seconds without a packet after which the row is over; written together with the state, of which it follows.
+    pub lifetime: u32,
     /// See [`flow_flag`].
     pub flags: u16,
     /// See [`side_kind`].
@@ -192,14 +208,19 @@ pub struct FlowRow {
     pub high_mac: Mac,
     /// Rule that cut it, if it was cut.
     pub cut_rule: RuleNumber,
+    /// Number of the network's tenant.
+    pub tenant: u32,
     /// How to reach the side that is not local.
     pub next_hop: NextHop,
-    /// Slot of the port whose budget the flow counts against (reserved).
-    pub budget_port: u32,
-    /// Tenant whose budget the flow counts against (reserved).
-    pub budget_tenant: u32,
+    /// Slot of the port whose budget the row counts against as the side that opened it; 0: none.
+    pub initiator_budget: Slot,
+    /// Slot of the port whose budget the row counts against as the side that answers; 0: none.
+    pub answerer_budget: Slot,
+    /// What the row holds of its budgets, see [`flow_hold`]. It changes in one instruction, and whoever changed it does what the change
+    /// asks for: so what a row took is given back once, whoever removes it.
+    pub hold: u64,
     /// Zero: translation and backend come here.
-    pub reserved: [u32; 14],
+    pub reserved: [u32; 10],
 }
 row!(
     FlowRow,
@@ -210,6 +231,7 @@ row!(
     EndpointMark,
     u64,
     u32,
+    u32,
     u16,
     u8,
     u8,
@@ -217,11 +239,22 @@ row!(
     Mac,
     Mac,
     u32,
+    u32,
     NextHop,
     u32,
     u32,
-    [u32; 14]
+    u64,
+    [u32; 10]
 );
+
+impl FlowRow {
+    /// Is it over for want of packets? `now` is in nanoseconds since boot, and may be a little behind `seen`.
+    #[inline(always)]
+    pub const fn is_over(&self, now: u64) -> bool {
+        const SECOND: u64 = 1_000_000_000;
+        now.saturating_sub(self.seen) > (self.lifetime as u64).wrapping_mul(SECOND)
+    }
+}
 
 #[cfg(test)]
 mod tests {

@@ -20,21 +20,28 @@ mod identifiers;
 mod location;
 pub mod maps;
 mod member;
+mod network;
 mod pod;
 mod policy;
 mod port;
 mod verdict;
 
 pub use address::Address;
-pub use budget::{NEW_FLOW_BURST_NANOS, PortLimits, RATE_BURST_NANOS, ReapRequest, ReaperRow, Usage, UsageRow, reap_operation};
+pub use budget::{
+    NEW_FLOW_BURST_NANOS, PortLimits, RATE_BURST_NANOS, ReapRequest, ReaperRow, TENANT_USAGE, Usage, UsageRow,
+    reap_operation,
+};
 pub use config::{HostConfig, feature};
 pub use counter::Counter;
 pub use drop_reason::{DropReason, Stage};
 pub use event::{DropCounterKey, DropEvent, EVENT_BURST, EVENT_KIND_DROP, EVENTS_PER_SECOND, EventBudget};
-pub use flow::{Direction, EndpointMark, FlowKey, FlowRow, NextHop, flow_class, flow_flag, flow_state, side_kind};
+pub use flow::{
+    Direction, EndpointMark, FlowKey, FlowRow, NextHop, flow_class, flow_flag, flow_hold, flow_state, side_kind,
+};
 pub use identifiers::{HostIndex, Identity, Mac, NetworkIndex, PolicySet, RuleNumber, Slot, rule};
 pub use location::{HostRow, LocationKey, LocationRow, PrefixKey, encapsulation, location_flag, location_kind};
 pub use member::{MemberKey, MemberRow, member_flag};
+pub use network::{NetworkRow, Timeouts};
 pub use pod::{Pod, Prefixed, bytes_of, from_bytes};
 pub use policy::{Action, CellKey, CellRow, IdentityClassKey, PolicyPrefixKey, ServiceKey, cell_flag, remote_class};
 pub use port::{PortRow, SourceKey, port_flag};

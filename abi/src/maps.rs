@@ -44,8 +44,13 @@ tables! {
     POLICY_SERVICES = "POLICY_SERVICES", 1, 1_048_576;
     /// Hash: `CellKey` -> `CellRow`. Allocated row by row.
     POLICY_CELLS = "POLICY_CELLS", 1, 2_097_152;
+    /// Hash: `NetworkIndex` -> `NetworkRow`. Allocated row by row.
+    NETWORKS = "NETWORKS", 1, 16_384;
     /// Hash, not an LRU, preallocated: `FlowKey` -> `FlowRow`.
-    FLOWS = "FLOWS", 1, 131_072;
+    ///
+    /// Layout 2: a row says how long it lives (`lifetime`), which tenant it is of, and whose budgets it counts against; layout 1
+    /// left that to whoever read it.
+    FLOWS = "FLOWS", 2, 131_072;
     /// Hash, preallocated: `Slot` of a port, or number of a tenant -> `UsageRow`.
     USAGE = "USAGE", 1, 32_768;
     /// Array of one `ReaperRow`. Userspace only reads it: a write from there would stop the kernel's timer.

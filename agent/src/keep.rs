@@ -40,6 +40,9 @@ pub fn keep(wanted: &mut Wanted, found: &Rows, spoken: &BTreeSet<NetworkIndex>, 
         rows.members.entry(*key).or_insert(*row);
         hosts.insert(row.host);
     }
+    for (key, row) in found.networks.iter().filter(|(key, _)| unspoken(**key)) {
+        rows.networks.entry(*key).or_insert(*row);
+    }
     for (key, row) in found.hosts.iter().filter(|(host, _)| hosts.contains(host)) {
         rows.hosts.entry(*key).or_insert(*row);
     }

@@ -76,6 +76,9 @@ pub struct CountersRecord {
     /// See [`Counters::mac`].
     #[prost(uint32, tag = "6")]
     pub mac: u32,
+    /// See [`Counters::tenant`].
+    #[prost(uint32, tag = "7")]
+    pub tenant: u32,
 }
 
 /// Why a record cannot be read.
@@ -159,6 +162,8 @@ impl Record {
                 rule: counters.rule,
                 identity: counters.identity,
                 mac: counters.mac,
+                // Records of programs that gave tenants no number have none.
+                tenant: counters.tenant.max(1),
             },
         })
     }
@@ -172,6 +177,7 @@ fn counters_record(counters: &Counters) -> CountersRecord {
         rule: counters.rule,
         identity: counters.identity,
         mac: counters.mac,
+        tenant: counters.tenant,
     }
 }
 

@@ -65,8 +65,8 @@ pub fn from_host(ctx: TcContext) -> i32 {
 
 /// Removes connections that are over; attached nowhere, run by the agent.
 #[classifier]
-pub fn reap(_ctx: TcContext) -> i32 {
-    reap::arm() as i32
+pub fn reap(ctx: TcContext) -> i32 {
+    reap::run(&ctx)
 }
 
 /// No panic survives in a program that the verifier accepts: there is nothing to jump to.

@@ -2,7 +2,7 @@
 
 use andromede_abi::{
     CellKey, CellRow, DropCounterKey, EventBudget, FlowKey, FlowRow, HostRow, IdentityClassKey, LocationKey,
-    LocationRow, MemberKey, MemberRow, PolicyPrefixKey, PortRow, PrefixKey, ServiceKey, SourceKey, UsageRow,
+    LocationRow, MemberKey, MemberRow, NetworkRow, PolicyPrefixKey, PortRow, PrefixKey, ServiceKey, SourceKey, UsageRow,
     VerdictRecord, maps,
 };
 use andromede_pipeline::Scratch;
@@ -25,6 +25,8 @@ pub struct Reaper {
     pub ran: u64,
     pub took: u64,
     pub reaped: u64,
+    pub round: u64,
+    pub reserved: u64,
     pub timer: bpf_timer,
 }
 
@@ -52,6 +54,8 @@ pub static POLICY_PREFIXES: LpmTrie<PolicyPrefixKey, u32, { rows!(POLICY_PREFIXE
 pub static POLICY_SERVICES: LpmTrie<ServiceKey, u32, { rows!(POLICY_SERVICES) }> = LpmTrie::new();
 #[btf_map]
 pub static POLICY_CELLS: HashMap<CellKey, CellRow, { rows!(POLICY_CELLS) }, SPARSE> = HashMap::new();
+#[btf_map]
+pub static NETWORKS: HashMap<u32, NetworkRow, { rows!(NETWORKS) }, SPARSE> = HashMap::new();
 #[btf_map]
 pub static FLOWS: HashMap<FlowKey, FlowRow, { rows!(FLOWS) }> = HashMap::new();
 #[btf_map]

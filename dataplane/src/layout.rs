@@ -5,8 +5,8 @@
 
 use andromede_abi::{
     CellKey, CellRow, DropCounterKey, EventBudget, FlowKey, FlowRow, HostRow, IdentityClassKey, LocationKey,
-    LocationRow, MemberKey, MemberRow, PolicyPrefixKey, PortRow, PrefixKey, Prefixed, ReaperRow, ServiceKey, SourceKey,
-    UsageRow,
+    LocationRow, MemberKey, MemberRow, NetworkRow, PolicyPrefixKey, PortRow, PrefixKey, Prefixed, ReaperRow,
+    ServiceKey, SourceKey, UsageRow,
     maps::{self, Table},
 };
 
@@ -50,6 +50,7 @@ pub(crate) const LAYOUTS: &[Layout] = &[
     rows::<Prefixed<PolicyPrefixKey>, u32>(&maps::POLICY_PREFIXES, Kind::LongestPrefix),
     rows::<Prefixed<ServiceKey>, u32>(&maps::POLICY_SERVICES, Kind::LongestPrefix),
     rows::<CellKey, CellRow>(&maps::POLICY_CELLS, Kind::Hash),
+    rows::<u32, NetworkRow>(&maps::NETWORKS, Kind::Hash),
     rows::<FlowKey, FlowRow>(&maps::FLOWS, Kind::Hash),
     rows::<u32, UsageRow>(&maps::USAGE, Kind::Hash),
     rows::<u32, ReaperRow>(&maps::REAPER, Kind::Array),

@@ -49,7 +49,7 @@ pub use attachment::{AttachError, AttachMode, Health, TearDownError, UnknownAtta
 pub use counters::{DropTotals, Drops, EventBudgets};
 pub use epochs::Epochs;
 pub use events::Events;
-pub use flows::{Flows, Swept};
+pub use flows::Flows;
 pub use grace::grace_period;
 pub use hook::{Hook, UnknownHook};
 pub use identity::{Identity, IdentityError, IdentityMismatch};

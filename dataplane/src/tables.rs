@@ -3,8 +3,9 @@
 use std::{collections::BTreeMap, io, os::fd::OwnedFd};
 
 use andromede_abi::{
-    CellKey, CellRow, HostIndex, HostRow, IdentityClassKey, LocationKey, LocationRow, MemberKey, MemberRow, Pod,
-    PolicyPrefixKey, PortRow, PrefixKey, Prefixed, ReaperRow, ServiceKey, Slot, SourceKey, UsageRow,
+    CellKey, CellRow, HostIndex, HostRow, IdentityClassKey, LocationKey, LocationRow, MemberKey, MemberRow,
+    NetworkIndex, NetworkRow, Pod, PolicyPrefixKey, PortRow, PrefixKey, Prefixed, ReaperRow, ServiceKey, Slot,
+    SourceKey, UsageRow,
     maps::{self, Table},
 };
 
@@ -34,6 +35,7 @@ pub struct Tables {
     pub policy_prefixes: Rows<Prefixed<PolicyPrefixKey>, u32>,
     pub policy_services: Rows<Prefixed<ServiceKey>, u32>,
     pub policy_cells: Rows<CellKey, CellRow>,
+    pub networks: Rows<NetworkIndex, NetworkRow>,
     pub flows: Flows,
     pub usage: Rows<Slot, UsageRow>,
     pub reaper: Rows<u32, ReaperRow>,
@@ -83,6 +85,7 @@ impl Maps {
             policy_prefixes: self.take(&maps::POLICY_PREFIXES)?,
             policy_services: self.take(&maps::POLICY_SERVICES)?,
             policy_cells: self.take(&maps::POLICY_CELLS)?,
+            networks: self.take(&maps::NETWORKS)?,
             flows: Flows(self.take(&maps::FLOWS)?),
             usage: self.take(&maps::USAGE)?,
             reaper: self.take(&maps::REAPER)?,

@@ -3,7 +3,7 @@
 
 mod common;
 
-use andromede_abi::{Address, FlowKey, FlowRow, LocationKey, Prefixed, SourceKey, from_bytes};
+use andromede_abi::{Address, FlowKey, FlowRow, LocationKey, Prefixed, SourceKey, from_bytes, maps};
 use andromede_dataplane::{Dataplane, LoadError, PinError, Sizes, TableError, Tables};
 use common::{host, isolated, pins};
 
@@ -50,26 +50,6 @@ fn tables_keep_what_is_written_and_the_next_process_finds_it() {
 }
 
 #[test]
-fn a_sweep_removes_what_is_over_and_nothing_else() {
-    isolated(|_| {
-        let dataplane = Dataplane::load(None, &host(), &Sizes::small()).unwrap();
-        let flows = &dataplane.tables.flows;
-        for number in 0..2000 {
-            let (key, row) = flow(number);
-            flows.insert(&key, &row).unwrap();
-        }
-        let swept = flows.sweep(|_, row| row.seen < 500).unwrap();
-        assert_eq!((swept.kept, swept.removed), (1500, 500));
-        assert_eq!(flows.get(&flow(499).0).unwrap(), None);
-        assert_eq!(flows.get(&flow(500).0).unwrap(), Some(flow(500).1));
-        let keys: Vec<FlowKey> = (400..600).map(|number| flow(number).0).collect();
-        assert_eq!(flows.remove_many(&keys).unwrap(), 100, "the first hundred were gone");
-        assert_eq!(flows.count().unwrap(), 1400);
-        assert!(!flows.remove(&flow(0).0).unwrap());
-    });
-}
-
-#[test]
 fn a_full_table_says_so() {
     isolated(|_| {
         let mut sizes = Sizes::small();
@@ -98,11 +78,12 @@ fn what_does_not_fit_is_not_adopted() {
         drop(Dataplane::load(Some(&pins), &host(), &Sizes::small()).unwrap());
         let mut larger = Sizes::small();
         larger.set("FLOWS", 8192).unwrap();
+        let pin = format!("FLOWS@{}", maps::FLOWS.layout);
         let error = Dataplane::load(Some(&pins), &host(), &larger).unwrap_err();
-        assert!(matches!(&error, LoadError::Adopt { path, .. } if path.ends_with("FLOWS@1")), "{error}");
+        assert!(matches!(&error, LoadError::Adopt { path, .. } if path.ends_with(&pin)), "{error}");
         assert!(error.to_string().contains("the number of rows is 4096, but this build needs 8192"), "{error}");
 
-        std::fs::rename(pins.folder().join("FLOWS@1"), pins.folder().join("FLOWS@9")).unwrap();
+        std::fs::rename(pins.folder().join(pin), pins.folder().join("FLOWS@9")).unwrap();
         let error = Dataplane::load(Some(&pins), &host(), &Sizes::small()).unwrap_err();
         assert!(matches!(&error, LoadError::Pins(PinError::Unknown(path)) if path.ends_with("FLOWS@9")), "{error}");
     });
@@ -114,28 +95,5 @@ fn pins_need_a_bpf_file_system() {
         let folder = tempfile::tempdir().unwrap();
         let error = Dataplane::load(Some(&pins(folder.path())), &host(), &Sizes::small()).unwrap_err();
         assert!(matches!(error, LoadError::Pins(PinError::NotBpffs(_))), "{error}");
-    });
-}
-
-#[test]
-fn timer_experiment() {
-    isolated(|bpffs| {
-        let mut sizes = Sizes::small();
-        sizes.set("FLOWS", 131_072).unwrap();
-        let dataplane = Dataplane::load(Some(&pins(bpffs)), &host(), &sizes).unwrap();
-        for network in 0..3 {
-            for number in 0..40_000 {
-                let (key, row) = flow(number);
-                let key = FlowKey { network, ..key };
-                dataplane.tables.flows.insert(&key, &row).unwrap();
-            }
-        }
-        dataplane.reaper().unwrap().beat().unwrap();
-        drop(dataplane);
-        for _ in 0..25 {
-            std::thread::sleep(std::time::Duration::from_secs(1));
-            let tables = Tables::open(&pins(bpffs), &sizes).unwrap();
-            println!("{:?} {}", tables.reaper.get(&0).unwrap(), tables.flows.count().unwrap());
-        }
     });
 }

@@ -10,6 +10,8 @@ use crate::{AnyName, IdentitySet, NetworkName, Resource};
 /// The next number of each kind that the model gives out. They only grow, so no number is given twice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Counters {
+    /// Next number of a tenant.
+    pub tenant: u32,
     /// Next network index.
     pub network: u32,
     /// Next VNI to try; VNIs are few, so after the last the search begins anew.
@@ -26,7 +28,7 @@ pub struct Counters {
 
 impl Default for Counters {
     fn default() -> Self {
-        Self { network: 1, vni: Self::FIRST_VNI, host: 1, rule: Self::FIRST_RULE, identity: 1, mac: 1 }
+        Self { tenant: 1, network: 1, vni: Self::FIRST_VNI, host: 1, rule: Self::FIRST_RULE, identity: 1, mac: 1 }
     }
 }
 
@@ -38,7 +40,7 @@ impl Counters {
 
     /// Has one of them come to its end? After that numbers would be given twice.
     pub(crate) fn exhausted(self) -> bool {
-        [self.network, self.host, self.rule, self.identity, self.mac].contains(&u32::MAX)
+        [self.tenant, self.network, self.host, self.rule, self.identity, self.mac].contains(&u32::MAX)
     }
 }
 

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{NetworkName, Vni};
+use crate::{NetworkName, Timeouts, Vni};
 
 /// A private network of a tenant.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -14,6 +14,10 @@ pub struct Network {
     /// Largest IP packet of a workload in bytes ([`crate::limits::MTU_LEAST`] to [`crate::limits::MTU_MOST`]);
     /// none: that of the underlay less the encapsulation.
     pub mtu: Option<u32>,
+    /// How long its connections are remembered.
+    pub timeouts: Timeouts,
+    /// Number of its tenant in every table; given by the model, 0 before that.
+    pub tenant_index: u32,
     /// Its number in every table; given by the model, 0 before that.
     pub index: u32,
     /// Revision of its last write; set by the model.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::{
-    AnyName, Counters, Host, MacAddress, Model, Network, Port, Resource, SecurityGroup, Vni, Vtep, draft::Draft,
+    AnyName, Counters, Host, MacAddress, Model, Network, Port, Resource, SecurityGroup, Tenant, Vni, Vtep, draft::Draft,
 };
 
 /// Numbers for the resources of one write. Resources that are there already keep theirs.
@@ -55,6 +55,10 @@ impl Numbers {
         let before = draft.before.get(&resource.name());
         let revision = before.as_ref().map(Resource::revision).unwrap_or_default();
         let numbered = match (resource, before) {
+            (Resource::Tenant(tenant), Some(Resource::Tenant(before))) => {
+                Tenant { index: before.index, ..tenant }.into()
+            }
+            (Resource::Tenant(tenant), _) => Tenant { index: next(&mut self.counters.tenant), ..tenant }.into(),
             (Resource::Network(network), before) => self.network(draft, network, before).into(),
             (Resource::Host(host), Some(Resource::Host(before))) => Host { index: before.index, ..host }.into(),
             (Resource::Host(host), _) => Host { index: next(&mut self.counters.host), ..host }.into(),
@@ -62,12 +66,13 @@ impl Numbers {
             (Resource::Vtep(vtep), _) => Vtep { index: next(&mut self.counters.host), ..vtep }.into(),
             (Resource::SecurityGroup(group), before) => self.group(group, before).into(),
             (Resource::Port(port), before) => self.port(draft, port, before).into(),
-            (resource @ (Resource::Tenant(_) | Resource::Subnet(_)), _) => resource,
+            (resource @ Resource::Subnet(_), _) => resource,
         };
         numbered.at_revision(revision)
     }
 
     fn network(&mut self, draft: &mut Draft<'_>, mut network: Network, before: Option<Resource>) -> Network {
+        network.tenant_index = draft.after.tenants.get(&network.name.tenant()).map_or(0, |tenant| tenant.index);
         if let Some(Resource::Network(before)) = before {
             if network.vni != Vni::UNSET && network.vni != before.vni {
                 let rule = format!("the VNI of a network never changes; it is {}", before.vni);

@@ -11,6 +11,8 @@ pub struct Tenant {
     pub name: TenantName,
     /// For people; at most [`crate::limits::DISPLAY_NAME`] characters.
     pub display_name: String,
+    /// Its number in every table; given by the model, 0 before that.
+    pub index: u32,
     /// Revision of its last write; set by the model.
     pub revision: u64,
 }

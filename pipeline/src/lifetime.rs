@@ -1,50 +1,79 @@
 //! When a connection is over for want of packets.
 
-use andromede_abi::{FlowRow, flow_state};
+use andromede_abi::{NetworkIndex, Timeouts, flow_state};
 
-use crate::wire::ip_protocol;
+use crate::{tables::Tables, wire::ip_protocol};
 
-const SECOND: u64 = 1_000_000_000;
+/// Seconds for which a cut connection is remembered, so that its answerer cannot open it again: as long as UDP that was answered.
+pub(crate) const CUT: u32 = 300;
 
-/// An established TCP connection: 2 hours 4 minutes (RFC 5382, REQ-5).
-const TCP_ESTABLISHED: u64 = 7_440 * SECOND;
-/// A TCP connection that opens or closes: 4 minutes (RFC 5382, REQ-5).
-const TCP_TRANSITORY: u64 = 240 * SECOND;
-/// A TCP connection that was closed by both sides or reset: late packets only.
-const TCP_CLOSED: u64 = 10 * SECOND;
-/// UDP that was answered: 5 minutes (RFC 4787, REQ-5).
-const UDP_REPLIED: u64 = 300 * SECOND;
-/// UDP that was not answered: 2 minutes (RFC 4787, REQ-5: not less).
-const UDP_ONE_WAY: u64 = 120 * SECOND;
-/// Everything else: 1 minute (RFC 5508, REQ-1, for ICMP queries).
-const OTHER: u64 = 60 * SECOND;
-/// How long a cut connection is remembered, so that its answerer cannot open it again: as long as UDP that was answered.
-const CUT: u64 = 300 * SECOND;
+/// What a network says about a connection. One word, as `Edit`.
+#[repr(C, align(8))]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Terms {
+    /// Seconds without a packet after which it is over in its present state.
+    pub(crate) lifetime: u32,
+    /// Number of the network's tenant.
+    pub(crate) tenant: u32,
+}
 
-/// Nanoseconds without a packet after which this row is over.
+/// What its network says about a connection of this state. Asked only where a row is made or its state changes. In the kernel a
+/// function of its own, for its stack.
+#[cfg_attr(target_arch = "bpf", inline(never))]
+pub(crate) fn terms<T: Tables>(tables: &T, network: NetworkIndex, protocol: u8, state: u32) -> Terms {
+    match tables.network(network) {
+        Some(row) => Terms { lifetime: seconds(protocol, state, &row.timeouts), tenant: row.tenant },
+        None => Terms { lifetime: seconds(protocol, state, &Timeouts::DEFAULT), tenant: 0 },
+    }
+}
+
+/// Seconds without a packet after which a connection of this state is over.
 #[inline(always)]
-pub const fn flow_lifetime(protocol: u8, row: &FlowRow) -> u64 {
+const fn seconds(protocol: u8, state: u32, timeouts: &Timeouts) -> u32 {
     const BOTH: u32 = flow_state::FIN_FORWARD | flow_state::FIN_BACKWARD;
-    if row.state & flow_state::CUT != 0 {
+    if state & flow_state::CUT != 0 {
         return CUT;
     }
     match protocol {
         ip_protocol::TCP => {
-            if row.state & flow_state::RESET != 0 || row.state & BOTH == BOTH {
-                TCP_CLOSED
-            } else if row.state & flow_state::ESTABLISHED != 0 && row.state & BOTH == 0 {
-                TCP_ESTABLISHED
+            if state & flow_state::RESET != 0 || state & BOTH == BOTH {
+                timeouts.tcp_closed
+            } else if state & flow_state::ESTABLISHED != 0 && state & BOTH == 0 {
+                timeouts.tcp_established
             } else {
-                TCP_TRANSITORY
+                timeouts.tcp_transitory
             }
         }
         ip_protocol::UDP | ip_protocol::SCTP => {
-            if row.state & flow_state::REPLIED != 0 {
-                UDP_REPLIED
+            if state & flow_state::REPLIED != 0 {
+                timeouts.udp_replied
             } else {
-                UDP_ONE_WAY
+                timeouts.udp_one_way
             }
         }
-        _ => OTHER,
+        _ => timeouts.other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use andromede_abi::flow_state::{CUT, ESTABLISHED, FIN_BACKWARD, FIN_FORWARD, REPLIED, RESET};
+
+    use super::*;
+
+    #[test]
+    fn the_defaults_are_those_of_the_documents() {
+        let of = |protocol, state| seconds(protocol, state, &Timeouts::DEFAULT);
+        assert_eq!(of(ip_protocol::TCP, REPLIED | ESTABLISHED), 2 * 3_600 + 4 * 60, "RFC 5382, REQ-5");
+        for transitory in [0, REPLIED, REPLIED | ESTABLISHED | FIN_FORWARD, REPLIED | ESTABLISHED | FIN_BACKWARD] {
+            assert_eq!(of(ip_protocol::TCP, transitory), 4 * 60, "RFC 5382, REQ-5");
+        }
+        for closed in [RESET, FIN_FORWARD | FIN_BACKWARD] {
+            assert_eq!(of(ip_protocol::TCP, REPLIED | ESTABLISHED | closed), 10);
+        }
+        assert_eq!(of(ip_protocol::UDP, REPLIED), 5 * 60, "RFC 4787, REQ-5: recommended");
+        assert_eq!(of(ip_protocol::UDP, 0), 2 * 60, "RFC 4787, REQ-5: not less");
+        assert_eq!(of(ip_protocol::ICMP, 0), 60, "RFC 5508, REQ-1");
+        assert_eq!(of(ip_protocol::UDP, CUT), super::CUT);
     }
 }

@@ -3,7 +3,9 @@
 use andromede_abi::{Direction, DropReason, FlowRow, HostIndex, NetworkIndex, Slot, Stage, rule};
 
 use crate::{
+    budget::{self, Account},
     context::Context,
+    lifetime::terms,
     packet::flow_key,
     scratch::Scratch,
     stage::{
@@ -13,7 +15,7 @@ use crate::{
         sender_guard,
     },
     tables::{FlowRef, Tables},
-    verdict::{Claim, Refusal, TargetKind, Verdict},
+    verdict::{Claim, Phase, Refusal, TargetKind, Verdict},
 };
 
 /// How far a packet gets without an answer being made or its connection being judged.
@@ -65,6 +67,7 @@ pub(crate) fn pass<T: Tables>(
         sender: way.sender,
         ..Opening::NONE
     };
+    scratch.account = Account::NONE;
     if let Some(flow) = tables.flow(&scratch.key) {
         // A row that is given to another connection at this moment says nothing about this one, not even that it is new.
         if !flow.copy_to(&mut scratch.row) {
@@ -78,13 +81,14 @@ pub(crate) fn pass<T: Tables>(
             }
             // As long as packets of a cut connection come, it is remembered as cut.
             if connection::is_due(row, row.state, context.now) {
-                verdict.claim = Claim::Touch { flow: flow.clone(), state: row.state };
+                let phase = Phase { state: row.state, lifetime: row.lifetime };
+                verdict.claim = Claim::Touch { flow: flow.clone(), phase };
             }
         }
         match standing? {
             Standing::Fresh => {
                 sender_guard::row(way.sender, row, direction)?;
-                established(context, flow, scratch, verdict)?;
+                established(context, tables, flow, scratch, verdict)?;
                 return Ok(Recognised::Decided);
             }
             Standing::Stale => {
@@ -94,6 +98,7 @@ pub(crate) fn pass<T: Tables>(
             }
             Standing::Over => {}
         }
+        scratch.account = Account::of(&scratch.row);
     }
     if !scratch.opening.is_known && !scratch.packet.opens() {
         return Err(Refusal::new(Stage::Flow, DropReason::NoConnection));
@@ -112,24 +117,33 @@ const fn receiver(row: &FlowRow, direction: Direction) -> Slot {
 
 /// A packet of a connection that was judged by what still holds.
 #[inline(always)]
-fn established<F: FlowRef>(
+fn established<T: Tables>(
     context: &Context<'_>,
-    flow: F,
+    tables: &T,
+    flow: T::Flow,
     scratch: &Scratch,
-    verdict: &mut Verdict<F>,
+    verdict: &mut Verdict<T::Flow>,
 ) -> Result<(), Refusal> {
     let Scratch { row, packet, opening, .. } = scratch;
     along(context, scratch, Stage::Flow, verdict)?;
     let state = connection::next_state(row.state, packet, connection::is_forward(row, opening.direction));
     if connection::is_due(row, state, context.now) {
-        verdict.claim = Claim::Touch { flow, state };
+        let same = state == row.state;
+        let lifetime =
+            if same { row.lifetime } else { terms(tables, opening.network, packet.protocol, state).lifetime };
+        verdict.claim = Claim::Touch { flow, phase: Phase { state, lifetime } };
     }
     Ok(())
 }
 
 /// A connection that may be: its row is completed and claimed. In the kernel it is a function of its own, for its stack.
 #[cfg_attr(target_arch = "bpf", inline(never))]
-pub(crate) fn open<F>(context: &Context<'_>, scratch: &mut Scratch, verdict: &mut Verdict<F>) -> Result<(), Refusal> {
+pub(crate) fn open<T: Tables>(
+    context: &Context<'_>,
+    tables: &T,
+    scratch: &mut Scratch,
+    verdict: &mut Verdict<T::Flow>,
+) -> Result<(), Refusal> {
     let Scratch { row, key, packet, opening, .. } = scratch;
     if opening.is_known {
         row.connection = opening.connection;
@@ -139,6 +153,9 @@ pub(crate) fn open<F>(context: &Context<'_>, scratch: &mut Scratch, verdict: &mu
         row.connection = u64::from(key.tag()) << 32 | (context.now >> 20) & 0xffff_ffff;
         row.state = 0;
     }
+    let terms = terms(tables, opening.network, packet.protocol, row.state);
+    (row.lifetime, row.tenant) = (terms.lifetime, terms.tenant);
+    row.hold = budget::hold(row.connection, key.protocol, row.state);
     row.seen = context.now;
     let stage = if row.ingress_rule == rule::NONE { Stage::Egress } else { Stage::Ingress };
     along(context, scratch, stage, verdict)?;

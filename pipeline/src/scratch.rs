@@ -1,8 +1,9 @@
 //! Where a walk writes what is too large for its stack.
 
-use andromede_abi::{Address, EndpointMark, FlowKey, FlowRow, NextHop, PortRow};
+use andromede_abi::{Address, EndpointMark, FlowKey, FlowRow, NextHop, PortLimits, PortRow, Slot};
 
 use crate::{
+    budget::Account,
     packet::Packet,
     stage::judge::{End, Opening},
 };
@@ -23,6 +24,12 @@ pub struct Scratch {
     pub packet: Packet,
     /// The headers of the packet that opens the connection: this one, or the one that it answers.
     pub opening_packet: Packet,
+    /// What the row that was found, stale or over, holds of its budgets.
+    pub(crate) account: Account,
+    /// The port whose budget did not suffice.
+    pub(crate) blamed: Slot,
+    /// Zero.
+    pub(crate) reserved: u32,
     /// The connection that is to be judged.
     pub(crate) opening: Opening,
     /// The end that opens the connection.
@@ -41,6 +48,7 @@ impl Scratch {
             high: EndpointMark { slot: 0, epoch: 0 },
             seen: 0,
             state: 0,
+            lifetime: 0,
             flags: 0,
             low_kind: 0,
             high_kind: 0,
@@ -51,10 +59,12 @@ impl Scratch {
             low_mac: [0; 6],
             high_mac: [0; 6],
             cut_rule: 0,
+            tenant: 0,
             next_hop: NextHop::NONE,
-            budget_port: 0,
-            budget_tenant: 0,
-            reserved: [0; 14],
+            initiator_budget: 0,
+            answerer_budget: 0,
+            hold: 0,
+            reserved: [0; 10],
         },
         port: PortRow {
             owner: 0,
@@ -73,7 +83,17 @@ impl Scratch {
             v4: 0,
             epoch: 0,
             v6: Address::UNSPECIFIED,
-            reserved: [0; 12],
+            limits: PortLimits {
+                flows_inbound: 0,
+                flows_outbound: 0,
+                half_open: 0,
+                new_flows_per_second: 0,
+                transmit_packets: 0,
+                transmit_kilobits: 0,
+                receive_packets: 0,
+                receive_kilobits: 0,
+            },
+            reserved: [0; 4],
         },
         key: FlowKey {
             network: 0,
@@ -87,6 +107,9 @@ impl Scratch {
         },
         packet: Packet::UNREAD,
         opening_packet: Packet::UNREAD,
+        account: Account::NONE,
+        blamed: 0,
+        reserved: 0,
         opening: Opening::NONE,
         initiator: End::UNKNOWN,
         answerer: End::UNKNOWN,

@@ -2,12 +2,38 @@
 
 use andromede_abi::{
     CellKey, CellRow, FlowKey, FlowRow, HostIndex, HostRow, IdentityClassKey, LocationKey, LocationRow, MemberKey,
-    MemberRow, PolicyPrefixKey, PortRow, PrefixKey, ServiceKey, Slot, SourceKey,
+    MemberRow, NetworkIndex, NetworkRow, PolicyPrefixKey, PortRow, PrefixKey, ServiceKey, Slot, SourceKey, Usage,
 };
 
-/// A table has no room for another row.
+use crate::{budget::Account, verdict::Phase};
+
+/// Whether a row is put where none is, or in the place of one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct TableFull;
+pub enum Put {
+    /// Where none is.
+    New,
+    /// In the place of the one that is there.
+    Replace,
+}
+
+/// Why a row was not put.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NotPut {
+    /// The table has no room for another row.
+    Full,
+    /// [`Put::New`], and there is one; or [`Put::Replace`], and there is none.
+    Otherwise,
+}
+
+/// A live row of usage. Each change is one instruction.
+pub trait UsageRef: Clone {
+    /// Reads a word.
+    fn get(&self, usage: Usage) -> u64;
+    /// Adds to a word; what it was before.
+    fn add(&self, usage: Usage, by: i64) -> u64;
+    /// Writes `new` if the word is `old`; says whether it was.
+    fn replace(&self, usage: Usage, old: u64, new: u64) -> bool;
+}
 
 /// A live row of the flow table.
 pub trait FlowRef: Clone {
@@ -15,16 +41,24 @@ pub trait FlowRef: Clone {
     fn copy_to(&self, into: &mut FlowRow) -> bool;
     /// Writes when it was last seen.
     fn set_seen(&self, now: u64);
-    /// Writes its state.
-    fn set_state(&self, state: u32);
-    /// Marks it as cut by this rule.
-    fn cut(&self, state: u32, rule: u32);
+    /// Writes its state and how long that lasts.
+    fn set_phase(&self, phase: Phase);
+    /// Writes the rule that cut it.
+    fn set_cut_rule(&self, rule: u32);
+    /// Is it over for want of packets?
+    fn is_over(&self, now: u64) -> bool;
+    /// What it holds of its budgets; none if the element was given to another connection meanwhile.
+    fn account(&self) -> Option<Account>;
+    /// Writes what it holds if it is `old`, in one instruction; says whether it was.
+    fn replace_hold(&self, old: u64, new: u64) -> bool;
 }
 
 /// The tables. Rows come as copies whose owner word was compared with the key's: a row that is not the key's own is none.
 pub trait Tables {
     /// A live row of the flow table.
     type Flow: FlowRef;
+    /// A live row of usage.
+    type Usage: UsageRef;
 
     /// Port behind an interface.
     fn port(&self, ifindex: u32) -> Option<PortRow>;
@@ -48,6 +82,8 @@ pub trait Tables {
     fn host(&self, host: HostIndex) -> Option<HostRow>;
     /// Is the sender a member of the network?
     fn member(&self, key: &MemberKey) -> Option<MemberRow>;
+    /// What holds for the network.
+    fn network(&self, network: NetworkIndex) -> Option<NetworkRow>;
     /// Present epoch of a slot.
     fn epoch(&self, slot: Slot) -> Option<u32>;
     /// Class of a remote identity in a set.
@@ -61,9 +97,14 @@ pub trait Tables {
     /// A connection.
     fn flow(&self, key: &FlowKey) -> Option<Self::Flow>;
 
-    /// Inserts a connection, or overwrites the row of the same key.
+    /// Puts the row of a connection, in one step.
     ///
     /// # Errors
-    /// The table is full.
-    fn put_flow(&self, key: &FlowKey, row: &FlowRow) -> Result<(), TableFull>;
+    /// See [`NotPut`].
+    fn put_flow(&self, key: &FlowKey, row: &FlowRow, put: Put) -> Result<(), NotPut>;
+    /// Removes the row of a connection. Only who has locked it does that.
+    fn remove_flow(&self, key: &FlowKey);
+    /// What is taken of a port (by its slot) or of a tenant (by its number and [`andromede_abi::TENANT_USAGE`]). The row is made if there is none; none if
+    /// the table is full.
+    fn usage(&self, key: u32) -> Option<Self::Usage>;
 }

@@ -104,6 +104,16 @@ impl Edit {
     }
 }
 
+/// The state of a connection and how long it lasts, which are written together. One word, as [`Edit`].
+#[repr(C, align(8))]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Phase {
+    /// See [`andromede_abi::flow_state`].
+    pub state: u32,
+    /// Seconds without a packet after which the connection is over.
+    pub lifetime: u32,
+}
+
 /// What the verdict asks of the flow table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Claim<F> {
@@ -114,7 +124,7 @@ pub enum Claim<F> {
         /// The row.
         flow: F,
         /// Its new state.
-        state: u32,
+        phase: Phase,
     },
     /// Insert or overwrite a row: key and row are in the scratch space.
     Open,

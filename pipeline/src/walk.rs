@@ -61,7 +61,7 @@ pub fn decide_into<F: Frame, T: Tables>(
             answer(edit, &scratch.port, verdict)
         }
         Recognised::Unjudged => match judge::judge(tables, scratch) {
-            Ok(()) => open(context, scratch, verdict),
+            Ok(()) => open(context, tables, scratch, verdict),
             Err(refusal) => {
                 // What a port's own rules keep out is counted at that port, wherever it comes from.
                 if matches!(refusal.reason, DropReason::IngressRule) {

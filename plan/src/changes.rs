@@ -5,7 +5,7 @@
 //! left to do.
 //!
 //! 1. Compiled sets that no port refers to are removed: a change was interrupted, or did not fit. Then what nothing refers to
-//!    yet is written: new compiled sets, change words that are given out.
+//!    yet is written: new compiled sets, change words that are given out; and what holds for whole networks.
 //! 2. The change words of networks in which several rows that one flow depends on change become odd: new flows wait there.
 //! 3. Epochs of what goes away, or leads elsewhere although its rows say the same: its flows are judged at every packet.
 //! 4. What is gone is removed. Hosts are written: locations say who is behind them.
@@ -129,13 +129,15 @@ fn divide<K: Ord + Copy, V: Copy>(
 }
 
 impl Difference<'_> {
-    /// Rows that nothing refers to yet.
+    /// Rows that nothing refers to yet, and those that say how long connections live: no permission depends on them.
     fn unreferenced(&self) -> Vec<Step> {
         let mut steps = Vec::new();
         steps.extend(add(&self.policy_services, Row::PolicyService));
         steps.extend(add(&self.policy_identities, Row::PolicyIdentity));
         steps.extend(add(&self.policy_prefixes, Row::PolicyPrefix));
         steps.extend(add(&self.policy_cells, Row::PolicyCell));
+        steps.extend(add(&self.networks, Row::Network));
+        steps.extend(change(&self.networks, Row::Network));
         steps
     }
 
@@ -179,6 +181,7 @@ impl Difference<'_> {
         steps.extend(remove(&self.policy_identities, RowKey::PolicyIdentity));
         steps.extend(remove(&self.policy_prefixes, RowKey::PolicyPrefix));
         steps.extend(remove(&self.hosts, RowKey::Host));
+        steps.extend(remove(&self.networks, RowKey::Network));
         let is_garbage = |step: &Step| match step {
             Step::Remove(RowKey::PolicyCell(key)) => !referred.contains(&key.set),
             Step::Remove(RowKey::PolicyService(key)) => !referred.contains(&key.data.set),

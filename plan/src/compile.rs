@@ -6,13 +6,16 @@ use std::{
 };
 
 use andromede_abi::{
-    Address, HostIndex, HostRow, LocationKey, LocationRow, MemberKey, MemberRow, PolicySet, PortRow, PrefixKey,
-    Prefixed, Slot, SourceKey, encapsulation, location_flag, location_kind, maps, member_flag, port_flag,
+    Address, HostIndex, HostRow, LocationKey, LocationRow, MemberKey, MemberRow, NetworkRow, PolicySet, PortRow,
+    PrefixKey, Prefixed, Slot, SourceKey, Timeouts, encapsulation, location_flag, location_kind, maps, member_flag,
+    port_flag,
 };
-use andromede_model::{Direction, GATEWAY_MAC, NetworkView, Port, PortName, Prefix, SecurityGroupName, Vtep};
+use andromede_model::{Direction, GATEWAY_MAC, Network, NetworkView, Port, PortName, Prefix, SecurityGroupName, Vtep};
 
 use crate::{
-    Attachments, Cost, HostFacts, Rows, TooLarge, Wanted, epochs,
+    Attachments, Cost, HostFacts, Rows, TooLarge, Wanted,
+    budgets::Sharers,
+    epochs,
     policy::{self, Sets},
     rows::prefix_length,
     slots::Slots,
@@ -26,8 +29,14 @@ pub fn compile(
     attachments: &Attachments,
     found: &Rows,
 ) -> Result<Wanted, TooLarge> {
-    let mut compiler =
-        Compiler { facts, attachments, slots: Slots::new(found), sets: Sets::new(found), wanted: Wanted::default() };
+    let mut compiler = Compiler {
+        facts,
+        attachments,
+        slots: Slots::new(found),
+        sets: Sets::new(found),
+        sharers: Sharers::of(views, facts),
+        wanted: Wanted::default(),
+    };
     let mut sorted: Vec<&NetworkView> = views.iter().collect();
     sorted.sort_by_key(|view| view.network.index);
     // What is there takes its slots over before anything new asks for one.
@@ -49,6 +58,7 @@ struct Compiler<'a> {
     facts: &'a HostFacts,
     attachments: &'a Attachments,
     slots: Slots<'a>,
+    sharers: Sharers,
     sets: Sets,
     wanted: Wanted,
 }
@@ -81,6 +91,10 @@ impl<'a> Compiler<'a> {
             let rules = group.rules.iter().map(|rule| (rule.number, (group.name.clone(), rule.name.clone())));
             self.wanted.names.rules.extend(rules);
         }
+        self.wanted
+            .rows
+            .networks
+            .insert(view.network.index, network_row(&view.network, network_slot, self.sharers.tenant_flows()));
         for host in view.hosts.values().filter(|host| host.index != self.facts.host) {
             self.endpoint(view, host.index, host.underlay, network_slot, 0);
         }
@@ -223,7 +237,7 @@ impl<'a> Compiler<'a> {
             ifindex: attachment.ifindex,
             egress_set,
             ingress_set,
-            tenant: 0,
+            tenant: view.network.tenant_index,
             zone: 0,
             mac: port.mac.bytes(),
             flags: port_flag::EGRESS_DEFAULT_ALLOW
@@ -232,7 +246,8 @@ impl<'a> Compiler<'a> {
             v4: first_v4(port),
             epoch: 0,
             v6: first_v6(port),
-            reserved: [0; 12],
+            limits: self.sharers.port(view.network.tenant_index),
+            reserved: [0; 4],
         };
         self.wanted.rows.ports.insert(attachment.ifindex, row);
         Ok(())
@@ -289,6 +304,27 @@ fn location(key: &LocationKey) -> LocationRow {
         mac: [0; 6],
         reserved0: 0,
         epoch: 0,
+        reserved: [0; 4],
+    }
+}
+
+/// What holds for the whole network.
+const fn network_row(network: &Network, network_slot: Slot, tenant_flows: u32) -> NetworkRow {
+    let timeouts = network.timeouts;
+    NetworkRow {
+        owner: NetworkRow::owner_of(network.index),
+        tenant: network.tenant_index,
+        network_slot,
+        flags: 0,
+        timeouts: Timeouts {
+            tcp_established: timeouts.tcp_established,
+            tcp_transitory: timeouts.tcp_transitory,
+            tcp_closed: timeouts.tcp_closed,
+            udp_replied: timeouts.udp_replied,
+            udp_one_way: timeouts.udp_one_way,
+            other: timeouts.other,
+        },
+        tenant_flows,
         reserved: [0; 4],
     }
 }

@@ -38,7 +38,13 @@ impl Cost {
         let attachment = |(ifindex, port): (u32, &Port)| (port.name.clone(), Attachment { ifindex, tap: false });
         let attachments = (1..).zip(ports).map(attachment).collect();
         let gateways = BTreeMap::new();
-        let facts = HostFacts { host: host.index, underlay: host.underlay, underlay_ifindex: 1, gateways };
+        let facts = HostFacts {
+            host: host.index,
+            underlay: host.underlay,
+            underlay_ifindex: 1,
+            gateways,
+            flow_rows: maps::FLOWS.rows,
+        };
         Ok(Self::of(&compile(views, &facts, &attachments, &Rows::default())?.rows))
     }
 
@@ -62,6 +68,7 @@ impl Cost {
                 (maps::PREFIXES, rows.prefixes.len()),
                 (maps::HOSTS, rows.hosts.len()),
                 (maps::MEMBERS, rows.members.len()),
+                (maps::NETWORKS, rows.networks.len()),
                 (maps::EPOCHS, rows.slots().last().map_or(0, |slot| *slot as usize + 1)),
                 (maps::POLICY_IDENTITIES, rows.policy_identities.len()),
                 (maps::POLICY_PREFIXES, rows.policy_prefixes.len()),

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use andromede_abi::{
     Address, CellKey, CellRow, HostIndex, HostRow, IdentityClassKey, LocationKey, LocationRow, MemberKey, MemberRow,
-    NetworkIndex, PolicyPrefixKey, PortRow, PrefixKey, Prefixed, ServiceKey, Slot, SourceKey,
+    NetworkIndex, NetworkRow, PolicyPrefixKey, PortRow, PrefixKey, Prefixed, ServiceKey, Slot, SourceKey,
 };
 
 use crate::{Row, RowKey, Rows, Step};
@@ -43,6 +43,15 @@ impl<'a, K: Ord, V: PartialEq> Table<'a, K, V> {
     }
 }
 
+impl<'a> Table<'a, u32, PortRow> {
+    /// The ports that change in more than what they may take: limits permit and forbid no flow that is there.
+    pub(crate) fn judged_otherwise(&self) -> impl Iterator<Item = &'a PortRow> + '_ {
+        let differs =
+            |(_, old, new): &&(&u32, &'a PortRow, &'a PortRow)| PortRow { limits: new.limits, ..**old } != **new;
+        self.changed.iter().filter(differs).map(|(_, old, _)| *old)
+    }
+}
+
 /// Steps that write the rows that are new.
 pub(crate) fn add<'b, K: Copy, V: Copy>(
     table: &'b Table<'_, K, V>,
@@ -75,6 +84,7 @@ pub(crate) struct Difference<'a> {
     pub(crate) prefixes: Table<'a, Prefixed<PrefixKey>, LocationRow>,
     pub(crate) hosts: Table<'a, HostIndex, HostRow>,
     pub(crate) members: Table<'a, MemberKey, MemberRow>,
+    pub(crate) networks: Table<'a, NetworkIndex, NetworkRow>,
     pub(crate) policy_identities: Table<'a, IdentityClassKey, u32>,
     pub(crate) policy_prefixes: Table<'a, Prefixed<PolicyPrefixKey>, u32>,
     pub(crate) policy_services: Table<'a, Prefixed<ServiceKey>, u32>,
@@ -91,6 +101,7 @@ impl<'a> Difference<'a> {
             prefixes: Table::between(&old.prefixes, &new.prefixes),
             hosts: Table::between(&old.hosts, &new.hosts),
             members: Table::between(&old.members, &new.members),
+            networks: Table::between(&old.networks, &new.networks),
             policy_identities: Table::between(&old.policy_identities, &new.policy_identities),
             policy_prefixes: Table::between(&old.policy_prefixes, &new.policy_prefixes),
             policy_services: Table::between(&old.policy_services, &new.policy_services),
@@ -134,7 +145,7 @@ impl<'a> Difference<'a> {
     /// not judged by old and new rows together.
     pub(crate) fn stale_late(&self) -> BTreeSet<Slot> {
         let mut stale = BTreeSet::new();
-        stale.extend(self.ports.changed.iter().map(|(_, old, _)| old.slot));
+        stale.extend(self.ports.judged_otherwise().map(|row| row.slot));
         stale.extend(self.locations.changed.iter().map(|(_, _, new)| new.slot));
         stale.extend(self.prefixes.changed.iter().map(|(_, _, new)| new.slot));
         stale.remove(&0);

@@ -1,10 +1,10 @@
 //! The rows of a host, as a value.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use andromede_abi::{
     CellKey, CellRow, HostIndex, HostRow, IdentityClassKey, LocationKey, LocationRow, MemberKey, MemberRow,
-    PolicyPrefixKey, PortRow, PrefixKey, Prefixed, ServiceKey, Slot, SourceKey,
+    NetworkIndex, NetworkRow, PolicyPrefixKey, PortRow, PrefixKey, Prefixed, ServiceKey, Slot, SourceKey,
 };
 
 macro_rules! tables {
@@ -16,6 +16,8 @@ macro_rules! tables {
             /// `EPOCHS`: epochs of ports and locations, change words of networks. The table is an array: an absent
             /// entry and one that is 0 mean the same. Only steps change it, never [`Rows::insert`].
             pub epochs: BTreeMap<Slot, u32>,
+            /// Slots that connections count on, in `USAGE`. They are found, never wanted: such a slot is given to nobody else.
+            pub counted: BTreeSet<Slot>,
         }
 
         /// One row of any table: its key and its value.
@@ -75,6 +77,8 @@ tables! {
     hosts Host HostIndex => HostRow;
     /// `MEMBERS`: who may send into which network.
     members Member MemberKey => MemberRow;
+    /// `NETWORKS`: what holds for a whole network.
+    networks Network NetworkIndex => NetworkRow;
     /// `POLICY_IDS`: remote class of an identity.
     policy_identities PolicyIdentity IdentityClassKey => u32;
     /// `POLICY_PREFIXES`: remote class of an address.

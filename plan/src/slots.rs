@@ -13,7 +13,8 @@ impl Rows {
         let sources = self.sources.keys().map(|key| key.data.slot);
         let locations = self.locations.values().chain(self.prefixes.values()).map(|row| row.slot);
         let members = self.members.values().map(|row| row.network_slot);
-        ports.chain(sources).chain(locations).chain(members).filter(|slot| *slot != 0).collect()
+        let networks = self.networks.values().map(|row| row.network_slot);
+        ports.chain(sources).chain(locations).chain(members).chain(networks).filter(|slot| *slot != 0).collect()
     }
 
     /// The epoch in a slot.
@@ -37,8 +38,10 @@ impl<'a> Slots<'a> {
         let ports = found.locations.iter().filter(|(_, row)| row.kind == location_kind::PORT);
         let by_mac = ports.map(|(key, row)| ((key.network, row.mac), row.slot)).collect();
         let members = found.members.values().map(|row| (row.network, row.network_slot));
-        let by_network = members.chain(found.ports.values().map(|row| (row.network, row.network_slot))).collect();
-        Self { found, by_mac, by_network, used: found.slots(), claimed: BTreeSet::new(), next: 1 }
+        let networks = found.networks.iter().map(|(network, row)| (*network, row.network_slot));
+        let ports = found.ports.values().map(|row| (row.network, row.network_slot));
+        let by_network = members.chain(ports).chain(networks).collect();
+        Self { found, by_mac, by_network, used: &found.slots() | &found.counted, claimed: BTreeSet::new(), next: 1 }
     }
 
     /// Takes a slot over, unless it is taken already.

@@ -38,6 +38,8 @@ fn view(ports: u32, groups: &[Vec<Rule>]) -> NetworkView {
             name: NETWORK.parse().unwrap(),
             vni: Vni::try_from(4096).unwrap(),
             mtu: None,
+            timeouts: andromede_model::Timeouts::default(),
+            tenant_index: 3,
             index: 1,
             revision: 1,
         },

@@ -3,7 +3,7 @@
 
 use andromede_model::{
     Action, Direction, Host, IdentitySet, MacAddress, Network, NetworkView, Port, PortRange, Prefix, Protocol, Remote,
-    Resource, Rule, SecurityGroup, Subnet, Tenant, ViewDelta, Violation, Vni, Vtep, limits,
+    Resource, Rule, SecurityGroup, Subnet, Tenant, Timeouts, ViewDelta, Violation, Vni, Vtep, limits,
 };
 use andromede_proto::{agent, convert, v1};
 use proptest::prelude::*;
@@ -121,12 +121,14 @@ fn resource() -> impl Strategy<Value = Resource> {
     let net = "tenants/t/networks/n";
     prop_oneof![
         ("[a-z][a-z0-9-]{0,62}", ".{0,256}", any::<u64>()).prop_map(|(id, display_name, revision)| {
-            Tenant { name: format!("tenants/{id}").parse().unwrap(), display_name, revision }.into()
+            Tenant { name: format!("tenants/{id}").parse().unwrap(), display_name, index: 2, revision }.into()
         }),
         (0..=Vni::MAX, prop::option::of(limits::MTU_LEAST..=limits::MTU_MOST), any::<(u32, u64)>()).prop_map(
             move |(vni, mtu, (index, revision))| {
                 let vni = Vni::try_from(vni).unwrap();
-                Network { name: net.parse().unwrap(), vni, mtu, index, revision }.into()
+                let timeouts = Timeouts { udp_replied: 10 + index % 80_000, ..Timeouts::default() };
+                let name = net.parse().unwrap();
+                Network { name, vni, mtu, timeouts, tenant_index: 2, index, revision }.into()
             }
         ),
         prefix().prop_map(move |cidr| {

@@ -1,10 +1,9 @@
-//! Connections with names, and the end of those that are over.
+//! Connections with names.
 
 use std::collections::BTreeMap;
 
 use andromede_abi::{Address, EndpointMark, FlowKey, FlowRow, Slot, flow_flag, flow_state, side_kind};
 use andromede_dataplane::{TableError, Tables};
-use andromede_pipeline::flow_lifetime;
 use andromede_proto::v1;
 
 use super::HostNames;
@@ -15,15 +14,6 @@ const DEFAULT_LIMIT: u32 = 1000;
 /// How long nothing was seen of a connection. `seen` may be a little ahead of `now`.
 fn idle(row: &FlowRow, now: u64) -> u64 {
     now.saturating_sub(row.seen)
-}
-
-/// Removes connections that were idle for longer than they may.
-pub(super) fn sweep(tables: &Tables, now: u64) -> Result<(), TableError> {
-    let swept = tables.flows.sweep(|key, row| idle(row, now) > flow_lifetime(key.protocol, row))?;
-    if swept.removed > 0 {
-        tracing::debug!(removed = swept.removed, kept = swept.kept, "connections swept");
-    }
-    Ok(())
 }
 
 /// What a question is about.
@@ -60,7 +50,7 @@ pub(super) fn list(
     let limit = if request.limit == 0 { DEFAULT_LIMIT } else { request.limit };
     let mut found: Vec<(FlowKey, FlowRow)> = Vec::new();
     tables.flows.for_each(|key, row| {
-        if filter.takes(&key, &row) && idle(&row, now) <= flow_lifetime(key.protocol, &row) {
+        if filter.takes(&key, &row) && !row.is_over(now) {
             found.push((key, row));
         }
     })?;

@@ -53,6 +53,7 @@ pub(super) fn of_network(
     let tables = vec![
         encode(&maps::SOURCES, select(tables.sources.all(), |key, _| local.contains(&key.data.slot))?),
         encode(&maps::HOSTS, select(tables.hosts.all(), |key, _| hosts.contains(key))?),
+        encode(&maps::NETWORKS, select(tables.networks.all(), |key, _| *key == index)?),
         encode(&maps::EPOCHS, select(tables.epochs.all(), |slot, _| slots.contains(slot))?),
         encode(&maps::POLICY_IDENTITIES, select(tables.policy_identities.all(), |key, _| sets.contains(&key.set))?),
         encode(&maps::POLICY_PREFIXES, select(tables.policy_prefixes.all(), |key, _| sets.contains(&key.data.set))?),

@@ -43,7 +43,7 @@ pub(crate) fn snapshot(revision: u64) -> Update {
         revision: 1,
     };
     let view = NetworkView {
-        network: Some(Network { name: NETWORK.to_owned(), vni: 100, mtu: 0, index: 1, revision: 1 }),
+        network: Some(Network { name: NETWORK.to_owned(), vni: 100, index: 1, revision: 1, ..Network::default() }),
         subnets: vec![subnet("v4", "10.0.0.0/24", "10.0.0.1"), subnet("v6", "fd00:10::/64", "fd00:10::1")],
         ports: vec![port("a", 10, "hosts/h1"), port("b", 11, "hosts/h1")],
         security_groups: vec![SecurityGroup {

@@ -4,9 +4,9 @@ use std::cell::RefCell;
 
 use andromede_abi::{
     CellKey, CellRow, FlowKey, FlowRow, HostIndex, HostRow, IdentityClassKey, LocationKey, LocationRow, MemberKey,
-    MemberRow, PolicyPrefixKey, PortRow, PrefixKey, ServiceKey, Slot, SourceKey,
+    MemberRow, NetworkIndex, NetworkRow, PolicyPrefixKey, PortRow, PrefixKey, ServiceKey, Slot, SourceKey,
 };
-use andromede_pipeline::{FlowRef as _, Scratch, TableFull, Tables, memory};
+use andromede_pipeline::{FlowRef as _, NotPut, Put, Scratch, Tables, memory};
 
 /// One lookup and what it found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,6 +17,7 @@ pub(super) enum Lookup {
     Prefix(PrefixKey, Option<LocationRow>),
     Host(HostIndex, Option<HostRow>),
     Member(MemberKey, Option<MemberRow>),
+    Network(NetworkIndex, Option<NetworkRow>),
     Epoch(Slot, Option<u32>),
     IdentityClass(IdentityClassKey, Option<u32>),
     PrefixClass(PolicyPrefixKey, Option<u32>),
@@ -58,6 +59,7 @@ macro_rules! noted {
 
 impl Tables for Recorder<'_> {
     type Flow = memory::Flow;
+    type Usage = memory::Usage;
 
     noted! {
         port(ifindex: u32) -> Option<PortRow>, Port(ifindex);
@@ -66,6 +68,7 @@ impl Tables for Recorder<'_> {
         prefix(key: &PrefixKey) -> Option<LocationRow>, Prefix(*key);
         host(host: HostIndex) -> Option<HostRow>, Host(host);
         member(key: &MemberKey) -> Option<MemberRow>, Member(*key);
+        network(network: NetworkIndex) -> Option<NetworkRow>, Network(network);
         epoch(slot: Slot) -> Option<u32>, Epoch(slot);
         identity_class(key: &IdentityClassKey) -> Option<u32>, IdentityClass(*key);
         prefix_class(key: &PolicyPrefixKey) -> Option<u32>, PrefixClass(*key);
@@ -83,8 +86,15 @@ impl Tables for Recorder<'_> {
         found
     }
 
-    fn put_flow(&self, _: &FlowKey, _: &FlowRow) -> Result<(), TableFull> {
-        // A trace changes nothing.
+    // A trace changes nothing.
+
+    fn put_flow(&self, _: &FlowKey, _: &FlowRow, _: Put) -> Result<(), NotPut> {
         Ok(())
+    }
+
+    fn remove_flow(&self, _: &FlowKey) {}
+
+    fn usage(&self, _: u32) -> Option<memory::Usage> {
+        None
     }
 }

@@ -80,6 +80,8 @@ impl<'a> Narrator<'a> {
             Lookup::Prefix(key, row) => self.location(key.address, row.as_ref(), maps::PREFIXES.name),
             Lookup::Host(host, row) => self.host(*host, row.as_ref()),
             Lookup::Member(key, row) => self.member(key, row.as_ref()),
+            // What a network says of timeouts decides about no packet.
+            Lookup::Network(..) => {}
             Lookup::Epoch(slot, word) => self.epoch(*slot, *word),
             Lookup::Flow(row) => self.flow(row.map(|row| row.state)),
             Lookup::ServiceClass(key, class) => {

@@ -23,6 +23,10 @@ pub(super) fn check(draft: &mut Draft<'_>, state: &NetworkState, touched: &Touch
             let rule = format!("an MTU is {} to {} bytes", limits::MTU_LEAST, limits::MTU_MOST);
             draft.refuse(name.clone(), "mtu", mtu, rule, "give one in this range, or none");
         }
+        for (field, error) in state.network.timeouts.wrong() {
+            let field = format!("timeouts.{field}");
+            draft.refuse(name.clone(), &field, error.value, error.rule, error.fix);
+        }
         if draft.after.networks.len() > limits::NETWORKS {
             let rule = format!("a fabric has at most {} networks", limits::NETWORKS);
             draft.refuse(name.clone(), "name", name, rule, "delete networks that are not needed");

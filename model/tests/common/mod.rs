@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use andromede_model::{
     Action, Commit, Direction, Host, MacAddress, Model, Network, Port, Prefix, Protocol, Remote, Resource, Rule,
-    SecurityGroup, Subnet, Tenant, Violation, Vni, Vtep,
+    SecurityGroup, Subnet, Tenant, Timeouts, Violation, Vni, Vtep,
 };
 
 pub(crate) fn name<T: FromStr>(text: &str) -> T
@@ -16,7 +16,7 @@ where
 }
 
 pub(crate) fn tenant(id: &str) -> Tenant {
-    Tenant { name: name(&format!("tenants/{id}")), display_name: String::new(), revision: 0 }
+    Tenant { name: name(&format!("tenants/{id}")), display_name: String::new(), index: 0, revision: 0 }
 }
 
 pub(crate) fn network(tenant: &str, id: &str) -> Network {
@@ -24,6 +24,8 @@ pub(crate) fn network(tenant: &str, id: &str) -> Network {
         name: name(&format!("tenants/{tenant}/networks/{id}")),
         vni: Vni::UNSET,
         mtu: None,
+        timeouts: Timeouts::default(),
+        tenant_index: 0,
         index: 0,
         revision: 0,
     }

@@ -8,10 +8,15 @@ use std::{
 
 use andromede_abi::{
     CellKey, CellRow, FlowKey, FlowRow, HostIndex, HostRow, IdentityClassKey, LocationKey, LocationRow, MemberKey,
-    MemberRow, PolicyPrefixKey, PortRow, PrefixKey, Prefixed, ServiceKey, Slot, SourceKey, bytes_of, flow_state,
+    MemberRow, NetworkIndex, NetworkRow, PolicyPrefixKey, PortRow, PrefixKey, Prefixed, ServiceKey, Slot, SourceKey,
+    UsageRow, bytes_of,
 };
 
-use crate::tables::{FlowRef, TableFull};
+use crate::{
+    budget::Account,
+    tables::{FlowRef, NotPut, Put, UsageRef},
+    verdict::Phase,
+};
 
 /// All tables. Rows are put in by writing to the fields.
 #[derive(Clone, Debug, Default)]
@@ -28,6 +33,8 @@ pub struct Tables {
     pub hosts: BTreeMap<HostIndex, HostRow>,
     /// Senders.
     pub members: BTreeMap<MemberKey, MemberRow>,
+    /// Networks.
+    pub networks: BTreeMap<NetworkIndex, NetworkRow>,
     /// Epochs.
     pub epochs: BTreeMap<Slot, u32>,
     /// Classes of identities.
@@ -42,6 +49,42 @@ pub struct Tables {
     pub flows: RefCell<BTreeMap<FlowKey, Rc<Cell<FlowRow>>>>,
     /// How many connections there is room for; 0: as many as come.
     pub flows_max: usize,
+    /// What is taken of budgets.
+    pub usage: RefCell<BTreeMap<u32, Rc<Cell<UsageRow>>>>,
+}
+
+/// A live row of usage.
+#[derive(Clone, Debug)]
+pub struct Usage(Rc<Cell<UsageRow>>);
+
+impl Usage {
+    fn change(&self, usage: andromede_abi::Usage, change: impl FnOnce(u64) -> u64) {
+        let mut row = self.0.get();
+        if let Some(word) = row.words.get_mut(usage as usize) {
+            *word = change(*word);
+        }
+        self.0.set(row);
+    }
+}
+
+impl UsageRef for Usage {
+    fn get(&self, usage: andromede_abi::Usage) -> u64 {
+        self.0.get().get(usage)
+    }
+
+    fn add(&self, usage: andromede_abi::Usage, by: i64) -> u64 {
+        let before = self.get(usage);
+        self.change(usage, |word| word.wrapping_add_signed(by));
+        before
+    }
+
+    fn replace(&self, usage: andromede_abi::Usage, old: u64, new: u64) -> bool {
+        let is_old = self.get(usage) == old;
+        if is_old {
+            self.change(usage, |_| new);
+        }
+        is_old
+    }
 }
 
 /// A live row of the flow table.
@@ -66,12 +109,28 @@ impl FlowRef for Flow {
         self.change(|row| row.seen = now);
     }
 
-    fn set_state(&self, state: u32) {
-        self.change(|row| row.state = state);
+    fn set_phase(&self, phase: Phase) {
+        self.change(|row| (row.state, row.lifetime) = (phase.state, phase.lifetime));
     }
 
-    fn cut(&self, state: u32, rule: u32) {
-        self.change(|row| (row.state, row.cut_rule) = (state | flow_state::CUT, rule));
+    fn set_cut_rule(&self, rule: u32) {
+        self.change(|row| row.cut_rule = rule);
+    }
+
+    fn is_over(&self, now: u64) -> bool {
+        self.0.get().is_over(now)
+    }
+
+    fn account(&self) -> Option<Account> {
+        Some(Account::of(&self.0.get()))
+    }
+
+    fn replace_hold(&self, old: u64, new: u64) -> bool {
+        let is_old = self.0.get().hold == old;
+        if is_old {
+            self.change(|row| row.hold = new);
+        }
+        is_old
     }
 }
 
@@ -99,6 +158,7 @@ fn leading_equal_bits(one: &[u8], other: &[u8]) -> u32 {
 
 impl crate::tables::Tables for Tables {
     type Flow = Flow;
+    type Usage = Usage;
 
     fn port(&self, ifindex: u32) -> Option<PortRow> {
         self.ports.get(&ifindex).filter(|row| row.owner == PortRow::owner_of(ifindex, row.network)).copied()
@@ -122,6 +182,10 @@ impl crate::tables::Tables for Tables {
 
     fn member(&self, key: &MemberKey) -> Option<MemberRow> {
         self.members.get(key).filter(|row| row.owner == MemberRow::owner_of(key)).copied()
+    }
+
+    fn network(&self, network: NetworkIndex) -> Option<NetworkRow> {
+        self.networks.get(&network).filter(|row| row.owner == NetworkRow::owner_of(network)).copied()
     }
 
     fn epoch(&self, slot: Slot) -> Option<u32> {
@@ -150,12 +214,25 @@ impl crate::tables::Tables for Tables {
         (row.get().owner == key.owner()).then_some(Flow(row))
     }
 
-    fn put_flow(&self, key: &FlowKey, row: &FlowRow) -> Result<(), TableFull> {
+    fn put_flow(&self, key: &FlowKey, row: &FlowRow, put: Put) -> Result<(), NotPut> {
         let mut flows = self.flows.borrow_mut();
-        if self.flows_max != 0 && flows.len() >= self.flows_max && !flows.contains_key(key) {
-            return Err(TableFull);
+        let is_there = flows.contains_key(key);
+        if is_there != (put == Put::Replace) {
+            return Err(NotPut::Otherwise);
+        }
+        if self.flows_max != 0 && flows.len() >= self.flows_max && !is_there {
+            return Err(NotPut::Full);
         }
         flows.insert(*key, Rc::new(Cell::new(*row)));
         Ok(())
+    }
+
+    fn remove_flow(&self, key: &FlowKey) {
+        self.flows.borrow_mut().remove(key);
+    }
+
+    fn usage(&self, key: u32) -> Option<Usage> {
+        let mut usage = self.usage.borrow_mut();
+        Some(Usage(Rc::clone(usage.entry(key).or_insert_with(|| Rc::new(Cell::new(UsageRow::NONE))))))
     }
 }

@@ -3,7 +3,6 @@
 use andromede_abi::{Direction, DropReason, EndpointMark, FlowRow, RuleNumber, Stage, flow_flag, flow_state};
 
 use crate::{
-    lifetime::flow_lifetime,
     packet::{Packet, Transport},
     tables::Tables,
     verdict::Refusal,
@@ -39,8 +38,7 @@ pub(crate) fn standing<T: Tables>(
     direction: Direction,
     now: u64,
 ) -> Result<Standing, Refusal> {
-    let idle = now.saturating_sub(row.seen);
-    if idle > flow_lifetime(packet.protocol, row) {
+    if row.is_over(now) {
         return Ok(Standing::Over);
     }
     if row.state & flow_state::CUT != 0 {

@@ -220,6 +220,8 @@ impl World {
                 name: NETWORK.parse().unwrap(),
                 vni: Vni::try_from(4096).unwrap(),
                 mtu: None,
+                timeouts: andromede_model::Timeouts::default(),
+                tenant_index: 3,
                 index: 7,
                 revision: 1,
             },
@@ -238,7 +240,13 @@ impl World {
 
     /// The host under test is the first.
     pub(crate) fn facts(&self) -> HostFacts {
-        HostFacts { host: 1, underlay: self.underlay(0), underlay_ifindex: 2, gateways: BTreeMap::new() }
+        HostFacts {
+            host: 1,
+            underlay: self.underlay(0),
+            underlay_ifindex: 2,
+            gateways: BTreeMap::new(),
+            flow_rows: 131_072,
+        }
     }
 
     pub(crate) fn ifindex(port: usize) -> u32 {

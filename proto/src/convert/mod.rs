@@ -6,6 +6,7 @@
 mod fields;
 mod group;
 mod resource;
+mod timeouts;
 mod view;
 
 use andromede_model::{self as model, Violation};

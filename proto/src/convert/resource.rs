@@ -1,6 +1,8 @@
 //! Resources other than security groups.
 
-use andromede_model::{Host, MacAddress, Network, Port, Resource, SecurityGroup, Subnet, Tenant, Vni, Vtep, limits};
+use andromede_model::{
+    Host, MacAddress, Network, Port, Resource, SecurityGroup, Subnet, Tenant, Timeouts, Vni, Vtep, limits,
+};
 
 use super::fields::{Fields, FromMessage};
 use crate::v1::{self, resource::Kind};
@@ -18,13 +20,15 @@ impl FromMessage for Tenant {
                 "shorten it",
             );
         }
-        Some(Self { name: name?, display_name: message.display_name, revision: message.revision })
+        let (index, revision) = (message.index, message.revision);
+        Some(Self { name: name?, display_name: message.display_name, index, revision })
     }
 }
 
 impl From<Tenant> for v1::Tenant {
     fn from(tenant: Tenant) -> Self {
-        Self { name: tenant.name.into(), display_name: tenant.display_name, revision: tenant.revision }
+        let (index, revision) = (tenant.index, tenant.revision);
+        Self { name: tenant.name.into(), display_name: tenant.display_name, index, revision }
     }
 }
 
@@ -46,7 +50,16 @@ impl FromMessage for Network {
                 );
             }
         };
-        Some(Self { name: name?, vni: vni?, mtu, index: message.index, revision: message.revision })
+        let timeouts = Timeouts::read(message.timeouts.unwrap_or_default(), &mut fields.inside("timeouts"));
+        Some(Self {
+            name: name?,
+            vni: vni?,
+            mtu,
+            timeouts: timeouts?,
+            tenant_index: message.tenant_index,
+            index: message.index,
+            revision: message.revision,
+        })
     }
 }
 
@@ -58,6 +71,8 @@ impl From<Network> for v1::Network {
             mtu: network.mtu.unwrap_or_default(),
             index: network.index,
             revision: network.revision,
+            timeouts: Some(network.timeouts.into()),
+            tenant_index: network.tenant_index,
         }
     }
 }
