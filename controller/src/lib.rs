@@ -13,6 +13,7 @@ pub mod api;
 pub mod audit;
 pub mod capacity;
 pub mod checkpoint;
+pub mod claim;
 pub mod errors;
 #[cfg(test)]
 mod fixtures;

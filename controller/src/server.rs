@@ -213,7 +213,12 @@ impl Parts {
     async fn routes(self, stop: &watch::Receiver<bool>) -> Result<Routes, ServeError> {
         let Self { store, publisher, registry, writer, store_epoch } = self;
         let resources = Resources::new(Arc::clone(&publisher), writer.clone());
-        let agents = Agents { publisher: Arc::clone(&publisher), registry: Arc::clone(&registry), store_epoch };
+        let agents = Agents {
+            publisher: Arc::clone(&publisher),
+            registry: Arc::clone(&registry),
+            writer: writer.clone(),
+            store_epoch,
+        };
         let diagnostics = Diagnostics { publisher: Arc::clone(&publisher), registry: Arc::clone(&registry) };
         let fabric = Fabric { writer, publisher, registry, store, stop: stop.clone() };
         let (health, health_service) = tonic_health::server::health_reporter();

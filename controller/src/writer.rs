@@ -7,9 +7,10 @@ use prost::Message as _;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::{
-    access::Principal,
+    access::{Principal, Role},
     audit, capacity,
     checkpoint::{self, Checkpoints, Retention},
+    claim,
     publish::{Index, Move, Publisher},
     record::Record,
     registry::Registry,
@@ -184,10 +185,12 @@ impl Batch {
         &mut self,
         principal: &Principal,
         written: Vec<Resource>,
-        deleted: Vec<AnyName>,
+        mut deleted: Vec<AnyName>,
         validate_only: bool,
     ) -> Result<Written, WriteError> {
-        if let ([], [name]) = (written.as_slice(), deleted.as_slice())
+        if principal.role == Role::Host {
+            claim::check(&self.ahead, principal, &written, &mut deleted).map_err(WriteError::Invalid)?;
+        } else if let ([], [name]) = (written.as_slice(), deleted.as_slice())
             && self.ahead.get(name).is_none()
         {
             return Err(WriteError::NotFound(name.clone()));

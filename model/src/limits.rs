@@ -15,7 +15,7 @@ pub const PORT_RANGES_PER_RULE: usize = 64;
 /// Prefixes behind a foreign tunnel endpoint.
 pub const PREFIXES_PER_VTEP: usize = 256;
 /// Subnets of a network.
-pub const SUBNETS_PER_NETWORK: usize = 256;
+pub const SUBNETS_PER_NETWORK: usize = 2_048;
 /// Ports of a network.
 pub const PORTS_PER_NETWORK: usize = 65_536;
 /// Security groups of a network.

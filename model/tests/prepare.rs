@@ -258,3 +258,37 @@ fn addresses_change_hands_within_one_call() {
     model.commit(&commit).unwrap();
     assert_eq!(Model::restore(&model.snapshot()).unwrap(), model);
 }
+
+#[test]
+fn a_subnet_leased_to_a_host_has_ports_of_that_host_only() {
+    let leased = |host: Option<&str>| {
+        let mut pods = subnet("mairie", "pods", "10.1.0.0/24");
+        pods.host = host.map(|host| name(&format!("hosts/{host}")));
+        Resource::from(pods)
+    };
+    let pod = |host: Option<&str>| Resource::from(port("mairie", "pod", &["10.1.0.9"], host, &[]));
+    let mut model = Model::default();
+    write(&mut model, fabric());
+    assert!(violations(&model, vec![leased(Some("nowhere"))])[0].rule.contains("no such host"));
+    write(&mut model, vec![leased(Some("h3"))]);
+    // A host holds the network of its subnet before it holds a port.
+    let network = name("tenants/mairie/networks/net");
+    assert!(
+        model.hosts_of(&network).contains(&name("hosts/h3")) && model.networks_of(&name("hosts/h3")).contains(&network)
+    );
+    assert!(model.view(&network).unwrap().hosts.contains_key(&name("hosts/h3")));
+    for host in [None, Some("h1")] {
+        let refused = violations(&model, vec![pod(host)]);
+        assert_eq!(refused[0].field, "resources[0].port.addresses[0]");
+        assert!(refused[0].rule.contains("leased to hosts/h3"), "{}", refused[0]);
+    }
+    write(&mut model, vec![pod(Some("h3"))]);
+    // Neither can the subnet be leased to another host under its ports, nor the host be deleted.
+    assert!(violations(&model, vec![leased(Some("h1"))])[0].rule.contains("leased to hosts/h1"));
+    write(&mut model, vec![leased(None)]);
+    write(&mut model, vec![leased(Some("h3"))]);
+    let commit = model.prepare(vec![], vec![name("tenants/mairie/networks/net/ports/pod")]).unwrap();
+    model.commit(&commit).unwrap();
+    let refused = model.prepare(vec![], vec![name("hosts/h3")]).unwrap_err();
+    assert!(refused[0].rule.contains("subnets/pods"), "{}", refused[0]);
+}

@@ -106,7 +106,9 @@ impl Reader {
     ) -> DynamicMessage {
         let mut message = DynamicMessage::new(descriptor.clone());
         for (name, value) in fields.iter().filter(|(name, _)| Some(name.as_str()) != skip) {
-            let place = if path.is_empty() { name.clone() } else { format!("{path}.{name}") };
+            // A key without a letter is a field too, and is shown as what it is.
+            let shown = if name.is_empty() { "\"\"" } else { name };
+            let place = if path.is_empty() { shown.to_owned() } else { format!("{path}.{shown}") };
             let found = descriptor.get_field_by_json_name(name).or_else(|| descriptor.get_field_by_name(name));
             let Some(field) = found else {
                 let names: Vec<String> = descriptor.fields().map(|field| field.json_name().to_owned()).collect();

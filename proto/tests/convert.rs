@@ -133,7 +133,14 @@ fn resource() -> impl Strategy<Value = Resource> {
         ),
         prefix().prop_map(move |cidr| {
             let gateway = Subnet::default_gateway(cidr);
-            Subnet { name: format!("{net}/subnets/s").parse().unwrap(), cidr, gateway, revision: 3 }.into()
+            Subnet {
+                name: format!("{net}/subnets/s").parse().unwrap(),
+                cidr,
+                gateway,
+                host: Some("hosts/h1".parse().unwrap()),
+                revision: 3,
+            }
+            .into()
         }),
         (prop::collection::vec(prefix().prop_map(Prefix::address), 0..4), any::<[u8; 5]>(), any::<(u32, bool)>())
             .prop_map(move |(addresses, [a, b, c, d, e], (identity, placed))| {

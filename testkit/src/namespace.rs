@@ -3,18 +3,22 @@
 use std::{
     ffi::OsStr,
     fs::File,
+    io::{self, Write as _},
     os::{
         fd::{AsFd, AsRawFd, OwnedFd},
         unix::process::CommandExt as _,
     },
     path::{Path, PathBuf},
-    process::{Command, Output},
+    process::{Command, Output, Stdio},
     sync::Arc,
     thread::{self, JoinHandle},
 };
 
 use anyhow::{Context as _, Result, bail, ensure};
-use nix::sched::{CloneFlags, setns, unshare};
+use nix::{
+    sched::{CloneFlags, setns, unshare},
+    sys::socket::{AddressFamily, SockFlag, SockType, socket},
+};
 
 use crate::requires;
 
@@ -30,12 +34,11 @@ impl Namespace {
     pub fn new() -> Result<Self> {
         let made = thread::spawn(|| -> Result<OwnedFd> {
             unshare(CloneFlags::CLONE_NEWNET).context("making a network namespace (needs CAP_SYS_ADMIN)")?;
+            loopback_up().context("bringing the loopback up")?;
             Ok(File::open("/proc/thread-self/ns/net")?.into())
         });
         let Ok(fd) = made.join() else { bail!("the thread that makes a network namespace panicked") };
-        let namespace = Self { fd: Arc::new(fd?) };
-        namespace.ip("link set lo up")?;
-        Ok(namespace)
+        Ok(Self { fd: Arc::new(fd?) })
     }
 
     /// A namespace that has a path, such as `/run/netns/name`.
@@ -99,12 +102,29 @@ impl Namespace {
         self.exec(&format!("ip {arguments}")).map(drop)
     }
 
+    /// The same for several lines, in one process: starting one is what takes time. The first that fails ends it.
+    pub fn ip_batch(&self, lines: &[impl AsRef<str>]) -> Result<()> {
+        let text = lines.iter().flat_map(|line| [line.as_ref(), "\n"]).collect::<String>();
+        let mut command = self.command("ip");
+        command.args(["-batch", "-"]).stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
+        let mut child = command.spawn().context("starting `ip -batch -`")?;
+        if let Some(mut stdin) = child.stdin.take() {
+            stdin.write_all(text.as_bytes())?;
+        }
+        let output = child.wait_with_output()?;
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        ensure!(output.status.success(), "`ip -batch` failed ({}): {}\nof:\n{text}", output.status, stderr.trim());
+        Ok(())
+    }
+
     /// Ethernet address of an interface.
     pub fn mac(&self, interface: &str) -> Result<[u8; 6]> {
-        let output = self.exec(&format!("ip -o link show dev {interface}"))?;
-        let text = String::from_utf8_lossy(&output.stdout).into_owned();
-        let mut words = text.split_whitespace().skip_while(|word| *word != "link/ether").skip(1);
-        crate::packet::parse_mac(words.next().with_context(|| format!("{interface} has no Ethernet address"))?)
+        let find = || -> nix::Result<Option<[u8; 6]>> {
+            let mut named = nix::ifaddrs::getifaddrs()?.filter(|found| found.interface_name == interface);
+            Ok(named.find_map(|found| found.address?.as_link_addr()?.addr()))
+        };
+        let mac = self.run(find)?.context("listing the interfaces")?;
+        mac.with_context(|| format!("{interface} has no Ethernet address"))
     }
 
     /// Index of an interface.
@@ -117,7 +137,23 @@ impl Namespace {
 /// Joins two namespaces by a veth pair; both ends are up.
 pub fn veth(a: &Namespace, a_name: &str, b: &Namespace, b_name: &str, mtu: u32) -> Result<()> {
     let other = b.path();
-    a.ip(&format!("link add {a_name} mtu {mtu} type veth peer name {b_name} mtu {mtu} netns {}", other.display()))?;
-    a.ip(&format!("link set {a_name} up"))?;
+    let pair = format!("link add {a_name} mtu {mtu} type veth peer name {b_name} mtu {mtu} netns {}", other.display());
+    a.ip_batch(&[pair, format!("link set {a_name} up")])?;
     b.ip(&format!("link set {b_name} up"))
+}
+
+/// Brings the loopback of this thread's namespace up.
+fn loopback_up() -> io::Result<()> {
+    let socket = socket(AddressFamily::Inet, SockType::Datagram, SockFlag::SOCK_CLOEXEC, None)?;
+    // SAFETY: plain integers and bytes; zero is a value of each.
+    let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
+    for (to, from) in request.ifr_name.iter_mut().zip(b"lo") {
+        *to = (*from).cast_signed();
+    }
+    request.ifr_ifru.ifru_flags = libc::IFF_UP as libc::c_short;
+    // SAFETY: `SIOCSIFFLAGS` reads one such request (netdevice(7)).
+    match unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCSIFFLAGS, &raw const request) } {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
 }

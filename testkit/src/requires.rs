@@ -42,9 +42,7 @@ pub fn missing(tools: &[&str]) -> Vec<String> {
         missing.push("bpffs: a kernel with CONFIG_BPF_SYSCALL".to_owned());
     }
     if has_tool("ip") {
-        for kind in ["veth", "bridge", "vxlan"] {
-            missing.extend(missing_link(kind));
-        }
+        missing.extend(missing_links());
     }
     missing
 }
@@ -63,12 +61,27 @@ fn has_filesystem(name: &str) -> bool {
     known.lines().any(|line| line.split_whitespace().last() == Some(name))
 }
 
-/// Tries to make an interface of this kind in a namespace that is then forgotten.
-fn missing_link(kind: &str) -> Option<String> {
-    let arguments = if kind == "vxlan" { "external dstport 4789" } else { "" };
-    let made =
-        crate::Namespace::new().and_then(|namespace| namespace.ip(&format!("link add probe type {kind} {arguments}")));
-    made.err().map(|error| format!("interfaces of type {kind} (CONFIG_{}): {error:#}", kind.to_uppercase()))
+/// How to make an interface of each kind that tests need.
+const KINDS: [(&str, &str); 3] = [
+    ("veth", "link add probe0 type veth"),
+    ("bridge", "link add probe1 type bridge"),
+    ("vxlan", "link add probe2 type vxlan external"),
+];
+
+/// Tries to make one of each kind in a namespace that is then forgotten.
+fn missing_links() -> Vec<String> {
+    let namespace = match crate::Namespace::new() {
+        Ok(namespace) => namespace,
+        Err(error) => return vec![format!("network namespaces: {error:#}")],
+    };
+    if namespace.ip_batch(&KINDS.map(|(_, line)| line)).is_ok() {
+        return Vec::new();
+    }
+    let refused = |(kind, line): (&str, &str)| {
+        let error = crate::Namespace::new().and_then(|namespace| namespace.ip(line)).err()?;
+        Some(format!("interfaces of type {kind} (CONFIG_{}): {error:#}", kind.to_uppercase()))
+    };
+    KINDS.into_iter().filter_map(refused).collect()
 }
 
 /// Output of `uname -r`.

@@ -28,8 +28,8 @@ impl Underlay {
 
     /// The same, with the bridge in a namespace that exists.
     pub fn within(switch: Namespace, mtu: u32) -> Result<Self> {
-        switch.ip("link add br0 type bridge stp_state 0 mcast_snooping 0")?;
-        switch.ip(&format!("link set br0 mtu {mtu} up"))?;
+        let bridge = "link add br0 type bridge stp_state 0 mcast_snooping 0".to_owned();
+        switch.ip_batch(&[bridge, format!("link set br0 mtu {mtu} up")])?;
         Ok(Self { switch, mtu, members: 0 })
     }
 

@@ -58,26 +58,20 @@ impl DirectFabric {
         write(&mut model, documents)?;
         let mut fabric = Self { hosts: Vec::new(), underlay: Underlay::new(MTU_DEFAULT)? };
         let mut number = 1;
-        while let Some(host) = model.host(&format!("hosts/h{number}").parse()?) {
+        while model.host(&format!("hosts/h{number}").parse()?).is_some() {
             let namespace = fabric.underlay.join(number)?;
             let mount = folder.join(format!("h{number}"));
             std::fs::create_dir_all(&mount)?;
-            let host = DirectHost {
-                namespace,
-                workloads: BTreeMap::new(),
-                interfaces: BTreeMap::new(),
-                pins: Pins::new(&mount)?,
-            }
-            .with_workloads(&model, &host.name)?;
-            fabric.hosts.push(host);
+            let pins = Pins::new(&mount)?;
+            fabric.hosts.push(DirectHost { namespace, workloads: BTreeMap::new(), interfaces: BTreeMap::new(), pins });
             number += 1;
         }
         // The verifier takes most of the time, one processor for each host.
         thread::scope(|scope| {
             let model = &model;
             let started: Vec<_> = (1..)
-                .zip(&fabric.hosts)
-                .map(|(number, host)| scope.spawn(move || host.program(model, number)))
+                .zip(&mut fabric.hosts)
+                .map(|(number, host)| scope.spawn(move || host.start(model, number)))
                 .collect();
             let ended = started.into_iter().map(|thread| thread.join().unwrap_or_else(|panic| resume_unwind(panic)));
             ended.collect::<Result<Vec<()>>>()
@@ -93,7 +87,13 @@ impl DirectFabric {
 }
 
 impl DirectHost {
-    fn with_workloads(mut self, model: &Model, host: &andromede_model::HostName) -> Result<Self> {
+    /// Makes its workloads, then programs it.
+    fn start(&mut self, model: &Model, number: u8) -> Result<()> {
+        self.make_workloads(model, &format!("hosts/h{number}").parse()?)?;
+        self.program(model, number)
+    }
+
+    fn make_workloads(&mut self, model: &Model, host: &andromede_model::HostName) -> Result<()> {
         for network in model.networks_of(host) {
             let view = model.view(&network).context("a network of the host is gone")?;
             for port in view.ports.values().filter(|port| port.host.as_ref() == Some(host)) {
@@ -101,23 +101,23 @@ impl DirectHost {
                 let inside = workload.namespace();
                 let name = format!("w{}", self.workloads.len());
                 veth(&self.namespace, &name, inside, INTERFACE, MTU_DEFAULT - andromede_plan::OVERHEAD)?;
-                inside.ip(&format!("link set {INTERFACE} address {}", format_mac(port.mac.bytes())))?;
+                let mut lines = vec![format!("link set {INTERFACE} address {}", format_mac(port.mac.bytes()))];
                 for address in &port.addresses {
-                    let length = if address.is_ipv4() { 24 } else { 64 };
-                    let nodad = if address.is_ipv4() { "" } else { "nodad" };
-                    inside.ip(&format!("addr add {address}/{length} dev {INTERFACE} {nodad}"))?;
+                    let rest = if address.is_ipv4() { "24" } else { "64 nodad" };
+                    lines.push(format!("addr add dev {INTERFACE} {address}/{rest}"));
                 }
+                inside.ip_batch(&lines)?;
                 self.interfaces.insert(port.name.to_string(), self.namespace.index(&name)?);
                 self.workloads.insert(port.name.to_string(), workload);
             }
         }
-        Ok(self)
+        Ok(())
     }
 
     /// Loads the programs, writes the rows, and attaches the programs.
     fn program(&self, model: &Model, number: u8) -> Result<()> {
-        self.namespace.ip(&format!("link add {OVERLAY} type vxlan external dstport {VXLAN_PORT} nolearning"))?;
-        self.namespace.ip(&format!("link set {OVERLAY} up"))?;
+        let overlay = format!("link add {OVERLAY} type vxlan external dstport {VXLAN_PORT} nolearning");
+        self.namespace.ip_batch(&[overlay, format!("link set {OVERLAY} up")])?;
         let host = model.host(&format!("hosts/h{number}").parse()?).context("the host is gone")?;
         let config = self.config(host.index, host.underlay)?;
         let facts = HostFacts {

@@ -1,5 +1,6 @@
 //! The project's own tasks. `./x` sees to the toolchain and the tools, then calls this.
 
+mod bench;
 mod ci;
 mod demo;
 mod deny;
@@ -52,6 +53,12 @@ enum Command {
     Demo(demo::Arguments),
     /// Run tests on Debian 12's kernel 6.1 in a virtual machine. In CI.
     Kernels(kernels::Arguments),
+    /// Measure what a packet costs beside the kernel's own ways (needs root; `./x bench --help`). Not in CI.
+    Bench {
+        /// Handed to the benches (for example: `./x bench datapath --quick`).
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
     /// Look for inputs that break the parser or the walk (needs nightly Rust and cargo-fuzz). Not in CI.
     Fuzz {
         /// The target; without one, each in turn.
@@ -73,6 +80,7 @@ fn main() -> ExitCode {
         Command::Ci { keep_going } => ci::run(keep_going),
         Command::Demo(arguments) => demo::run(&arguments),
         Command::Kernels(arguments) => kernels::run(&arguments),
+        Command::Bench { arguments } => bench::run(&arguments),
         Command::Fuzz { target, seconds } => fuzz::run(target.as_deref(), seconds),
     };
     match result {

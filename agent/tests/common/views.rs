@@ -40,6 +40,7 @@ pub(crate) fn snapshot(revision: u64) -> Update {
         name: format!("{NETWORK}/subnets/{name}"),
         cidr: cidr.to_owned(),
         gateway: gateway.to_owned(),
+        host: String::new(),
         revision: 1,
     };
     let view = NetworkView {

@@ -94,6 +94,10 @@ fn check_address(draft: &mut Draft<'_>, subnets: &Subnets<'_>, port: &Port, plac
         return draft.refuse(port.name.clone(), &field, address, "no subnet of the network has this address", fix);
     };
     let (cidr, name) = (subnet.cidr, &subnet.name);
+    if let Some(host) = subnet.host.as_ref().filter(|host| port.host.as_ref() != Some(*host)) {
+        let rule = format!("{name} is leased to {host}: every port in it is on that host");
+        draft.refuse(port.name.clone(), &field, address, rule, "place the port there, or choose an address elsewhere");
+    }
     if address == subnet.gateway {
         let rule = format!("it is the gateway of {name}");
         draft.refuse(port.name.clone(), &field, address, rule, format!("choose another address of {cidr}"));

@@ -34,7 +34,13 @@ pub(crate) fn network(tenant: &str, id: &str) -> Network {
 pub(crate) fn subnet(tenant: &str, id: &str, cidr: &str) -> Subnet {
     let cidr: Prefix = name(cidr);
     let gateway = Subnet::default_gateway(cidr);
-    Subnet { name: name(&format!("tenants/{tenant}/networks/net/subnets/{id}")), cidr, gateway, revision: 0 }
+    Subnet {
+        name: name(&format!("tenants/{tenant}/networks/net/subnets/{id}")),
+        cidr,
+        gateway,
+        host: None,
+        revision: 0,
+    }
 }
 
 pub(crate) fn port(tenant: &str, id: &str, addresses: &[&str], host: Option<&str>, groups: &[&str]) -> Port {

@@ -201,7 +201,7 @@ impl World {
         let subnet = |(id, cidr): (&str, &str)| {
             let cidr: Prefix = cidr.parse().unwrap();
             let name: andromede_model::SubnetName = format!("{NETWORK}/subnets/{id}").parse().unwrap();
-            (name.clone(), Subnet { name, cidr, gateway: Subnet::default_gateway(cidr), revision: 1 })
+            (name.clone(), Subnet { name, cidr, gateway: Subnet::default_gateway(cidr), host: None, revision: 1 })
         };
         let vtep = self.vtep.iter().map(|prefixes| {
             let name: andromede_model::VtepName = format!("{NETWORK}/vteps/v").parse().unwrap();

@@ -88,7 +88,8 @@ impl FromMessage for Subnet {
         } else {
             fields.address("gateway", &message.gateway)
         };
-        Some(Self { name: name?, cidr: cidr?, gateway: gateway?, revision: message.revision })
+        let host = fields.optional_text("host", &message.host);
+        Some(Self { name: name?, cidr: cidr?, gateway: gateway?, host: host?, revision: message.revision })
     }
 }
 
@@ -98,6 +99,7 @@ impl From<Subnet> for v1::Subnet {
             name: subnet.name.into(),
             cidr: subnet.cidr.to_string(),
             gateway: subnet.gateway.to_string(),
+            host: subnet.host.map(Into::into).unwrap_or_default(),
             revision: subnet.revision,
         }
     }

@@ -1,0 +1,39 @@
+//! What a packet costs: Andromède beside the kernel's own ways, on the machine that runs this. `./x bench` builds and starts it.
+
+mod cpu;
+mod datapath;
+mod report;
+mod statistics;
+mod traffic;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Measures what a packet costs.
+#[derive(Parser)]
+#[command(name = "andromede-bench", bin_name = "./x bench")]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Traffic between workloads: Andromède with 1,000 rules beside plain routing and the kernel's overlays and firewalls.
+    Datapath(datapath::Arguments),
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let result = match arguments.command {
+        Command::Datapath(arguments) => datapath::run(&arguments),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("bench: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
