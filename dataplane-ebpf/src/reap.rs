@@ -25,7 +25,9 @@ use crate::{
 
 /// Nanoseconds without a sign of an agent after which the kernel looks through the table, and between two such times.
 const PERIOD: u64 = 10_000_000_000;
-/// Connections that the timer removes in one go at most: the rest waits for the next time.
+/// Nanoseconds until it goes on, if it could not remove all that was over in one go.
+const SOON: u64 = 1_000_000_000;
+/// Connections that the timer removes in one go at most.
 const REAPED_MOST: u64 = 16_384;
 /// `CLOCK_MONOTONIC` (linux/time.h).
 const CLOCK_MONOTONIC: u64 = 1;
@@ -148,6 +150,7 @@ unsafe extern "C" fn tick(_map: *mut c_void, _key: *mut u32, reaper: *mut maps::
     // SAFETY: the kernel calls this with the row of the timer.
     unsafe {
         let now = bpf_ktime_get_coarse_ns();
+        let mut next = PERIOD;
         if now.wrapping_sub((&raw const (*reaper).heartbeat).read_volatile()) > PERIOD {
             let begun = bpf_ktime_get_ns();
             (&raw mut (*reaper).round).write_volatile(0);
@@ -156,9 +159,13 @@ unsafe extern "C" fn tick(_map: *mut c_void, _key: *mut u32, reaper: *mut maps::
             bpf_for_each_map_elem(flows, each as *mut c_void, (&raw mut walk).cast(), 0);
             (*reaper).ran = now;
             (*reaper).took = bpf_ktime_get_ns() - begun;
-            (*reaper).reaped += (&raw const (*reaper).round).read_volatile();
+            let round = (&raw const (*reaper).round).read_volatile();
+            (*reaper).reaped += round;
+            if round >= REAPED_MOST {
+                next = SOON;
+            }
         }
-        bpf_timer_start(&raw mut (*reaper).timer, PERIOD, 0);
+        bpf_timer_start(&raw mut (*reaper).timer, next, 0);
     }
     0
 }
