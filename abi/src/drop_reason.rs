@@ -42,10 +42,16 @@ drop_reasons! {
     3 BadIpHeader "bad-ip-header" "Version, header length or total length of the IP header are wrong." "Capture the frame; the sender is broken or hostile.";
     4 UnknownEtherType "unknown-ethertype" "Neither IPv4, IPv6 nor ARP." "The fabric carries IP only.";
     5 ExtensionHeaders "extension-headers" "More IPv6 extension headers than are followed, or one that is not allowed." "Send without them.";
-    6 Fragment "fragment" "A fragment of an IP datagram: fragments are not carried yet." "Send datagrams no larger than the MTU of the port.";
+    6 Fragment "fragment" "A later fragment, which has no ports, of a datagram whose first fragment did not pass here, and no rule lets this protocol pass whatever the ports." "Why did the first not pass? andromedectl drops. Send datagrams no larger than the MTU of the port.";
     7 BadTransport "bad-transport" "The TCP, UDP or ICMP header is cut short or has impossible fields." "Capture the frame; the sender is broken or hostile.";
     8 BadArp "bad-arp" "An ARP packet that is not a well-formed IPv4 over Ethernet one." "Capture the frame; the sender is broken or hostile.";
     9 BadNeighbor "bad-neighbor" "A neighbour discovery message that RFC 4861 says to discard." "Capture the frame; the sender is broken or hostile.";
+    10 BadFragment "bad-fragment" "A fragment that is empty, or that is not the last and not a multiple of eight bytes, or that came in a GSO frame." "Capture the frame; the sender is broken or hostile.";
+    11 TinyFragment "tiny-fragment" "A first fragment without the whole header of TCP, UDP, SCTP or ICMP: rules could not be asked (RFC 3128, RFC 7112)." "Capture the frame; the sender is broken or hostile.";
+    12 HeaderFragment "header-fragment" "A later fragment that begins eight bytes into the datagram, where the transport header still is (RFC 3128)." "Capture the frame; the sender is broken or hostile.";
+    13 FragmentOverlap "fragment-overlap" "A fragment that overlaps the first one of its datagram, or repeats it (RFC 5722)." "Capture the frames; the sender is broken or hostile.";
+    14 FragmentTooLong "fragment-too-long" "A fragment that reaches beyond the 65,535 bytes of the longest datagram." "Capture the frame; the sender is broken or hostile.";
+    15 FragmentedControl "fragmented-control" "A neighbour discovery message or an ICMP error in fragments (RFC 6980)." "Capture the frame; the sender is broken or hostile.";
     16 UnknownPort "unknown-port" "The interface has no port row: its workload is not, or no longer, attached." "andromedectl get ports; is the port bound to this host?";
     17 SpoofedMac "spoofed-mac" "The source Ethernet address is not that of the port." "Use the port's own address, or change the port.";
     18 SpoofedSource "spoofed-source" "The source IP address is not one of the port's." "Use the port's own addresses, or add one to the port.";

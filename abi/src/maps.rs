@@ -51,6 +51,8 @@ tables! {
     /// Layout 2: a row says how long it lives (`lifetime`), which tenant it is of, and whose budgets it counts against; layout 1
     /// left that to whoever read it.
     FLOWS = "FLOWS", 2, 131_072;
+    /// Hash: `FragmentKey` -> `FragmentRow`; a row for every place of every port. Allocated row by row.
+    FRAGMENTS = "FRAGMENTS", 1, PORTS.rows.saturating_mul(2).saturating_mul(crate::FRAGMENT_PLACES as u32);
     /// Hash, preallocated: `Slot` of a port, or number of a tenant -> `UsageRow`.
     USAGE = "USAGE", 1, 32_768;
     /// Array of one `ReaperRow`. Userspace only reads it: a write from there would stop the kernel's timer.

@@ -1,9 +1,9 @@
 //! The tables. Names, layouts and sizes are those of `andromede_abi::maps`.
 
 use andromede_abi::{
-    CellKey, CellRow, DropCounterKey, EventBudget, FlowKey, FlowRow, HostRow, IdentityClassKey, LocationKey,
-    LocationRow, MemberKey, MemberRow, NetworkRow, PolicyPrefixKey, PortRow, PrefixKey, ServiceKey, SourceKey, UsageRow,
-    VerdictRecord, maps,
+    CellKey, CellRow, DropCounterKey, EventBudget, FlowKey, FlowRow, FragmentKey, FragmentRow, HostRow,
+    IdentityClassKey, LocationKey, LocationRow, MemberKey, MemberRow, NetworkRow, PolicyPrefixKey, PortRow, PrefixKey,
+    ServiceKey, SourceKey, UsageRow, VerdictRecord, maps,
 };
 use andromede_pipeline::Scratch;
 use aya_ebpf::{
@@ -62,6 +62,8 @@ pub static FLOWS: HashMap<FlowKey, FlowRow, { rows!(FLOWS) }> = HashMap::new();
 pub static USAGE: HashMap<u32, UsageRow, { rows!(USAGE) }> = HashMap::new();
 #[btf_map]
 pub static REAPER: Array<Reaper, { rows!(REAPER) }> = Array::new();
+#[btf_map]
+pub static FRAGMENTS: HashMap<FragmentKey, FragmentRow, { rows!(FRAGMENTS) }, SPARSE> = HashMap::new();
 #[btf_map]
 pub static DROPS: PerCpuHashMap<DropCounterKey, u64, { rows!(DROPS) }> = PerCpuHashMap::new();
 #[btf_map]

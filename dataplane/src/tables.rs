@@ -3,9 +3,9 @@
 use std::{collections::BTreeMap, io, os::fd::OwnedFd};
 
 use andromede_abi::{
-    CellKey, CellRow, HostIndex, HostRow, IdentityClassKey, LocationKey, LocationRow, MemberKey, MemberRow,
-    NetworkIndex, NetworkRow, Pod, PolicyPrefixKey, PortRow, PrefixKey, Prefixed, ReaperRow, ServiceKey, Slot,
-    SourceKey, UsageRow,
+    CellKey, CellRow, FragmentKey, FragmentRow, HostIndex, HostRow, IdentityClassKey, LocationKey, LocationRow,
+    MemberKey, MemberRow, NetworkIndex, NetworkRow, Pod, PolicyPrefixKey, PortRow, PrefixKey, Prefixed, ReaperRow,
+    ServiceKey, Slot, SourceKey, UsageRow,
     maps::{self, Table},
 };
 
@@ -37,6 +37,7 @@ pub struct Tables {
     pub policy_cells: Rows<CellKey, CellRow>,
     pub networks: Rows<NetworkIndex, NetworkRow>,
     pub flows: Flows,
+    pub fragments: Rows<FragmentKey, FragmentRow>,
     pub usage: Rows<Slot, UsageRow>,
     pub reaper: Rows<u32, ReaperRow>,
     pub drops: Drops,
@@ -87,6 +88,7 @@ impl Maps {
             policy_cells: self.take(&maps::POLICY_CELLS)?,
             networks: self.take(&maps::NETWORKS)?,
             flows: Flows(self.take(&maps::FLOWS)?),
+            fragments: self.take(&maps::FRAGMENTS)?,
             usage: self.take(&maps::USAGE)?,
             reaper: self.take(&maps::REAPER)?,
             drops: Drops(self.take(&maps::DROPS)?),

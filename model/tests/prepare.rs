@@ -3,7 +3,7 @@
 
 mod common;
 
-use andromede_model::{Model, Prefix, Remote, Resource, SecurityGroup, Vni, limits};
+use andromede_model::{Cause, Model, Prefix, Remote, Resource, SecurityGroup, Vni, limits};
 use common::{fabric, group, host, name, network, port, rule, subnet, tenant, violations, vtep, write};
 
 #[test]
@@ -153,7 +153,7 @@ fn endpoints_are_checked() {
     refused(
         vtep("mairie", "x", "192.0.2.1", &["10.9.0.0/24"]),
         "resources[0].vtep.underlay_address",
-        "hosts/h1 has it",
+        "another endpoint of the fabric has it",
     );
     refused(vtep("mairie", "x", "192.0.2.200", &["10.8.0.0/24"]), "resources[0].vtep.prefixes[0]", "one endpoint");
     refused(vtep("mairie", "x", "192.0.2.100", &["10.9.0.0/24"]), "resources[0].vtep.underlay_address", "unique");
@@ -200,7 +200,8 @@ fn what_is_used_is_not_deleted() {
         assert!(found.iter().any(|v| v.field == "name" && v.rule.contains(user)), "{gone}: {found:#?}");
     }
     let found = model.prepare(vec![], vec![name("tenants/mairie/networks/net/subnets/v4")]).unwrap_err();
-    assert!(found.iter().any(|v| v.field.ends_with("ports/a.addresses[0]")), "{found:#?}");
+    assert!(found.iter().all(|v| v.field == "name" && v.cause == Cause::InUse), "{found:#?}");
+    assert!(found.iter().any(|v| v.rule.contains("ports/a has the address 10.0.0.10")), "{found:#?}");
     let everything = model.snapshot().written.iter().map(Resource::name).collect();
     let commit = model.prepare(vec![], everything).unwrap();
     model.commit(&commit).unwrap();

@@ -15,25 +15,42 @@ use crate::{
 /// Carries out the claim. `scratch` is what the walk wrote. Where a budget or a table does not suffice the verdict becomes a drop.
 #[inline(always)]
 pub fn carry_out<T: Tables>(tables: &T, context: &Context<'_>, scratch: &mut Scratch, verdict: &mut Verdict<T::Flow>) {
-    if let Err(refusal) = police(tables, context, scratch, verdict) {
-        verdict.claim = Claim::None;
+    let carried = match police(tables, context, scratch, verdict) {
+        Ok(()) => claim(tables, context, scratch, &verdict.claim),
+        Err(refusal) => {
+            verdict.claim = Claim::None;
+            Err(refusal)
+        }
+    };
+    if let Err(refusal) = carried {
         verdict.port = scratch.blamed;
         verdict.refuse(refusal);
-        return;
     }
-    match &verdict.claim {
-        Claim::None => {}
-        Claim::Touch { flow, phase } => touch(tables, flow, *phase, scratch, context.now),
-        Claim::Open => {
-            if let Err(refusal) = open(tables, scratch, context.now) {
-                verdict.port = scratch.blamed;
-                verdict.refuse(refusal);
-            }
+    if scratch.keeps_fragment && verdict.reason.is_none() {
+        // Without memory for it the fragments that follow are dropped; this one was judged and may pass.
+        let _ = tables.put_fragment(&scratch.fragment_key, &scratch.fragment);
+    }
+}
+
+#[inline(always)]
+fn claim<T: Tables>(
+    tables: &T,
+    context: &Context<'_>,
+    scratch: &mut Scratch,
+    claim: &Claim<T::Flow>,
+) -> Result<(), Refusal> {
+    match claim {
+        Claim::None => Ok(()),
+        Claim::Touch { flow, phase } => {
+            touch(tables, flow, *phase, scratch, context.now);
+            Ok(())
         }
+        Claim::Open => open(tables, scratch, context.now),
         Claim::Cut { flow, state, rule } => {
             flow.set_cut_rule(*rule);
             flow.set_phase(Phase { state: *state | flow_state::CUT, lifetime: lifetime::CUT });
             flow.set_seen(context.now);
+            Ok(())
         }
     }
 }

@@ -2,7 +2,10 @@
 
 use andromede_abi::{Address, Direction, FlowKey, NetworkIndex, flow_class};
 
-use crate::wire::{icmp, ip_protocol, tcp};
+use crate::{
+    fragment::Fragment,
+    wire::{icmp, ip_protocol, tcp},
+};
 
 /// What the fabric does with the layer above IP.
 #[repr(u8)]
@@ -22,6 +25,21 @@ pub enum Transport {
     Message = 5,
 }
 
+impl Transport {
+    /// The kind with this number; what has another is of no protocol with ports.
+    #[inline(always)]
+    pub const fn from_number(number: u8) -> Self {
+        match number {
+            1 => Self::Tcp,
+            2 => Self::Ports,
+            3 => Self::EchoRequest,
+            4 => Self::EchoReply,
+            5 => Self::Message,
+            _ => Self::Other,
+        }
+    }
+}
+
 /// The headers of a packet.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,6 +48,8 @@ pub struct Packet {
     pub source: Address,
     /// Destination address.
     pub destination: Address,
+    /// Which part of its datagram it is.
+    pub fragment: Fragment,
     /// Source port, network byte order; the identifier for an echo, type and code for another ICMP message; 0 where there is
     /// none.
     pub source_port: u16,
@@ -56,6 +76,7 @@ impl Packet {
     pub const UNREAD: Self = Self {
         source: Address::UNSPECIFIED,
         destination: Address::UNSPECIFIED,
+        fragment: Fragment::WHOLE,
         source_port: 0,
         destination_port: 0,
         service_port: 0,

@@ -10,7 +10,7 @@ use crate::{
     scratch::Scratch,
     stage::{
         connection::{self, Standing},
-        forward,
+        forward, fragment,
         judge::Opening,
         sender_guard,
     },
@@ -27,6 +27,8 @@ pub(crate) enum Recognised {
     Arp,
     /// A neighbour discovery message of a workload.
     Discovery,
+    /// A fragment, whose datagram is to be looked up before its connection is.
+    Fragment,
     /// No fresh row vouches for it: its connection, in the scratch space, is to be judged.
     Unjudged,
 }
@@ -57,17 +59,51 @@ pub(crate) fn pass<T: Tables>(
     if scratch.packet.source == scratch.packet.destination {
         return Err(Refusal::new(Stage::Locate, DropReason::Loop));
     }
-    let direction = flow_key(way.network, &scratch.packet, &mut scratch.key);
     scratch.opening = Opening {
         network: way.network,
         network_slot: way.network_slot,
         vni: way.vni,
         frame_length: way.frame_length,
-        direction,
         sender: way.sender,
         ..Opening::NONE
     };
     scratch.account = Account::NONE;
+    if scratch.packet.fragment.is_part() {
+        return Ok(Recognised::Fragment);
+    }
+    connected(context, tables, scratch, verdict)
+}
+
+/// A fragment whose datagram was looked up. In the kernel it is a function of its own: one that is inlined is enough of it.
+#[cfg_attr(target_arch = "bpf", inline(never))]
+pub(crate) fn part<T: Tables>(
+    context: &Context<'_>,
+    tables: &T,
+    scratch: &mut Scratch,
+    verdict: &mut Verdict<T::Flow>,
+) -> Recognised {
+    // It has no ports, so no connection is its own: the rules are asked whether they let all of its protocol pass.
+    if scratch.packet.fragment.is_early() {
+        scratch.opening.direction = flow_key(scratch.opening.network, &scratch.packet, &mut scratch.key);
+        return Recognised::Unjudged;
+    }
+    connected(context, tables, scratch, verdict).unwrap_or_else(|refusal| {
+        verdict.refuse(refusal);
+        Recognised::Decided
+    })
+}
+
+/// A packet that has the ports of its connection: along its row, if there is one.
+#[inline(always)]
+fn connected<T: Tables>(
+    context: &Context<'_>,
+    tables: &T,
+    scratch: &mut Scratch,
+    verdict: &mut Verdict<T::Flow>,
+) -> Result<Recognised, Refusal> {
+    let direction = flow_key(scratch.opening.network, &scratch.packet, &mut scratch.key);
+    scratch.opening.direction = direction;
+    let sender = scratch.opening.sender;
     if let Some(flow) = tables.flow(&scratch.key) {
         // A row that is given to another connection at this moment says nothing about this one, not even that it is new.
         if !flow.copy_to(&mut scratch.row) {
@@ -76,7 +112,7 @@ pub(crate) fn pass<T: Tables>(
         let row = &scratch.row;
         let standing = connection::standing(tables, row, &scratch.packet, direction, context.now);
         if standing.is_err() {
-            if way.sender != 0 {
+            if sender != 0 {
                 verdict.port = receiver(row, direction);
             }
             // As long as packets of a cut connection come, it is remembered as cut.
@@ -87,7 +123,7 @@ pub(crate) fn pass<T: Tables>(
         }
         match standing? {
             Standing::Fresh => {
-                sender_guard::row(way.sender, row, direction)?;
+                sender_guard::row(sender, row, direction)?;
                 established(context, tables, flow, scratch, verdict)?;
                 return Ok(Recognised::Decided);
             }
@@ -159,7 +195,9 @@ pub(crate) fn open<T: Tables>(
     row.seen = context.now;
     let stage = if row.ingress_rule == rule::NONE { Stage::Egress } else { Stage::Ingress };
     along(context, scratch, stage, verdict)?;
-    verdict.claim = Claim::Open;
+    if !scratch.packet.fragment.is_early() {
+        verdict.claim = Claim::Open;
+    }
     Ok(())
 }
 
@@ -174,7 +212,7 @@ pub(crate) fn cut_if_denied<T: Tables>(
 ) -> Refusal {
     let denied = matches!(refusal.reason, DropReason::EgressRule | DropReason::IngressRule);
     if !denied || !scratch.opening.is_known {
-        return refusal;
+        return if scratch.packet.fragment.is_early() { fragment::refused(refusal) } else { refusal };
     }
     if let Some(flow) = tables.flow(&scratch.key) {
         *claim = Claim::Cut { flow, state: scratch.opening.state, rule: refusal.rule };

@@ -3,8 +3,9 @@
 use std::cell::RefCell;
 
 use andromede_abi::{
-    CellKey, CellRow, FlowKey, FlowRow, HostIndex, HostRow, IdentityClassKey, LocationKey, LocationRow, MemberKey,
-    MemberRow, NetworkIndex, NetworkRow, PolicyPrefixKey, PortRow, PrefixKey, ServiceKey, Slot, SourceKey,
+    CellKey, CellRow, FlowKey, FlowRow, FragmentKey, FragmentRow, HostIndex, HostRow, IdentityClassKey, LocationKey,
+    LocationRow, MemberKey, MemberRow, NetworkIndex, NetworkRow, PolicyPrefixKey, PortRow, PrefixKey, ServiceKey, Slot,
+    SourceKey,
 };
 use andromede_pipeline::{FlowRef as _, NotPut, Put, Scratch, Tables, memory};
 
@@ -73,6 +74,7 @@ impl Tables for Recorder<'_> {
         identity_class(key: &IdentityClassKey) -> Option<u32>, IdentityClass(*key);
         prefix_class(key: &PolicyPrefixKey) -> Option<u32>, PrefixClass(*key);
         service_class(key: &ServiceKey) -> Option<u32>, ServiceClass(*key);
+        protocol_class(key: &ServiceKey) -> Option<u32>, ServiceClass(*key);
         cell(key: &CellKey) -> Option<CellRow>, Cell(*key);
     }
 
@@ -87,6 +89,14 @@ impl Tables for Recorder<'_> {
     }
 
     // A trace changes nothing.
+
+    fn fragment(&self, key: &FragmentKey, owner: u64, into: &mut FragmentRow) -> bool {
+        self.tables.fragment(key, owner, into)
+    }
+
+    fn put_fragment(&self, _: &FragmentKey, _: &FragmentRow) -> Result<(), NotPut> {
+        Ok(())
+    }
 
     fn put_flow(&self, _: &FlowKey, _: &FlowRow, _: Put) -> Result<(), NotPut> {
         Ok(())

@@ -3,6 +3,7 @@
 pub(crate) mod arp;
 pub(crate) mod connection;
 pub(crate) mod forward;
+pub(crate) mod fragment;
 pub(crate) mod judge;
 pub(crate) mod locate;
 pub(crate) mod neighbor;
