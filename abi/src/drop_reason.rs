@@ -77,10 +77,15 @@ drop_reasons! {
     54 NotFromUnderlay "not-from-underlay" "A frame that reached the vxlan device without passing the underlay interface's program." "Somebody sends to the tunnel port over another interface: capture there.";
     64 EgressRule "egress-rule" "A rule of the sender's groups denies it, or none allows it." "andromedectl trace shows the rule.";
     65 IngressRule "ingress-rule" "A rule of the receiver's groups denies it, or none allows it." "andromedectl trace shows the rule.";
-    66 NoConnection "no-connection" "A packet that belongs to no connection and cannot open one: TCP without SYN, an ICMP echo reply." "The connection expired or was never allowed; open it anew.";
+    66 NoConnection "no-connection" "A packet that belongs to no connection and cannot open one: TCP without SYN, SCTP without INIT, an ICMP echo reply." "The connection expired or was never allowed; open it anew.";
     67 ConnectionCut "connection-cut" "The connection was cut by a rule change, or the rules no longer allow it." "andromedectl trace shows the rule.";
     68 FlowTableFull "flow-table-full" "There is no room for a new connection." "andromedectl flows; raise the table or lower the load.";
     69 HostNotAdmitted "host-not-admitted" "The node itself sent to a port that admits nothing from it." "None: only networks made for pods admit their node.";
+    70 UnaskedSynAck "unasked-syn-ack" "A TCP SYN-ACK that answers no SYN." "A backscatter of somebody's forged SYNs, or a connection that expired before it was answered.";
+    71 NotAnswered "not-answered" "A segment that no peer sends before the handshake was answered: TCP data, an acknowledgement or a FIN, an SCTP chunk other than INIT." "The connection's state and that of its end differ; let it begin anew.";
+    72 UnexpectedOpen "unexpected-open" "A TCP SYN or an SCTP INIT from the side that answers a live connection." "The peer must choose another port, or wait until the connection is over.";
+    73 BadIcmpError "bad-icmp-error" "An ICMP error that is too long, or does not quote the headers of a packet that may be answered by one." "Capture the frame; the sender is broken or hostile.";
+    74 UnrelatedIcmpError "unrelated-icmp-error" "An ICMP error that quotes no packet of a live connection that its receiver has sent." "None, if the connection is over or its rules have just changed; otherwise somebody forges errors.";
     80 EncapFailed "encap-failed" "The kernel could not make room for the outer header." "Look at the MTU of the underlay and at memory.";
     81 DecapFailed "decap-failed" "The kernel could not remove the outer header." "Capture on the underlay.";
     82 ReplyFailed "reply-failed" "The kernel could not turn the request into its answer." "Look at memory.";

@@ -109,10 +109,12 @@ pub struct FragmentRow {
     pub tcp_flags: u8,
     /// `pipeline::Transport` of the first fragment, as its number.
     pub transport: u8,
+    /// Type of the first SCTP chunk.
+    pub chunk: u8,
     /// Zero.
-    pub reserved: [u8; 3],
+    pub reserved: [u8; 2],
 }
-row!(FragmentRow, 32, u64, u64, [u16; 5], [u8; 3], [u8; 3]);
+row!(FragmentRow, 32, u64, u64, [u16; 5], [u8; 4], [u8; 2]);
 
 impl FragmentRow {
     /// A datagram of which nothing is known.
@@ -129,7 +131,8 @@ impl FragmentRow {
             protocol: 0,
             tcp_flags: 0,
             transport: 0,
-            reserved: [0; 3],
+            chunk: 0,
+            reserved: [0; 2],
         }
     }
 }

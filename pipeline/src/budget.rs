@@ -73,11 +73,11 @@ impl Account {
     }
 }
 
-/// Is a connection of this state more than half open? A reset one is: it will be over soon.
+/// Is a connection of this state more than half open? One that its answerer has reset is: it will be over soon.
 #[inline(always)]
 pub(crate) const fn is_answered(protocol: u8, state: u32) -> bool {
     match protocol {
-        ip_protocol::TCP => state & (flow_state::ESTABLISHED | flow_state::RESET) != 0,
+        ip_protocol::TCP | ip_protocol::SCTP => state & (flow_state::ESTABLISHED | flow_state::RESET_BACKWARD) != 0,
         _ => state & flow_state::REPLIED != 0,
     }
 }

@@ -41,6 +41,10 @@ fn claim<T: Tables>(
 ) -> Result<(), Refusal> {
     match claim {
         Claim::None => Ok(()),
+        Claim::Seen { flow } => {
+            flow.set_seen(context.now);
+            Ok(())
+        }
         Claim::Touch { flow, phase } => {
             touch(tables, flow, *phase, scratch, context.now);
             Ok(())

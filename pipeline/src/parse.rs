@@ -7,7 +7,7 @@ use crate::{
     frame::{Frame, MAX_OFFSET},
     packet::{Packet, Transport},
     verdict::Refusal,
-    wire::{ethernet, icmp, ip, ip_protocol, neighbor, tcp},
+    wire::{ethernet, icmp, ip, ip_protocol, neighbor, sctp, tcp},
 };
 
 /// IPv6 extension headers that are followed at most.
@@ -212,14 +212,15 @@ fn transport<F: Frame>(frame: &F, at: usize, packet: &mut Packet) -> Result<(), 
     let v4 = packet.source.is_v4();
     match packet.protocol {
         ip_protocol::TCP => tcp_header(frame, at, packet),
-        ip_protocol::UDP | ip_protocol::SCTP => {
+        ip_protocol::UDP => {
             let words: [u16; 4] = frame.load(at).ok_or(refuse(DropReason::BadTransport))?;
             let [source, destination, ..] = words;
-            packet.transport = Transport::Ports;
+            packet.transport = Transport::Udp;
             (packet.source_port, packet.destination_port, packet.service_port) = (source, destination, destination);
             packet.header_length = packet.header_length.wrapping_add(8);
             Ok(())
         }
+        ip_protocol::SCTP => sctp_header(frame, at, packet),
         ip_protocol::ICMP if v4 => icmp_header(frame, at, packet, icmp::ECHO_REQUEST, icmp::ECHO_REPLY),
         ip_protocol::ICMPV6 if !v4 => icmp_header(frame, at, packet, icmp::V6_ECHO_REQUEST, icmp::V6_ECHO_REPLY),
         // ICMP of the other family means nothing and is refused before a rule for it could.
@@ -241,6 +242,22 @@ fn tcp_header<F: Frame>(frame: &F, at: usize, packet: &mut Packet) -> Result<(),
     }
     (packet.source_port, packet.destination_port, packet.service_port) = (source, destination, destination);
     packet.header_length = packet.header_length.wrapping_add(header);
+    Ok(())
+}
+
+#[inline(always)]
+fn sctp_header<F: Frame>(frame: &F, at: usize, packet: &mut Packet) -> Result<(), Refusal> {
+    let words: [u16; sctp::HEADER / 2] = frame.load(at).ok_or(refuse(DropReason::BadTransport))?;
+    let [source, destination, tag_high, tag_low, _, _, chunk, _] = words;
+    packet.transport = Transport::Sctp;
+    packet.chunk = (u16::from_be(chunk) >> 8) as u8;
+    // An INIT has no verification tag, and nothing else is without one (RFC 9260, section 8.5.1).
+    let is_untagged = (tag_high | tag_low) == 0;
+    if is_untagged != (packet.chunk == sctp::chunk::INIT) {
+        return Err(refuse(DropReason::BadTransport));
+    }
+    (packet.source_port, packet.destination_port, packet.service_port) = (source, destination, destination);
+    packet.header_length = packet.header_length.wrapping_add(sctp::HEADER as u16);
     Ok(())
 }
 

@@ -12,7 +12,7 @@ use crate::{
         connection::{self, Standing},
         forward, fragment,
         judge::Opening,
-        sender_guard,
+        sender_guard, state,
     },
     tables::{FlowRef, Tables},
     verdict::{Claim, Phase, Refusal, TargetKind, Verdict},
@@ -103,43 +103,62 @@ fn connected<T: Tables>(
 ) -> Result<Recognised, Refusal> {
     let direction = flow_key(scratch.opening.network, &scratch.packet, &mut scratch.key);
     scratch.opening.direction = direction;
-    let sender = scratch.opening.sender;
     if let Some(flow) = tables.flow(&scratch.key) {
         // A row that is given to another connection at this moment says nothing about this one, not even that it is new.
         if !flow.copy_to(&mut scratch.row) {
             return Err(Refusal::new(Stage::Flow, DropReason::NetworkChanging));
         }
-        let row = &scratch.row;
-        let standing = connection::standing(tables, row, &scratch.packet, direction, context.now);
-        if standing.is_err() {
-            if sender != 0 {
-                verdict.port = receiver(row, direction);
-            }
-            // As long as packets of a cut connection come, it is remembered as cut.
-            if connection::is_due(row, row.state, context.now) {
-                let phase = Phase { state: row.state, lifetime: row.lifetime };
-                verdict.claim = Claim::Touch { flow: flow.clone(), phase };
-            }
-        }
-        match standing? {
+        match connection::standing(tables, &scratch.row, &scratch.packet, direction, context.now) {
+            Standing::Over => {}
+            Standing::Cut => return Err(cut(context, flow, scratch, verdict)),
             Standing::Fresh => {
-                sender_guard::row(sender, row, direction)?;
+                sender_guard::row(scratch.opening.sender, &scratch.row, direction)?;
+                fits(scratch, verdict)?;
                 established(context, tables, flow, scratch, verdict)?;
                 return Ok(Recognised::Decided);
             }
             Standing::Stale => {
-                scratch.opening.is_known = true;
-                scratch.opening.is_answer = !connection::is_forward(row, direction);
-                (scratch.opening.state, scratch.opening.connection) = (row.state, row.connection);
+                fits(scratch, verdict)?;
+                let Scratch { row, opening, .. } = scratch;
+                opening.is_known = true;
+                opening.is_answer = !connection::is_forward(row, direction);
+                (opening.state, opening.connection) = (row.state, row.connection);
             }
-            Standing::Over => {}
         }
         scratch.account = Account::of(&scratch.row);
     }
     if !scratch.opening.is_known && !scratch.packet.opens() {
-        return Err(Refusal::new(Stage::Flow, DropReason::NoConnection));
+        return Err(connection::refuse_unknown(&scratch.packet));
     }
     Ok(Recognised::Unjudged)
+}
+
+/// A packet of a connection that was cut. As long as such packets come, it is remembered as cut.
+#[inline(always)]
+fn cut<F>(context: &Context<'_>, flow: F, scratch: &Scratch, verdict: &mut Verdict<F>) -> Refusal {
+    let Scratch { row, packet, opening, .. } = scratch;
+    if opening.sender != 0 {
+        verdict.port = receiver(row, opening.direction);
+    }
+    if connection::is_due(row, row.state, packet, context.now) {
+        verdict.claim = Claim::Seen { flow };
+    }
+    connection::refuse_cut(row.cut_rule)
+}
+
+/// Refuses a packet that does not fit the state of its connection.
+#[inline(always)]
+fn fits<F>(scratch: &Scratch, verdict: &mut Verdict<F>) -> Result<(), Refusal> {
+    let Scratch { row, packet, opening, .. } = scratch;
+    match state::misfit(row.state, packet, connection::is_forward(row, opening.direction)) {
+        None => Ok(()),
+        Some(reason) => {
+            if opening.sender != 0 {
+                verdict.port = receiver(row, opening.direction);
+            }
+            Err(Refusal::new(Stage::Flow, reason))
+        }
+    }
 }
 
 /// The slot of the end that the packet goes to.
@@ -162,12 +181,15 @@ fn established<T: Tables>(
 ) -> Result<(), Refusal> {
     let Scratch { row, packet, opening, .. } = scratch;
     along(context, scratch, Stage::Flow, verdict)?;
-    let state = connection::next_state(row.state, packet, connection::is_forward(row, opening.direction));
-    if connection::is_due(row, state, context.now) {
-        let same = state == row.state;
-        let lifetime =
-            if same { row.lifetime } else { terms(tables, opening.network, packet.protocol, state).lifetime };
-        verdict.claim = Claim::Touch { flow, phase: Phase { state, lifetime } };
+    let state = state::after(row.state, packet, connection::is_forward(row, opening.direction));
+    if connection::is_due(row, state, packet, context.now) {
+        // A row whose state stays is not given it again: another packet may have changed it meanwhile.
+        verdict.claim = if state == row.state {
+            Claim::Seen { flow }
+        } else {
+            let lifetime = terms(tables, opening.network, packet.protocol, state).lifetime;
+            Claim::Touch { flow, phase: Phase { state, lifetime } }
+        };
     }
     Ok(())
 }
@@ -183,7 +205,7 @@ pub(crate) fn open<T: Tables>(
     let Scratch { row, key, packet, opening, .. } = scratch;
     if opening.is_known {
         row.connection = opening.connection;
-        row.state = connection::next_state(opening.state, packet, !opening.is_answer);
+        row.state = state::after(opening.state, packet, !opening.is_answer);
     } else {
         // Unique on the host while the connection lives: the key's tag, and when it was opened, in steps of a millisecond.
         row.connection = u64::from(key.tag()) << 32 | (context.now >> 20) & 0xffff_ffff;

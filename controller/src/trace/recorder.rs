@@ -24,7 +24,7 @@ pub(super) enum Lookup {
     PrefixClass(PolicyPrefixKey, Option<u32>),
     ServiceClass(ServiceKey, Option<u32>),
     Cell(CellKey, Option<CellRow>),
-    Flow(Option<FlowRow>),
+    Flow(FlowKey, Option<FlowRow>),
 }
 
 /// The wrapper.
@@ -84,7 +84,7 @@ impl Tables for Recorder<'_> {
             let mut row = Scratch::EMPTY.row;
             flow.copy_to(&mut row).then_some(row)
         });
-        self.note(Lookup::Flow(row));
+        self.note(Lookup::Flow(*key, row));
         found
     }
 

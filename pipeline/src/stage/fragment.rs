@@ -81,6 +81,7 @@ fn receiver<T: Tables>(tables: &T, network: NetworkIndex, address: &Address) -> 
 fn restore(row: &FragmentRow, packet: &mut Packet) {
     packet.protocol = row.protocol;
     packet.transport = Transport::from_number(row.transport);
+    packet.chunk = row.chunk;
     packet.tcp_flags = row.tcp_flags & !(tcp::FIN | tcp::RST);
     packet.source_port = row.source_port;
     packet.destination_port = row.destination_port;
@@ -97,6 +98,7 @@ pub(crate) const fn remember(scratch: &mut Scratch, now: u64) {
             row.protocol = packet.protocol;
             row.transport = packet.transport as u8;
             row.tcp_flags = packet.tcp_flags;
+            row.chunk = packet.chunk;
             row.source_port = packet.source_port;
             row.destination_port = packet.destination_port;
             row.service_port = packet.service_port;

@@ -10,3 +10,4 @@ pub(crate) mod neighbor;
 pub(crate) mod policy;
 pub(crate) mod sender_guard;
 pub(crate) mod source_guard;
+pub(crate) mod state;
