@@ -81,8 +81,8 @@ impl UsageRow {
     pub const NONE: Self = Self { words: [0; 16] };
 
     /// One word.
-    pub const fn get(&self, usage: Usage) -> u64 {
-        self.words[usage as usize]
+    pub fn get(&self, usage: Usage) -> u64 {
+        self.words.get(usage as usize).copied().unwrap_or(0)
     }
 }
 

@@ -14,7 +14,7 @@ const SECOND: u64 = 1_000_000_000;
 
 fn now() -> u64 {
     let now = clock_gettime(ClockId::CLOCK_MONOTONIC_COARSE).unwrap();
-    now.tv_sec() as u64 * SECOND + now.tv_nsec() as u64
+    now.tv_sec().cast_unsigned() * SECOND + now.tv_nsec().cast_unsigned()
 }
 
 /// A connection that was last seen this long ago, and lives for a minute.

@@ -264,7 +264,8 @@ fn draw<U: UsageRef>(usage: &U, bucket: Usage, cost: u64, burst: u64, now: u64) 
     false
 }
 
-/// A frame as rates count it: all segments, each with its headers.
+/// A frame as rates count it: all segments, each with its headers. One word, as `Edit`.
+#[repr(C, align(8))]
 #[derive(Clone, Copy)]
 pub(crate) struct Size {
     pub(crate) packets: u32,
@@ -303,7 +304,7 @@ pub(crate) fn police<T: Tables>(
     slot: Slot,
     limits: &PortLimits,
     way: Way,
-    size: &Size,
+    size: Size,
     now: u64,
 ) -> Result<(), DropReason> {
     let Some(usage) = tables.usage(slot) else { return Err(DropReason::FlowTableFull) };

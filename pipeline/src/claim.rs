@@ -186,7 +186,7 @@ fn draw<T: Tables>(tables: &T, context: &Context<'_>, scratch: &mut Scratch, way
     let headers = u32::from(scratch.packet.header_length).wrapping_add(ethernet::HEADER as u32);
     let size = Size::new(scratch.opening.frame_length, context.gso_size, headers);
     let port = &scratch.port;
-    budget::police(tables, port.slot, &port.limits, way, &size, context.now).map_err(|reason| {
+    budget::police(tables, port.slot, &port.limits, way, size, context.now).map_err(|reason| {
         scratch.blamed = port.slot;
         Refusal::new(Stage::Claim, reason)
     })
