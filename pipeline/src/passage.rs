@@ -6,7 +6,7 @@ use crate::{
     budget::{self, Account},
     context::Context,
     lifetime::terms,
-    packet::flow_key,
+    packet::{Transport, flow_key},
     scratch::Scratch,
     stage::{
         connection::{self, Standing},
@@ -29,6 +29,8 @@ pub(crate) enum Recognised {
     Discovery,
     /// A fragment, whose datagram is to be looked up before its connection is.
     Fragment,
+    /// An ICMP error, whose connection is that of the packet that it quotes.
+    Error,
     /// No fresh row vouches for it: its connection, in the scratch space, is to be judged.
     Unjudged,
 }
@@ -70,6 +72,9 @@ pub(crate) fn pass<T: Tables>(
     scratch.account = Account::NONE;
     if scratch.packet.fragment.is_part() {
         return Ok(Recognised::Fragment);
+    }
+    if matches!(scratch.packet.transport, Transport::Error) {
+        return Ok(Recognised::Error);
     }
     connected(context, tables, scratch, verdict)
 }
@@ -244,7 +249,12 @@ pub(crate) fn cut_if_denied<T: Tables>(
 
 /// Sends the packet along the row in the scratch space.
 #[inline(always)]
-fn along<F>(context: &Context<'_>, scratch: &Scratch, stage: Stage, verdict: &mut Verdict<F>) -> Result<(), Refusal> {
+pub(crate) fn along<F>(
+    context: &Context<'_>,
+    scratch: &Scratch,
+    stage: Stage,
+    verdict: &mut Verdict<F>,
+) -> Result<(), Refusal> {
     let Scratch { row, key, packet, opening, .. } = scratch;
     let (target, edit) = forward::along(key, row, opening.direction);
     if target.kind == TargetKind::Encap {
