@@ -5,9 +5,9 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use andromede_abi::{
     Action, Address, CellKey, CellRow, HostConfig, HostIndex, HostRow, LocationKey, LocationRow, Mac, MemberKey,
-    MemberRow, NetworkIndex, PolicyPrefixKey, PolicySet, PortRow, PrefixClasses, PrefixKey, Prefixed, ServiceClasses,
-    ServiceKey, Slot, feature, location_flag, location_kind, member_flag, pair, port_flag, remote_level, rule,
-    service_level,
+    MemberRow, NetworkIndex, PolicyPrefixKey, PolicySet, PortLimits, PortRow, PrefixClasses, PrefixKey, Prefixed,
+    ServiceClasses, ServiceKey, Slot, feature, location_flag, location_kind, member_flag, pair, port_flag,
+    remote_level, rule, service_level,
 };
 use andromede_pipeline::memory::Tables;
 
@@ -154,9 +154,10 @@ fn port(network: NetworkIndex, end: u8) -> PortRow {
         v4: address(false, end).v4_word(),
         epoch: 0,
         v6: address(true, end),
+        limits: PortLimits::default(),
         operator_egress_set: 0,
         operator_ingress_set: 0,
-        reserved: [0; 10],
+        reserved: [0; 2],
     }
 }
 

@@ -13,7 +13,9 @@ use andromede_abi::{
 use andromede_model::{Direction, GATEWAY_MAC, Network, NetworkView, Port, PortName, Prefix, SecurityGroupName, Vtep};
 
 use crate::{
-    Attachments, Cost, HostFacts, Refused, Rows, TooLarge, Wanted, epochs,
+    Attachments, Cost, HostFacts, Refused, Rows, TooLarge, Wanted,
+    budgets::Sharers,
+    epochs,
     policy::{self, Cache, Content, Sets},
     rows::prefix_length,
     slots::Slots,
@@ -35,10 +37,11 @@ pub fn compile_with(
 ) -> Wanted {
     let mut sorted: Vec<&NetworkView> = views.iter().collect();
     sorted.sort_by_key(|view| view.network.index);
+    let sharers = Sharers::of(views, facts);
     let mut refused: Vec<Refused> = Vec::new();
     // Each time one network less is tried: the newest of those that are too many.
     let mut wanted = loop {
-        match attempt(memory, &sorted, facts, attachments, found) {
+        match attempt(memory, &sorted, &sharers, facts, attachments, found) {
             Ok(wanted) => break wanted,
             Err(one) => {
                 sorted.retain(|view| view.network.index != one.index);
@@ -70,6 +73,7 @@ pub fn compile(
 fn attempt(
     memory: &mut Memory,
     views: &[&NetworkView],
+    sharers: &Sharers,
     facts: &HostFacts,
     attachments: &Attachments,
     found: &Rows,
@@ -79,6 +83,7 @@ fn attempt(
         attachments,
         slots: Slots::new(found),
         sets: Sets::new(found),
+        sharers,
         cache: &mut memory.0,
         wanted: Wanted::default(),
     };
@@ -99,6 +104,7 @@ struct Compiler<'a> {
     facts: &'a HostFacts,
     attachments: &'a Attachments,
     slots: Slots<'a>,
+    sharers: &'a Sharers,
     sets: Sets,
     cache: &'a mut Cache,
     wanted: Wanted,
@@ -139,7 +145,10 @@ impl<'a> Compiler<'a> {
             let rules = group.rules.iter().map(|rule| (rule.number, (group.name.clone(), rule.name.clone())));
             self.wanted.names.rules.extend(rules);
         }
-        self.wanted.rows.networks.insert(view.network.index, network_row(&view.network, network_slot));
+        self.wanted
+            .rows
+            .networks
+            .insert(view.network.index, network_row(&view.network, network_slot, self.sharers.tenant_flows()));
         for host in view.hosts.values().filter(|host| host.index != self.facts.host) {
             self.endpoint(view, host.index, host.underlay, network_slot, 0);
         }
@@ -292,9 +301,10 @@ impl<'a> Compiler<'a> {
             v4: first_v4(port),
             epoch: 0,
             v6: first_v6(port),
+            limits: self.sharers.port(view.network.tenant_index),
             operator_egress_set,
             operator_ingress_set,
-            reserved: [0; 10],
+            reserved: [0; 2],
         };
         self.wanted.rows.ports.insert(attachment.ifindex, row);
         Ok(())
@@ -369,7 +379,7 @@ fn location(key: &LocationKey) -> LocationRow {
 }
 
 /// What holds for the whole network.
-const fn network_row(network: &Network, network_slot: Slot) -> NetworkRow {
+const fn network_row(network: &Network, network_slot: Slot, tenant_flows: u32) -> NetworkRow {
     let timeouts = network.timeouts;
     NetworkRow {
         owner: NetworkRow::owner_of(network.index),
@@ -384,7 +394,8 @@ const fn network_row(network: &Network, network_slot: Slot) -> NetworkRow {
             udp_one_way: timeouts.udp_one_way,
             other: timeouts.other,
         },
-        reserved: [0; 5],
+        tenant_flows,
+        reserved: [0; 4],
     }
 }
 
