@@ -6,6 +6,7 @@
 mod budgets;
 mod changes;
 mod compile;
+mod compiler;
 mod cost;
 mod difference;
 mod epochs;

@@ -126,6 +126,26 @@ fn rule() -> impl Strategy<Value = Rule> {
     )
 }
 
+/// Rules, and what they name.
+fn resource_of_rules() -> impl Strategy<Value = Resource> {
+    let net = "tenants/t/networks/n";
+    prop_oneof![
+        prop::collection::vec(rule(), 0..5).prop_map(move |rules| {
+            let name = format!("{net}/securityGroups/g").parse().unwrap();
+            SecurityGroup { name, rules, revision: 4, labels: Labels::default() }.into()
+        }),
+        prop::collection::vec(prefix(), 0..5).prop_map(move |prefixes| {
+            let name = format!("{net}/prefixLists/l").parse().unwrap();
+            PrefixList { name, prefixes, revision: 4, labels: Labels::default() }.into()
+        }),
+        (prop::collection::vec(rule(), 0..5), any::<bool>()).prop_map(move |(rules, all)| {
+            let networks = (!all).then(|| net.parse().unwrap()).into_iter().collect();
+            let name = "operatorPolicies/o".parse().unwrap();
+            OperatorPolicy { name, networks, rules, revision: 4, labels: Labels::default() }.into()
+        }),
+    ]
+}
+
 fn resource() -> impl Strategy<Value = Resource> {
     let net = "tenants/t/networks/n";
     prop_oneof![
@@ -174,19 +194,7 @@ fn resource() -> impl Strategy<Value = Resource> {
                 }
                 .into()
             }),
-        prop::collection::vec(rule(), 0..5).prop_map(move |rules| {
-            let name = format!("{net}/securityGroups/g").parse().unwrap();
-            SecurityGroup { name, rules, revision: 4, labels: Labels::default() }.into()
-        }),
-        prop::collection::vec(prefix(), 0..5).prop_map(move |prefixes| {
-            let name = format!("{net}/prefixLists/l").parse().unwrap();
-            PrefixList { name, prefixes, revision: 4, labels: Labels::default() }.into()
-        }),
-        (prop::collection::vec(rule(), 0..5), any::<bool>()).prop_map(move |(rules, all)| {
-            let networks = (!all).then(|| net.parse().unwrap()).into_iter().collect();
-            let name = "operatorPolicies/o".parse().unwrap();
-            OperatorPolicy { name, networks, rules, revision: 4, labels: Labels::default() }.into()
-        }),
+        resource_of_rules(),
         (any::<u32>(), any::<u32>()).prop_map(|(underlay, index)| {
             let (name, underlay) = ("hosts/h".parse().unwrap(), underlay.into());
             Host { name, underlay, index, revision: 1, labels: Labels::default() }.into()

@@ -6,9 +6,9 @@ use std::{
 };
 
 use andromede_model::{
-    Action, Direction, Existing, Host, Labels, MacAddress, Network, NetworkView, OperatorPolicy, Port, PortName,
-    PortRange, Prefix, PrefixList, PrefixListName, Protocol, Remote, Rule, SecurityGroup, SecurityGroupName, Subnet,
-    Uid, Vni, Vtep,
+    Action, Direction, Existing, Host, Labels, MacAddress, Network, NetworkView, OperatorPolicy, OperatorPolicyName,
+    Port, PortName, PortRange, Prefix, PrefixList, PrefixListName, Protocol, Remote, Rule, SecurityGroup,
+    SecurityGroupName, Subnet, Uid, Vni, Vtep,
 };
 use andromede_plan::{Attachment, Attachments, HostFacts};
 use proptest::{prelude::*, sample::select};
@@ -220,6 +220,25 @@ impl World {
         groups.iter().enumerate().filter(|(_, has)| **has).map(|(group, _)| group_name(group)).collect()
     }
 
+    fn prefix_lists(&self) -> BTreeMap<PrefixListName, PrefixList> {
+        let list = |(place, prefixes): (usize, &Vec<&str>)| {
+            let prefixes = prefixes.iter().map(|prefix| prefix.parse().unwrap()).collect();
+            (list_name(place), PrefixList { name: list_name(place), prefixes, revision: 1, labels: Labels::default() })
+        };
+        self.lists.iter().enumerate().map(list).collect()
+    }
+
+    fn operator_policies(&self) -> BTreeMap<OperatorPolicyName, OperatorPolicy> {
+        let policy = OperatorPolicy {
+            name: "operatorPolicies/o".parse().unwrap(),
+            networks: BTreeSet::new(),
+            rules: self.operator.clone(),
+            revision: 1,
+            labels: Labels::default(),
+        };
+        [(policy.name.clone(), policy)].into()
+    }
+
     pub(crate) fn view(&self) -> NetworkView {
         let mut ports = BTreeMap::new();
         let mut hosts = BTreeMap::new();
@@ -249,17 +268,6 @@ impl World {
         let group = |(place, rules): (usize, &Vec<Rule>)| {
             let name = group_name(place);
             (name.clone(), SecurityGroup { name, rules: rules.clone(), revision: 1, labels: Labels::default() })
-        };
-        let list = |(place, prefixes): (usize, &Vec<&str>)| {
-            let prefixes = prefixes.iter().map(|prefix| prefix.parse().unwrap()).collect();
-            (list_name(place), PrefixList { name: list_name(place), prefixes, revision: 1, labels: Labels::default() })
-        };
-        let policy = OperatorPolicy {
-            name: "operatorPolicies/o".parse().unwrap(),
-            networks: BTreeSet::new(),
-            rules: self.operator.clone(),
-            revision: 1,
-            labels: Labels::default(),
         };
         let subnet = |(id, cidr): (&str, &str)| {
             let cidr: Prefix = cidr.parse().unwrap();
@@ -293,8 +301,8 @@ impl World {
             },
             subnets: [("a", "10.0.0.0/24"), ("b", "fd00:10::/64"), ("c", "10.9.9.0/24")].map(subnet).into(),
             ports,
-            prefix_lists: self.lists.iter().enumerate().map(list).collect(),
-            operator_policies: [(policy.name.clone(), policy)].into(),
+            prefix_lists: self.prefix_lists(),
+            operator_policies: self.operator_policies(),
             groups: self.rules.iter().enumerate().map(group).collect(),
             vteps: vtep.collect(),
             hosts,
