@@ -6,9 +6,9 @@ use std::{
 };
 
 use andromede_model::{
-    Action, Direction, Existing, Host, Labels, MacAddress, Network, NetworkView, OperatorPolicy, OperatorPolicyName,
-    Port, PortName, PortRange, Prefix, PrefixList, PrefixListName, Protocol, Remote, Rule, SecurityGroup,
-    SecurityGroupName, Subnet, Uid, Vni, Vtep,
+    Action, Direction, Existing, Host, HostName, Labels, MacAddress, Network, NetworkView, OperatorPolicy,
+    OperatorPolicyName, Port, PortName, PortRange, Prefix, PrefixList, PrefixListName, Protocol, Remote, Rule,
+    SecurityGroup, SecurityGroupName, Subnet, Uid, Vni, Vtep,
 };
 use andromede_plan::{Attachment, Attachments, HostFacts};
 use proptest::{prelude::*, sample::select};
@@ -240,13 +240,11 @@ impl World {
     }
 
     pub(crate) fn view(&self) -> NetworkView {
-        let mut ports = BTreeMap::new();
-        let mut hosts = BTreeMap::new();
-        let mut identities = BTreeMap::new();
+        let (mut ports, mut hosts, mut identities) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
         for (place, spec) in self.ports.iter().enumerate() {
             let Some(spec) = spec else { continue };
-            let host: andromede_model::HostName = format!("hosts/h{}", spec.host).parse().unwrap();
             let identity = Self::identity(spec.groups);
+            let host: HostName = format!("hosts/h{}", spec.host).parse().unwrap();
             let port = Port {
                 name: port_name(place),
                 addresses: self.addresses(place),
