@@ -177,8 +177,8 @@ impl Connection {
         }
         let mut next = Self { seen: now, ..*self };
         let outcome = match packet.what {
-            What::Tcp { flags, .. } => self.tcp(&mut next, flags, forward),
-            What::Sctp { chunk, .. } => self.sctp(&mut next, chunk, forward),
+            What::Tcp { flags, .. } => self.tcp(&mut next, flags, forward, now),
+            What::Sctp { chunk, .. } => self.sctp(&mut next, chunk, forward, now),
             _ => {
                 next.progress.answered |= !forward;
                 Ok(true)
@@ -192,7 +192,7 @@ impl Connection {
     }
 
     /// False: it begins another connection.
-    fn tcp(&self, next: &mut Self, flags: u8, forward: bool) -> Result<bool, DropReason> {
+    fn tcp(&self, next: &mut Self, flags: u8, forward: bool, now: u64) -> Result<bool, DropReason> {
         let Progress { answered, both_open, established, .. } = self.progress;
         if flags & RST != 0 {
             *side(&mut next.progress.resets, forward) = true;
@@ -211,9 +211,10 @@ impl Connection {
             if !forward && answered && !both_open {
                 return Err(DropReason::UnexpectedOpen);
             }
-            if !forward {
+            if !forward && !both_open {
                 next.progress.answered = true;
                 next.progress.both_open = true;
+                next.seen = now;
             }
             return Ok(true);
         }
@@ -239,7 +240,7 @@ impl Connection {
         Ok(true)
     }
 
-    fn sctp(&self, next: &mut Self, chunk: u8, forward: bool) -> Result<bool, DropReason> {
+    fn sctp(&self, next: &mut Self, chunk: u8, forward: bool, now: u64) -> Result<bool, DropReason> {
         const INIT: u8 = 1;
         const INIT_ACK: u8 = 2;
         const ABORT: u8 = 6;
@@ -254,7 +255,10 @@ impl Connection {
             if self.progress.established && !forward {
                 return Err(DropReason::UnexpectedOpen);
             }
-            next.progress.answered |= !forward;
+            if !forward && !self.progress.both_open {
+                (next.progress.answered, next.progress.both_open) = (true, true);
+                next.seen = now;
+            }
             return Ok(true);
         }
         if !self.progress.answered && !answer && chunk != ABORT {
