@@ -142,6 +142,7 @@ impl Host {
             policy_cells: rows.policy_cells,
             flows: self.tables.flows.clone(),
             fragments: self.tables.fragments.clone(),
+            usage: self.tables.usage.clone(),
             ..Tables::default()
         };
         Ok(())
@@ -167,11 +168,9 @@ impl Host {
             host: &self.config,
         };
         let mut scratch = Scratch::EMPTY;
-        let verdict = decide(&Bytes(frame), &context, &self.tables, &mut scratch);
+        let mut verdict = decide(&Bytes(frame), &context, &self.tables, &mut scratch);
+        carry_out(&self.tables, &context, &mut scratch, &mut verdict);
         let record = verdict.record(hook, &scratch);
-        if carry_out(&self.tables, &verdict.claim, &scratch, context.now).is_err() {
-            return Fate::drops(DropReason::FlowTableFull);
-        }
         match (record.target, verdict.reason) {
             (target::DELIVER, None) => Fate::Reaches(End((record.ifindex - 100 - tenant as u32 * 10) as u8)),
             (target::ENCAP, None) => towards(tenant, &record.next_hop),

@@ -79,7 +79,7 @@ impl Traffic {
             priority: self.chance.pick(&[10, 20, 30]),
             protocol,
             ports: with_ports.then(|| (first, first + self.chance.pick(&[0, 0, 40]))),
-            icmp: icmp.then(|| (self.chance.pick(&[8, 128, 13]), self.chance.pick(&[None, Some(0)]))),
+            icmp: icmp.then(|| (self.chance.pick(&[8, 128, 13, 140]), self.chance.pick(&[None, Some(0)]))),
             remote,
         }
     }
@@ -130,15 +130,16 @@ impl Traffic {
             to = self.chance.pick(&[ROUTER, NOBODY]);
         }
         let (source, destination) = (self.chance.pick(&CLIENTS), self.chance.pick(&SERVICES));
+        let v6 = self.chance.one_in(2);
         let what = match self.chance.below(12) {
             0..=4 => What::Tcp { source, destination, flags: self.chance.pick(&FLAGS), data: self.chance.one_in(4) },
             5..=7 => What::Udp { source, destination },
             8 => What::Echo { request: !self.chance.one_in(3), id: self.chance.pick(&[1, 2]) },
-            9 => What::Message { kind: self.chance.pick(&[13, 17, 140]), code: 0 },
+            9 => What::Message { kind: if v6 { 140 } else { self.chance.pick(&[13, 17]) }, code: 0 },
             10 => What::Sctp { source, destination, chunk: self.chunk() },
             _ => What::Other(47),
         };
-        let mut packet = Packet { v6: self.chance.one_in(2), from, to, what, part: None };
+        let mut packet = Packet { v6, from, to, what, part: None };
         packet.part = self.part(&packet, None);
         let mut sender = self.at(tenant, from);
         if self.chance.one_in(25) {
