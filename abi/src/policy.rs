@@ -66,7 +66,7 @@ pub mod pair {
     /// The bit of a pair.
     #[inline(always)]
     pub const fn bit(service_level: usize, remote_level: usize) -> u32 {
-        1 << (service_level * remote_level::COUNT + remote_level)
+        1_u32.wrapping_shl(service_level.wrapping_mul(remote_level::COUNT).wrapping_add(remote_level) as u32)
     }
 
     /// The pairs with a level of remotes.

@@ -264,7 +264,7 @@ impl<'a> Compiler<'a> {
             let rules = policy::of_operator(view, direction);
             let owner = (view.network.index, None, direction);
             let content: Content = self.cache.compile(owner, &rules, &BTreeMap::new())?;
-            Ok(self.sets.number(content, &BTreeMap::<u32, ()>::new(), &mut self.wanted.rows))
+            Ok(self.sets.number(content, &BTreeMap::new(), &mut self.wanted.rows))
         };
         Ok((of(Direction::Egress)?, of(Direction::Ingress)?))
     }

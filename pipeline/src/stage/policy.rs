@@ -110,14 +110,15 @@ fn ask<T: Tables>(tables: &T, question: &Question<'_>, set: PolicySet) -> Answer
     let mut place = 0;
     while place < pair::COUNT {
         let (service_level, remote_level) = (place / remote_level::COUNT, place % remote_level::COUNT);
-        place += 1;
+        place = place.wrapping_add(1);
         if pairs & pair::bit(service_level, remote_level) == 0 {
             continue;
         }
+        let (Some(remote), Some(service)) = (remotes.get(remote_level), services.get(service_level)) else { continue };
         let key = CellKey {
             set,
-            remote: remotes[remote_level],
-            service: services[service_level],
+            remote: *remote,
+            service: *service,
             remote_level: remote_level as u16,
             service_level: service_level as u16,
         };

@@ -58,13 +58,12 @@ impl Members {
                 continue;
             }
             ranks.sort_unstable();
-            let cells = match known.get(&ranks) {
-                Some(cells) => Arc::clone(cells),
-                None => {
-                    let cells = Arc::new(self.cells(&ranks, &mut combinations)?);
-                    known.insert(ranks, Arc::clone(&cells));
-                    cells
-                }
+            let cells = if let Some(cells) = known.get(&ranks) {
+                Arc::clone(cells)
+            } else {
+                let cells = Arc::new(self.cells(&ranks, &mut combinations)?);
+                known.insert(ranks, Arc::clone(&cells));
+                cells
             };
             if !cells.is_empty() {
                 found.of.insert(*identity, cells);

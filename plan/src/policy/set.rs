@@ -10,7 +10,11 @@ use std::{
     sync::Arc,
 };
 
-use andromede_abi::{CellKey, IdentityClassKey, PolicyPrefixKey, PolicySet, Prefixed, ServiceKey, remote_level};
+use andromede_abi::{
+    CellKey, IdentityClassKey, PolicyPrefixKey, PolicySet, PortRow, Prefixed, ServiceKey, remote_level,
+};
+
+use andromede_model::SecurityGroupName;
 
 use super::{Class, Content, Groups, Rules, groups::ClassCells};
 use crate::Rows;
@@ -49,6 +53,9 @@ fn sets(rows: &Rows) -> BTreeMap<PolicySet, Found> {
     sets
 }
 
+/// The identities that ports of a network may have, each with its groups.
+type Living = BTreeMap<u32, BTreeSet<SecurityGroupName>>;
+
 /// A set that is wanted.
 struct Claimed {
     rules: Arc<Rules>,
@@ -82,7 +89,7 @@ impl Sets {
             by_rules.entry(hash(&content.rules)).or_default().push(*set);
         }
         let used: BTreeSet<PolicySet> =
-            found.keys().copied().chain(rows.ports.values().flat_map(|port| port.sets())).collect();
+            found.keys().copied().chain(rows.ports.values().flat_map(PortRow::sets)).collect();
         let next = used.last().copied().unwrap_or_default().wrapping_add(1);
         let locations = rows.locations.values().chain(rows.prefixes.values());
         let known = locations.map(|row| row.identity).filter(|identity| *identity != 0).collect();
@@ -91,7 +98,7 @@ impl Sets {
 
     /// The number of the set with this content, whose rows are put among those wanted; 0 if it has no rules. `living` are the
     /// identities that a port may have.
-    pub(crate) fn number<G>(&mut self, content: Content, living: &BTreeMap<u32, G>, wanted: &mut Rows) -> PolicySet {
+    pub(crate) fn number(&mut self, content: Content, living: &Living, wanted: &mut Rows) -> PolicySet {
         if content.rules.services.is_empty() {
             return 0;
         }
@@ -122,7 +129,7 @@ impl Sets {
     }
 
     /// Does the set found say of every connection that there may be what the content says?
-    fn may_become<G>(&self, set: PolicySet, content: &Content, living: &BTreeMap<u32, G>) -> bool {
+    fn may_become(&self, set: PolicySet, content: &Content, living: &Living) -> bool {
         let Some(found) = self.found.get(&set).filter(|found| found.rules == *content.rules) else { return false };
         let nothing = ClassCells::new();
         living.keys().all(|identity| {
