@@ -2,7 +2,11 @@
 
 use std::{env, error::Error, path::PathBuf};
 
+<<<<<<< HEAD
 const SCHEMA: [&str; 15] = [
+=======
+const SCHEMA: [&str; 14] = [
+>>>>>>> main
     "andromede/v1/resources.proto",
     "andromede/v1/methods.proto",
     "andromede/v1/tenant_service.proto",
@@ -15,6 +19,7 @@ const SCHEMA: [&str; 15] = [
     "andromede/v1/host_service.proto",
     "andromede/v1/vtep_service.proto",
     "andromede/v1/fabric_service.proto",
+    "andromede/v1/history_service.proto",
     "andromede/v1/diagnostics_service.proto",
     "andromede/agent/v1/agent.proto",
     "andromede/local/v1/local.proto",
