@@ -2,11 +2,7 @@
 
 use std::{env, error::Error, path::PathBuf};
 
-<<<<<<< HEAD
-const SCHEMA: [&str; 15] = [
-=======
-const SCHEMA: [&str; 14] = [
->>>>>>> main
+const SCHEMA: [&str; 16] = [
     "andromede/v1/resources.proto",
     "andromede/v1/methods.proto",
     "andromede/v1/tenant_service.proto",

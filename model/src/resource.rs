@@ -4,13 +4,9 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-<<<<<<< HEAD
 use crate::{
-    AnyName, Host, Network, NetworkName, OperatorPolicy, Port, PrefixList, SecurityGroup, Subnet, Tenant, Vtep,
+    AnyName, Host, Labels, Network, NetworkName, OperatorPolicy, Port, PrefixList, SecurityGroup, Subnet, Tenant, Vtep,
 };
-=======
-use crate::{AnyName, Host, Labels, Network, NetworkName, Port, SecurityGroup, Subnet, Tenant, Vtep};
->>>>>>> main
 
 /// One resource.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
