@@ -167,6 +167,8 @@ impl Resource {
             Self::SecurityGroup(group) => &group.labels,
             Self::Port(port) => &port.labels,
             Self::Vtep(vtep) => &vtep.labels,
+            Self::OperatorPolicy(policy) => &policy.labels,
+            Self::PrefixList(list) => &list.labels,
         }
     }
 
