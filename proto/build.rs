@@ -2,11 +2,12 @@
 
 use std::{env, error::Error, path::PathBuf};
 
-const SCHEMA: [&str; 4] = [
+const SCHEMA: [&str; 5] = [
     "andromede/v1/resources.proto",
     "andromede/v1/services.proto",
     "andromede/agent/v1/agent.proto",
     "andromede/local/v1/local.proto",
+    "andromede/local/v1/pods.proto",
 ];
 
 fn main() -> Result<(), Box<dyn Error>> {

@@ -1,6 +1,7 @@
 //! What the tests of promises share: bundles as text, and the fabric that most of them need.
 
 pub mod bundle;
+pub mod cni;
 pub mod direct;
 pub mod drops;
 pub mod scene;

@@ -2,6 +2,7 @@
 
 use std::{net::IpAddr, os::fd::AsRawFd as _};
 
+use andromede_model::Prefix;
 use rtnetlink::{
     LinkMessageBuilder, LinkUnspec, LinkVeth,
     packet_route::link::{InfoData, InfoVeth, LinkAttribute},
@@ -33,6 +34,18 @@ pub struct Workload {
     pub addresses: Vec<(IpAddr, u8)>,
     /// The routers of its subnets, at most one of each family.
     pub routers: Vec<IpAddr>,
+    /// What they are used for.
+    pub destinations: Vec<Prefix>,
+}
+
+impl Workload {
+    /// Each destination with the router of its family.
+    pub fn routes(&self) -> impl Iterator<Item = (Prefix, IpAddr)> {
+        self.destinations.iter().filter_map(|destination| {
+            let router = self.routers.iter().find(|router| router.is_ipv4() == destination.is_ipv4());
+            router.map(|router| (*destination, *router))
+        })
+    }
 }
 
 /// Why a workload's interface could not be made.
@@ -54,6 +67,14 @@ pub enum VethError {
         interface: String,
         /// The namespace.
         netns: String,
+    },
+    /// Another interface has the route.
+    #[error("there is a route to {destination} over another interface than {interface}; ask for other routes")]
+    RouteTaken {
+        /// The destination.
+        destination: Prefix,
+        /// The name.
+        interface: String,
     },
     /// It was there a moment ago.
     #[error("interface {0} vanished while it was being set up; try again")]
@@ -117,8 +138,11 @@ async fn configure_inside(workload: &Workload) -> Result<(), VethError> {
         netlink.add_address(index, *address, *prefix_length).await?;
     }
     netlink.up(index).await?;
-    for router in &workload.routers {
-        netlink.default_route(index, *router).await?;
+    for (destination, router) in workload.routes() {
+        if !netlink.add_route(index, destination, router).await? {
+            let interface = workload.interface.clone();
+            return Err(VethError::RouteTaken { destination, interface });
+        }
     }
     Ok(())
 }
