@@ -5,7 +5,8 @@ use andromede_proto::agent::v1::{Claim, ClaimAnswer};
 
 use crate::{
     access::{Principal, Role},
-    writer::{WriteError, Writer},
+    change::{Change, WriteError},
+    writer::Writer,
 };
 
 /// Most ports in one claim.
@@ -43,7 +44,8 @@ async fn write(writer: &Writer, host: &HostName, claim: Claim) -> Result<(), Wri
     let deleted = deleted.map_err(|violation| WriteError::Invalid(vec![violation]))?;
     // Whoever opened the session is that host, with or without a certificate.
     let principal = Principal { role: Role::Host, name: host.id().to_owned() };
-    writer.write(principal, written, deleted, false).await.map(drop)
+    let change = Change { written, deleted, ..Change::new(principal, "claim") };
+    writer.write(change).await.map(drop)
 }
 
 /// Checks a write of a host against the state to which it will be added, and takes out deletions of what is gone already: a host that

@@ -4,6 +4,10 @@
 pub const RESOURCES_PER_WRITE: usize = 10_000;
 /// Characters of a display name.
 pub const DISPLAY_NAME: usize = 256;
+/// Labels of a resource.
+pub const LABELS: usize = 64;
+/// Characters of the key of a label, and of its value.
+pub const LABEL_CHARACTERS: usize = 63;
 /// Addresses of a port.
 pub const ADDRESSES_PER_PORT: usize = 16;
 /// Security groups of a port.

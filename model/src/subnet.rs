@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use serde::{Deserialize, Serialize};
 
-use crate::{HostName, Prefix, SubnetName};
+use crate::{HostName, Labels, Prefix, SubnetName};
 
 /// A range of addresses of a network. Subnets of one network do not overlap.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -20,6 +20,8 @@ pub struct Subnet {
     pub host: Option<HostName>,
     /// Revision of its last write; set by the model.
     pub revision: u64,
+    /// Its labels.
+    pub labels: Labels,
 }
 
 impl Subnet {

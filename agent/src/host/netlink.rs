@@ -171,6 +171,14 @@ impl Netlink {
         tolerate(request.execute().await.map_err(|error| NetlinkError::new(what, error)), libc::EEXIST)
     }
 
+    /// Takes an address from an interface; no error if it has it not.
+    pub async fn remove_address(&self, index: u32, address: IpAddr, prefix_length: u8) -> Result<(), NetlinkError> {
+        let message = self.handle.address().add(index, address, prefix_length).message_mut().clone();
+        let what = format!("take the address {address}/{prefix_length} from interface {index}");
+        let result = self.handle.address().del(message).execute().await;
+        tolerate(result.map_err(|error| NetlinkError::new(what, error)), libc::EADDRNOTAVAIL)
+    }
+
     /// IPv4 addresses of an interface.
     pub async fn ipv4_addresses(&self, index: u32) -> Result<Vec<Ipv4Addr>, NetlinkError> {
         let v4 = |(address, _)| match address {
@@ -217,18 +225,7 @@ impl Netlink {
 
     /// Adds a route by a router; no error if it is there. False: there is another route to this destination.
     pub async fn add_route(&self, index: u32, to: Prefix, router: IpAddr) -> Result<bool, NetlinkError> {
-        let length = to.length();
-        let route = match (to.address(), router) {
-            (IpAddr::V4(to), IpAddr::V4(router)) => {
-                let route = RouteMessageBuilder::<Ipv4Addr>::new().destination_prefix(to, length);
-                route.output_interface(index).gateway(router).build()
-            }
-            (IpAddr::V6(to), IpAddr::V6(router)) => {
-                let route = RouteMessageBuilder::<Ipv6Addr>::new().destination_prefix(to, length);
-                route.output_interface(index).gateway(router).build()
-            }
-            _ => return Ok(false),
-        };
+        let Some(route) = route(index, to, router) else { return Ok(false) };
         match self.handle.route().add(route).execute().await {
             Ok(()) => Ok(true),
             Err(error) => match NetlinkError::new(format!("route to {to} by {router}"), error) {
@@ -236,6 +233,14 @@ impl Netlink {
                 error => Err(error),
             },
         }
+    }
+
+    /// Removes a route by a router; no error if there is none.
+    pub async fn remove_route(&self, index: u32, to: Prefix, router: IpAddr) -> Result<(), NetlinkError> {
+        let Some(route) = route(index, to, router) else { return Ok(()) };
+        let result = self.handle.route().del(route).execute().await;
+        let what = format!("remove the route to {to} by {router}");
+        tolerate(result.map_err(|error| NetlinkError::new(what, error)), libc::ESRCH)
     }
 
     /// Where packets to this address would leave.
@@ -247,6 +252,22 @@ impl Netlink {
             Err(error) if matches!(error.errno(), Some(libc::ENETUNREACH | libc::EHOSTUNREACH)) => Ok(None),
             Err(error) => Err(error),
         }
+    }
+}
+
+/// The route to a destination by a router of the same family.
+fn route(index: u32, to: Prefix, router: IpAddr) -> Option<RouteMessage> {
+    let length = to.length();
+    match (to.address(), router) {
+        (IpAddr::V4(to), IpAddr::V4(router)) => {
+            let route = RouteMessageBuilder::<Ipv4Addr>::new().destination_prefix(to, length);
+            Some(route.output_interface(index).gateway(router).build())
+        }
+        (IpAddr::V6(to), IpAddr::V6(router)) => {
+            let route = RouteMessageBuilder::<Ipv6Addr>::new().destination_prefix(to, length);
+            Some(route.output_interface(index).gateway(router).build())
+        }
+        _ => None,
     }
 }
 

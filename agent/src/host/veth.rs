@@ -1,12 +1,17 @@
 //! The pair of interfaces of a workload.
 
-use std::{net::IpAddr, os::fd::AsRawFd as _};
+use std::{
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    os::fd::AsRawFd as _,
+};
 
-use andromede_model::Prefix;
+use andromede_model::{Prefix, Uid};
 use rtnetlink::{
     LinkMessageBuilder, LinkUnspec, LinkVeth,
     packet_route::link::{InfoData, InfoVeth, LinkAttribute},
 };
+
+use serde::{Deserialize, Serialize};
 
 use super::{
     interface_name,
@@ -20,10 +25,12 @@ use super::{
 const LARGEST_GSO: u32 = 65_536 - 64;
 
 /// What a workload's interface shall be.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Workload {
     /// Name of the port.
     pub port: String,
+    /// Which of the ports that had the name over time.
+    pub uid: Uid,
     /// Name of the interface inside.
     pub interface: String,
     /// Its Ethernet address.
@@ -35,7 +42,14 @@ pub struct Workload {
     /// The routers of its subnets, at most one of each family.
     pub routers: Vec<IpAddr>,
     /// What they are used for.
+    #[serde(default = "everywhere")]
     pub destinations: Vec<Prefix>,
+}
+
+/// All addresses of both families.
+pub fn everywhere() -> Vec<Prefix> {
+    let anything: [IpAddr; 2] = [Ipv4Addr::UNSPECIFIED.into(), Ipv6Addr::UNSPECIFIED.into()];
+    anything.iter().filter_map(|address| Prefix::new(*address, 0).ok()).collect()
 }
 
 impl Workload {
@@ -103,7 +117,7 @@ pub async fn create(netlink: &Netlink, netns: &Netns, workload: &Workload) -> Re
         .build();
     netlink.add_link(&format!("the interface pair {name} of {}", workload.port), pair).await?;
     let outer = netlink.link(&name).await?.ok_or_else(|| VethError::Vanished(name.clone()))?;
-    let alias = LinkUnspec::new_with_index(outer.index).alias(interface_name::alias(&workload.port));
+    let alias = LinkUnspec::new_with_index(outer.index).alias(interface_name::alias(&workload.port, workload.uid));
     netlink.set_link(&format!("name the port of interface {name}"), alias).await?;
     Ok(outer)
 }
@@ -138,6 +152,10 @@ async fn configure_inside(workload: &Workload) -> Result<(), VethError> {
         netlink.add_address(index, *address, *prefix_length).await?;
     }
     netlink.up(index).await?;
+    add_routes(&netlink, index, workload).await
+}
+
+async fn add_routes(netlink: &Netlink, index: u32, workload: &Workload) -> Result<(), VethError> {
     for (destination, router) in workload.routes() {
         if !netlink.add_route(index, destination, router).await? {
             let interface = workload.interface.clone();
@@ -145,6 +163,44 @@ async fn configure_inside(workload: &Workload) -> Result<(), VethError> {
         }
     }
     Ok(())
+}
+
+/// Makes another interface of one that is up. What connects by an address that stays goes on.
+pub async fn change(
+    netlink: &Netlink,
+    netns: &Netns,
+    outer: u32,
+    from: &Workload,
+    to: &Workload,
+) -> Result<(), VethError> {
+    if from.mtu != to.mtu {
+        let mtu = LinkUnspec::new_with_index(outer).mtu(to.mtu);
+        netlink.set_link(&format!("change the MTU of interface {outer} to {}", to.mtu), mtu).await?;
+    }
+    let (from, to) = (from.clone(), to.clone());
+    netns.run(move || async move { change_inside(&from, &to).await }).await?
+}
+
+async fn change_inside(from: &Workload, to: &Workload) -> Result<(), VethError> {
+    let netlink = Netlink::open()?;
+    let inner = netlink.link(&from.interface).await?;
+    let index = inner.ok_or_else(|| VethError::Vanished(from.interface.clone()))?.index;
+    if (from.mac, from.mtu) != (to.mac, to.mtu) {
+        let change = LinkUnspec::new_with_index(index).address(to.mac.to_vec()).mtu(to.mtu);
+        netlink.set_link(&format!("change the Ethernet address and MTU of interface {}", to.interface), change).await?;
+    }
+    let stays: Vec<(Prefix, IpAddr)> = to.routes().collect();
+    for (destination, router) in from.routes().filter(|route| !stays.contains(route)) {
+        netlink.remove_route(index, destination, router).await?;
+    }
+    for (address, prefix_length) in from.addresses.iter().filter(|address| !to.addresses.contains(address)) {
+        netlink.remove_address(index, *address, *prefix_length).await?;
+    }
+    // All, not only those that are new: with the first IPv4 address of a subnet the kernel removes the others.
+    for (address, prefix_length) in &to.addresses {
+        netlink.add_address(index, *address, *prefix_length).await?;
+    }
+    add_routes(&netlink, index, to).await
 }
 
 /// The interface of this name inside a namespace.

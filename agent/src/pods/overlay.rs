@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 
-use andromede_model::{HostName, NetworkView, Port, PortName};
+use andromede_model::{HostName, Labels, NetworkView, Port, PortName, Uid};
 use andromede_proto::agent::v1::Claim;
 
 use super::lease::{Lease, Leases, is_of_a_lease};
@@ -30,7 +30,9 @@ pub fn lay(view: &mut NetworkView, host: &HostName, leases: &Leases) -> Overlay 
         covered.insert(name, port);
     }
     for (name, lease) in leased {
-        if view.ports.get(name).is_some_and(|told| agrees(told, host, lease)) {
+        if let Some(told) = view.ports.get_mut(name).filter(|told| agrees(told, host, lease)) {
+            // The port is what its lease is: made anew by the controller, it is still the same.
+            told.uid = Uid::UNSET;
             continue;
         }
         let identity = view.identities.iter().find(|(_, groups)| **groups == lease.groups);
@@ -79,6 +81,8 @@ fn port_of(lease: &Lease, host: &HostName) -> Port {
         groups: lease.groups.clone(),
         identity: 0,
         revision: 0,
+        uid: Uid::UNSET,
+        labels: Labels::default(),
     }
 }
 

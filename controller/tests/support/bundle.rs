@@ -38,7 +38,11 @@ pub fn group(tenant: &str, group: &str, ports: &[&str]) -> Resource {
         ..v1::Rule::default()
     };
     let rules = ports.iter().map(rule).collect();
-    resource(Kind::SecurityGroup(v1::SecurityGroup { name: group_name(tenant, group), rules, revision: 0 }))
+    resource(Kind::SecurityGroup(v1::SecurityGroup {
+        name: group_name(tenant, group),
+        rules,
+        ..v1::SecurityGroup::default()
+    }))
 }
 
 pub fn host(number: u8) -> Resource {

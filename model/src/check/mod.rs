@@ -53,6 +53,6 @@ pub(crate) fn check_deletions(draft: &mut Draft<'_>) {
     }
     for (name, user) in users {
         let rule = format!("what others refer to is not deleted; {user} refers to it");
-        draft.refuse_deletion(&name, rule, format!("change or delete {user} first, and all others that do"));
+        draft.refuse_in_use(&name, rule, format!("change or delete {user} first, and all others that do"));
     }
 }

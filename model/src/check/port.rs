@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, net::IpAddr};
 
 use super::network::not_for_a_node;
 use crate::{
-    GATEWAY_MAC, Port, Prefix, Subnet,
+    AnyName, GATEWAY_MAC, Port, Prefix, Resource, Subnet,
     draft::{Draft, Touched},
     limits,
     state::NetworkState,
@@ -85,11 +85,26 @@ fn shape(draft: &mut Draft<'_>, state: &NetworkState, port: &Port) {
     }
 }
 
+/// The subnet that had the address, if the write deletes it.
+fn deleted_subnet(draft: &Draft<'_>, port: &Port, address: IpAddr) -> Option<AnyName> {
+    if draft.is_written(&port.name.clone().into()) {
+        return None;
+    }
+    let of_network = draft.deleted.keys().filter(|name| name.network() == Some(port.name.network()));
+    let had =
+        |name: &&AnyName| matches!(draft.before.get(name), Some(Resource::Subnet(it)) if it.cidr.contains(address));
+    of_network.filter(|name| matches!(name, AnyName::Subnet(_))).find(had).cloned()
+}
+
 /// Checks that one address of a port has its place in a subnet.
 fn check_address(draft: &mut Draft<'_>, subnets: &Subnets<'_>, port: &Port, place: usize) {
     let Some(address) = port.addresses.get(place).copied() else { return };
     let field = format!("addresses[{place}]");
     let Some(subnet) = subnets.of(address) else {
+        if let Some(deleted) = deleted_subnet(draft, port, address) {
+            let rule = format!("what others refer to is not deleted; {} has the address {address} of it", port.name);
+            return draft.refuse_in_use(&deleted, rule, format!("delete {} first, and all others in it", port.name));
+        }
         let fix = "choose an address of a subnet, or write a subnet for it in the same call";
         return draft.refuse(port.name.clone(), &field, address, "no subnet of the network has this address", fix);
     };
