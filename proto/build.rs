@@ -13,6 +13,7 @@ const SCHEMA: [&str; 14] = [
     "andromede/v1/host_service.proto",
     "andromede/v1/vtep_service.proto",
     "andromede/v1/fabric_service.proto",
+    "andromede/v1/history_service.proto",
     "andromede/v1/diagnostics_service.proto",
     "andromede/agent/v1/agent.proto",
     "andromede/local/v1/local.proto",

@@ -1,9 +1,11 @@
 //! What the tests of promises share: bundles as text, and the fabric that most of them need.
 
 pub mod bundle;
+pub mod chance;
 pub mod cni;
 pub mod direct;
 pub mod drops;
+pub mod oracle;
 pub mod scene;
 pub mod twin;
 
