@@ -2,21 +2,22 @@
 
 use std::time::Duration;
 
-use andromede_abi::{FlowKey, FlowRow};
+use andromede_abi::{FlowKey, FlowRow, flow_hold};
 use andromede_pipeline::Put;
 use anyhow::{Context as _, Result, ensure};
 
 use super::{Twin, coarse_now};
 
 impl Twin {
-    /// The connections, which are the same in both worlds but for the moments at which they were seen.
+    /// The connections, which are the same in both worlds but for the moments at which they were opened and seen.
     pub fn flows(&self) -> Result<Vec<(FlowKey, FlowRow)>> {
         let memory = self.memory_flows();
         let mut kernel = self.kernel.tables.flows.all()?;
         kernel.sort_by_key(|(key, _)| *key);
         ensure!(kernel.len() == memory.len(), "{} connections in the kernel, {} in memory", kernel.len(), memory.len());
         for ((kernel_key, kernel), (key, row)) in kernel.iter().zip(&memory) {
-            let kernel = FlowRow { seen: row.seen, connection: row.connection, ..*kernel };
+            let hold = kernel.hold & flow_hold::BITS | row.hold & !flow_hold::BITS;
+            let kernel = FlowRow { seen: row.seen, connection: row.connection, hold, ..*kernel };
             ensure!(
                 kernel_key == key && kernel == *row,
                 "rows differ\nkernel {kernel_key:?} {kernel:?}\nmemory {key:?} {row:?}"
