@@ -24,8 +24,8 @@ pub(crate) const fn tell<F>(context: &Context<'_>, scratch: &Scratch, verdict: &
     if matches!(packet.transport, Transport::Error) || packet.fragment.is_headless() {
         return;
     }
-    const OUTER: u32 = (OVERHEAD - ethernet::HEADER) as u32;
-    let largest = context.host.underlay_mtu.wrapping_sub(OUTER).wrapping_sub(ethernet::HEADER as u32);
+    // The outer IP packet holds the outer header but its Ethernet part, and the inner one: together as much as all of the outer.
+    let largest = context.host.underlay_mtu.wrapping_sub(OVERHEAD as u32);
     verdict.target = Target::reply(scratch.port.ifindex);
     verdict.edit = Edit::too_big(largest);
 }
@@ -38,9 +38,9 @@ pub(crate) fn write<F: Frame>(frame: &mut F, edit: Edit) -> Option<()> {
     let largest = u32::from_be_bytes([a, b, c, d]);
     let kind: u16 = frame.load(ethernet::TYPE)?;
     if kind == ethernet::TYPE_IPV4 {
-        v4(frame, largest)?
+        v4(frame, largest)?;
     } else {
-        v6(frame, largest)?
+        v6(frame, largest)?;
     }
     let [d0, d1, d2, s0, s1, s2]: [u16; 6] = frame.load(ethernet::DESTINATION)?;
     frame.store(ethernet::DESTINATION, [s0, s1, s2, d0, d1, d2])
@@ -52,9 +52,10 @@ fn v4<F: Frame>(frame: &mut F, largest: u32) -> Option<()> {
     const IP: usize = ethernet::HEADER;
     const MESSAGE: usize = IP + ip::V4_HEADER;
     const LENGTH: u32 = (ip::V4_HEADER + icmp::HEADER + V4_QUOTE) as u32;
+    const FRAME: u32 = IP as u32 + LENGTH;
     let quote: [u32; V4_QUOTE / 4] = frame.load(IP)?;
     let [_, _, _, source, destination, ..] = quote;
-    frame.resize(IP as u32 + LENGTH)?;
+    frame.resize(FRAME)?;
     let first = (0x4500 << 16 | LENGTH).to_be();
     let third = (HOP_LIMIT << 24 | (ip_protocol::ICMP as u32) << 16).to_be();
     let sum = ip::halves(first).wrapping_add(ip::halves(third));
@@ -75,9 +76,10 @@ fn v6<F: Frame>(frame: &mut F, largest: u32) -> Option<()> {
     const IP: usize = ethernet::HEADER;
     const MESSAGE: usize = IP + ip::V6_HEADER;
     const LENGTH: u32 = (icmp::HEADER + V6_QUOTE) as u32;
+    const FRAME: u32 = MESSAGE as u32 + LENGTH;
     let quote: [u32; V6_QUOTE / 4] = frame.load(IP)?;
     let [_, _, s0, s1, s2, s3, d0, d1, d2, d3, ..] = quote;
-    frame.resize((IP + ip::V6_HEADER) as u32 + LENGTH)?;
+    frame.resize(FRAME)?;
     let second = (LENGTH << 16 | (ip_protocol::ICMPV6 as u32) << 8 | HOP_LIMIT).to_be();
     frame.store(IP, [0x6000_0000_u32.to_be(), second, d0, d1, d2, d3, s0, s1, s2, s3])?;
     let kind = ((icmp::V6_PACKET_TOO_BIG as u16) << 8).to_be();
