@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use andromede_abi::maps::{self, Table};
 use andromede_model::{
-    AnyName, Commit, Direction, HostName, Model, NetworkName, NetworkView, Remote, Resource, ResourceKind,
+    AnyName, Commit, Direction, HostName, Model, NetworkName, NetworkView, Remote, Resource, ResourceKind, Rule,
     SecurityGroupName, Violation,
 };
 use andromede_plan::{Attachment, Attachments, HostFacts, Rows, compile};
@@ -25,7 +25,9 @@ type Groups = BTreeSet<SecurityGroupName>;
 pub fn check(before: &Model, commit: &Commit, request: &[AnyName]) -> Result<(), Vec<Violation>> {
     let mut touched: BTreeMap<NetworkName, BTreeSet<AnyName>> = BTreeMap::new();
     for resource in &commit.written {
-        if let (ResourceKind::SecurityGroup, Some(network)) = (resource.kind(), resource.network()) {
+        if let (ResourceKind::SecurityGroup | ResourceKind::PrefixList, Some(network)) =
+            (resource.kind(), resource.network())
+        {
             touched.entry(network).or_default().insert(resource.name());
         }
     }
@@ -46,7 +48,7 @@ pub fn check(before: &Model, commit: &Commit, request: &[AnyName]) -> Result<(),
         let new: BTreeSet<u32> =
             commit.identities.iter().filter(|(name, _)| *name == network).map(|(_, set)| set.number).collect();
         for (number, groups) in &view.identities {
-            let written = groups.iter().find(|group| changed.contains(&AnyName::from((*group).clone())));
+            let written = groups.iter().find(|group| is_changed(&view, group, &changed));
             if (new.contains(number) || written.is_some())
                 && let Err(rule) = measure(&view, *number, groups)
             {
@@ -55,6 +57,16 @@ pub fn check(before: &Model, commit: &Commit, request: &[AnyName]) -> Result<(),
         }
     }
     if wrong.is_empty() { Ok(()) } else { Err(wrong) }
+}
+
+/// Is the group written, or a prefix list that one of its rules names?
+fn is_changed(view: &NetworkView, group: &SecurityGroupName, changed: &BTreeSet<AnyName>) -> bool {
+    let names_changed = |rule: &Rule| match &rule.remote {
+        Remote::PrefixList(list) => changed.contains(&AnyName::from(list.clone())),
+        Remote::Any | Remote::Cidr(_) | Remote::Group(_) => false,
+    };
+    let rules = || view.groups.get(group).into_iter().flat_map(|group| &group.rules);
+    changed.contains(&AnyName::from(group.clone())) || rules().any(names_changed)
 }
 
 /// Names the field by which the set came to be as it is: a group's rules, or a port's groups.

@@ -10,7 +10,9 @@ use andromede_abi::{
     PrefixKey, Prefixed, Slot, SourceKey, Timeouts, encapsulation, location_flag, location_kind, maps, member_flag,
     port_flag,
 };
-use andromede_model::{Direction, GATEWAY_MAC, Network, NetworkView, Port, PortName, Prefix, SecurityGroupName, Vtep};
+use andromede_model::{
+    AnyName, Direction, GATEWAY_MAC, Network, NetworkView, Port, PortName, Prefix, SecurityGroupName, Vtep,
+};
 
 use crate::{
     Attachments, HostFacts, TooLarge, Wanted,
@@ -62,14 +64,15 @@ impl<'a> Compiler<'a> {
         let name = &view.network.name;
         self.wanted.network_slots.insert(name.clone(), network_slot);
         self.wanted.names.networks.insert(view.network.index, name.clone());
-        for group in view.groups.values() {
-            let rules = group.rules.iter().map(|rule| (rule.number, (group.name.clone(), rule.name.clone())));
+        let groups = view.groups.values().map(|group| (AnyName::from(group.name.clone()), &group.rules));
+        let policies =
+            view.operator_policies.values().map(|policy| (AnyName::from(policy.name.clone()), &policy.rules));
+        for (owner, rules) in groups.chain(policies) {
+            let rules = rules.iter().map(|rule| (rule.number, (owner.clone(), rule.name.clone())));
             self.wanted.names.rules.extend(rules);
         }
-        self.wanted
-            .rows
-            .networks
-            .insert(view.network.index, network_row(&view.network, network_slot, self.sharers.tenant_flows()));
+        let row = network_row(&view.network, network_slot, self.sharers.tenant_flows());
+        self.wanted.rows.networks.insert(view.network.index, row);
         for host in view.hosts.values().filter(|host| host.index != self.facts.host) {
             self.endpoint(view, host.index, host.underlay, network_slot, 0);
         }

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, net::Ipv4Addr};
 
 use andromede_abi::{HostIndex, NetworkIndex, RuleNumber, Slot};
-use andromede_model::{NetworkName, PortName, RuleName, SecurityGroupName};
+use andromede_model::{AnyName, NetworkName, PortName, RuleName};
 
 use crate::{Rows, TooLarge};
 
@@ -44,8 +44,8 @@ pub struct Names {
     pub ports: BTreeMap<Slot, PortName>,
     /// Networks.
     pub networks: BTreeMap<NetworkIndex, NetworkName>,
-    /// Rules: group and name.
-    pub rules: BTreeMap<RuleNumber, (SecurityGroupName, RuleName)>,
+    /// Rules: the group or policy that they stand in, and their name.
+    pub rules: BTreeMap<RuleNumber, (AnyName, RuleName)>,
 }
 
 /// A network that does not fit beside the others.

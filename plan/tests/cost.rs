@@ -8,7 +8,7 @@ use andromede_model::{
     Action, Direction, Existing, Host, Labels, MacAddress, Network, NetworkView, Port, Prefix, Protocol, Remote, Rule,
     SecurityGroup, Vni,
 };
-use andromede_plan::Cost;
+use andromede_plan::{Attachment, Attachments, Cost, HostFacts, Memory, Row, Rows, Step, changes, compile_with};
 
 const NETWORK: &str = "tenants/t/networks/n";
 
@@ -158,4 +158,75 @@ fn rules_that_combine_too_much_are_refused_before_they_are_compiled() {
     let view = view(1, &[(0..3_000).map(nested).collect()]);
     let error = Cost::of_groups(&view, &view.ports.values().next().unwrap().groups).unwrap_err();
     assert!(error.table.starts_with("mentions"), "{error}");
+}
+
+fn facts() -> HostFacts {
+    HostFacts {
+        host: 1,
+        underlay: host().underlay,
+        underlay_ifindex: 2,
+        gateways: BTreeMap::new(),
+        flow_rows: maps::FLOWS.rows,
+    }
+}
+
+fn attachments(view: &NetworkView) -> Attachments {
+    (10..).zip(view.ports.keys()).map(|(ifindex, port)| (port.clone(), Attachment { ifindex, tap: false })).collect()
+}
+
+/// A network whose first group names its last one, and the same after these ports got both: a new set of groups each time.
+fn before_and_after(rules: u32, ports: u32, joining: u32) -> (NetworkView, NetworkView) {
+    let group = |group: usize| format!("{NETWORK}/securityGroups/g{group}").parse().unwrap();
+    let named = (0..rules).map(|n| rule(n, Remote::Group(group(1)), &(1 + n % 60_000).to_string())).collect();
+    let before = view(ports, &[named, vec![]]);
+    let mut after = before.clone();
+    for number in 0..joining {
+        // A group of its own beside the two: a set of groups that nobody had.
+        let own: andromede_model::SecurityGroupName = format!("{NETWORK}/securityGroups/own{number}").parse().unwrap();
+        let mut like = after.groups[&group(1)].clone();
+        like.name = own.clone();
+        after.groups.insert(own.clone(), like);
+        let port = after.ports.get_mut(&format!("{NETWORK}/ports/p{}", 2 * number).parse().unwrap()).unwrap();
+        port.groups = [group(0), group(1), own].into();
+        port.identity = 10 + number;
+        after.identities.insert(port.identity, port.groups.clone());
+    }
+    (before, after)
+}
+
+#[test]
+fn a_new_member_of_a_group_changes_no_rule_and_no_other_port() {
+    let (before, after) = before_and_after(100, 20, 3);
+    let (facts, attachments, mut memory) = (facts(), attachments(&before), Memory::default());
+    let found = compile_with(&mut memory, &[before], &facts, &attachments, &Rows::default()).rows;
+    let wanted = compile_with(&mut memory, &[after], &facts, &attachments, &found);
+    assert!(wanted.refused.is_empty());
+    let steps = changes(&found, &wanted);
+    let identities = steps.iter().filter(|step| matches!(step, Step::Insert(Row::PolicyIdentity(..)))).count();
+    assert_eq!(identities, 3, "one row for each, in the one set that names the group: {steps:?}");
+    let rules = |step: &&Step| {
+        matches!(step, Step::Insert(Row::PolicyService(..) | Row::PolicyPrefix(..) | Row::PolicyCell(..)))
+    };
+    assert_eq!(steps.iter().find(rules), None);
+    for (ifindex, row) in &found.ports {
+        let same = (row.egress_set, row.ingress_set)
+            == (wanted.rows.ports[ifindex].egress_set, wanted.rows.ports[ifindex].ingress_set);
+        assert!(same, "{ifindex} keeps its sets");
+    }
+}
+
+#[test]
+#[ignore = "a measurement: run it alone and optimised, with --nocapture"]
+fn how_long_a_thousand_new_members_take() {
+    let (before, after) = before_and_after(10_000, 8_000, 1_000);
+    let (facts, attachments, mut memory) = (facts(), attachments(&before), Memory::default());
+    let start = std::time::Instant::now();
+    let found = compile_with(&mut memory, &[before], &facts, &attachments, &Rows::default()).rows;
+    println!("10,000 rules and 8,000 ports from nothing: {:?}", start.elapsed());
+    let start = std::time::Instant::now();
+    let wanted = compile_with(&mut memory, &[after], &facts, &attachments, &found);
+    println!("1,000 new members, compiled: {:?}", start.elapsed());
+    let start = std::time::Instant::now();
+    let steps = changes(&found, &wanted);
+    println!("their {} steps: {:?}", steps.len(), start.elapsed());
 }

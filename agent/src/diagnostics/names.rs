@@ -57,7 +57,10 @@ impl HostNames {
             rule::DEFAULT_INGRESS => "default-ingress".to_owned(),
             rule::DEFAULT_EGRESS => "default-egress".to_owned(),
             other => match self.names.rules.get(&other) {
-                Some((group, rule)) => format!("{}/{rule}", group.id()),
+                Some((owner, rule)) => {
+                    let owner = owner.as_str().rsplit('/').next().unwrap_or_default();
+                    format!("{owner}/{rule}")
+                }
                 None => format!("rule {other}, which is no longer here"),
             },
         }
@@ -89,6 +92,8 @@ mod tests {
         }
         let group = "tenants/b/networks/n/securityGroups/web".parse().unwrap();
         wanted.names.rules.insert(1024, (group, "http".parse().unwrap()));
+        let policy = "operatorPolicies/malware".parse().unwrap();
+        wanted.names.rules.insert(1025, (policy, "sinkhole".parse().unwrap()));
         HostNames::new(&wanted)
     }
 
@@ -105,6 +110,7 @@ mod tests {
     fn rules_are_told_as_group_and_rule() {
         let names = names();
         assert_eq!(names.rule(1024), "web/http");
+        assert_eq!(names.rule(1025), "malware/sinkhole");
         assert_eq!(names.rule(rule::NONE), "");
         assert_eq!(names.rule(rule::DEFAULT_INGRESS), "default-ingress");
         assert!(names.rule(4711).contains("4711"));

@@ -31,8 +31,10 @@ impl Names {
     pub(super) fn new(view: &NetworkView) -> Self {
         let hosts = view.hosts.values().map(|host| (host.index, Endpoint::Host(host.name.clone())));
         let vteps = view.vteps.values().map(|vtep| (vtep.index, Endpoint::Vtep(vtep.name.clone())));
-        let rules = view.groups.values().flat_map(|group| {
-            group.rules.iter().map(|rule| (rule.number, (format!("{}/{}", group.name.id(), rule.name), rule.priority)))
+        let groups_of_rules = view.groups.values().map(|group| (group.name.id(), &group.rules));
+        let policies = view.operator_policies.values().map(|policy| (policy.name.id(), &policy.rules));
+        let rules = groups_of_rules.chain(policies).flat_map(|(owner, rules)| {
+            rules.iter().map(move |rule| (rule.number, (format!("{owner}/{}", rule.name), rule.priority)))
         });
         let groups = |groups: &BTreeSet<SecurityGroupName>| {
             groups.iter().map(SecurityGroupName::id).collect::<Vec<_>>().join(", ")
