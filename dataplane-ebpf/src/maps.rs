@@ -1,7 +1,9 @@
 //! The tables. Names, layouts and sizes are those of `andromede_abi::maps`.
 
 use andromede_abi::{
-    CellKey, CellRow, DropCounterKey, EventBudget, FlowKey, FlowRow, FragmentKey, FragmentRow, HostRow, IdentityClassKey, LocationKey, LocationRow, MemberKey, MemberRow, PolicyPrefixKey, PortRow, PrefixKey, ServiceKey, SourceKey, VerdictRecord, maps, NetworkRow,
+    CellKey, CellRow, DropCounterKey, EventBudget, FlowKey, FlowRow, FragmentKey, FragmentRow, HostRow,
+    IdentityClassKey, LocationKey, LocationRow, MemberKey, MemberRow, NetworkRow, PolicyPrefixKey, PortRow, PrefixKey,
+    ServiceKey, SourceKey, VerdictRecord, maps,
 };
 use andromede_pipeline::Scratch;
 use aya_ebpf::{

@@ -6,7 +6,8 @@ use core::{
 };
 
 use andromede_abi::{
-    CellKey, CellRow, FlowKey, FlowRow, FragmentKey, FragmentRow, HostRow, IdentityClassKey, LocationKey, LocationRow, MemberKey, MemberRow, PolicyPrefixKey, PortRow, PrefixKey, Prefixed, ServiceKey, SourceKey, NetworkRow,
+    CellKey, CellRow, FlowKey, FlowRow, FragmentKey, FragmentRow, HostRow, IdentityClassKey, LocationKey, LocationRow,
+    MemberKey, MemberRow, NetworkRow, PolicyPrefixKey, PortRow, PrefixKey, Prefixed, ServiceKey, SourceKey,
 };
 use andromede_pipeline::{FlowRef, Phase, TableFull, Tables};
 use aya_ebpf::btf_maps::lpm_trie::Key;
@@ -123,7 +124,11 @@ impl FlowRef for Flow {
     fn set_phase(&self, phase: Phase) {
         if self.is_own() {
             // SAFETY: two words of a live element that stand behind each other, aligned to eight bytes: written in one piece.
-            unsafe { (&raw mut (*self.row).state).cast::<u64>().write_volatile(phase.state as u64 | (phase.lifetime as u64) << 32) }
+            unsafe {
+                (&raw mut (*self.row).state)
+                    .cast::<u64>()
+                    .write_volatile(phase.state as u64 | (phase.lifetime as u64) << 32)
+            }
         }
     }
 

@@ -30,7 +30,7 @@ pub mod wire;
 pub use claim::carry_out;
 pub use context::{Context, Tunnel};
 pub use edit::apply_edit;
-pub use encapsulate::{OVERHEAD, outer_header};
+pub use encapsulate::{OUTER_TTL, OVERHEAD, outer_header};
 pub use fragment::{Fragment, FragmentKind};
 pub use frame::{Frame, MAX_OFFSET};
 pub use packet::{Packet, Transport, flow_key};
