@@ -129,6 +129,7 @@ pub struct Dataplane {
     /// The tables.
     pub tables: Tables,
     events: Option<Events>,
+    pub(crate) reap: OwnedFd,
     pub(crate) verdicts: RawMap,
     /// Shared with those that [`Dataplane::reload`] made.
     lock: Option<Arc<PinLock>>,
@@ -167,8 +168,9 @@ impl Dataplane {
         let mut ebpf = load_object(pins, host, sizes)?;
         let mut programs = BTreeMap::new();
         for hook in Hook::ALL {
-            programs.insert(hook, load_program(&mut ebpf, hook)?);
+            programs.insert(hook, load_program(&mut ebpf, hook.program())?);
         }
+        let reap = load_program(&mut ebpf, maps::program::REAP)?.fd;
         let events = ring_buffer(&mut ebpf)?;
         let maps = Maps::open(sizes, |table| match table.name {
             name if name == maps::EVENTS.name => events.as_fd().try_clone_to_owned(),
@@ -179,7 +181,8 @@ impl Dataplane {
             .try_clone_to_owned()
             .and_then(RawMap::new)
             .map_err(|source| LoadError::Table { table: maps::VERDICTS, source })?;
-        Ok(Self { pins: pins.cloned(), programs, tables: maps.into_tables()?, events: Some(events), verdicts, lock })
+        let tables = maps.into_tables()?;
+        Ok(Self { pins: pins.cloned(), programs, tables, events: Some(events), reap, verdicts, lock })
     }
 
     /// The pins, if there are any.
@@ -224,8 +227,7 @@ fn load_object(pins: Option<&Pins>, host: &HostConfig, sizes: &Sizes) -> Result<
     loader.load(OBJECT).map_err(|error| LoadError::Ebpf(Box::new(error)))
 }
 
-fn load_program(ebpf: &mut Ebpf, hook: Hook) -> Result<LoadedProgram, LoadError> {
-    let name = hook.program();
+fn load_program(ebpf: &mut Ebpf, name: &'static str) -> Result<LoadedProgram, LoadError> {
     let refused = |source| LoadError::Program { program: name, source: Box::new(source) };
     let program: &mut Program = ebpf.program_mut(name).ok_or(LoadError::Absent(name))?;
     let program: &mut SchedClassifier = program.try_into().map_err(refused)?;

@@ -3,9 +3,10 @@
 use andromede_abi::{Direction, DropReason, FlowRow, HostIndex, NetworkIndex, Slot, Stage, rule};
 
 use crate::{
+    budget::{self, Account},
     context::Context,
     lifetime::terms,
-    packet::flow_key,
+    packet::{Transport, flow_key},
     scratch::Scratch,
     stage::{
         connection::{self, Standing},
@@ -28,6 +29,8 @@ pub(crate) enum Recognised {
     Discovery,
     /// A fragment, whose datagram is to be looked up before its connection is.
     Fragment,
+    /// An ICMP error, whose connection is that of the packet that it quotes.
+    Error,
     /// No fresh row vouches for it: its connection, in the scratch space, is to be judged.
     Unjudged,
 }
@@ -66,8 +69,12 @@ pub(crate) fn pass<T: Tables>(
         sender: way.sender,
         ..Opening::NONE
     };
+    scratch.account = Account::NONE;
     if scratch.packet.fragment.is_part() {
         return Ok(Recognised::Fragment);
+    }
+    if matches!(scratch.packet.transport, Transport::Error) {
+        return Ok(Recognised::Error);
     }
     connected(context, tables, scratch, verdict)
 }
@@ -123,6 +130,7 @@ fn connected<T: Tables>(
                 (opening.state, opening.connection) = (row.state, row.connection);
             }
         }
+        scratch.account = Account::of(&scratch.row);
     }
     if !scratch.opening.is_known && !scratch.packet.opens() {
         return Err(connection::refuse_unknown(&scratch.packet));
@@ -207,10 +215,10 @@ pub(crate) fn open<T: Tables>(
         // Unique on the host while the connection lives: the key's tag, and when it was opened, in steps of a millisecond.
         row.connection = u64::from(key.tag()) << 32 | (context.now >> 20) & 0xffff_ffff;
         row.state = 0;
-        (row.initiator_budget, row.answerer_budget) = (0, 0);
     }
     let terms = terms(tables, opening.network, packet.protocol, row.state);
     (row.lifetime, row.tenant) = (terms.lifetime, terms.tenant);
+    row.hold = budget::hold(row.connection, key.protocol, row.state);
     row.seen = context.now;
     let stage = if row.ingress_rule == rule::NONE { Stage::Egress } else { Stage::Ingress };
     along(context, scratch, stage, verdict)?;
@@ -241,7 +249,12 @@ pub(crate) fn cut_if_denied<T: Tables>(
 
 /// Sends the packet along the row in the scratch space.
 #[inline(always)]
-fn along<F>(context: &Context<'_>, scratch: &Scratch, stage: Stage, verdict: &mut Verdict<F>) -> Result<(), Refusal> {
+pub(crate) fn along<F>(
+    context: &Context<'_>,
+    scratch: &Scratch,
+    stage: Stage,
+    verdict: &mut Verdict<F>,
+) -> Result<(), Refusal> {
     let Scratch { row, key, packet, opening, .. } = scratch;
     let (target, edit) = forward::along(key, row, opening.direction);
     if target.kind == TargetKind::Encap {
