@@ -3,8 +3,11 @@
 
 mod common;
 
-use andromede_model::{Cause, Model, Port, Prefix, Remote, Resource, SecurityGroup, Uid, Vni, limits};
-use common::{fabric, group, host, name, network, port, rule, subnet, tenant, violations, vtep, write};
+use andromede_model::{Action, Cause, Model, Port, Prefix, Remote, Resource, SecurityGroup, Uid, Vni, limits};
+use common::{
+    fabric, group, host, name, network, operator_policy, port, prefix_list, rule, subnet, tenant, violations, vtep,
+    write,
+};
 
 #[test]
 fn a_fabric_is_written_at_once_in_any_order() {
@@ -146,6 +149,48 @@ fn ports_are_checked() {
     mac.mac = "02:ad:00:00:00:03".parse().unwrap();
     refused(mac, "resources[0].port.mac", "belongs to one port");
     refused(port("nobody", "x", &["10.0.0.5"], None, &[]), "resources[0].port.name", "there is no");
+}
+
+#[test]
+fn prefix_lists_and_operator_policies_are_checked() {
+    refused(
+        prefix_list("mairie", "l", &["10.0.0.0/8", "10.0.0.0/8"]),
+        "resources[0].prefix_list.prefixes[1]",
+        "stands in a list once",
+    );
+    let mut listed = rule("listed");
+    listed.remote = Remote::PrefixList(name("tenants/mairie/networks/net/prefixLists/nope"));
+    let field = "resources[0].security_group.rules[0].remote_prefix_list";
+    refused(group("mairie", "g", vec![listed.clone()]), field, "no such prefix list");
+    refused(group("hopital", "g", vec![listed.clone()]), field, "own network");
+    let field = "resources[0].operator_policy.rules[0].remote_prefix_list";
+    refused(operator_policy("o", &[], vec![listed]), field, "belong to tenants");
+    refused(operator_policy("o", &["nobody"], vec![]), "resources[0].operator_policy.networks[0]", "no such network");
+    let mut pass = rule("pass");
+    pass.action = Action::Pass;
+    refused(group("mairie", "g", vec![pass.clone()]), "resources[0].security_group.rules[0].action", "operator");
+    pass.log = true;
+    refused(operator_policy("o", &[], vec![pass]), "resources[0].operator_policy.rules[0].action", "neither opens");
+}
+
+#[test]
+fn what_rules_and_policies_refer_to_is_not_deleted() {
+    let mut model = Model::default();
+    write(&mut model, fabric());
+    let mut listed = rule("listed");
+    listed.remote = Remote::PrefixList(name("tenants/mairie/networks/net/prefixLists/l"));
+    let list = prefix_list("mairie", "l", &["10.0.0.0/8"]);
+    write(&mut model, vec![list.into(), group("mairie", "g", vec![listed]).into()]);
+    let refused = model.prepare(vec![], vec![name("tenants/mairie/networks/net/prefixLists/l")]).unwrap_err();
+    assert!(refused[0].rule.contains("securityGroups/g refers to it"), "{refused:?}");
+    let both = ["tenants/mairie/networks/net/prefixLists/l", "tenants/mairie/networks/net/securityGroups/g"];
+    model.prepare(vec![], both.map(name).to_vec()).unwrap();
+    write(
+        &mut model,
+        vec![tenant("t").into(), network("t", "net").into(), operator_policy("o", &["t"], vec![]).into()],
+    );
+    let refused = model.prepare(vec![], vec![name("tenants/t/networks/net")]).unwrap_err();
+    assert!(refused[0].rule.contains("operatorPolicies/o refers to it"), "{refused:?}");
 }
 
 #[test]
@@ -316,41 +361,4 @@ fn a_subnet_leased_to_a_host_has_ports_of_that_host_only() {
     model.commit(&commit).unwrap();
     let refused = model.prepare(vec![], vec![name("hosts/h3")]).unwrap_err();
     assert!(refused[0].rule.contains("subnets/pods"), "{}", refused[0]);
-}
-
-#[test]
-fn a_port_that_chooses_no_address_is_given_one_of_each_family_and_keeps_it() {
-    let mut model = Model::default();
-    write(&mut model, fabric());
-    let bare = |id: &str| Resource::from(port("mairie", id, &[], None, &[]));
-    let addresses = |model: &Model, id: &str| {
-        let name = name(&format!("tenants/mairie/networks/net/ports/{id}"));
-        model.port(&name).unwrap().addresses.clone()
-    };
-    write(&mut model, vec![bare("x")]);
-    let given = addresses(&model, "x");
-    assert!(matches!(given.as_slice(), [one, two] if one.is_ipv4() && two.is_ipv6()), "{given:?}");
-    write(&mut model, vec![port("mairie", "x", &[], Some("h1"), &[]).into(), bare("y")]);
-    assert_eq!(addresses(&model, "x"), given, "an update keeps them");
-    let commit = model.prepare(vec![], vec![name("tenants/mairie/networks/net/ports/x")]).unwrap();
-    model.commit(&commit).unwrap();
-    // Made anew under its name: the same, unless they must rest.
-    let again = model.prepare(vec![bare("x")], vec![]).unwrap();
-    let Resource::Port(again) = &again.written[0] else { panic!("{again:?}") };
-    assert_eq!(again.addresses, given);
-    let other = model.prepare_with(vec![bare("x")], vec![], &|_, address| given.contains(&address)).unwrap();
-    let Resource::Port(other) = &other.written[0] else { panic!("{other:?}") };
-    assert!(other.addresses.iter().all(|address| !given.contains(address)), "{other:?}");
-    // All at once: every address is given once, until there is none.
-    let many: Vec<Resource> = (0..250).map(|number| bare(&format!("m{number}"))).collect();
-    let commit = model.prepare(many, vec![]).unwrap();
-    let given: Vec<_> =
-        commit.written.iter().filter_map(|it| if let Resource::Port(it) = it { Some(it) } else { None }).collect();
-    let mut all: Vec<_> = given.iter().flat_map(|port| &port.addresses).collect();
-    all.sort();
-    all.dedup();
-    assert_eq!(all.len(), 500);
-    model.commit(&commit).unwrap();
-    let full = violations(&model, vec![bare("one"), bare("two")]);
-    assert!(full.iter().all(|it| it.cause == Cause::Quota && it.rule.contains("subnets/v4")), "{full:#?}");
 }
