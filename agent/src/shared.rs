@@ -93,7 +93,14 @@ impl Shared {
             other => other?,
         };
         let lease_file = LeaseFile::new(&config.state);
-        let leases = lease_file.load()?;
+        let leases = match lease_file.load() {
+            // After a power cut no pod is left whose lease it was.
+            Err(damaged @ DiskError::Damaged { .. }) => {
+                tracing::error!(%damaged, "state file set aside; no address is leased any more");
+                Leases::default()
+            }
+            other => other?,
+        };
         Ok(Self {
             config,
             store,

@@ -1,5 +1,6 @@
-//! What a packet costs: Andromède beside the kernel's own ways, on the machine that runs this. `./x bench` builds and starts it.
+//! What a packet and a pod cost: Andromède beside the kernel's own ways, on the machine that runs this. `./x bench` builds and starts it.
 
+mod cni;
 mod cpu;
 mod datapath;
 mod report;
@@ -20,6 +21,8 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Giving a container its network and taking it away, beside Debian's bridge and host-local.
+    Cni(cni::Arguments),
     /// Traffic between workloads: Andromède with 1,000 rules beside plain routing and the kernel's overlays and firewalls.
     Datapath(datapath::Arguments),
 }
@@ -27,6 +30,7 @@ enum Command {
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let result = match arguments.command {
+        Command::Cni(arguments) => cni::run(&arguments),
         Command::Datapath(arguments) => datapath::run(&arguments),
     };
     match result {

@@ -5,7 +5,8 @@ use anyhow::Result;
 use crate::workspace;
 
 /// What is measured, or needed for it.
-const PACKAGES: &[&str] = &["andromede-benches", "andromede-controller", "andromede-agent", "andromede-cli"];
+const PACKAGES: &[&str] =
+    &["andromede-benches", "andromede-controller", "andromede-agent", "andromede-cni", "andromede-cli"];
 
 /// Builds and starts; the benches read the arguments.
 pub(crate) fn run(arguments: &[String]) -> Result<()> {

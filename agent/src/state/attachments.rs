@@ -79,7 +79,7 @@ impl AttachmentFile {
             action: "encode",
             source: error.into(),
         })?;
-        disk::write_sealed(&self.path, &content)
+        disk::write_sealed_for_this_boot(&self.path, &content)
     }
 }
 

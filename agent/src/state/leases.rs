@@ -30,6 +30,6 @@ impl LeaseFile {
             action: "encode",
             source: error.into(),
         })?;
-        disk::write_sealed(&self.path, &content)
+        disk::write_sealed_for_this_boot(&self.path, &content)
     }
 }

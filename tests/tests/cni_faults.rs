@@ -1,0 +1,122 @@
+//! The CNI plugin when something goes wrong around it: the controller away, the agent killed, the machine started anew, everybody at once.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
+
+use std::{collections::BTreeSet, net::SocketAddr, time::Duration};
+
+use andromede_testkit::{
+    Fabric, FabricOptions,
+    traffic::{Responder, tcp_probe},
+    wait,
+};
+use andromede_tests::cni::{Container, Outcome, Runtime, pod_network};
+use nix::sys::signal::Signal;
+
+const LONG: Duration = Duration::from_secs(20);
+
+fn fabric(hosts: u8) -> Fabric {
+    let fabric = Fabric::start(FabricOptions { hosts, ..FabricOptions::default() }).unwrap();
+    fabric.apply(pod_network(hosts).text()).unwrap();
+    fabric
+}
+
+fn added(runtime: &Runtime, container: &Container) -> Outcome {
+    let outcome = runtime.run("ADD", container).unwrap();
+    assert!(outcome.succeeded, "{}", outcome.output);
+    outcome
+}
+
+fn is_as_made(runtime: &Runtime, container: &Container, add: &Outcome) -> bool {
+    runtime.with("prevResult", add.output.clone()).run("CHECK", container).unwrap().succeeded
+}
+
+fn registered(fabric: &Fabric, count: usize) {
+    let known = || fabric.control().json(&["get", "ports"]).unwrap().to_string().matches("/ports/pod-").count();
+    wait::until("the controller knows the ports of pods", LONG, || (known() == count).then_some(())).unwrap();
+}
+
+#[test]
+fn without_a_controller_pods_start_and_are_registered_once_it_is_back() {
+    let mut fabric = fabric(2);
+    let (h1, h2) = (Runtime::new(&fabric, 1).unwrap(), Runtime::new(&fabric, 2).unwrap());
+    let far = Container::new("far").unwrap();
+    added(&h2, &far);
+    registered(&fabric, 1);
+    fabric.wait_in_force().unwrap();
+    fabric.control_mut().stop(Signal::SIGTERM).unwrap();
+    let (server, near) = (Container::new("server").unwrap(), Container::new("near").unwrap());
+    let to = added(&h1, &server);
+    let near_add = added(&h1, &near);
+    let _server = Responder::start(&server.namespace, "server", &[80], &[]).unwrap();
+    let probe = |from: &Container, address| {
+        tcp_probe(&from.namespace, SocketAddr::new(address, 80), Duration::from_secs(2)).unwrap()
+    };
+    for address in to.addresses() {
+        assert!(probe(&near, address).answered_by("server"), "on the same host it works at once: {address}");
+        assert!(!probe(&far, address).is_answered(), "another host does not know it: {address}");
+    }
+    assert!(is_as_made(&h1, &near, &near_add));
+    assert!(h1.run("DEL", &near).unwrap().succeeded);
+    fabric.control_mut().restart().unwrap();
+    registered(&fabric, 2);
+    fabric.wait_in_force().unwrap();
+    for address in to.addresses() {
+        assert!(probe(&far, address).answered_by("server"), "{address}");
+    }
+}
+
+#[test]
+fn a_killed_agent_finds_its_pods_again_and_a_machine_started_anew_gives_the_same_addresses() {
+    let mut fabric = fabric(1);
+    let runtime = Runtime::new(&fabric, 1).unwrap();
+    let (one, two) = (Container::new("one").unwrap(), Container::new("two").unwrap());
+    let first = added(&runtime, &one);
+    let second = added(&runtime, &two);
+    registered(&fabric, 2);
+    fabric.agent_mut(1).unwrap().stop(Signal::SIGKILL).unwrap();
+    fabric.resume_agent(1).unwrap();
+    fabric.wait_in_force().unwrap();
+    assert!(is_as_made(&runtime, &one, &first) && is_as_made(&runtime, &two, &second));
+
+    // Reboot: the kernel forgets everything, namespaces are new ones, the state folder stays.
+    fabric.agent_mut(1).unwrap().stop(Signal::SIGKILL).unwrap();
+    drop((one, two));
+    fabric.forget_kernel_state(1).unwrap();
+    fabric.resume_agent(1).unwrap();
+    let one = Container::new("one").unwrap();
+    let again = added(&runtime, &one);
+    assert_eq!(again.addresses(), first.addresses(), "the lease is the container's");
+    assert!(is_as_made(&runtime, &one, &again));
+    // The runtime deletes what did not come back.
+    assert!(runtime.call("DEL", "two", "").unwrap().succeeded);
+    registered(&fabric, 1);
+}
+
+#[test]
+fn a_hundred_additions_and_deletions_at_once_all_succeed_and_leave_nothing() {
+    let fabric = fabric(1);
+    let runtime = Runtime::new(&fabric, 1).unwrap();
+    let containers: Vec<Container> = (0..100).map(|number| Container::new(&format!("c{number}")).unwrap()).collect();
+    let all = |command: &str| -> Vec<Outcome> {
+        let runtime = &runtime;
+        std::thread::scope(|scope| {
+            let run = |container| scope.spawn(move || runtime.run(command, container).unwrap());
+            let running: Vec<_> = containers.iter().map(run).collect();
+            running.into_iter().map(|thread| thread.join().unwrap()).collect()
+        })
+    };
+    let adds = all("ADD");
+    let failed: Vec<_> = adds.iter().filter(|add| !add.succeeded).map(|add| &add.output).collect();
+    assert!(failed.is_empty(), "{failed:?}");
+    let addresses: BTreeSet<_> = adds.iter().flat_map(Outcome::addresses).collect();
+    assert_eq!(addresses.len(), 200, "each has two of its own");
+    registered(&fabric, 100);
+    assert!(is_as_made(&runtime, &containers[99], &adds[99]));
+    assert!(all("DEL").iter().all(|outcome| outcome.succeeded));
+    registered(&fabric, 0);
+    let links = fabric.agent(1).unwrap().namespace().exec("ip -o link show").unwrap();
+    let links = String::from_utf8(links.stdout).unwrap();
+    let left = links.lines().filter(|line| line.contains(": amd") && !line.contains("amd-vxlan")).count();
+    assert_eq!(left, 0, "{links}");
+    let status = fabric.agent(1).unwrap().status(fabric.control()).unwrap();
+    assert_eq!(status.get("ports").and_then(|ports| ports.as_array()).map_or(0, Vec::len), 0, "{status}");
+}
