@@ -8,13 +8,14 @@ use andromede_testkit::{
     fabric::INTERFACE,
     packet::{Ends, Tcp, tcp_flag},
     raw::RawSocket,
-    traffic::{Outcome, Responder, tcp_probe, udp_probe},
+    traffic::{Outcome, Ping, Responder, ping, tcp_probe, udp_probe},
+    underlay::MTU_DEFAULT,
 };
 use andromede_tests::{
     Bundle,
     bundle::port_name,
     dropped, dropped_more,
-    scene::{both, v4},
+    scene::{both, v4, v6},
 };
 
 const SHORT: Duration = Duration::from_millis(500);
@@ -183,4 +184,21 @@ fn timeouts_are_those_of_the_network() {
     assert_eq!(pair.states(54).len(), 2);
     std::thread::sleep(Duration::from_secs(6));
     assert_eq!(pair.states(54).len(), 0, "it is over after 5 s");
+}
+
+#[test]
+fn a_workload_learns_how_large_a_packet_may_be() {
+    let pair = Pair::start(2);
+    let most = MTU_DEFAULT - 50;
+    // As if somebody had set it by hand. A veth takes four bytes more than its MTU, for a tag.
+    pair.client.namespace().ip(&format!("link set {INTERFACE} mtu {}", most + 4)).unwrap();
+    for (to, headers) in [(v4(12), 28), (v6(12), 48)] {
+        let before = dropped(&pair.fabric, "too-big").unwrap();
+        let large = Ping { size: most as usize + 4 - headers, dont_fragment: true, ..Ping::default() };
+        ping(pair.client.namespace(), to, large).unwrap();
+        dropped_more(&pair.fabric, "too-big", before, 1).unwrap();
+        let route = pair.client.namespace().exec(&format!("ip route get {to}")).unwrap();
+        let route = String::from_utf8_lossy(&route.stdout).into_owned();
+        assert!(route.contains(&format!("mtu {most}")), "{to}: {route}");
+    }
 }
