@@ -16,6 +16,7 @@ mod name;
 mod network;
 mod number;
 mod port;
+mod port_limits;
 mod prefix;
 mod prepare;
 mod resource;
@@ -40,6 +41,7 @@ pub use name::{
 };
 pub use network::Network;
 pub use port::Port;
+pub use port_limits::{PortLimits, RateLimits};
 pub use prefix::Prefix;
 pub use resource::{Resource, ResourceKind};
 pub use subnet::Subnet;

@@ -14,7 +14,7 @@ use andromede_model::{Direction, GATEWAY_MAC, Network, NetworkView, Port, PortNa
 
 use crate::{
     Attachments, Cost, HostFacts, Rows, TooLarge, Wanted,
-    budgets::Sharers,
+    budgets::{self, Sharers},
     epochs,
     policy::{self, Sets},
     rows::prefix_length,
@@ -227,6 +227,7 @@ impl<'a> Compiler<'a> {
         };
         sets.insert(&port.groups, (egress_set, ingress_set));
         let further = self.sources(port, slot);
+        let limits = self.sharers.limits(view.network.tenant_index, &port.limits);
         let row = PortRow {
             owner: PortRow::owner_of(attachment.ifindex, view.network.index),
             network: view.network.index,
@@ -241,12 +242,13 @@ impl<'a> Compiler<'a> {
             zone: 0,
             mac: port.mac.bytes(),
             flags: port_flag::EGRESS_DEFAULT_ALLOW
+                | budgets::policed(&limits)
                 | if further { port_flag::FURTHER_SOURCES } else { 0 }
                 | if attachment.tap { port_flag::TAP } else { 0 },
             v4: first_v4(port),
             epoch: 0,
             v6: first_v6(port),
-            limits: self.sharers.port(view.network.tenant_index),
+            limits,
             reserved: [0; 4],
         };
         self.wanted.rows.ports.insert(attachment.ifindex, row);
