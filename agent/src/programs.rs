@@ -9,6 +9,8 @@ use andromede_dataplane::{
 };
 use andromede_plan::{Row, RowKey, Rows, Step};
 
+use crate::error::causes;
+
 /// Where a program shall be.
 pub type Place = (Hook, u32);
 
@@ -133,6 +135,11 @@ impl Programs {
                 }
             }
             Err(error) => errors.push(error.into()),
+        }
+        if errors.is_empty()
+            && let Err(error) = self.dataplane.finish_upgrade()
+        {
+            tracing::error!(error = causes(&error), "connections of an older layout stay behind");
         }
         errors
     }
