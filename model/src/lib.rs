@@ -18,6 +18,7 @@ mod network;
 mod number;
 mod operator_policy;
 mod port;
+mod port_limits;
 mod prefix;
 mod prefix_list;
 mod prepare;
@@ -46,6 +47,7 @@ pub use name::{
 pub use network::Network;
 pub use operator_policy::OperatorPolicy;
 pub use port::Port;
+pub use port_limits::{PortLimits, RateLimits};
 pub use prefix::Prefix;
 pub use prefix_list::PrefixList;
 pub use resource::{Resource, ResourceKind};
