@@ -74,7 +74,9 @@ pub fn run(ctx: &TcContext, hook: u8, host: &HostConfig) -> i32 {
     let context = context::read(skb, hook, host);
     let mut verdict = Verdict::UNDECIDED;
     decide_into(&frame, &context, &Maps, scratch, &mut verdict);
+    forget_origin(&mut verdict, scratch);
     carry_out(&Maps, &context, scratch, &mut verdict);
+    forget_origin(&mut verdict, scratch);
     if host.features & feature::RECORD != 0 {
         record(&verdict, hook, scratch);
     }
@@ -92,6 +94,23 @@ pub fn run(ctx: &TcContext, hook: u8, host: &HostConfig) -> i32 {
             TC_ACT_SHOT
         }
     }
+}
+
+/// Sends the verdict through the scratch space. The verifier knows what stands on the stack, and would follow each of the many
+/// verdicts by itself to the end of the program; of what stands in a map it knows nothing, and follows one for all.
+#[inline(always)]
+fn forget_origin(verdict: &mut Verdict<Flow>, scratch: &mut Scratch) {
+    macro_rules! through {
+        ($($field:ident),*) => { $({
+            let place = &raw mut scratch.outcome.$field;
+            // SAFETY: a field of the scratch space, read as it was written.
+            unsafe {
+                place.write_volatile(verdict.$field);
+                verdict.$field = place.read_volatile();
+            }
+        })* };
+    }
+    through!(target, edit, rule, port, network, reason, stage);
 }
 
 /// Writes the verdict down, for tests. A function of its own, for its stack.

@@ -41,5 +41,5 @@ pub use frame::{Frame, MAX_OFFSET};
 pub use packet::{Packet, Transport, flow_key};
 pub use scratch::Scratch;
 pub use tables::{FlowRef, NotPut, Put, Tables, UsageRef};
-pub use verdict::{Claim, Edit, EditKind, Phase, Refusal, Target, TargetKind, Verdict};
+pub use verdict::{Claim, Edit, EditKind, Outcome, Phase, Refusal, Target, TargetKind, Verdict};
 pub use walk::{decide, decide_into};

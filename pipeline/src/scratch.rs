@@ -8,6 +8,7 @@ use crate::{
     budget::Account,
     packet::Packet,
     stage::judge::{End, Opening},
+    verdict::Outcome,
 };
 
 /// What the walk reads and makes on its way. It is given by the caller, because a kernel program has a stack of 512 bytes;
@@ -38,6 +39,8 @@ pub struct Scratch {
     pub(crate) blamed: Slot,
     /// Zero.
     pub(crate) reserved: u32,
+    /// A copy of what was decided, for a program that must forget how it came to it.
+    pub outcome: Outcome,
     /// The connection that is to be judged.
     pub(crate) opening: Opening,
     /// The end that opens the connection.
@@ -123,6 +126,7 @@ impl Scratch {
         account: Account::NONE,
         blamed: 0,
         reserved: 0,
+        outcome: Outcome::UNDECIDED,
         opening: Opening::NONE,
         initiator: End::UNKNOWN,
         answerer: End::UNKNOWN,

@@ -181,6 +181,39 @@ impl Refusal {
     }
 }
 
+/// What a verdict says, but for what it asks of the flow table: plain data, which a map can hold.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Outcome {
+    /// See [`Verdict::target`].
+    pub target: Target,
+    /// See [`Verdict::edit`].
+    pub edit: Edit,
+    /// See [`Verdict::rule`].
+    pub rule: RuleNumber,
+    /// See [`Verdict::port`].
+    pub port: Slot,
+    /// See [`Verdict::network`].
+    pub network: NetworkIndex,
+    /// See [`Verdict::reason`].
+    pub reason: Option<DropReason>,
+    /// See [`Verdict::stage`].
+    pub stage: Stage,
+}
+
+impl Outcome {
+    /// Nothing was decided yet.
+    pub const UNDECIDED: Self = Self {
+        target: Target::DROP,
+        edit: Edit::NONE,
+        rule: rule::NONE,
+        port: 0,
+        network: 0,
+        reason: None,
+        stage: Stage::Parse,
+    };
+}
+
 /// What was decided about a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Verdict<F> {

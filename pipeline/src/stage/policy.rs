@@ -2,15 +2,36 @@
 
 use andromede_abi::{
     Action, Address, CellKey, CellRow, IdentityClassKey, PolicyPrefixKey, PolicySet, RuleNumber, ServiceKey, pair,
-    remote_level, rule,
+    remote_level, rule, service_level,
 };
 
 use crate::{packet::Packet, stage::judge::End, tables::Tables};
 
+/// What one set is asked for, and what it says. It lies in the scratch space, of which the verifier remembers nothing, so that it
+/// does not follow every answer to the end of the program.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Inquiry {
+    /// The pairs of levels for which there may be cells.
+    pairs: u32,
+    /// Class of the remote at each level.
+    remotes: [u32; remote_level::COUNT],
+    /// Class of the service at each level.
+    services: [u32; service_level::COUNT],
+    /// The first cell that was found.
+    answer: CellRow,
+}
+
+impl Inquiry {
+    /// Nothing was asked yet.
+    pub(crate) const NONE: Self =
+        Self { pairs: 0, remotes: [0; remote_level::COUNT], services: [0; service_level::COUNT], answer: NO_RULE };
+}
+
 /// One question to the rules of one direction of one port.
 pub(crate) struct Question<'a> {
     /// The port whose rules are asked.
-    pub(crate) port: &'a End,
+    pub(crate) port: &'a mut End,
     /// The other side.
     pub(crate) other: &'a End,
     /// The packet that opens the connection.
@@ -43,40 +64,32 @@ impl Decision {
 
 /// Asks the rules: the operator's first, then the tenant's. What neither decide the default does.
 #[inline(always)]
-pub(crate) fn decide<T: Tables>(tables: &T, question: &Question<'_>) -> Decision {
-    let operator = ask(tables, question, question.port.operator_set);
-    let answer = if operator.is_final() { operator } else { ask(tables, question, question.port.set) };
-    if answer.is_final() {
+pub(crate) fn decide<T: Tables>(tables: &T, question: &mut Question<'_>) -> Decision {
+    let set = question.port.operator_set;
+    ask(tables, question, set);
+    if !is_final(question.port.inquiry.answer) {
+        let set = question.port.set;
+        ask(tables, question, set);
+    }
+    let answer = question.port.inquiry.answer;
+    if is_final(answer) {
         return Decision::new(answer.action == Action::Allow as u8, answer.rule, answer.flags);
     }
     Decision::new(question.port.default_allow, question.default_rule, 0)
 }
 
-/// What the rules of one set say. One word, as `Edit`.
-#[repr(C, align(8))]
-#[derive(Clone, Copy)]
-struct Answer {
-    rule: RuleNumber,
-    /// [`Action`] as its number; 0: no rule matches.
-    action: u8,
-    flags: u8,
-    reserved: u16,
+/// Does the cell say more than to ask the next tier?
+#[inline(always)]
+const fn is_final(cell: CellRow) -> bool {
+    cell.order != NO_RULE.order && (cell.action == Action::Allow as u8 || cell.action == Action::Deny as u8)
 }
 
-impl Answer {
-    const NONE: Self = Self { rule: rule::NONE, action: 0, flags: 0, reserved: 0 };
-
-    #[inline(always)]
-    const fn is_final(self) -> bool {
-        self.action == Action::Allow as u8 || self.action == Action::Deny as u8
-    }
-}
-
-/// Asks one set. In the kernel it is a function of its own, for its stack.
+/// Asks one set, and leaves the answer with the port. In the kernel it is a function of its own, for its stack.
 #[cfg_attr(target_arch = "bpf", inline(never))]
-fn ask<T: Tables>(tables: &T, question: &Question<'_>, set: PolicySet) -> Answer {
+fn ask<T: Tables>(tables: &T, question: &mut Question<'_>, set: PolicySet) {
+    question.port.inquiry.answer = NO_RULE;
     if set == 0 {
-        return Answer::NONE;
+        return;
     }
     let service =
         ServiceKey { set, protocol: (question.packet.protocol as u16).to_be(), port: question.packet.service_port };
@@ -85,36 +98,46 @@ fn ask<T: Tables>(tables: &T, question: &Question<'_>, set: PolicySet) -> Answer
     } else {
         tables.service_classes(&service)
     };
-    let Some(services) = services else { return Answer::NONE };
-    let mut remotes = [0; remote_level::COUNT];
+    let Some(services) = services else { return };
+    let inquiry = &mut question.port.inquiry;
+    inquiry.remotes = [0; remote_level::COUNT];
+    inquiry.services = [0, services.inner, services.leaf];
     let mut pairs = pair::ANY_REMOTE;
     let identity = IdentityClassKey { set, identity: question.other.identity };
     if services.pairs & OF_IDENTITIES != 0
         && identity.identity != 0
         && let Some(row) = tables.identity_class(&identity)
     {
-        remotes[remote_level::IDENTITY] = row.class;
+        inquiry.remotes[remote_level::IDENTITY] = row.class;
         pairs |= row.pairs;
     }
     if services.pairs & OF_PREFIXES != 0
         && let Some(row) = tables.prefix_classes(&PolicyPrefixKey { set, address: *question.remote })
     {
-        remotes[remote_level::TOP] = row.top;
-        remotes[remote_level::MIDDLE] = row.middle;
-        remotes[remote_level::LEAF] = row.leaf;
+        inquiry.remotes[remote_level::TOP] = row.top;
+        inquiry.remotes[remote_level::MIDDLE] = row.middle;
+        inquiry.remotes[remote_level::LEAF] = row.leaf;
         pairs |= row.pairs;
     }
-    pairs &= services.pairs;
-    let services = [0, services.inner, services.leaf];
-    let mut first = NO_RULE;
+    inquiry.pairs = pairs & services.pairs;
+    cells(tables, question, set);
+}
+
+/// Keeps the first of the cells that the classes lead to.
+#[cfg_attr(target_arch = "bpf", inline(never))]
+fn cells<T: Tables>(tables: &T, question: &mut Question<'_>, set: PolicySet) {
     let mut place = 0;
     while place < pair::COUNT {
         let (service_level, remote_level) = (place / remote_level::COUNT, place % remote_level::COUNT);
         place = place.wrapping_add(1);
-        if pairs & pair::bit(service_level, remote_level) == 0 {
+        let inquiry = &question.port.inquiry;
+        if inquiry.pairs & pair::bit(service_level, remote_level) == 0 {
             continue;
         }
-        let (Some(remote), Some(service)) = (remotes.get(remote_level), services.get(service_level)) else { continue };
+        let (Some(remote), Some(service)) = (inquiry.remotes.get(remote_level), inquiry.services.get(service_level))
+        else {
+            continue;
+        };
         let key = CellKey {
             set,
             remote: *remote,
@@ -123,15 +146,11 @@ fn ask<T: Tables>(tables: &T, question: &Question<'_>, set: PolicySet) -> Answer
             service_level: service_level as u16,
         };
         if let Some(cell) = tables.cell(&key)
-            && cell.order < first.order
+            && cell.order < question.port.inquiry.answer.order
         {
-            first = cell;
+            question.port.inquiry.answer = cell;
         }
     }
-    if first.order == NO_RULE.order {
-        return Answer::NONE;
-    }
-    Answer { rule: first.rule, action: first.action, flags: first.flags, reserved: 0 }
 }
 
 /// The pairs with a class of identities.
