@@ -5,6 +5,7 @@ mod datapath;
 mod report;
 mod statistics;
 mod traffic;
+mod walk;
 
 use std::process::ExitCode;
 
@@ -22,12 +23,15 @@ struct Arguments {
 enum Command {
     /// Traffic between workloads: Andromède with 1,000 rules beside plain routing and the kernel's overlays and firewalls.
     Datapath(datapath::Arguments),
+    /// The packet path alone: what deciding, opening a flow and a tunnel cost, each repeated on one frame.
+    Walk(walk::Arguments),
 }
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let result = match arguments.command {
         Command::Datapath(arguments) => datapath::run(&arguments),
+        Command::Walk(arguments) => walk::run(&arguments),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

@@ -38,6 +38,13 @@ impl Machine {
     }
 }
 
+impl Machine {
+    /// For people.
+    pub(crate) fn line(&self) -> String {
+        format!("{} x {}, Linux {}, {}, load {}", self.processors, self.processor, self.kernel, self.date, self.load)
+    }
+}
+
 fn today() -> String {
     let output = Command::new("date").args(["-u", "+%Y-%m-%d"]).output();
     output.map(|output| String::from_utf8_lossy(&output.stdout).trim().to_owned()).unwrap_or_default()

@@ -9,6 +9,7 @@ mod count;
 mod frame;
 mod key;
 mod maps;
+mod measure;
 mod tables;
 
 use andromede_abi::{HostConfig, hook};

@@ -22,6 +22,7 @@ use crate::{
     Hook, OBJECT,
     events::Events,
     layout::{Difference, LAYOUTS},
+    measure::{Measure, Measures},
     pins::{PinError, PinLock, Pins},
     sys::{self, RawMap},
     tables::{Maps, Tables},
@@ -164,17 +165,34 @@ impl Dataplane {
         if let Some(pins) = pins {
             check_pinned(pins, sizes)?;
         }
-        let mut ebpf = load_object(pins, host, sizes)?;
+        Self::of_object(&mut load_object(pins, host, sizes)?, pins, lock, sizes)
+    }
+
+    /// Loads the programs, unpinned, and beside them those for measurements, over the same tables.
+    pub fn load_with_measures(host: &HostConfig, sizes: &Sizes) -> Result<(Self, Measures), LoadError> {
+        let mut ebpf = load_object(None, host, sizes)?;
+        let dataplane = Self::of_object(&mut ebpf, None, None, sizes)?;
+        let measure = |measure: Measure| Ok((measure, load_program(&mut ebpf, measure.program())?));
+        let measures: Result<BTreeMap<_, _>, LoadError> = Measure::ALL.into_iter().map(measure).collect();
+        Ok((dataplane, Measures(measures?)))
+    }
+
+    fn of_object(
+        ebpf: &mut Ebpf,
+        pins: Option<&Pins>,
+        lock: Option<Arc<PinLock>>,
+        sizes: &Sizes,
+    ) -> Result<Self, LoadError> {
         let mut programs = BTreeMap::new();
         for hook in Hook::ALL {
-            programs.insert(hook, load_program(&mut ebpf, hook)?);
+            programs.insert(hook, load_program(ebpf, hook.program())?);
         }
-        let events = ring_buffer(&mut ebpf)?;
+        let events = ring_buffer(ebpf)?;
         let maps = Maps::open(sizes, |table| match table.name {
             name if name == maps::EVENTS.name => events.as_fd().try_clone_to_owned(),
-            name => data(&ebpf, name).ok_or(io::ErrorKind::NotFound)?.fd().as_fd().try_clone_to_owned(),
+            name => data(ebpf, name).ok_or(io::ErrorKind::NotFound)?.fd().as_fd().try_clone_to_owned(),
         })?;
-        let verdicts = data(&ebpf, maps::VERDICTS).ok_or(LoadError::Absent(maps::VERDICTS))?.fd().as_fd();
+        let verdicts = data(ebpf, maps::VERDICTS).ok_or(LoadError::Absent(maps::VERDICTS))?.fd().as_fd();
         let verdicts = verdicts
             .try_clone_to_owned()
             .and_then(RawMap::new)
@@ -224,8 +242,7 @@ fn load_object(pins: Option<&Pins>, host: &HostConfig, sizes: &Sizes) -> Result<
     loader.load(OBJECT).map_err(|error| LoadError::Ebpf(Box::new(error)))
 }
 
-fn load_program(ebpf: &mut Ebpf, hook: Hook) -> Result<LoadedProgram, LoadError> {
-    let name = hook.program();
+fn load_program(ebpf: &mut Ebpf, name: &'static str) -> Result<LoadedProgram, LoadError> {
     let refused = |source| LoadError::Program { program: name, source: Box::new(source) };
     let program: &mut Program = ebpf.program_mut(name).ok_or(LoadError::Absent(name))?;
     let program: &mut SchedClassifier = program.try_into().map_err(refused)?;

@@ -106,15 +106,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     say(&format!("everything stands and delivers after {:.0} s; measuring", begin.elapsed().as_secs_f32()));
     let samples = measure(&stages, &metrics, &cores, rounds, effort)?;
     let machine = Machine::this();
-    println!(
-        "\n{} x {}, Linux {}, {}, load {}; {rounds} rounds, {:.0} s\n",
-        machine.processors,
-        machine.processor,
-        machine.kernel,
-        machine.date,
-        machine.load,
-        begin.elapsed().as_secs_f32()
-    );
+    println!("\n{}; {rounds} rounds, {:.0} s\n", machine.line(), begin.elapsed().as_secs_f32());
     println!("{}", samples.table(&configs));
     let (ratios, missed) = samples.ratios();
     println!("{ratios}");
