@@ -2,9 +2,18 @@
 
 use std::{env, error::Error, path::PathBuf};
 
-const SCHEMA: [&str; 4] = [
+const SCHEMA: [&str; 13] = [
     "andromede/v1/resources.proto",
-    "andromede/v1/services.proto",
+    "andromede/v1/methods.proto",
+    "andromede/v1/tenant_service.proto",
+    "andromede/v1/network_service.proto",
+    "andromede/v1/subnet_service.proto",
+    "andromede/v1/port_service.proto",
+    "andromede/v1/security_group_service.proto",
+    "andromede/v1/host_service.proto",
+    "andromede/v1/vtep_service.proto",
+    "andromede/v1/fabric_service.proto",
+    "andromede/v1/diagnostics_service.proto",
     "andromede/agent/v1/agent.proto",
     "andromede/local/v1/local.proto",
 ];
@@ -19,6 +28,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mut config = tonic_prost_build::Config::new();
     // Messages know their full names: `json` looks them up in the schema.
     config.enable_type_names();
+    // In order, so that a message has one encoding: requests are compared by it.
+    config.btree_map([".andromede.v1"]);
     tonic_prost_build::configure().compile_fds_with_config(descriptors, config)?;
     Ok(())
 }

@@ -59,6 +59,13 @@ impl FlowKey {
         (x ^ (x >> 15)) | 1
     }
 
+    /// The state of the connection in a word, for people. TCP and SCTP open by a handshake.
+    pub const fn state_name(&self, state: u32) -> &'static str {
+        const TCP: u8 = 6;
+        const SCTP: u8 = 132;
+        flow_state::name(state, matches!(self.protocol, TCP | SCTP))
+    }
+
     /// The owner word of the row for this key.
     #[inline(always)]
     pub const fn owner(&self) -> u64 {
@@ -99,26 +106,67 @@ pub mod side_kind {
 pub mod flow_flag {
     /// The higher side opened the connection; otherwise the lower.
     pub const HIGH_INITIATED: u16 = 1 << 0;
-    /// The rules that let it in say that it survives them (`existing: keep`).
-    pub const KEEP: u16 = 1 << 1;
-    /// Bits of the budgets that the row counts against. They stay as they are when a connection is judged again.
+    /// The egress rule that let it out when it was opened says that it survives the rule (`existing: keep`).
+    pub const EGRESS_KEEPS: u16 = 1 << 1;
+    /// The ingress rule that let it in when it was opened says so.
+    pub const INGRESS_KEEPS: u16 = 1 << 2;
+    /// Bits of the budgets that the row counts against.
     pub const BUDGETS: u16 = 0xff00;
+    /// What stays as it is when a connection is judged again.
+    pub const LASTING: u16 = EGRESS_KEEPS | INGRESS_KEEPS | BUDGETS;
 }
 
 /// Bits of [`FlowRow::state`].
 pub mod flow_state {
-    /// The answerer has answered.
+    /// The answerer has answered: with TCP by its SYN, with SCTP by an INIT ACK or its own INIT, otherwise by anything.
     pub const REPLIED: u32 = 1 << 0;
     /// The initiator's FIN was seen.
     pub const FIN_FORWARD: u32 = 1 << 1;
     /// The answerer's FIN was seen.
     pub const FIN_BACKWARD: u32 = 1 << 2;
-    /// A reset was seen.
-    pub const RESET: u32 = 1 << 3;
+    /// A TCP reset of the initiator was seen, or an SCTP ABORT or SHUTDOWN COMPLETE.
+    pub const RESET_FORWARD: u32 = 1 << 3;
     /// A permission was taken away: nothing passes, and the answerer cannot open the flow again.
     pub const CUT: u32 = 1 << 4;
-    /// TCP: the answer to the SYN was acknowledged.
+    /// The initiator has acknowledged the answer: with TCP by an ACK, with SCTP by a COOKIE ECHO.
     pub const ESTABLISHED: u32 = 1 << 5;
+    /// As [`RESET_FORWARD`], of the answerer.
+    pub const RESET_BACKWARD: u32 = 1 << 6;
+    /// The answerer opened too: its SYN came without ACK (RFC 9293, section 3.5), or its INIT met the other (RFC 9260, section 5.2.1).
+    pub const CROSSED: u32 = 1 << 7;
+
+    /// A reset of either side.
+    pub const RESET: u32 = RESET_FORWARD | RESET_BACKWARD;
+    /// The FINs of both sides.
+    pub const BOTH_FINS: u32 = FIN_FORWARD | FIN_BACKWARD;
+
+    /// Is the connection over, so that an opening packet begins another?
+    #[inline(always)]
+    pub const fn is_closed(state: u32) -> bool {
+        state & RESET != 0 || state & BOTH_FINS == BOTH_FINS
+    }
+
+    /// The state in a word, for people. `is_opened` says that connections of this protocol are opened by a handshake, as those of
+    /// TCP and SCTP are.
+    pub const fn name(state: u32, is_opened: bool) -> &'static str {
+        if state & CUT != 0 {
+            "cut"
+        } else if state & RESET != 0 {
+            "reset"
+        } else if state & BOTH_FINS == BOTH_FINS {
+            "closed"
+        } else if state & BOTH_FINS != 0 {
+            "closing"
+        } else if state & ESTABLISHED != 0 {
+            "established"
+        } else if is_opened {
+            "half-open"
+        } else if state & REPLIED != 0 {
+            "replied"
+        } else {
+            "new"
+        }
+    }
 }
 
 /// How to reach the remote side: what encapsulation needs, copied from the location and its host.
@@ -170,7 +218,7 @@ pub struct FlowRow {
     pub low: EndpointMark,
     /// What the higher side was judged by.
     pub high: EndpointMark,
-    /// When a packet was last seen: nanoseconds since boot, written at most once a second.
+    /// When a packet was last seen that shows the connection to be alive: nanoseconds since boot, written at most once a second.
     pub seen: u64,
     /// See [`flow_state`].
     pub state: u32,
@@ -243,6 +291,28 @@ impl FlowRow {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_state_that_tells_most_is_named() {
+        use flow_state::{
+            BOTH_FINS, CUT, ESTABLISHED, FIN_BACKWARD, FIN_FORWARD, REPLIED, RESET_BACKWARD, RESET_FORWARD, name,
+        };
+        let cases = [
+            (0, "half-open"),
+            (REPLIED, "half-open"),
+            (REPLIED | ESTABLISHED, "established"),
+            (REPLIED | ESTABLISHED | FIN_FORWARD, "closing"),
+            (REPLIED | ESTABLISHED | FIN_BACKWARD, "closing"),
+            (REPLIED | ESTABLISHED | BOTH_FINS, "closed"),
+            (REPLIED | ESTABLISHED | FIN_FORWARD | RESET_FORWARD, "reset"),
+            (RESET_BACKWARD, "reset"),
+            (REPLIED | ESTABLISHED | RESET_BACKWARD | CUT, "cut"),
+        ];
+        for (state, expected) in cases {
+            assert_eq!(name(state, true), expected);
+        }
+        assert_eq!([name(0, false), name(REPLIED, false)], ["new", "replied"]);
+    }
 
     #[test]
     fn tags_differ_where_keys_do() {

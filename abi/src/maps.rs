@@ -51,6 +51,8 @@ tables! {
     /// Layout 2: a row says how long it lives (`lifetime`), which tenant it is of, and whose budgets it counts against; layout 1
     /// left that to whoever read it.
     FLOWS = "FLOWS", 2, 131_072;
+    /// Hash: `FragmentKey` -> `FragmentRow`; a row for every place of every port. Allocated row by row.
+    FRAGMENTS = "FRAGMENTS", 1, PORTS.rows.saturating_mul(2).saturating_mul(crate::FRAGMENT_PLACES as u32);
     /// Per-CPU hash: `DropCounterKey` -> u64.
     DROPS = "DROPS", 1, 16_384;
     /// Per-CPU array: drop reason -> u64; counts what `DROPS` had no room for too.

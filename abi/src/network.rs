@@ -13,11 +13,11 @@ pub struct Timeouts {
     pub tcp_established: u32,
     /// TCP, half-open, or closed by one side.
     pub tcp_transitory: u32,
-    /// TCP, closed by both sides or reset: late segments only.
+    /// TCP, closed by both sides or reset, and an SCTP association that is over: late packets only.
     pub tcp_closed: u32,
-    /// UDP that was answered, and an SCTP association that was.
+    /// UDP that was answered, and an established SCTP association.
     pub udp_replied: u32,
-    /// UDP that was not answered, and an SCTP association that was not, or is over.
+    /// UDP that was not answered, and an SCTP association that is half-open.
     pub udp_one_way: u32,
     /// Everything else: ICMP queries, other protocols.
     pub other: u32,

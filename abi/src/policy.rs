@@ -67,6 +67,11 @@ pub struct ServiceKey {
 }
 row!(ServiceKey, 8, u32, u16, u16);
 
+impl ServiceKey {
+    /// Prefix length of a protocol with all of its ports.
+    pub const PROTOCOL_BITS: u32 = 48;
+}
+
 /// Key of `policy_cells`.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

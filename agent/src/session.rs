@@ -180,6 +180,8 @@ async fn converse(
                         send(&outbox, agent_message::Message::Answer(answer)).await
                     });
                 }
+                // This agent makes no claims yet.
+                Some(controller_message::Message::ClaimAnswer(_)) => {}
                 Some(controller_message::Message::Welcome(_)) => return Err(SessionError::Unexpected("welcome twice")),
                 None => return Err(SessionError::Closed),
             },

@@ -33,7 +33,12 @@ fn rules(revision: u64, echo: bool) -> Update {
     rules.extend(echo.then(|| rule("ping", "icmp", 1024)));
     written(
         revision,
-        Kind::SecurityGroup(SecurityGroup { name: format!("{NETWORK}/securityGroups/g"), rules, revision }),
+        Kind::SecurityGroup(SecurityGroup {
+            name: format!("{NETWORK}/securityGroups/g"),
+            rules,
+            revision,
+            ..SecurityGroup::default()
+        }),
     )
 }
 

@@ -169,7 +169,7 @@ async fn questions_are_answered_by_their_number() {
                 break;
             }
             agent_message::Message::Report(_) => {}
-            agent_message::Message::Hello(_) => panic!("hello twice"),
+            agent_message::Message::Hello(_) | agent_message::Message::Claim(_) => panic!("not a report"),
         }
     }
 }

@@ -61,7 +61,7 @@ pub(crate) async fn get(channel: &Channel, kind: Kind, name: &str) -> Result<Res
 /// All resources of a kind below a parent; "" is every parent.
 pub(crate) async fn list(channel: &Channel, kind: Kind, parent: &str) -> Result<Vec<Resource>, Status> {
     let mut found = Vec::new();
-    let mut request = ListRequest { parent: parent.to_owned(), page_size: PAGE, page_token: String::new() };
+    let mut request = ListRequest { parent: parent.to_owned(), page_size: PAGE, ..ListRequest::default() };
     loop {
         let (mut items, next) = list_page(channel.clone(), kind, request.clone()).await?;
         found.append(&mut items);

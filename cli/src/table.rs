@@ -25,7 +25,7 @@ fn header(kind: Kind) -> (&'static [&'static str], &'static [&'static str]) {
     match kind {
         Kind::Tenant => (&["NAME", "DISPLAY NAME"], &["REVISION"]),
         Kind::Network => (&["TENANT", "NAME", "VNI", "MTU"], &["INDEX", "REVISION"]),
-        Kind::Subnet => (&["NETWORK", "NAME", "CIDR", "GATEWAY"], &["REVISION"]),
+        Kind::Subnet => (&["NETWORK", "NAME", "CIDR", "GATEWAY", "HOST"], &["REVISION"]),
         Kind::SecurityGroup => (&["NETWORK", "NAME", "INGRESS", "EGRESS"], &["REVISION"]),
         Kind::Vtep => (&["NETWORK", "NAME", "UNDERLAY", "PREFIXES"], &["MAC", "INDEX", "REVISION"]),
         Kind::Host => (&["NAME", "UNDERLAY", "ZONE"], &["INDEX", "REVISION"]),
@@ -53,6 +53,7 @@ fn row(resource: &Resource) -> Vec<String> {
             last(&it.name).to_owned(),
             it.cidr.clone(),
             it.gateway.clone(),
+            last(&it.host).to_owned(),
             it.revision.to_string(),
         ],
         resource::Kind::SecurityGroup(it) => vec![

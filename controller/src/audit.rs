@@ -2,7 +2,7 @@
 
 use crate::{
     access::Principal,
-    writer::{Effect, Written},
+    change::{Effect, Written},
 };
 
 /// Most names in a line; the log of commits has them all.

@@ -178,7 +178,7 @@ mod tests {
         resource(v1::resource::Kind::SecurityGroup(v1::SecurityGroup {
             name: format!("tenants/a/networks/n/securityGroups/{name}"),
             rules: (0..rules).map(rule).collect(),
-            revision: 0,
+            ..v1::SecurityGroup::default()
         }))
     }
 

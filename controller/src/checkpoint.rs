@@ -3,32 +3,70 @@
 use std::{
     sync::Arc,
     thread::{self, JoinHandle},
+    time::Duration,
 };
 
 use andromede_model::{Commit, Model, Resource};
 use prost::Message as _;
 
 use crate::{
-    record::{Record, RecordError},
+    record::{Record, RecordError, Remembered},
     store::{Store, StoreError},
 };
 
 /// Bytes after which a part of a checkpoint is closed. One resource more may exceed it.
 const PART_BYTES: usize = 256 << 10;
 
-/// When checkpoints are written, and how many commits stay behind them for watchers.
+/// When checkpoints are written, and which commits stay behind them: for the history, for those who follow, and for repeated
+/// requests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Retention {
     /// Commits from one checkpoint to the next.
     pub every: u64,
-    /// Commits before the last checkpoint that are kept for those who follow.
+    /// Commits before the last checkpoint that are kept whatever their age.
     pub keep: u64,
+    /// Age up to which commits are kept.
+    pub keep_for: Duration,
 }
 
 impl Default for Retention {
     fn default() -> Self {
-        Self { every: 100_000, keep: 100_000 }
+        Self { every: 100_000, keep: 100_000, keep_for: Self::HISTORY }
     }
+}
+
+impl Retention {
+    /// How far back the history reaches if nothing else is said: 30 days.
+    pub const HISTORY: Duration = Duration::from_hours(30 * 24);
+
+    /// The last commit that nobody needs any more, of those up to `number`; 0: none.
+    fn last_old(&self, store: &Store, number: u64) -> Result<u64, StoreError> {
+        let Some(last) = store.read(number.saturating_sub(1), 1)?.pop() else { return Ok(0) };
+        let age = i64::try_from(self.keep_for.as_nanos()).unwrap_or(i64::MAX);
+        let oldest = time(&last)?.saturating_sub(age);
+        // Times do not go back, so that the first young one is found by halving.
+        let (mut old, mut young) = (store.first()?.saturating_sub(1), number.saturating_sub(self.keep));
+        while old < young {
+            let middle = old + (young - old).div_ceil(2);
+            let young_there = match store.read(middle.saturating_sub(1), 1)?.first() {
+                Some(entry) => time(entry)? >= oldest,
+                None => true,
+            };
+            if young_there {
+                young = middle.saturating_sub(1);
+            } else {
+                old = middle;
+            }
+        }
+        Ok(old)
+    }
+}
+
+/// When a commit was made.
+fn time((number, bytes): &(u64, Vec<u8>)) -> Result<i64, StoreError> {
+    let read = Remembered::decode(bytes.as_slice());
+    read.map(|head| head.time_unix_nanos)
+        .map_err(|error| StoreError::Corrupt { number: *number, reason: error.to_string() })
 }
 
 /// Writes checkpoints beside the writer.
@@ -56,8 +94,8 @@ impl Checkpoints {
         }
         self.wait();
         self.last = number;
-        let (store, model, keep) = (Arc::clone(&self.store), Arc::clone(model), self.retention.keep);
-        self.running = Some(thread::spawn(move || match write(&store, &model, keep) {
+        let (store, model, retention) = (Arc::clone(&self.store), Arc::clone(model), self.retention);
+        self.running = Some(thread::spawn(move || match write(&store, &model, retention) {
             Ok(()) => tracing::info!(revision = number, "checkpoint written"),
             // The log still has everything: the next one may succeed.
             Err(error) => tracing::warn!(revision = number, %error, "no checkpoint could be written"),
@@ -78,10 +116,10 @@ impl Drop for Checkpoints {
     }
 }
 
-fn write(store: &Store, model: &Model, keep: u64) -> Result<(), StoreError> {
+fn write(store: &Store, model: &Model, retention: Retention) -> Result<(), StoreError> {
     let number = model.revision();
     store.write_checkpoint(number, Parts::new(model.snapshot()))?;
-    store.trim(number.saturating_sub(keep))
+    store.trim(retention.last_old(store, number)?)
 }
 
 /// A commit that makes the whole state, cut into records.
@@ -104,7 +142,7 @@ impl Iterator for Parts {
 
     fn next(&mut self) -> Option<Vec<u8>> {
         let mut part = match self.frame.take() {
-            Some(frame) => Record::new(&frame, "checkpoint"),
+            Some(frame) => Record::new(&frame, "checkpoint", 0),
             None => Record { revision: self.revision, ..Record::empty() },
         };
         let mut bytes = 0_usize;

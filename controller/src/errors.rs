@@ -1,9 +1,23 @@
-//! What callers are told: a gRPC status with a sentence for people and, for bad input, one `google.rpc.BadRequest` field
-//! violation for each rule that is broken.
+//! What callers are told: a gRPC status with a sentence for people and details for programs, in the messages of `google.rpc`.
+//!
+//! | code | details |
+//! | --- | --- |
+//! | `INVALID_ARGUMENT` | `BadRequest`: one field violation for each rule that is broken |
+//! | `FAILED_PRECONDITION` | `PreconditionFailure`: what is still in use, and by whom |
+//! | `RESOURCE_EXHAUSTED` | `QuotaFailure`: of what the tenant has as much as it may |
+//! | `NOT_FOUND`, `ALREADY_EXISTS` | `ResourceInfo`: the name |
+//! | `ABORTED` | `ErrorInfo` with the reason `ETAG_MISMATCH`, the name and the etag that the resource has now |
 
-use andromede_model::Violation;
+use std::collections::HashMap;
+
+use andromede_model::{AnyName, Cause, Violation};
 use tonic::{Code, Status};
-use tonic_types::{ErrorDetails, FieldViolation, StatusExt as _};
+use tonic_types::{ErrorDetails, FieldViolation, PreconditionViolation, QuotaViolation, StatusExt as _};
+
+use crate::change::WriteError;
+
+/// Domain of the reasons in `ErrorInfo`.
+const DOMAIN: &str = "andromede.v1";
 
 /// Most bytes of all violations that are told at once: a status travels in headers, base64-encoded, and HTTP/2 clients
 /// take no more than 16 KiB of them.
@@ -11,28 +25,74 @@ const TOLD_BYTES: usize = 8_000;
 /// Most bytes of one description, for the same reason.
 const DESCRIPTION_BYTES: usize = 400;
 
-/// The status for input that breaks rules.
+/// The status for a request that breaks rules. Wrong values stand before everything else: they must be put right first.
 pub fn invalid(violations: &[Violation]) -> Status {
-    told(Code::InvalidArgument, violations)
-}
-
-/// The status for a call that would be right in another state, such as the deletion of something that is used.
-pub fn precondition(violations: &[Violation]) -> Status {
-    told(Code::FailedPrecondition, violations)
-}
-
-fn told(code: Code, violations: &[Violation]) -> Status {
+    let of = |cause| violations.iter().filter(move |violation| violation.cause == cause);
+    let code = if of(Cause::Value).next().is_some() || violations.is_empty() {
+        Code::InvalidArgument
+    } else if of(Cause::InUse).next().is_some() {
+        Code::FailedPrecondition
+    } else {
+        Code::ResourceExhausted
+    };
     let mut left = TOLD_BYTES;
     let mut fields = Vec::new();
+    let (mut in_use, mut over) = (Vec::new(), Vec::new());
     for violation in violations {
-        let told = format!("{:?}: {}; {}", violation.value, violation.rule, violation.fix);
-        let field = FieldViolation::new(cut(&violation.field), cut(&told));
-        let Some(rest) = left.checked_sub(field.field.len().saturating_add(field.description.len())) else { break };
+        let told = cut(&format!("{:?}: {}; {}", violation.value, violation.rule, violation.fix));
+        // A violation of another cause is told twice: by its field, and by its subject.
+        let twice = if violation.cause == Cause::Value { 1 } else { 2 };
+        let bytes = violation.field.len().max(violation.value.len()).saturating_add(told.len()).saturating_mul(twice);
+        let Some(rest) = left.checked_sub(bytes) else { break };
         left = rest;
-        fields.push(field);
+        match violation.cause {
+            Cause::Value => {}
+            Cause::InUse => in_use.push(PreconditionViolation::new("IN_USE", cut(&violation.value), told.clone())),
+            Cause::Quota => over.push(QuotaViolation::new(cut(&violation.value), told.clone())),
+        }
+        fields.push(FieldViolation::new(cut(&violation.field), told));
     }
-    let details = ErrorDetails::with_bad_request(fields);
+    let mut details = ErrorDetails::with_bad_request(fields);
+    if !in_use.is_empty() {
+        details.set_precondition_failure(in_use);
+    }
+    if !over.is_empty() {
+        details.set_quota_failure(over);
+    }
     Status::with_error_details(code, summary(violations), details)
+}
+
+impl From<WriteError> for Status {
+    fn from(error: WriteError) -> Self {
+        match error {
+            WriteError::Invalid(violations) => invalid(&violations),
+            WriteError::NotFound(name) => not_found(name.as_str()),
+            WriteError::AlreadyExists(name) => {
+                let text = format!("{name} exists already; choose another name, or update it");
+                Self::with_error_details(Code::AlreadyExists, text, resource_info(name.as_str()))
+            }
+            WriteError::Changed { name, revision } => changed(&name, revision),
+            WriteError::RequestReused => {
+                invalid(&[Violation::new("request_id", "", error.to_string(), "use a new one, or none")])
+            }
+            WriteError::RequestsFull => Self::resource_exhausted(error.to_string()),
+            WriteError::Fault(_) => Self::internal(error.to_string()),
+            WriteError::Stopped => Self::unavailable(error.to_string()),
+        }
+    }
+}
+
+/// The status for a condition that does not hold any more.
+fn changed(name: &AnyName, revision: Option<u64>) -> Status {
+    let etag = revision.map(andromede_proto::resource::etag).unwrap_or_default();
+    let text = format!("{name} is not as the etag says; read it again, and decide again");
+    let about = HashMap::from([("name".to_owned(), cut(name.as_str())), ("etag".to_owned(), etag)]);
+    Status::with_error_details(Code::Aborted, text, ErrorDetails::with_error_info("ETAG_MISMATCH", DOMAIN, about))
+}
+
+fn resource_info(name: &str) -> ErrorDetails {
+    let kind = name.parse::<AnyName>().map(|name| name.kind().name()).unwrap_or_default();
+    ErrorDetails::with_resource_info(format!("andromede.v1.{kind}"), cut(name), "", "")
 }
 
 /// The first violation in words, and how many more there are.
@@ -55,7 +115,8 @@ fn cut(text: &str) -> String {
 
 /// The status for a name of something that is not there.
 pub fn not_found(name: &str) -> Status {
-    Status::not_found(format!("{:?} does not exist; list what does with `andromedectl get`", cut(name)))
+    let text = format!("{:?} does not exist; list what does with `andromedectl get`", cut(name));
+    Status::with_error_details(Code::NotFound, text, resource_info(name))
 }
 
 #[cfg(test)]

@@ -36,7 +36,7 @@ pub(crate) fn group(tenant: &str, group: &str, rules: u32) -> Resource {
     resource(v1::resource::Kind::SecurityGroup(v1::SecurityGroup {
         name: group_name(tenant, group),
         rules: (0..rules).map(rule).collect(),
-        revision: 0,
+        ..v1::SecurityGroup::default()
     }))
 }
 

@@ -12,13 +12,16 @@ pub mod access;
 pub mod api;
 pub mod audit;
 pub mod capacity;
+pub mod change;
 pub mod checkpoint;
+pub mod claim;
 pub mod errors;
 #[cfg(test)]
 mod fixtures;
 pub mod publish;
 pub mod record;
 pub mod registry;
+pub mod requests;
 pub mod server;
 pub mod session;
 pub mod settings;

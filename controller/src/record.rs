@@ -1,10 +1,13 @@
 //! How a commit is written down: a protobuf message, so that old logs stay readable as the schema grows.
 
-use std::time::{SystemTime, UNIX_EPOCH};
-
 use andromede_model::{AnyName, Commit, Counters, IdentitySet, NetworkName, Resource, SecurityGroupName, Violation};
 use andromede_proto::v1;
 use prost::Message;
+
+use crate::{
+    change::{Effect, Written},
+    requests::Request,
+};
 
 /// The version of the record that this program writes, and the newest that it reads.
 const VERSION: u32 = 1;
@@ -39,6 +42,62 @@ pub struct Record {
     /// The next numbers that the model gives out.
     #[prost(message, optional, tag = "9")]
     pub counters: Option<CountersRecord>,
+    /// The method by which it was made, for example `CreatePort`.
+    #[prost(string, tag = "10")]
+    pub method: String,
+    /// The request that made it, if that had an id.
+    #[prost(message, optional, tag = "11")]
+    pub request: Option<RequestRecord>,
+}
+
+/// A request with an id, and what it was answered besides the commit.
+#[derive(Clone, PartialEq, Message)]
+pub struct RequestRecord {
+    /// Sum of the caller and the id.
+    #[prost(bytes = "vec", tag = "1")]
+    pub key: Vec<u8>,
+    /// Sum of the method and its arguments.
+    #[prost(bytes = "vec", tag = "2")]
+    pub digest: Vec<u8>,
+    /// The caller's id, for people.
+    #[prost(string, tag = "3")]
+    pub id: String,
+    /// The effect on each resource of the request, in its order.
+    #[prost(message, repeated, tag = "4")]
+    pub effects: Vec<EffectRecord>,
+    /// The resource of a request that writes one, if it did not change.
+    #[prost(message, optional, tag = "5")]
+    pub unchanged: Option<v1::Resource>,
+}
+
+/// The effect on one resource.
+#[derive(Clone, PartialEq, Eq, Message)]
+pub struct EffectRecord {
+    /// Its name.
+    #[prost(string, tag = "1")]
+    pub name: String,
+    /// See [`v1::resource_change::Kind`].
+    #[prost(enumeration = "v1::resource_change::Kind", tag = "2")]
+    pub kind: i32,
+}
+
+/// The part of a [`Record`] by which repeated requests are known; the rest is passed over.
+#[derive(Clone, PartialEq, Message)]
+pub struct Remembered {
+    /// See [`Record::time_unix_nanos`].
+    #[prost(int64, tag = "3")]
+    pub time_unix_nanos: i64,
+    /// See [`Record::request`].
+    #[prost(message, optional, tag = "11")]
+    pub request: Option<RequestRecord>,
+}
+
+impl Remembered {
+    /// The sums by which the request is known.
+    pub fn entry(&self) -> Option<([u8; 16], [u8; 16])> {
+        let request = self.request.as_ref()?;
+        Some((request.key.as_slice().try_into().ok()?, request.digest.as_slice().try_into().ok()?))
+    }
 }
 
 /// An interned set of groups.
@@ -97,7 +156,7 @@ pub enum RecordError {
     #[error("it holds something invalid: {0}")]
     Invalid(String),
     /// A part that every record has is absent.
-    #[error("it has no counters")]
+    #[error("a part of it is missing")]
     Incomplete,
 }
 
@@ -108,13 +167,12 @@ impl From<Vec<Violation>> for RecordError {
 }
 
 impl Record {
-    /// The record of a commit that a principal makes now.
-    pub fn new(commit: &Commit, principal: &str) -> Self {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    /// The record of a commit that a principal makes at this time, in nanoseconds since 1970.
+    pub fn new(commit: &Commit, principal: &str, time_unix_nanos: i64) -> Self {
         Self {
             version: VERSION,
             revision: commit.revision,
-            time_unix_nanos: i64::try_from(now.as_nanos()).unwrap_or(i64::MAX),
+            time_unix_nanos,
             principal: principal.to_owned(),
             written: commit.written.iter().cloned().map(Into::into).collect(),
             deleted: commit.deleted.iter().map(ToString::to_string).collect(),
@@ -127,7 +185,39 @@ impl Record {
                 })
                 .collect(),
             counters: Some(counters_record(&commit.counters)),
+            method: String::new(),
+            request: None,
         }
+    }
+
+    /// Adds the request that made it, and its answer.
+    pub(crate) fn remember(&mut self, request: &Request, key: [u8; 16], answer: &Written) {
+        let effect = |(name, effect): &(AnyName, Effect)| EffectRecord {
+            name: name.to_string(),
+            kind: v1::resource_change::Kind::from(*effect).into(),
+        };
+        let unchanged = matches!(answer.effects.as_slice(), [(_, Effect::Unchanged)]);
+        self.request = Some(RequestRecord {
+            key: key.to_vec(),
+            digest: request.digest.to_vec(),
+            id: request.id.clone(),
+            effects: answer.effects.iter().map(effect).collect(),
+            unchanged: answer.resource.clone().filter(|_| unchanged).map(Into::into),
+        });
+    }
+
+    /// What the request that made it was answered.
+    pub(crate) fn into_answer(self) -> Result<Written, RecordError> {
+        let request = self.request.ok_or(RecordError::Incomplete)?;
+        let effects = request.effects.iter().map(effect).collect::<Result<Vec<_>, _>>()?;
+        let resource = match effects.as_slice() {
+            [(_, Effect::Unchanged)] => request.unchanged,
+            [(name, Effect::Created | Effect::Updated)] => {
+                self.written.into_iter().find(|resource| resource.name() == name.as_str())
+            }
+            _ => None,
+        };
+        Ok(Written { revision: self.revision, effects, resource: resource.map(Resource::try_from).transpose()? })
     }
 
     /// A record without anything, of the version that this program writes.
@@ -167,6 +257,28 @@ impl Record {
             },
         })
     }
+}
+
+impl From<Effect> for v1::resource_change::Kind {
+    fn from(effect: Effect) -> Self {
+        match effect {
+            Effect::Created => Self::Created,
+            Effect::Updated => Self::Updated,
+            Effect::Unchanged => Self::Unchanged,
+            Effect::Deleted => Self::Deleted,
+        }
+    }
+}
+
+fn effect(record: &EffectRecord) -> Result<(AnyName, Effect), RecordError> {
+    let effect = match record.kind() {
+        v1::resource_change::Kind::Created => Effect::Created,
+        v1::resource_change::Kind::Updated => Effect::Updated,
+        v1::resource_change::Kind::Unchanged => Effect::Unchanged,
+        v1::resource_change::Kind::Deleted => Effect::Deleted,
+        v1::resource_change::Kind::Unspecified => return Err(RecordError::Incomplete),
+    };
+    Ok((any_name(&record.name)?, effect))
 }
 
 fn counters_record(counters: &Counters) -> CountersRecord {
@@ -214,7 +326,7 @@ mod tests {
     #[test]
     fn every_commit_comes_back_as_it_was() {
         for commit in two_networks() {
-            let bytes = Record::new(&commit, "user/alice").encode_to_vec();
+            let bytes = Record::new(&commit, "user/alice", 7).encode_to_vec();
             let record = Record::read(&bytes).unwrap();
             assert_eq!(record.principal, "user/alice");
             assert_eq!(record.into_commit().unwrap(), commit);

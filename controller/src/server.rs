@@ -21,7 +21,7 @@ use tonic::{
 
 use crate::{
     access::GuardLayer,
-    api::{Agents, Diagnostics, Fabric, Resources},
+    api::{Agents, Diagnostics, Fabric, Resources, Watches},
     checkpoint::Retention,
     publish::Publisher,
     registry::Registry,
@@ -212,10 +212,16 @@ impl Server {
 impl Parts {
     async fn routes(self, stop: &watch::Receiver<bool>) -> Result<Routes, ServeError> {
         let Self { store, publisher, registry, writer, store_epoch } = self;
-        let resources = Resources::new(Arc::clone(&publisher), writer.clone());
-        let agents = Agents { publisher: Arc::clone(&publisher), registry: Arc::clone(&registry), store_epoch };
+        let watches = Watches { store, publisher: Arc::clone(&publisher), stop: stop.clone() };
+        let resources = Resources::new(Arc::clone(&publisher), writer.clone(), watches.clone());
+        let agents = Agents {
+            publisher: Arc::clone(&publisher),
+            registry: Arc::clone(&registry),
+            writer: writer.clone(),
+            store_epoch,
+        };
         let diagnostics = Diagnostics { publisher: Arc::clone(&publisher), registry: Arc::clone(&registry) };
-        let fabric = Fabric { writer, publisher, registry, store, stop: stop.clone() };
+        let fabric = Fabric { writer, publisher, registry, watches };
         let (health, health_service) = tonic_health::server::health_reporter();
         let fabric =
             v1::fabric_service_server::FabricServiceServer::new(fabric).max_decoding_message_size(BUNDLE_BYTES);

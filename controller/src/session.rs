@@ -7,14 +7,20 @@ use std::{
 
 use andromede_model::{HostName, NetworkName};
 use andromede_proto::agent::v1::{
-    AgentMessage, Answer, ControllerMessage, Hello, Query, Update, Welcome, agent_message, answer, controller_message,
+    AgentMessage, Answer, Claim, ClaimAnswer, ControllerMessage, Hello, Query, Update, Welcome, agent_message, answer,
+    controller_message,
 };
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::{
+    sync::{mpsc, oneshot, watch},
+    task::JoinHandle,
+};
 use tonic::{Status, Streaming};
 
 use crate::{
+    claim,
     publish::{Cursor, HostUpdate, Publisher},
     registry::{Ask, AskError, Registry},
+    writer::Writer,
 };
 
 /// The version of the conversation that this program speaks.
@@ -42,6 +48,9 @@ pub struct Session {
     next_query: u64,
     /// Questions that wait for room.
     queries: VecDeque<Query>,
+    writer: Writer,
+    /// A claim of the host that is being carried out.
+    claim: Option<JoinHandle<ClaimAnswer>>,
     /// The last revision that the host was told: it cannot have applied a later one.
     told: u64,
     /// Is there, perhaps, something to tell the host?
@@ -58,6 +67,7 @@ impl Session {
         store_epoch: u64,
         publisher: &Arc<Publisher>,
         registry: &Arc<Registry>,
+        writer: &Writer,
     ) -> Result<(Self, Welcome), Status> {
         if !hello.protocol_versions.contains(&PROTOCOL_VERSION) {
             return Err(Status::failed_precondition(format!(
@@ -83,6 +93,8 @@ impl Session {
             unanswered: HashMap::new(),
             next_query: 1,
             queries: VecDeque::new(),
+            writer: writer.clone(),
+            claim: None,
             told: 0,
             due: true,
             greeted: false,
@@ -96,7 +108,7 @@ impl Session {
         let end = loop {
             tokio::select! {
                 message = inbound.message() => match message {
-                    Ok(Some(message)) => self.hear(message),
+                    Ok(Some(message)) => if let Err(status) = self.hear(message) { break status },
                     Ok(None) => break Status::cancelled("the host ended the session"),
                     Err(status) => break status,
                 },
@@ -112,6 +124,12 @@ impl Session {
                         Err(status) => break status,
                     }
                 },
+                answer = claimed(&mut self.claim) => {
+                    let message = Some(controller_message::Message::ClaimAnswer(answer));
+                    if outbound.send(Ok(ControllerMessage { message })).await.is_err() {
+                        break Status::cancelled("the connection closed");
+                    }
+                }
                 ask = self.asks.recv(), if self.unanswered.len() < UNANSWERED => match ask {
                     Some(ask) => self.ask(ask),
                     None => break self.replaced(),
@@ -136,18 +154,29 @@ impl Session {
     }
 
     /// What the host said.
-    fn hear(&mut self, message: AgentMessage) {
+    fn hear(&mut self, message: AgentMessage) -> Result<(), Status> {
         match message.message {
             Some(agent_message::Message::Report(mut report)) => {
                 report.applied_revision = report.applied_revision.min(self.told);
                 self.registry.report(self.host.as_str(), self.number, &report);
-                return;
+                return Ok(());
             }
+            Some(agent_message::Message::Claim(claim)) => self.begin_claim(claim)?,
             Some(agent_message::Message::Answer(answer)) => self.answer(answer),
             // A second hello says nothing new, and a message of a newer agent nothing that was asked for.
             Some(agent_message::Message::Hello(_)) | None => {}
         }
         self.registry.seen(self.host.as_str(), self.number);
+        Ok(())
+    }
+
+    /// Carries a claim out beside the conversation: the store may be slow.
+    fn begin_claim(&mut self, claim: Claim) -> Result<(), Status> {
+        if self.claim.is_some() {
+            return Err(Status::failed_precondition("a host waits for the answer to a claim before it makes another"));
+        }
+        self.claim = Some(tokio::spawn(claim::carry_out(self.writer.clone(), self.host.clone(), claim)));
+        Ok(())
     }
 
     /// Hands an answer to whoever asked.
@@ -185,6 +214,15 @@ impl Session {
         self.told = update.revision;
         Ok(Some(controller_message::Message::Update(encode(update))))
     }
+}
+
+/// The answer to the claim that is being carried out; never, if there is none.
+async fn claimed(claim: &mut Option<JoinHandle<ClaimAnswer>>) -> ClaimAnswer {
+    let Some(task) = claim else { return std::future::pending().await };
+    let answer = task.await;
+    *claim = None;
+    // It fails only if it panicked; the host asks again after an answer that it does not know.
+    answer.unwrap_or_default()
 }
 
 impl Drop for Session {

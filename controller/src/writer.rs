@@ -1,18 +1,26 @@
 //! The one writer: it prepares writes one after the other, stores those that wait together, and only then makes them visible.
 
-use std::{collections::BTreeSet, sync::Arc, thread};
+use std::{
+    collections::BTreeSet,
+    sync::Arc,
+    thread,
+    time::{SystemTime, UNIX_EPOCH},
+};
 
-use andromede_model::{AnyName, Commit, CommitError, Model, Resource, Violation};
+use andromede_model::{AnyName, Commit, Model, Resource};
 use prost::Message as _;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::{
-    access::Principal,
+    access::{Principal, Role},
     audit, capacity,
+    change::{Change, Condition, Effect, WriteError, Written},
     checkpoint::{self, Checkpoints, Retention},
+    claim,
     publish::{Index, Move, Publisher},
     record::Record,
     registry::Registry,
+    requests::{self, Request, Requests},
     store::{Head, Store, StoreError},
 };
 
@@ -23,62 +31,15 @@ const TOGETHER: usize = 128;
 /// Commits that are read from the store at once while the state is folded.
 const FOLD_STEP: usize = 1_024;
 
-/// Why a write was not done.
-#[derive(Debug, thiserror::Error)]
-pub enum WriteError {
-    /// It breaks rules.
-    #[error("the write breaks {} rules", .0.len())]
-    Invalid(Vec<Violation>),
-    /// The one resource to be deleted does not exist.
-    #[error("{0} does not exist")]
-    NotFound(AnyName),
-    /// The model prepared something that it then refused: a fault of the program. Nothing was written.
-    #[error("a fault of the controller, nothing was written: {0}; report it with the request")]
-    Fault(#[from] CommitError),
-    /// The store failed, or the controller is ending: whether the write will be found after a restart is unknown.
-    #[error("the store failed or the controller is ending; look at its log, then read back what was written")]
-    Stopped,
-}
-
-/// What a write did, or would do, to one resource.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Effect {
-    /// It is new.
-    Created,
-    /// It is not as before.
-    Updated,
-    /// It was like that already.
-    Unchanged,
-    /// It is gone.
-    Deleted,
-}
-
-/// What a write did, or would do.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Written {
-    /// Revision of the commit, or of the state that needed none.
-    pub revision: u64,
-    /// Effect on each resource of the request, in its order.
-    pub effects: Vec<(AnyName, Effect)>,
-}
-
 /// The way back to the caller.
 type Reply = oneshot::Sender<Result<Written, WriteError>>;
-
-/// One write.
-#[derive(Debug)]
-struct Write {
-    principal: Principal,
-    written: Vec<Resource>,
-    deleted: Vec<AnyName>,
-    validate_only: bool,
-    reply: Reply,
-}
 
 /// The way to the writer.
 #[derive(Clone, Debug)]
 pub struct Writer {
-    writes: mpsc::Sender<Write>,
+    changes: mpsc::Sender<(Change, Reply)>,
+    store: Arc<Store>,
+    requests: Arc<Requests>,
 }
 
 impl Writer {
@@ -92,56 +53,105 @@ impl Writer {
     ) -> Result<(Self, oneshot::Receiver<Result<(), StoreError>>), StoreError> {
         let head = store.head()?;
         let checkpoints = Checkpoints::new(Arc::clone(&store), retention)?;
-        let (writes, waiting) = mpsc::channel(WAITING);
+        let clock = Clock { last: last_time(&store)? };
+        let requests = Arc::new(Requests::load(&store, now_nanos())?);
+        let (changes, waiting) = mpsc::channel(WAITING);
         let (ended, end) = oneshot::channel();
+        let writer = Self { changes, store: Arc::clone(&store), requests: Arc::clone(&requests) };
         thread::spawn(move || {
-            let result = Task { store, publisher, registry, head, checkpoints }.run(waiting);
+            let result = Task { store, publisher, registry, requests, head, checkpoints, clock }.run(waiting);
             // Nobody listens any more once the server has ended.
             drop(ended.send(result));
         });
-        Ok((Self { writes }, end))
+        Ok((writer, end))
     }
 
     /// Writes and deletes, all or nothing, and answers once it is on disk and visible.
-    pub async fn write(
-        &self,
-        principal: Principal,
-        written: Vec<Resource>,
-        deleted: Vec<AnyName>,
-        validate_only: bool,
-    ) -> Result<Written, WriteError> {
+    pub async fn write(&self, change: Change) -> Result<Written, WriteError> {
         let (reply, answer) = oneshot::channel();
-        let write = Write { principal, written, deleted, validate_only, reply };
-        self.writes.send(write).await.map_err(|_| WriteError::Stopped)?;
+        self.changes.send((change, reply)).await.map_err(|_| WriteError::Stopped)?;
         answer.await.map_err(|_| WriteError::Stopped)?
+    }
+
+    /// The answer that a repeated request got the first time; none if it is new.
+    pub fn repeated(&self, principal: &Principal, request: Option<&Request>) -> Result<Option<Written>, WriteError> {
+        let Some(request) = request else { return Ok(None) };
+        let found = self.requests.find(&request.key(principal), &request.digest)?;
+        found.map(|revision| requests::answer(&self.store, revision)).transpose()
     }
 }
 
+/// Time that never goes back, so that commits are in its order.
+#[derive(Debug)]
+struct Clock {
+    last: i64,
+}
+
+impl Clock {
+    fn now(&mut self) -> i64 {
+        self.last = self.last.max(now_nanos());
+        self.last
+    }
+}
+
+/// Nanoseconds since 1970.
+pub(crate) fn now_nanos() -> i64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(now.as_nanos()).unwrap_or(i64::MAX)
+}
+
+/// When the last commit was made; 0: there is none.
+fn last_time(store: &Store) -> Result<i64, StoreError> {
+    let last = store.head()?.number;
+    if last < store.first()? {
+        return Ok(0);
+    }
+    let entries = store.read(last.saturating_sub(1), 1)?;
+    Ok(entries.first().and_then(|(_, bytes)| Record::read(bytes).ok()).map_or(0, |record| record.time_unix_nanos))
+}
+
 /// Commits that are ready to be stored.
-struct Batch {
+struct Batch<'a> {
+    requests: &'a Requests,
+    store: &'a Store,
+    time: i64,
     /// The state after all of them.
     ahead: Model,
     commits: Vec<(Commit, Vec<Move>)>,
     records: Vec<Vec<u8>>,
-    replies: Vec<(Reply, Principal, Written)>,
+    /// Answers, and who is to stand in the audit log for them.
+    replies: Vec<(Reply, Option<Principal>, Written)>,
+    /// Requests with an id among them: key, digest and answer.
+    answered: Vec<([u8; 16], [u8; 16], Written)>,
 }
 
 struct Task {
     store: Arc<Store>,
     publisher: Arc<Publisher>,
     registry: Arc<Registry>,
+    requests: Arc<Requests>,
     head: Head,
     checkpoints: Checkpoints,
+    clock: Clock,
 }
 
 impl Task {
-    fn run(mut self, mut waiting: mpsc::Receiver<Write>) -> Result<(), StoreError> {
+    fn run(mut self, mut waiting: mpsc::Receiver<(Change, Reply)>) -> Result<(), StoreError> {
         let mut together = Vec::with_capacity(TOGETHER);
         while waiting.blocking_recv_many(&mut together, TOGETHER) > 0 {
-            let ahead = Model::clone(&self.publisher.model());
-            let mut batch = Batch { ahead, commits: Vec::new(), records: Vec::new(), replies: Vec::new() };
-            for write in together.drain(..) {
-                batch.add(write);
+            let (requests, store) = (Arc::clone(&self.requests), Arc::clone(&self.store));
+            let mut batch = Batch {
+                requests: &requests,
+                store: &store,
+                time: self.clock.now(),
+                ahead: Model::clone(&self.publisher.model()),
+                commits: Vec::new(),
+                records: Vec::new(),
+                replies: Vec::new(),
+                answered: Vec::new(),
+            };
+            for (change, reply) in together.drain(..) {
+                batch.add(change, reply);
             }
             self.finish(batch)?;
         }
@@ -149,11 +159,14 @@ impl Task {
     }
 
     /// On disk first, then visible, then answered.
-    fn finish(&mut self, batch: Batch) -> Result<(), StoreError> {
+    fn finish(&mut self, batch: Batch<'_>) -> Result<(), StoreError> {
         if !batch.commits.is_empty() {
             self.head = self.store.append(self.head, &batch.records)?;
             self.publisher.publish(&batch.commits, batch.ahead);
             self.checkpoints.consider(&self.publisher.model());
+        }
+        for (key, digest, written) in batch.answered {
+            self.requests.enter(batch.time, key, digest, written.revision);
         }
         for host in batch.commits.iter().flat_map(|(commit, _)| &commit.deleted) {
             if let AnyName::Host(host) = host {
@@ -161,7 +174,9 @@ impl Task {
             }
         }
         for (reply, principal, written) in batch.replies {
-            audit::written(&principal, &written);
+            if let Some(principal) = principal {
+                audit::written(&principal, &written);
+            }
             // A caller that has gone does not undo its write.
             drop(reply.send(Ok(written)));
         }
@@ -169,25 +184,42 @@ impl Task {
     }
 }
 
-impl Batch {
-    /// Prepares one write on the state that those before it lead to. A refusal is answered at once.
-    fn add(&mut self, write: Write) {
-        let Write { principal, written, deleted, validate_only, reply } = write;
-        match self.prepare(&principal, written, deleted, validate_only) {
-            Ok(written) if validate_only => drop(reply.send(Ok(written))),
-            Ok(written) => self.replies.push((reply, principal, written)),
+impl Batch<'_> {
+    /// Prepares one write on the state that those before it lead to. A refusal is told at once, all else once the batch is on
+    /// disk: a repeated request may wait for the first, which is in the same batch.
+    fn add(&mut self, change: Change, reply: Reply) {
+        let principal = Some(change.principal.clone()).filter(|_| !change.validate_only);
+        match self.repeated(&change) {
+            Ok(Some(written)) => self.replies.push((reply, None, written)),
+            Ok(None) => match self.prepare(change) {
+                Ok(written) => self.replies.push((reply, principal, written)),
+                Err(error) => drop(reply.send(Err(error))),
+            },
             Err(error) => drop(reply.send(Err(error))),
         }
     }
 
-    fn prepare(
-        &mut self,
-        principal: &Principal,
-        written: Vec<Resource>,
-        deleted: Vec<AnyName>,
-        validate_only: bool,
-    ) -> Result<Written, WriteError> {
-        if let ([], [name]) = (written.as_slice(), deleted.as_slice())
+    /// The answer that the request got before, if it is a repeated one.
+    fn repeated(&self, change: &Change) -> Result<Option<Written>, WriteError> {
+        let Some(request) = change.request.as_ref().filter(|_| !change.validate_only) else { return Ok(None) };
+        let key = request.key(&change.principal);
+        if let Some((_, digest, written)) = self.answered.iter().find(|(other, ..)| *other == key) {
+            return if *digest == request.digest { Ok(Some(written.clone())) } else { Err(WriteError::RequestReused) };
+        }
+        if let Some(revision) = self.requests.find(&key, &request.digest)? {
+            return requests::answer(self.store, revision).map(Some);
+        }
+        self.requests.make_room(self.time).map(|()| None)
+    }
+
+    fn prepare(&mut self, change: Change) -> Result<Written, WriteError> {
+        let Change { principal, method, written, mut deleted, conditions, request, validate_only } = change;
+        for (name, condition) in conditions {
+            check(&self.ahead, name, condition)?;
+        }
+        if principal.role == Role::Host {
+            claim::check(&self.ahead, &principal, &written, &mut deleted).map_err(WriteError::Invalid)?;
+        } else if let ([], [name]) = (written.as_slice(), deleted.as_slice())
             && self.ahead.get(name).is_none()
         {
             return Err(WriteError::NotFound(name.clone()));
@@ -195,16 +227,39 @@ impl Batch {
         let names: Vec<_> = written.iter().map(Resource::name).collect();
         let commit = self.ahead.prepare(written, deleted.clone()).map_err(WriteError::Invalid)?;
         capacity::check(&self.ahead, &commit, &names).map_err(WriteError::Invalid)?;
+        let only = if let [name] = names.as_slice() { Some(name.clone()) } else { None };
         let effects = effects(&self.ahead, &commit, names, deleted);
-        if validate_only || commit.is_empty() {
-            return Ok(Written { revision: self.ahead.revision(), effects });
+        let in_commit = |name: &AnyName| commit.written.iter().find(|resource| resource.name() == *name).cloned();
+        let resource = only.and_then(|name| in_commit(&name).or_else(|| self.ahead.get(&name)));
+        let mut answer = Written { revision: self.ahead.revision(), effects, resource };
+        // What changes nothing needs no commit, except to be known when it is repeated.
+        if validate_only || (commit.is_empty() && request.is_none()) {
+            return Ok(answer);
         }
+        answer.revision = commit.revision;
         let moves = Move::all(&self.ahead, &commit);
-        let revision = commit.revision;
         self.ahead.commit(&commit)?;
-        self.records.push(Record::new(&commit, &principal.to_string()).encode_to_vec());
+        let mut record = Record::new(&commit, &principal.to_string(), self.time);
+        method.clone_into(&mut record.method);
+        if let Some(request) = request {
+            let key = request.key(&principal);
+            record.remember(&request, key, &answer);
+            self.answered.push((key, request.digest, answer.clone()));
+        }
+        self.records.push(record.encode_to_vec());
         self.commits.push((commit, moves));
-        Ok(Written { revision, effects })
+        Ok(answer)
+    }
+}
+
+/// Is the resource as the caller believes?
+fn check(model: &Model, name: AnyName, condition: Condition) -> Result<(), WriteError> {
+    let revision = model.get(&name).map(|resource| resource.revision());
+    match (condition, revision) {
+        (Condition::Absent, None) => Ok(()),
+        (Condition::Absent, Some(_)) => Err(WriteError::AlreadyExists(name)),
+        (Condition::At(wanted), Some(found)) if wanted == found => Ok(()),
+        (Condition::At(_), revision) => Err(WriteError::Changed { name, revision }),
     }
 }
 

@@ -64,7 +64,8 @@ async fn it_ends_orderly_at_a_signal_even_with_open_streams() {
         fabric.apply(ApplyRequest { resources: vec![host(1)], ..ApplyRequest::default() }).await.unwrap();
         let mut session = Session::open(channel, Known::default().hello("h1")).await.unwrap();
         session.update().await;
-        let mut watch = fabric.watch(WatchRequest { after_revision: 0 }).await.unwrap().into_inner();
+        let mut watch =
+            fabric.watch(WatchRequest { after_revision: 0, ..WatchRequest::default() }).await.unwrap().into_inner();
         watch.message().await.unwrap();
         kill(Pid::from_raw(i32::try_from(child.id().unwrap()).unwrap()), signal).unwrap();
         let status = timeout(Duration::from_secs(4), child.wait()).await.expect("it ends soon").unwrap();
@@ -154,7 +155,8 @@ async fn killed_again_and_again_it_keeps_what_it_acknowledged() {
     let (_child, _, channel) = start(folder.path()).await;
     let mut fabric = FabricServiceClient::new(channel);
     let head = fabric.get_status(andromede_proto::v1::GetStatusRequest {}).await.unwrap().into_inner().revision;
-    let mut watch = fabric.watch(WatchRequest { after_revision: 1 }).await.unwrap().into_inner();
+    let mut watch =
+        fabric.watch(WatchRequest { after_revision: 1, ..WatchRequest::default() }).await.unwrap().into_inner();
     for revision in 2..=head {
         assert_eq!(watch.message().await.unwrap().unwrap().revision, revision);
     }

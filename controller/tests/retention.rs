@@ -3,10 +3,11 @@
 
 mod support;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use andromede_controller::{
     access::Principal,
+    change::Change,
     checkpoint::Retention,
     publish::{Cursor, Publisher},
     registry::Registry,
@@ -31,14 +32,15 @@ async fn the_state_is_the_same_from_a_checkpoint_and_the_log_is_short() {
     let store = Arc::new(Store::open(folder.path()).unwrap());
     let (model, index) = fold(&store).unwrap();
     let publisher = Arc::new(Publisher::new(model, index));
-    let retention = Retention { every: 50, keep: 20 };
+    let retention = Retention { every: 50, keep: 20, keep_for: Duration::ZERO };
     let (writer, end) =
         Writer::start(Arc::clone(&store), Arc::clone(&publisher), Arc::<Registry>::default(), retention).unwrap();
     let first = resources([empty_tenant("a"), vec![host(1), host(2)]].concat());
-    writer.write(Principal::anonymous(), first, Vec::new(), false).await.unwrap();
+    let change = |written| Change { written, ..Change::new(Principal::anonymous(), "Apply") };
+    writer.write(change(first)).await.unwrap();
     for number in 0..300_u32 {
         let write = resources(vec![port("a", (number % 200 + 2) as u8, Some((number % 2 + 1) as u8))]);
-        writer.write(Principal::anonymous(), write, Vec::new(), false).await.unwrap();
+        writer.write(change(write)).await.unwrap();
     }
     drop(writer);
     end.await.unwrap().unwrap();
@@ -59,9 +61,21 @@ async fn the_state_is_the_same_from_a_checkpoint_and_the_log_is_short() {
     drop(store);
 
     let controller = Controller::plaintext(folder.path()).await;
-    let mut watch = controller.fabric().await.watch(WatchRequest { after_revision: 1 }).await.unwrap().into_inner();
+    let mut watch = controller
+        .fabric()
+        .await
+        .watch(WatchRequest { after_revision: 1, ..WatchRequest::default() })
+        .await
+        .unwrap()
+        .into_inner();
     assert_eq!(watch.message().await.unwrap_err().code(), Code::OutOfRange);
-    let mut watch = controller.fabric().await.watch(WatchRequest { after_revision: 0 }).await.unwrap().into_inner();
+    let mut watch = controller
+        .fabric()
+        .await
+        .watch(WatchRequest { after_revision: 0, ..WatchRequest::default() })
+        .await
+        .unwrap()
+        .into_inner();
     assert!(watch.message().await.unwrap().unwrap().snapshot);
     controller.stop().await;
 }

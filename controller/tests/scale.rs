@@ -52,11 +52,11 @@ fn a_log_of_100_000_commits_is_folded() {
     let first = first.into_iter().map(|message| message.try_into().unwrap()).collect();
     let commit = model.prepare(first, Vec::new()).unwrap();
     let counters = commit.counters;
-    let mut records = vec![Record::new(&commit, "user/alice").encode_to_vec()];
+    let mut records = vec![Record::new(&commit, "user/alice", 0).encode_to_vec()];
     model.commit(&commit).unwrap();
     for number in 0..commits {
         let commit = port_commit(&model, number, counters);
-        records.push(Record::new(&commit, "user/alice").encode_to_vec());
+        records.push(Record::new(&commit, "user/alice", 0).encode_to_vec());
         model.commit(&commit).unwrap();
     }
     let at = Instant::now();

@@ -133,7 +133,7 @@ async fn a_host_that_does_not_exist_or_is_deleted_is_told_so() {
     let mut session = Session::open(controller.channel().await, known.hello("h1")).await.unwrap();
     session.update().await;
     let mut hosts = HostServiceClient::new(controller.channel().await);
-    hosts.delete_host(DeleteRequest { name: "hosts/h1".to_owned() }).await.unwrap();
+    hosts.delete_host(DeleteRequest { name: "hosts/h1".to_owned(), ..DeleteRequest::default() }).await.unwrap();
     assert_eq!(session.next().await.unwrap_err().code(), Code::NotFound);
     controller.stop().await;
 }

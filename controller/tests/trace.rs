@@ -90,7 +90,7 @@ async fn agent(controller: &Controller, host: &str) {
                     let answer = Answer { id: query.id, error: String::new(), answer };
                     session.sender.send(said(agent_message::Message::Answer(answer))).await.unwrap();
                 }
-                controller_message::Message::Welcome(_) => {}
+                controller_message::Message::Welcome(_) | controller_message::Message::ClaimAnswer(_) => {}
             }
         }
     });
@@ -117,7 +117,13 @@ fn rule(name: &str, ports: &[&str], action: v1::Action, priority: u32, remote: O
 }
 
 fn group(name: &str, rules: Vec<Rule>) -> Resource {
-    Resource { kind: Some(Kind::SecurityGroup(v1::SecurityGroup { name: group_name("a", name), rules, revision: 0 })) }
+    Resource {
+        kind: Some(Kind::SecurityGroup(v1::SecurityGroup {
+            name: group_name("a", name),
+            rules,
+            ..v1::SecurityGroup::default()
+        })),
+    }
 }
 
 /// p11 (staff) and p13 (no group) on h1; p12 (web) on h2; p18 nowhere; p19 on h2 without a workload.

@@ -1,9 +1,7 @@
 //! The tables. Names, layouts and sizes are those of `andromede_abi::maps`.
 
 use andromede_abi::{
-    CellKey, CellRow, DropCounterKey, EventBudget, FlowKey, FlowRow, HostRow, IdentityClassKey, LocationKey,
-    LocationRow, MemberKey, MemberRow, NetworkRow, PolicyPrefixKey, PortRow, PrefixKey, ServiceKey, SourceKey,
-    VerdictRecord, maps,
+    CellKey, CellRow, DropCounterKey, EventBudget, FlowKey, FlowRow, FragmentKey, FragmentRow, HostRow, IdentityClassKey, LocationKey, LocationRow, MemberKey, MemberRow, PolicyPrefixKey, PortRow, PrefixKey, ServiceKey, SourceKey, VerdictRecord, maps, NetworkRow,
 };
 use andromede_pipeline::Scratch;
 use aya_ebpf::{
@@ -44,6 +42,8 @@ pub static POLICY_CELLS: HashMap<CellKey, CellRow, { rows!(POLICY_CELLS) }, SPAR
 pub static NETWORKS: HashMap<u32, NetworkRow, { rows!(NETWORKS) }, SPARSE> = HashMap::new();
 #[btf_map]
 pub static FLOWS: HashMap<FlowKey, FlowRow, { rows!(FLOWS) }> = HashMap::new();
+#[btf_map]
+pub static FRAGMENTS: HashMap<FragmentKey, FragmentRow, { rows!(FRAGMENTS) }, SPARSE> = HashMap::new();
 #[btf_map]
 pub static DROPS: PerCpuHashMap<DropCounterKey, u64, { rows!(DROPS) }> = PerCpuHashMap::new();
 #[btf_map]

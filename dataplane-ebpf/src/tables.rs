@@ -6,8 +6,7 @@ use core::{
 };
 
 use andromede_abi::{
-    CellKey, CellRow, FlowKey, FlowRow, HostRow, IdentityClassKey, LocationKey, LocationRow, MemberKey, MemberRow,
-    NetworkRow, PolicyPrefixKey, PortRow, PrefixKey, Prefixed, ServiceKey, SourceKey,
+    CellKey, CellRow, FlowKey, FlowRow, FragmentKey, FragmentRow, HostRow, IdentityClassKey, LocationKey, LocationRow, MemberKey, MemberRow, PolicyPrefixKey, PortRow, PrefixKey, Prefixed, ServiceKey, SourceKey, NetworkRow,
 };
 use andromede_pipeline::{FlowRef, Phase, TableFull, Tables};
 use aya_ebpf::btf_maps::lpm_trie::Key;
@@ -48,7 +47,7 @@ macro_rules! owned {
         }
     )* };
 }
-owned!(PortRow, LocationRow, HostRow, MemberRow, NetworkRow);
+owned!(PortRow, LocationRow, HostRow, MemberRow, NetworkRow, FlowRow, FragmentRow);
 
 /// Copies a row whose owner word is `owner` before and after: the kernel may give the element to another key meanwhile.
 #[inline(always)]
@@ -73,18 +72,28 @@ fn copy<R: Owned>(row: *const R, owner: u64) -> Option<R> {
     }
 }
 
-/// Copies a row word by word, without holding more than one of them in a register.
+/// As [`copy`], to `into`, without the stack and without holding more than a word in a register. False if the row has another
+/// owner, before or after; `into` may then be written in part.
 ///
 /// # Safety
-/// Both point to a row, which is aligned to eight bytes and a multiple of them.
+/// `row` is an element of a map, which stays readable while the program runs.
 #[inline(always)]
-unsafe fn copy_words<R>(from: *const R, to: *mut R) {
-    let (from, to) = (from.cast::<u64>(), to.cast::<u64>());
-    let mut word = 0;
-    while word < size_of::<R>() / size_of::<u64>() {
-        // SAFETY: the caller says that both are rows.
-        unsafe { to.add(word).write_volatile(from.add(word).read_volatile()) };
-        word += 1;
+unsafe fn copy_to<R: Owned>(row: *const R, owner: u64, into: &mut R) -> bool {
+    let word = R::owner(row);
+    let (from, to) = (row.cast::<u64>(), core::ptr::from_mut(into).cast::<u64>());
+    // SAFETY: both are rows, which are aligned to eight bytes and a multiple of them.
+    unsafe {
+        if word.read_volatile() != owner {
+            return false;
+        }
+        compiler_fence(Ordering::SeqCst);
+        let mut index = 0;
+        while index < size_of::<R>() / size_of::<u64>() {
+            to.add(index).write_volatile(from.add(index).read_volatile());
+            index += 1;
+        }
+        compiler_fence(Ordering::SeqCst);
+        word.read_volatile() == owner
     }
 }
 
@@ -98,18 +107,8 @@ pub struct Flow {
 impl FlowRef for Flow {
     #[inline(always)]
     fn copy_to(&self, into: &mut FlowRow) -> bool {
-        // SAFETY: an element of the flow table, which stays readable while the program runs. Its owner is read before and
-        // after the rest, because the kernel may give the element to another key meanwhile.
-        unsafe {
-            let word = &raw const (*self.row).owner;
-            if word.read_volatile() != self.owner {
-                return false;
-            }
-            compiler_fence(Ordering::SeqCst);
-            copy_words(self.row, into);
-            compiler_fence(Ordering::SeqCst);
-            word.read_volatile() == self.owner
-        }
+        // SAFETY: an element of the flow table.
+        unsafe { copy_to(self.row, self.owner, into) }
     }
 
     #[inline(always)]
@@ -163,17 +162,10 @@ impl Tables for Maps {
     #[inline(always)]
     fn copy_port(&self, ifindex: u32, into: &mut PortRow) -> bool {
         let Some(row) = maps::PORTS.get_ptr(&ifindex) else { return false };
-        // SAFETY: an element of a map; its owner is read before and after the rest. Its lower half is the key.
+        // SAFETY: an element of a map; the lower half of its owner word is the key.
         unsafe {
-            let word = &raw const (*row).owner;
-            let owner = word.read_volatile();
-            if owner as u32 != ifindex {
-                return false;
-            }
-            compiler_fence(Ordering::SeqCst);
-            copy_words(row, into);
-            compiler_fence(Ordering::SeqCst);
-            word.read_volatile() == owner
+            let owner = (&raw const (*row).owner).read_volatile();
+            owner as u32 == ifindex && copy_to(row, owner, into)
         }
     }
 
@@ -242,6 +234,11 @@ impl Tables for Maps {
     }
 
     #[inline(always)]
+    fn protocol_class(&self, key: &ServiceKey) -> Option<u32> {
+        maps::POLICY_SERVICES.get(prefix(StackPrefix::of(ServiceKey::PROTOCOL_BITS, key).get())).copied()
+    }
+
+    #[inline(always)]
     fn cell(&self, key: &CellKey) -> Option<CellRow> {
         // SAFETY: as in `identity_class`.
         unsafe { maps::POLICY_CELLS.get(StackKey::of(key).get()).copied() }
@@ -250,6 +247,18 @@ impl Tables for Maps {
     #[inline(always)]
     fn flow(&self, key: &FlowKey) -> Option<Flow> {
         maps::FLOWS.get_ptr_mut(key).map(|row| Flow { row, owner: key.owner() })
+    }
+
+    #[inline(always)]
+    fn fragment(&self, key: &FragmentKey, owner: u64, into: &mut FragmentRow) -> bool {
+        let Some(row) = maps::FRAGMENTS.get_ptr(key) else { return false };
+        // SAFETY: an element of a map.
+        unsafe { copy_to(row, owner, into) }
+    }
+
+    #[inline(always)]
+    fn put_fragment(&self, key: &FragmentKey, row: &FragmentRow) -> Result<(), TableFull> {
+        maps::FRAGMENTS.insert(key, row, 0).map_err(|_| TableFull)
     }
 
     #[inline(always)]

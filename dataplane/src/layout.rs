@@ -4,9 +4,9 @@
 //! and a pinned map that differs from it is not adopted.
 
 use andromede_abi::{
-    CellKey, CellRow, DropCounterKey, EventBudget, FlowKey, FlowRow, HostRow, IdentityClassKey, LocationKey,
-    LocationRow, MemberKey, MemberRow, NetworkRow, PolicyPrefixKey, PortRow, PrefixKey, Prefixed, ServiceKey,
-    SourceKey,
+    CellKey, CellRow, DropCounterKey, EventBudget, FlowKey, FlowRow, FragmentKey, FragmentRow, HostRow,
+    IdentityClassKey, LocationKey, LocationRow, MemberKey, MemberRow, NetworkRow, PolicyPrefixKey, PortRow, PrefixKey,
+    Prefixed, ServiceKey, SourceKey,
     maps::{self, Table},
 };
 
@@ -52,6 +52,7 @@ pub(crate) const LAYOUTS: &[Layout] = &[
     rows::<CellKey, CellRow>(&maps::POLICY_CELLS, Kind::Hash),
     rows::<u32, NetworkRow>(&maps::NETWORKS, Kind::Hash),
     rows::<FlowKey, FlowRow>(&maps::FLOWS, Kind::Hash),
+    rows::<FragmentKey, FragmentRow>(&maps::FRAGMENTS, Kind::Hash),
     rows::<DropCounterKey, u64>(&maps::DROPS, Kind::PerCpuHash),
     rows::<u32, u64>(&maps::DROP_TOTALS, Kind::PerCpuArray),
     rows::<(), ()>(&maps::EVENTS, Kind::RingBuffer),

@@ -3,8 +3,9 @@
 use std::{collections::BTreeMap, io, os::fd::OwnedFd};
 
 use andromede_abi::{
-    CellKey, CellRow, HostIndex, HostRow, IdentityClassKey, LocationKey, LocationRow, MemberKey, MemberRow,
-    NetworkIndex, NetworkRow, Pod, PolicyPrefixKey, PortRow, PrefixKey, Prefixed, ServiceKey, SourceKey,
+    CellKey, CellRow, FragmentKey, FragmentRow, HostIndex, HostRow, IdentityClassKey, LocationKey, LocationRow,
+    MemberKey, MemberRow, NetworkIndex, NetworkRow, Pod, PolicyPrefixKey, PortRow, PrefixKey, Prefixed, ServiceKey,
+    SourceKey,
     maps::{self, Table},
 };
 
@@ -36,6 +37,7 @@ pub struct Tables {
     pub policy_cells: Rows<CellKey, CellRow>,
     pub networks: Rows<NetworkIndex, NetworkRow>,
     pub flows: Flows,
+    pub fragments: Rows<FragmentKey, FragmentRow>,
     pub drops: Drops,
     pub drop_totals: DropTotals,
     pub event_budgets: EventBudgets,
@@ -84,6 +86,7 @@ impl Maps {
             policy_cells: self.take(&maps::POLICY_CELLS)?,
             networks: self.take(&maps::NETWORKS)?,
             flows: Flows(self.take(&maps::FLOWS)?),
+            fragments: self.take(&maps::FRAGMENTS)?,
             drops: Drops(self.take(&maps::DROPS)?),
             drop_totals: DropTotals(self.take(&maps::DROP_TOTALS)?),
             event_budgets: EventBudgets(self.take(&maps::EVENT_BUDGET)?),

@@ -7,7 +7,7 @@ use std::{
 };
 
 use crate::{
-    AnyName, HostName, IdentitySet, Model, Network, NetworkName, Port, PortName, Resource, SecurityGroupName,
+    AnyName, Cause, HostName, IdentitySet, Model, Network, NetworkName, Port, PortName, Resource, SecurityGroupName,
     SubnetName, TenantName, Violation, Vni, VtepName, state::NetworkState,
 };
 
@@ -135,13 +135,21 @@ impl<'a> Draft<'a> {
         self.violations.push(Violation::new(path, value, rule, fix));
     }
 
-    /// Notes that a resource must not be deleted.
+    /// Notes that a resource cannot be deleted.
     pub(crate) fn refuse_deletion(&mut self, name: &AnyName, rule: impl Into<String>, fix: impl Into<String>) {
         let path = match (self.deleted.len(), self.deleted.get(name)) {
             (0..=1, _) | (_, None) => "name".to_owned(),
             (_, Some(place)) => format!("deleted[{place}]"),
         };
         self.violations.push(Violation::new(path, name, rule, fix));
+    }
+
+    /// Notes that a resource cannot be deleted because something uses it.
+    pub(crate) fn refuse_in_use(&mut self, name: &AnyName, rule: impl Into<String>, fix: impl Into<String>) {
+        self.refuse_deletion(name, rule, fix);
+        if let Some(last) = self.violations.last_mut() {
+            last.cause = Cause::InUse;
+        }
     }
 
     /// Is the resource part of the write?
@@ -161,9 +169,10 @@ impl<'a> Draft<'a> {
 
     /// Refuses a network's VNI that another network has.
     pub(crate) fn check_vni(&mut self, network: &Network) {
-        let other = self.after.vnis.get(&network.vni).filter(|other| **other != network.name).cloned();
-        if let Some(other) = other.filter(|_| network.vni != Vni::UNSET) {
-            let rule = format!("a VNI belongs to one network of the fabric; {other} has it");
+        let taken = self.after.vnis.get(&network.vni).is_some_and(|other| *other != network.name);
+        if taken && network.vni != Vni::UNSET {
+            // The other may be another tenant's: it is not named.
+            let rule = "a VNI belongs to one network of the fabric; another has this one";
             let fix = "choose another, or 0 to be given one";
             self.refuse(network.name.clone(), "vni", network.vni, rule, fix);
         }

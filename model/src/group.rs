@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{PortRange, Prefix, Protocol, RuleName, SecurityGroupName};
+use crate::{Labels, PortRange, Prefix, Protocol, RuleName, SecurityGroupName};
 
 /// Which way a rule looks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -75,4 +75,6 @@ pub struct SecurityGroup {
     pub rules: Vec<Rule>,
     /// Revision of its last write; set by the model.
     pub revision: u64,
+    /// Its labels.
+    pub labels: Labels,
 }

@@ -9,6 +9,7 @@ mod commit;
 mod draft;
 mod group;
 mod host;
+mod label;
 pub mod limits;
 mod model;
 mod name;
@@ -31,6 +32,7 @@ mod vtep;
 pub use commit::{Commit, CommitError, Counters};
 pub use group::{Action, Direction, Remote, Rule, SecurityGroup};
 pub use host::Host;
+pub use label::Labels;
 pub use model::Model;
 pub use name::{
     AnyName, HostName, NameError, NetworkName, PortName, RuleName, SecurityGroupName, SubnetName, TenantName, VtepName,
@@ -44,5 +46,5 @@ pub use tenant::Tenant;
 pub use timeouts::Timeouts;
 pub use value::{GATEWAY_MAC, MacAddress, PortRange, Protocol, ValueError, Vni, parse_address};
 pub use view::{IdentitySet, NetworkView, ViewDelta};
-pub use violation::Violation;
+pub use violation::{Cause, Violation};
 pub use vtep::Vtep;

@@ -4,6 +4,10 @@
 pub const RESOURCES_PER_WRITE: usize = 10_000;
 /// Characters of a display name.
 pub const DISPLAY_NAME: usize = 256;
+/// Labels of a resource.
+pub const LABELS: usize = 64;
+/// Characters of the key of a label, and of its value.
+pub const LABEL_CHARACTERS: usize = 63;
 /// Addresses of a port.
 pub const ADDRESSES_PER_PORT: usize = 16;
 /// Security groups of a port.
@@ -15,7 +19,7 @@ pub const PORT_RANGES_PER_RULE: usize = 64;
 /// Prefixes behind a foreign tunnel endpoint.
 pub const PREFIXES_PER_VTEP: usize = 256;
 /// Subnets of a network.
-pub const SUBNETS_PER_NETWORK: usize = 256;
+pub const SUBNETS_PER_NETWORK: usize = 2_048;
 /// Ports of a network.
 pub const PORTS_PER_NETWORK: usize = 65_536;
 /// Security groups of a network.

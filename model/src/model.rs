@@ -1,10 +1,11 @@
 //! The whole state, and its fold over commits.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{collections::BTreeSet, net::IpAddr, sync::Arc};
 
 use crate::{
     AnyName, Commit, Counters, Host, HostName, IdentitySet, Network, NetworkName, NetworkView, Port, PortName,
-    Resource, ResourceKind, Tenant, TenantName, Vni, commit::CommitError, shared::SharedMap, state::NetworkState,
+    Resource, ResourceKind, Subnet, Tenant, TenantName, Vni, commit::CommitError, shared::SharedMap,
+    state::NetworkState,
 };
 
 /// The whole state. A copy is cheap: it shares with the original what neither changes.
@@ -171,18 +172,26 @@ impl Model {
         self.networks.get(name).map(|state| &state.network)
     }
 
+    /// The subnet of a network that has an address.
+    pub fn subnet_of(&self, network: &NetworkName, address: IpAddr) -> Option<&Subnet> {
+        self.networks.get(network)?.subnets.values().find(|subnet| subnet.cidr.contains(address))
+    }
+
     /// A port.
     pub fn port(&self, name: &PortName) -> Option<&Port> {
         self.networks.get(&name.network())?.ports.get(name).map(AsRef::as_ref)
     }
 
-    /// The networks with a port on the host: what the host holds.
+    /// The networks with a port on the host, or a subnet leased to it: what the host holds.
     pub fn networks_of(&self, host: &HostName) -> BTreeSet<NetworkName> {
-        let holds = |state: &NetworkState| state.ports.values().any(|port| port.host.as_ref() == Some(host));
+        let holds = |state: &NetworkState| {
+            state.subnets.values().any(|subnet| subnet.host.as_ref() == Some(host))
+                || state.ports.values().any(|port| port.host.as_ref() == Some(host))
+        };
         self.networks.values().filter(|state| holds(state)).map(|state| state.name().clone()).collect()
     }
 
-    /// The hosts with a port of the network: those that must know it.
+    /// The hosts with a port of the network, or a subnet leased to them: those that must know it.
     pub fn hosts_of(&self, network: &NetworkName) -> BTreeSet<HostName> {
         self.networks.get(network).map(|state| state.hosts().into_iter().cloned().collect()).unwrap_or_default()
     }

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{NetworkName, Timeouts, Vni};
+use crate::{Labels, NetworkName, Timeouts, Vni};
 
 /// A private network of a tenant.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -22,4 +22,6 @@ pub struct Network {
     pub index: u32,
     /// Revision of its last write; set by the model.
     pub revision: u64,
+    /// Its labels.
+    pub labels: Labels,
 }

@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, net::IpAddr};
 
 use serde::{Deserialize, Serialize};
 
-use crate::{HostName, MacAddress, PortName, SecurityGroupName};
+use crate::{HostName, Labels, MacAddress, PortName, SecurityGroupName};
 
 /// A workload's interface.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -23,4 +23,6 @@ pub struct Port {
     pub identity: u32,
     /// Revision of its last write; set by the model.
     pub revision: u64,
+    /// Its labels.
+    pub labels: Labels,
 }

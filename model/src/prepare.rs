@@ -76,7 +76,7 @@ impl Draft<'_> {
             _ => None,
         };
         match child {
-            Some(child) => self.refuse_deletion(
+            Some(child) => self.refuse_in_use(
                 name,
                 format!("what still holds others is not deleted; {child} is in it"),
                 format!("delete {child} first, and all others in it"),

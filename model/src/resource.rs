@@ -63,6 +63,19 @@ impl ResourceKind {
         }
     }
 
+    /// The collection in its names, for example `securityGroups`.
+    pub const fn collection(self) -> &'static str {
+        match self {
+            Self::Tenant => "tenants",
+            Self::Host => "hosts",
+            Self::Network => "networks",
+            Self::Subnet => "subnets",
+            Self::SecurityGroup => "securityGroups",
+            Self::Port => "ports",
+            Self::Vtep => "vteps",
+        }
+    }
+
     /// Its field of the message `Resource`, for example `security_group`.
     pub const fn field(self) -> &'static str {
         match self {

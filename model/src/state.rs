@@ -192,9 +192,10 @@ impl NetworkState {
         }
     }
 
-    /// The hosts that ports of this network are placed on.
+    /// The hosts that ports of this network are placed on, or subnets leased to.
     pub(crate) fn hosts(&self) -> BTreeSet<&HostName> {
-        self.ports.values().filter_map(|port| port.host.as_ref()).collect()
+        let ports = self.ports.values().filter_map(|port| port.host.as_ref());
+        ports.chain(self.subnets.values().filter_map(|subnet| subnet.host.as_ref())).collect()
     }
 
     /// All security groups, copied.

@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Prefix, SubnetName};
+use crate::{HostName, Labels, Prefix, SubnetName};
 
 /// A range of addresses of a network. Subnets of one network do not overlap.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -15,8 +15,13 @@ pub struct Subnet {
     pub cidr: Prefix,
     /// The address that answers ARP and neighbour solicitations as the router.
     pub gateway: IpAddr,
+    /// The host that it is leased to: its agent gives the addresses to workloads that nobody declared, such as pods, and every port in
+    /// it is on that host. None: whoever writes ports chooses their addresses.
+    pub host: Option<HostName>,
     /// Revision of its last write; set by the model.
     pub revision: u64,
+    /// Its labels.
+    pub labels: Labels,
 }
 
 impl Subnet {

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::TenantName;
+use crate::{Labels, TenantName};
 
 /// A customer: nothing of one tenant reaches another.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -15,4 +15,6 @@ pub struct Tenant {
     pub index: u32,
     /// Revision of its last write; set by the model.
     pub revision: u64,
+    /// Its labels.
+    pub labels: Labels,
 }

@@ -31,7 +31,7 @@ pub struct NetworkView {
     pub groups: BTreeMap<SecurityGroupName, SecurityGroup>,
     /// Its foreign tunnel endpoints.
     pub vteps: BTreeMap<VtepName, Vtep>,
-    /// The hosts that hold a port of it.
+    /// The hosts that hold a port of it, or that a subnet of it is leased to.
     pub hosts: BTreeMap<HostName, Host>,
     /// The interned sets of groups, by number.
     pub identities: BTreeMap<u32, BTreeSet<SecurityGroupName>>,

@@ -4,6 +4,18 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+/// What makes a write impossible.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum Cause {
+    /// A value that breaks a rule.
+    #[default]
+    Value,
+    /// What would be deleted is still in use.
+    InUse,
+    /// There would be more than a tenant may have.
+    Quota,
+}
+
 /// One rule that a write breaks.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Violation {
@@ -15,6 +27,8 @@ pub struct Violation {
     pub rule: String,
     /// What to do.
     pub fix: String,
+    /// What kind of rule it is.
+    pub cause: Cause,
 }
 
 impl Violation {
@@ -30,7 +44,13 @@ impl Violation {
             value.truncate(end);
             value.push('…');
         }
-        Self { field: field.into(), value, rule: rule.into(), fix: fix.into() }
+        Self { field: field.into(), value, rule: rule.into(), fix: fix.into(), cause: Cause::Value }
+    }
+
+    /// The same, of another cause.
+    #[must_use]
+    pub fn of(self, cause: Cause) -> Self {
+        Self { cause, ..self }
     }
 }
 

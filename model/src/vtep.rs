@@ -4,7 +4,7 @@ use std::net::Ipv4Addr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{MacAddress, Prefix, VtepName};
+use crate::{Labels, MacAddress, Prefix, VtepName};
 
 /// A foreign VXLAN tunnel endpoint of a network and the prefixes behind it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -21,4 +21,6 @@ pub struct Vtep {
     pub index: u32,
     /// Revision of its last write; set by the model.
     pub revision: u64,
+    /// Its labels.
+    pub labels: Labels,
 }

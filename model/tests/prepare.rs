@@ -3,7 +3,7 @@
 
 mod common;
 
-use andromede_model::{Model, Prefix, Remote, Resource, SecurityGroup, Vni, limits};
+use andromede_model::{Cause, Model, Prefix, Remote, Resource, SecurityGroup, Vni, limits};
 use common::{fabric, group, host, name, network, port, rule, subnet, tenant, violations, vtep, write};
 
 #[test]
@@ -153,7 +153,7 @@ fn endpoints_are_checked() {
     refused(
         vtep("mairie", "x", "192.0.2.1", &["10.9.0.0/24"]),
         "resources[0].vtep.underlay_address",
-        "hosts/h1 has it",
+        "another endpoint of the fabric has it",
     );
     refused(vtep("mairie", "x", "192.0.2.200", &["10.8.0.0/24"]), "resources[0].vtep.prefixes[0]", "one endpoint");
     refused(vtep("mairie", "x", "192.0.2.100", &["10.9.0.0/24"]), "resources[0].vtep.underlay_address", "unique");
@@ -200,7 +200,8 @@ fn what_is_used_is_not_deleted() {
         assert!(found.iter().any(|v| v.field == "name" && v.rule.contains(user)), "{gone}: {found:#?}");
     }
     let found = model.prepare(vec![], vec![name("tenants/mairie/networks/net/subnets/v4")]).unwrap_err();
-    assert!(found.iter().any(|v| v.field.ends_with("ports/a.addresses[0]")), "{found:#?}");
+    assert!(found.iter().all(|v| v.field == "name" && v.cause == Cause::InUse), "{found:#?}");
+    assert!(found.iter().any(|v| v.rule.contains("ports/a has the address 10.0.0.10")), "{found:#?}");
     let everything = model.snapshot().written.iter().map(Resource::name).collect();
     let commit = model.prepare(vec![], everything).unwrap();
     model.commit(&commit).unwrap();
@@ -257,4 +258,38 @@ fn addresses_change_hands_within_one_call() {
     let commit = model.prepare(moved, vec![name("tenants/mairie/networks/net/ports/b")]).unwrap();
     model.commit(&commit).unwrap();
     assert_eq!(Model::restore(&model.snapshot()).unwrap(), model);
+}
+
+#[test]
+fn a_subnet_leased_to_a_host_has_ports_of_that_host_only() {
+    let leased = |host: Option<&str>| {
+        let mut pods = subnet("mairie", "pods", "10.1.0.0/24");
+        pods.host = host.map(|host| name(&format!("hosts/{host}")));
+        Resource::from(pods)
+    };
+    let pod = |host: Option<&str>| Resource::from(port("mairie", "pod", &["10.1.0.9"], host, &[]));
+    let mut model = Model::default();
+    write(&mut model, fabric());
+    assert!(violations(&model, vec![leased(Some("nowhere"))])[0].rule.contains("no such host"));
+    write(&mut model, vec![leased(Some("h3"))]);
+    // A host holds the network of its subnet before it holds a port.
+    let network = name("tenants/mairie/networks/net");
+    assert!(
+        model.hosts_of(&network).contains(&name("hosts/h3")) && model.networks_of(&name("hosts/h3")).contains(&network)
+    );
+    assert!(model.view(&network).unwrap().hosts.contains_key(&name("hosts/h3")));
+    for host in [None, Some("h1")] {
+        let refused = violations(&model, vec![pod(host)]);
+        assert_eq!(refused[0].field, "resources[0].port.addresses[0]");
+        assert!(refused[0].rule.contains("leased to hosts/h3"), "{}", refused[0]);
+    }
+    write(&mut model, vec![pod(Some("h3"))]);
+    // Neither can the subnet be leased to another host under its ports, nor the host be deleted.
+    assert!(violations(&model, vec![leased(Some("h1"))])[0].rule.contains("leased to hosts/h1"));
+    write(&mut model, vec![leased(None)]);
+    write(&mut model, vec![leased(Some("h3"))]);
+    let commit = model.prepare(vec![], vec![name("tenants/mairie/networks/net/ports/pod")]).unwrap();
+    model.commit(&commit).unwrap();
+    let refused = model.prepare(vec![], vec![name("hosts/h3")]).unwrap_err();
+    assert!(refused[0].rule.contains("subnets/pods"), "{}", refused[0]);
 }

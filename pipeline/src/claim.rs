@@ -1,4 +1,4 @@
-//! Carrying out what a verdict asks of the flow table.
+//! Carrying out what a verdict asks of the tables.
 
 use andromede_abi::flow_state;
 
@@ -15,8 +15,16 @@ use crate::{
 /// The flow table has no room for the connection: the packet must be dropped.
 #[inline(always)]
 pub fn carry_out<T: Tables>(tables: &T, claim: &Claim<T::Flow>, scratch: &Scratch, now: u64) -> Result<(), TableFull> {
+    if scratch.keeps_fragment {
+        // Without memory for it the fragments that follow are dropped; this one was judged and may pass.
+        let _ = tables.put_fragment(&scratch.fragment_key, &scratch.fragment);
+    }
     match claim {
         Claim::None => Ok(()),
+        Claim::Seen { flow } => {
+            flow.set_seen(now);
+            Ok(())
+        }
         Claim::Touch { flow, phase } => {
             flow.set_phase(*phase);
             flow.set_seen(now);

@@ -1,6 +1,9 @@
 //! When a connection is over for want of packets.
 
-use andromede_abi::{NetworkIndex, Timeouts, flow_state};
+use andromede_abi::{
+    NetworkIndex, Timeouts,
+    flow_state::{self, BOTH_FINS, ESTABLISHED, REPLIED, is_closed},
+};
 
 use crate::{tables::Tables, wire::ip_protocol};
 
@@ -30,34 +33,23 @@ pub(crate) fn terms<T: Tables>(tables: &T, network: NetworkIndex, protocol: u8, 
 /// Seconds without a packet after which a connection of this state is over.
 #[inline(always)]
 const fn seconds(protocol: u8, state: u32, timeouts: &Timeouts) -> u32 {
-    const BOTH: u32 = flow_state::FIN_FORWARD | flow_state::FIN_BACKWARD;
     if state & flow_state::CUT != 0 {
         return CUT;
     }
     match protocol {
-        ip_protocol::TCP => {
-            if state & flow_state::RESET != 0 || state & BOTH == BOTH {
-                timeouts.tcp_closed
-            } else if state & flow_state::ESTABLISHED != 0 && state & BOTH == 0 {
-                timeouts.tcp_established
-            } else {
-                timeouts.tcp_transitory
-            }
-        }
-        ip_protocol::UDP | ip_protocol::SCTP => {
-            if state & flow_state::REPLIED != 0 {
-                timeouts.udp_replied
-            } else {
-                timeouts.udp_one_way
-            }
-        }
+        ip_protocol::TCP | ip_protocol::SCTP if is_closed(state) => timeouts.tcp_closed,
+        ip_protocol::TCP if state & (ESTABLISHED | BOTH_FINS) == ESTABLISHED => timeouts.tcp_established,
+        ip_protocol::TCP => timeouts.tcp_transitory,
+        ip_protocol::SCTP if state & ESTABLISHED != 0 => timeouts.udp_replied,
+        ip_protocol::UDP if state & REPLIED != 0 => timeouts.udp_replied,
+        ip_protocol::UDP | ip_protocol::SCTP => timeouts.udp_one_way,
         _ => timeouts.other,
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use andromede_abi::flow_state::{CUT, ESTABLISHED, FIN_BACKWARD, FIN_FORWARD, REPLIED, RESET};
+    use andromede_abi::flow_state::{FIN_BACKWARD, FIN_FORWARD, RESET_BACKWARD, RESET_FORWARD};
 
     use super::*;
 
@@ -68,12 +60,15 @@ mod tests {
         for transitory in [0, REPLIED, REPLIED | ESTABLISHED | FIN_FORWARD, REPLIED | ESTABLISHED | FIN_BACKWARD] {
             assert_eq!(of(ip_protocol::TCP, transitory), 4 * 60, "RFC 5382, REQ-5");
         }
-        for closed in [RESET, FIN_FORWARD | FIN_BACKWARD] {
+        for closed in [RESET_FORWARD, RESET_BACKWARD, BOTH_FINS] {
             assert_eq!(of(ip_protocol::TCP, REPLIED | ESTABLISHED | closed), 10);
         }
         assert_eq!(of(ip_protocol::UDP, REPLIED), 5 * 60, "RFC 4787, REQ-5: recommended");
         assert_eq!(of(ip_protocol::UDP, 0), 2 * 60, "RFC 4787, REQ-5: not less");
         assert_eq!(of(ip_protocol::ICMP, 0), 60, "RFC 5508, REQ-1");
-        assert_eq!(of(ip_protocol::UDP, CUT), super::CUT);
+        assert_eq!(of(ip_protocol::SCTP, REPLIED), 2 * 60);
+        assert_eq!(of(ip_protocol::SCTP, REPLIED | ESTABLISHED), 5 * 60);
+        assert_eq!(of(ip_protocol::SCTP, REPLIED | ESTABLISHED | RESET_FORWARD), 10);
+        assert_eq!(of(ip_protocol::UDP, flow_state::CUT), CUT);
     }
 }

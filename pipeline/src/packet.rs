@@ -2,7 +2,10 @@
 
 use andromede_abi::{Address, Direction, FlowKey, NetworkIndex, flow_class};
 
-use crate::wire::{icmp, ip_protocol, tcp};
+use crate::{
+    fragment::Fragment,
+    wire::{icmp, ip_protocol, sctp, tcp},
+};
 
 /// What the fabric does with the layer above IP.
 #[repr(u8)]
@@ -12,14 +15,35 @@ pub enum Transport {
     Other = 0,
     /// TCP.
     Tcp = 1,
-    /// UDP or SCTP.
-    Ports = 2,
+    /// UDP.
+    Udp = 2,
     /// An echo request.
     EchoRequest = 3,
     /// An echo reply.
     EchoReply = 4,
     /// Another ICMP message.
     Message = 5,
+    /// SCTP.
+    Sctp = 6,
+    /// An ICMP error: it quotes the packet that it is about.
+    Error = 7,
+}
+
+impl Transport {
+    /// The kind with this number; what has another is of no protocol with ports.
+    #[inline(always)]
+    pub const fn from_number(number: u8) -> Self {
+        match number {
+            1 => Self::Tcp,
+            2 => Self::Udp,
+            3 => Self::EchoRequest,
+            4 => Self::EchoReply,
+            5 => Self::Message,
+            6 => Self::Sctp,
+            7 => Self::Error,
+            _ => Self::Other,
+        }
+    }
 }
 
 /// The headers of a packet.
@@ -30,6 +54,8 @@ pub struct Packet {
     pub source: Address,
     /// Destination address.
     pub destination: Address,
+    /// Which part of its datagram it is.
+    pub fragment: Fragment,
     /// Source port, network byte order; the identifier for an echo, type and code for another ICMP message; 0 where there is
     /// none.
     pub source_port: u16,
@@ -49,6 +75,10 @@ pub struct Packet {
     pub header_length: u16,
     /// Offset of the upper layer in the frame, bytes.
     pub transport_offset: u16,
+    /// Type of the first SCTP chunk, see [`sctp::chunk`].
+    pub chunk: u8,
+    /// Zero.
+    pub reserved: u8,
 }
 
 impl Packet {
@@ -56,6 +86,7 @@ impl Packet {
     pub const UNREAD: Self = Self {
         source: Address::UNSPECIFIED,
         destination: Address::UNSPECIFIED,
+        fragment: Fragment::WHOLE,
         source_port: 0,
         destination_port: 0,
         service_port: 0,
@@ -65,15 +96,19 @@ impl Packet {
         hop_limit: 0,
         header_length: 0,
         transport_offset: 0,
+        chunk: 0,
+        reserved: 0,
     };
 
-    /// May a packet like this begin a connection? TCP begins by SYN alone, and an echo by its request.
+    /// May a packet like this begin a connection? TCP begins by SYN alone, SCTP by INIT, an echo by its request, and an error is
+    /// about one that is there.
     #[inline(always)]
     pub const fn opens(&self) -> bool {
         match self.transport {
             Transport::Tcp => self.is_syn(),
-            Transport::EchoReply => false,
-            Transport::Other | Transport::Ports | Transport::EchoRequest | Transport::Message => true,
+            Transport::Sctp => self.chunk == sctp::chunk::INIT,
+            Transport::EchoReply | Transport::Error => false,
+            Transport::Other | Transport::Udp | Transport::EchoRequest | Transport::Message => true,
         }
     }
 
@@ -81,6 +116,18 @@ impl Packet {
     #[inline(always)]
     pub const fn is_syn(&self) -> bool {
         matches!(self.transport, Transport::Tcp) && self.tcp_flags & (tcp::SYN | tcp::ACK) == tcp::SYN
+    }
+
+    /// Begins its connection by a handshake: TCP and SCTP.
+    #[inline(always)]
+    pub const fn has_handshake(&self) -> bool {
+        matches!(self.transport, Transport::Tcp | Transport::Sctp)
+    }
+
+    /// A TCP segment with SYN and ACK.
+    #[inline(always)]
+    pub const fn is_syn_ack(&self) -> bool {
+        matches!(self.transport, Transport::Tcp) && self.tcp_flags & (tcp::SYN | tcp::ACK) == tcp::SYN | tcp::ACK
     }
 
     /// Makes it the packet that it answers: addresses and ports change places.
@@ -95,10 +142,10 @@ impl Packet {
     #[inline(always)]
     const fn reversed_service(&self) -> u16 {
         match self.transport {
-            Transport::Tcp | Transport::Ports => self.source_port,
+            Transport::Tcp | Transport::Udp | Transport::Sctp => self.source_port,
             Transport::EchoReply if self.protocol == ip_protocol::ICMP => icmp::ECHO_REQUEST_SERVICE,
             Transport::EchoReply => icmp::V6_ECHO_REQUEST_SERVICE,
-            Transport::EchoRequest | Transport::Other | Transport::Message => self.service_port,
+            Transport::EchoRequest | Transport::Other | Transport::Message | Transport::Error => self.service_port,
         }
     }
 }

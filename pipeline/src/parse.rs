@@ -3,10 +3,11 @@
 use andromede_abi::{Address, DropReason, Stage};
 
 use crate::{
+    fragment::{Claimed, Fragment, least_header},
     frame::{Frame, MAX_OFFSET},
     packet::{Packet, Transport},
     verdict::Refusal,
-    wire::{ethernet, icmp, ip, ip_protocol, tcp},
+    wire::{ethernet, icmp, ip, ip_protocol, neighbor, sctp, tcp},
 };
 
 /// IPv6 extension headers that are followed at most.
@@ -30,19 +31,40 @@ pub(crate) fn ip_packet<F: Frame>(
     packet: &mut Packet,
 ) -> Result<(), Refusal> {
     let at = offset.wrapping_add(ethernet::HEADER);
-    let transport_at = match ethertype {
+    match ethertype {
         ethernet::TYPE_IPV4 => ipv4(frame, at, gso_size, packet)?,
         ethernet::TYPE_IPV6 => ipv6(frame, at, gso_size, packet)?,
         ethernet::TYPE_VLAN | ethernet::TYPE_SERVICE_VLAN => return Err(refuse(DropReason::BadEthernet)),
         _ => return Err(refuse(DropReason::UnknownEtherType)),
-    };
-    packet.transport_offset = transport_at as u16;
-    packet.header_length = transport_at.wrapping_sub(at) as u16;
-    transport(frame, transport_at, packet)
+    }
+    let transport_at = packet.transport_offset as usize;
+    let header = transport_at.wrapping_sub(at) as u16;
+    packet.header_length = header;
+    if packet.fragment.is_headless() {
+        return Ok(());
+    }
+    packet.fragment.holds(least_header(packet.protocol))?;
+    transport(frame, transport_at, packet)?;
+    packet.fragment.holds(packet.header_length.wrapping_sub(header))?;
+    if packet.fragment.is_part() && is_control(packet) {
+        return Err(refuse(DropReason::FragmentedControl));
+    }
+    Ok(())
+}
+
+/// Is this a message about the network, which is short and therefore comes whole (RFC 6980; RFC 1122, section 3.2.2)?
+#[inline(always)]
+const fn is_control(packet: &Packet) -> bool {
+    let kind = (u16::from_be(packet.service_port) >> 8) as u8;
+    match packet.protocol {
+        ip_protocol::ICMP => icmp::is_error(kind),
+        ip_protocol::ICMPV6 => icmp::v6_is_error(kind) || neighbor::is_discovery(kind),
+        _ => false,
+    }
 }
 
 #[inline(always)]
-fn ipv4<F: Frame>(frame: &F, at: usize, gso_size: u32, packet: &mut Packet) -> Result<usize, Refusal> {
+fn ipv4<F: Frame>(frame: &F, at: usize, gso_size: u32, packet: &mut Packet) -> Result<(), Refusal> {
     let words: [u32; 5] = frame.load(at).ok_or(refuse(DropReason::Truncated))?;
     let [first, second, third, source, destination] = words;
     let first = u32::from_be(first);
@@ -60,19 +82,29 @@ fn ipv4<F: Frame>(frame: &F, at: usize, gso_size: u32, packet: &mut Packet) -> R
     if total > there {
         return Err(refuse(DropReason::Truncated));
     }
-    if u32::from_be(second) & ip::V4_FRAGMENT != 0 {
-        return Err(refuse(DropReason::Fragment));
+    let second = u32::from_be(second);
+    packet.fragment = Fragment::WHOLE;
+    if second & ip::V4_FRAGMENT != 0 {
+        let claimed = Claimed {
+            offset: second & ip::V4_FRAGMENT_OFFSET,
+            more: second & ip::V4_MORE_FRAGMENTS != 0,
+            length: total.wrapping_sub(header),
+            before: header,
+            identification: second >> 16,
+        };
+        packet.fragment = Fragment::read(&claimed, gso_size)?;
     }
     let third = u32::from_be(third);
     packet.source = Address::from_v4_word(source);
     packet.destination = Address::from_v4_word(destination);
     packet.protocol = (third >> 16) as u8;
     packet.hop_limit = (third >> 24) as u8;
-    Ok(at.wrapping_add(header as usize))
+    packet.transport_offset = at.wrapping_add(header as usize) as u16;
+    Ok(())
 }
 
 #[inline(always)]
-fn ipv6<F: Frame>(frame: &F, at: usize, gso_size: u32, packet: &mut Packet) -> Result<usize, Refusal> {
+fn ipv6<F: Frame>(frame: &F, at: usize, gso_size: u32, packet: &mut Packet) -> Result<(), Refusal> {
     let words: [u32; 10] = frame.load(at).ok_or(refuse(DropReason::Truncated))?;
     let [first, second, s0, s1, s2, s3, d0, d1, d2, d3] = words;
     if u32::from_be(first) >> 28 != 6 {
@@ -95,36 +127,84 @@ fn ipv6<F: Frame>(frame: &F, at: usize, gso_size: u32, packet: &mut Packet) -> R
     }
     (packet.source, packet.destination, packet.hop_limit) = (source, destination, second as u8);
     packet.protocol = (second >> 8) as u8;
-    extensions(frame, at.wrapping_add(ip::V6_HEADER), packet)
+    packet.fragment = Fragment::WHOLE;
+    let headers = at.wrapping_add(ip::V6_HEADER);
+    extensions(frame, headers, headers.wrapping_add(payload as usize), gso_size, packet)
 }
 
 /// "No next header" (RFC 8200, section 4.7).
 const NO_NEXT_HEADER: u8 = 59;
 
-/// Follows extension headers to the upper layer, whose protocol it writes and whose offset it returns.
+/// Bytes of a fragment header (RFC 8200, section 4.5).
+const FRAGMENT_HEADER: usize = 8;
+
+/// Follows extension headers to the upper layer, whose protocol and offset it writes. `at` is where the
+/// headers begin, `end` where the packet ends.
 #[cfg_attr(target_arch = "bpf", inline(never))]
-fn extensions<F: Frame>(frame: &F, at: usize, packet: &mut Packet) -> Result<usize, Refusal> {
-    let mut next = packet.protocol;
+fn extensions<F: Frame>(frame: &F, at: usize, end: usize, gso_size: u32, packet: &mut Packet) -> Result<(), Refusal> {
     let mut offset = at;
     let mut count = 0;
-    while matches!(next, ip_protocol::HOP_BY_HOP | ip_protocol::DESTINATION_OPTIONS | ip_protocol::ROUTING) {
-        // Routing headers of type 0 let a sender steer packets around guards (RFC 5095); none is needed here.
-        if count == MAX_EXTENSIONS || next == ip_protocol::ROUTING {
+    while is_extension(packet.protocol) {
+        // Routing headers of type 0 let a sender steer packets around guards (RFC 5095); none is needed here. Behind the header
+        // of a fragment the upper layer follows at once: its protocol is then known of later fragments too.
+        if count == MAX_EXTENSIONS || packet.protocol == ip_protocol::ROUTING || packet.fragment.is_part() {
             return Err(refuse(DropReason::ExtensionHeaders));
         }
         count = count.wrapping_add(1);
-        let [following, length]: [u8; 2] = frame.load(offset).ok_or(refuse(DropReason::Truncated))?;
-        next = following;
-        offset = offset.wrapping_add((length as usize).wrapping_add(1).wrapping_mul(8));
+        let [next, length]: [u8; 2] = frame.load(offset).ok_or(refuse(DropReason::Truncated))?;
+        let mut bytes = (length as usize).wrapping_add(1).wrapping_mul(8);
+        if packet.protocol == ip_protocol::FRAGMENT {
+            bytes = FRAGMENT_HEADER;
+            fragment_header(frame, offset, (at, end), gso_size, packet)?;
+        }
+        packet.protocol = next;
+        offset = offset.wrapping_add(bytes);
         if offset > MAX_OFFSET - TRANSPORT_ROOM {
             return Err(refuse(DropReason::ExtensionHeaders));
         }
     }
-    if next == ip_protocol::FRAGMENT {
-        return Err(refuse(DropReason::Fragment));
+    packet.transport_offset = offset as u16;
+    Ok(())
+}
+
+#[inline(always)]
+const fn is_extension(protocol: u8) -> bool {
+    matches!(
+        protocol,
+        ip_protocol::HOP_BY_HOP | ip_protocol::DESTINATION_OPTIONS | ip_protocol::ROUTING | ip_protocol::FRAGMENT
+    )
+}
+
+/// Reads the fragment header at `offset` of a packet whose extension headers and payload lie between `at` and `end`.
+#[inline(always)]
+fn fragment_header<F: Frame>(
+    frame: &F,
+    offset: usize,
+    (at, end): (usize, usize),
+    gso_size: u32,
+    packet: &mut Packet,
+) -> Result<(), Refusal> {
+    let [_, place, high, low]: [u16; 4] = frame.load(offset).ok_or(refuse(DropReason::Truncated))?;
+    let place = u16::from_be(place);
+    let more = place & ip::V6_MORE_FRAGMENTS != 0;
+    let units = place >> 3;
+    // The whole datagram in one fragment (RFC 6946).
+    if units == 0 && !more {
+        return Ok(());
     }
-    packet.protocol = next;
-    Ok(offset)
+    let payload = offset.wrapping_add(FRAGMENT_HEADER);
+    if payload > end {
+        return Err(refuse(DropReason::BadFragment));
+    }
+    let claimed = Claimed {
+        offset: units as u32,
+        more,
+        length: end.wrapping_sub(payload) as u32,
+        before: offset.wrapping_sub(at) as u32,
+        identification: (u16::from_be(high) as u32) << 16 | u16::from_be(low) as u32,
+    };
+    packet.fragment = Fragment::read(&claimed, gso_size)?;
+    Ok(())
 }
 
 #[inline(always)]
@@ -132,14 +212,15 @@ fn transport<F: Frame>(frame: &F, at: usize, packet: &mut Packet) -> Result<(), 
     let v4 = packet.source.is_v4();
     match packet.protocol {
         ip_protocol::TCP => tcp_header(frame, at, packet),
-        ip_protocol::UDP | ip_protocol::SCTP => {
+        ip_protocol::UDP => {
             let words: [u16; 4] = frame.load(at).ok_or(refuse(DropReason::BadTransport))?;
             let [source, destination, ..] = words;
-            packet.transport = Transport::Ports;
+            packet.transport = Transport::Udp;
             (packet.source_port, packet.destination_port, packet.service_port) = (source, destination, destination);
             packet.header_length = packet.header_length.wrapping_add(8);
             Ok(())
         }
+        ip_protocol::SCTP => sctp_header(frame, at, packet),
         ip_protocol::ICMP if v4 => icmp_header(frame, at, packet, icmp::ECHO_REQUEST, icmp::ECHO_REPLY),
         ip_protocol::ICMPV6 if !v4 => icmp_header(frame, at, packet, icmp::V6_ECHO_REQUEST, icmp::V6_ECHO_REPLY),
         // ICMP of the other family means nothing and is refused before a rule for it could.
@@ -161,6 +242,22 @@ fn tcp_header<F: Frame>(frame: &F, at: usize, packet: &mut Packet) -> Result<(),
     }
     (packet.source_port, packet.destination_port, packet.service_port) = (source, destination, destination);
     packet.header_length = packet.header_length.wrapping_add(header);
+    Ok(())
+}
+
+#[inline(always)]
+fn sctp_header<F: Frame>(frame: &F, at: usize, packet: &mut Packet) -> Result<(), Refusal> {
+    let words: [u16; sctp::HEADER / 2] = frame.load(at).ok_or(refuse(DropReason::BadTransport))?;
+    let [source, destination, tag_high, tag_low, _, _, chunk, _] = words;
+    packet.transport = Transport::Sctp;
+    packet.chunk = (u16::from_be(chunk) >> 8) as u8;
+    // An INIT has no verification tag, and nothing else is without one (RFC 9260, section 8.5.1).
+    let is_untagged = (tag_high | tag_low) == 0;
+    if is_untagged != (packet.chunk == sctp::chunk::INIT) {
+        return Err(refuse(DropReason::BadTransport));
+    }
+    (packet.source_port, packet.destination_port, packet.service_port) = (source, destination, destination);
+    packet.header_length = packet.header_length.wrapping_add(sctp::HEADER as u16);
     Ok(())
 }
 

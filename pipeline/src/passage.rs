@@ -9,9 +9,9 @@ use crate::{
     scratch::Scratch,
     stage::{
         connection::{self, Standing},
-        forward,
+        forward, fragment,
         judge::Opening,
-        sender_guard,
+        sender_guard, state,
     },
     tables::{FlowRef, Tables},
     verdict::{Claim, Phase, Refusal, TargetKind, Verdict},
@@ -26,6 +26,8 @@ pub(crate) enum Recognised {
     Arp,
     /// A neighbour discovery message of a workload.
     Discovery,
+    /// A fragment, whose datagram is to be looked up before its connection is.
+    Fragment,
     /// No fresh row vouches for it: its connection, in the scratch space, is to be judged.
     Unjudged,
 }
@@ -56,51 +58,104 @@ pub(crate) fn pass<T: Tables>(
     if scratch.packet.source == scratch.packet.destination {
         return Err(Refusal::new(Stage::Locate, DropReason::Loop));
     }
-    let direction = flow_key(way.network, &scratch.packet, &mut scratch.key);
     scratch.opening = Opening {
         network: way.network,
         network_slot: way.network_slot,
         vni: way.vni,
         frame_length: way.frame_length,
-        direction,
         sender: way.sender,
         ..Opening::NONE
     };
+    if scratch.packet.fragment.is_part() {
+        return Ok(Recognised::Fragment);
+    }
+    connected(context, tables, scratch, verdict)
+}
+
+/// A fragment whose datagram was looked up. In the kernel it is a function of its own: one that is inlined is enough of it.
+#[cfg_attr(target_arch = "bpf", inline(never))]
+pub(crate) fn part<T: Tables>(
+    context: &Context<'_>,
+    tables: &T,
+    scratch: &mut Scratch,
+    verdict: &mut Verdict<T::Flow>,
+) -> Recognised {
+    // It has no ports, so no connection is its own: the rules are asked whether they let all of its protocol pass.
+    if scratch.packet.fragment.is_early() {
+        scratch.opening.direction = flow_key(scratch.opening.network, &scratch.packet, &mut scratch.key);
+        return Recognised::Unjudged;
+    }
+    connected(context, tables, scratch, verdict).unwrap_or_else(|refusal| {
+        verdict.refuse(refusal);
+        Recognised::Decided
+    })
+}
+
+/// A packet that has the ports of its connection: along its row, if there is one.
+#[inline(always)]
+fn connected<T: Tables>(
+    context: &Context<'_>,
+    tables: &T,
+    scratch: &mut Scratch,
+    verdict: &mut Verdict<T::Flow>,
+) -> Result<Recognised, Refusal> {
+    let direction = flow_key(scratch.opening.network, &scratch.packet, &mut scratch.key);
+    scratch.opening.direction = direction;
     if let Some(flow) = tables.flow(&scratch.key) {
         // A row that is given to another connection at this moment says nothing about this one, not even that it is new.
         if !flow.copy_to(&mut scratch.row) {
             return Err(Refusal::new(Stage::Flow, DropReason::NetworkChanging));
         }
-        let row = &scratch.row;
-        let standing = connection::standing(tables, row, &scratch.packet, direction, context.now);
-        if standing.is_err() {
-            if way.sender != 0 {
-                verdict.port = receiver(row, direction);
-            }
-            // As long as packets of a cut connection come, it is remembered as cut.
-            if connection::is_due(row, row.state, context.now) {
-                let phase = Phase { state: row.state, lifetime: row.lifetime };
-                verdict.claim = Claim::Touch { flow: flow.clone(), phase };
-            }
-        }
-        match standing? {
+        match connection::standing(tables, &scratch.row, &scratch.packet, direction, context.now) {
+            Standing::Over => {}
+            Standing::Cut => return Err(cut(context, flow, scratch, verdict)),
             Standing::Fresh => {
-                sender_guard::row(way.sender, row, direction)?;
+                sender_guard::row(scratch.opening.sender, &scratch.row, direction)?;
+                fits(scratch, verdict)?;
                 established(context, tables, flow, scratch, verdict)?;
                 return Ok(Recognised::Decided);
             }
             Standing::Stale => {
-                scratch.opening.is_known = true;
-                scratch.opening.is_answer = !connection::is_forward(row, direction);
-                (scratch.opening.state, scratch.opening.connection) = (row.state, row.connection);
+                fits(scratch, verdict)?;
+                let Scratch { row, opening, .. } = scratch;
+                opening.is_known = true;
+                opening.is_answer = !connection::is_forward(row, direction);
+                (opening.state, opening.connection) = (row.state, row.connection);
             }
-            Standing::Over => {}
         }
     }
     if !scratch.opening.is_known && !scratch.packet.opens() {
-        return Err(Refusal::new(Stage::Flow, DropReason::NoConnection));
+        return Err(connection::refuse_unknown(&scratch.packet));
     }
     Ok(Recognised::Unjudged)
+}
+
+/// A packet of a connection that was cut. As long as such packets come, it is remembered as cut.
+#[inline(always)]
+fn cut<F>(context: &Context<'_>, flow: F, scratch: &Scratch, verdict: &mut Verdict<F>) -> Refusal {
+    let Scratch { row, packet, opening, .. } = scratch;
+    if opening.sender != 0 {
+        verdict.port = receiver(row, opening.direction);
+    }
+    if connection::is_due(row, row.state, packet, context.now) {
+        verdict.claim = Claim::Seen { flow };
+    }
+    connection::refuse_cut(row.cut_rule)
+}
+
+/// Refuses a packet that does not fit the state of its connection.
+#[inline(always)]
+fn fits<F>(scratch: &Scratch, verdict: &mut Verdict<F>) -> Result<(), Refusal> {
+    let Scratch { row, packet, opening, .. } = scratch;
+    match state::misfit(row.state, packet, connection::is_forward(row, opening.direction)) {
+        None => Ok(()),
+        Some(reason) => {
+            if opening.sender != 0 {
+                verdict.port = receiver(row, opening.direction);
+            }
+            Err(Refusal::new(Stage::Flow, reason))
+        }
+    }
 }
 
 /// The slot of the end that the packet goes to.
@@ -123,12 +178,15 @@ fn established<T: Tables>(
 ) -> Result<(), Refusal> {
     let Scratch { row, packet, opening, .. } = scratch;
     along(context, scratch, Stage::Flow, verdict)?;
-    let state = connection::next_state(row.state, packet, connection::is_forward(row, opening.direction));
-    if connection::is_due(row, state, context.now) {
-        let same = state == row.state;
-        let lifetime =
-            if same { row.lifetime } else { terms(tables, opening.network, packet.protocol, state).lifetime };
-        verdict.claim = Claim::Touch { flow, phase: Phase { state, lifetime } };
+    let state = state::after(row.state, packet, connection::is_forward(row, opening.direction));
+    if connection::is_due(row, state, packet, context.now) {
+        // A row whose state stays is not given it again: another packet may have changed it meanwhile.
+        verdict.claim = if state == row.state {
+            Claim::Seen { flow }
+        } else {
+            let lifetime = terms(tables, opening.network, packet.protocol, state).lifetime;
+            Claim::Touch { flow, phase: Phase { state, lifetime } }
+        };
     }
     Ok(())
 }
@@ -144,7 +202,7 @@ pub(crate) fn open<T: Tables>(
     let Scratch { row, key, packet, opening, .. } = scratch;
     if opening.is_known {
         row.connection = opening.connection;
-        row.state = connection::next_state(opening.state, packet, !opening.is_answer);
+        row.state = state::after(opening.state, packet, !opening.is_answer);
     } else {
         // Unique on the host while the connection lives: the key's tag, and when it was opened, in steps of a millisecond.
         row.connection = u64::from(key.tag()) << 32 | (context.now >> 20) & 0xffff_ffff;
@@ -156,7 +214,9 @@ pub(crate) fn open<T: Tables>(
     row.seen = context.now;
     let stage = if row.ingress_rule == rule::NONE { Stage::Egress } else { Stage::Ingress };
     along(context, scratch, stage, verdict)?;
-    verdict.claim = Claim::Open;
+    if !scratch.packet.fragment.is_early() {
+        verdict.claim = Claim::Open;
+    }
     Ok(())
 }
 
@@ -171,7 +231,7 @@ pub(crate) fn cut_if_denied<T: Tables>(
 ) -> Refusal {
     let denied = matches!(refusal.reason, DropReason::EgressRule | DropReason::IngressRule);
     if !denied || !scratch.opening.is_known {
-        return refusal;
+        return if scratch.packet.fragment.is_early() { fragment::refused(refusal) } else { refusal };
     }
     if let Some(flow) = tables.flow(&scratch.key) {
         *claim = Claim::Cut { flow, state: scratch.opening.state, rule: refusal.rule };

@@ -1,6 +1,6 @@
 //! Where a walk writes what is too large for its stack.
 
-use andromede_abi::{Address, EndpointMark, FlowKey, FlowRow, NextHop, PortRow};
+use andromede_abi::{Address, EndpointMark, FlowKey, FlowRow, FragmentKey, FragmentRow, NextHop, PortRow};
 
 use crate::{
     packet::Packet,
@@ -23,6 +23,12 @@ pub struct Scratch {
     pub packet: Packet,
     /// The headers of the packet that opens the connection: this one, or the one that it answers.
     pub opening_packet: Packet,
+    /// The place of the packet's datagram, if it is a fragment.
+    pub fragment_key: FragmentKey,
+    /// The row of the packet's datagram, if it is a fragment: a copy of what was found, or the one to write.
+    pub fragment: FragmentRow,
+    /// The row of the datagram is to be written.
+    pub keeps_fragment: bool,
     /// The connection that is to be judged.
     pub(crate) opening: Opening,
     /// The end that opens the connection.
@@ -89,6 +95,9 @@ impl Scratch {
         },
         packet: Packet::UNREAD,
         opening_packet: Packet::UNREAD,
+        fragment_key: FragmentKey { slot: 0, way: 0, place: 0 },
+        fragment: FragmentRow::unknown(0),
+        keeps_fragment: false,
         opening: Opening::NONE,
         initiator: End::UNKNOWN,
         answerer: End::UNKNOWN,

@@ -1,8 +1,9 @@
 //! What the walk looks into. The kernel implements it by BPF maps, userspace by ordinary collections.
 
 use andromede_abi::{
-    CellKey, CellRow, FlowKey, FlowRow, HostIndex, HostRow, IdentityClassKey, LocationKey, LocationRow, MemberKey,
-    MemberRow, NetworkIndex, NetworkRow, PolicyPrefixKey, PortRow, PrefixKey, ServiceKey, Slot, SourceKey,
+    CellKey, CellRow, FlowKey, FlowRow, FragmentKey, FragmentRow, HostIndex, HostRow, IdentityClassKey, LocationKey,
+    LocationRow, MemberKey, MemberRow, NetworkIndex, NetworkRow, PolicyPrefixKey, PortRow, PrefixKey, ServiceKey, Slot,
+    SourceKey,
 };
 
 use crate::verdict::Phase;
@@ -60,14 +61,25 @@ pub trait Tables {
     fn prefix_class(&self, key: &PolicyPrefixKey) -> Option<u32>;
     /// Class of a service in a set.
     fn service_class(&self, key: &ServiceKey) -> Option<u32>;
+    /// Class in a set of a service's protocol, whatever the port.
+    fn protocol_class(&self, key: &ServiceKey) -> Option<u32>;
     /// First rule that matches both classes.
     fn cell(&self, key: &CellKey) -> Option<CellRow>;
     /// A connection.
     fn flow(&self, key: &FlowKey) -> Option<Self::Flow>;
+
+    /// Copies what a place holds to `into`, if it is the datagram with this owner word; false if it is not.
+    fn fragment(&self, key: &FragmentKey, owner: u64, into: &mut FragmentRow) -> bool;
 
     /// Inserts a connection, or overwrites the row of the same key.
     ///
     /// # Errors
     /// The table is full.
     fn put_flow(&self, key: &FlowKey, row: &FlowRow) -> Result<(), TableFull>;
+
+    /// Puts a datagram at a place.
+    ///
+    /// # Errors
+    /// There is no memory.
+    fn put_fragment(&self, key: &FragmentKey, row: &FragmentRow) -> Result<(), TableFull>;
 }

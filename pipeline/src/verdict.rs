@@ -119,6 +119,11 @@ pub struct Phase {
 pub enum Claim<F> {
     /// Nothing.
     None,
+    /// Write the time of a row.
+    Seen {
+        /// The row.
+        flow: F,
+    },
     /// Write state and time of a row.
     Touch {
         /// The row.
@@ -222,7 +227,7 @@ impl<F> Verdict<F> {
             stage: self.stage as u8,
             claim: match self.claim {
                 Claim::None => 0,
-                Claim::Touch { .. } => 1,
+                Claim::Seen { .. } | Claim::Touch { .. } => 1,
                 Claim::Open => 2,
                 Claim::Cut { .. } => 3,
             },

@@ -15,9 +15,9 @@ use crate::{
     frame::Frame,
     hooks::{from_host, from_overlay, from_underlay, from_workload},
     packet::Packet,
-    passage::{Recognised, cut_if_denied, open},
+    passage::{Recognised, cut_if_denied, open, part},
     scratch::Scratch,
-    stage::{arp, judge, neighbor},
+    stage::{arp, fragment, judge, neighbor},
     tables::Tables,
     verdict::{Edit, Refusal, Target, Verdict},
 };
@@ -45,7 +45,7 @@ pub fn decide_into<F: Frame, T: Tables>(
     scratch: &mut Scratch,
     verdict: &mut Verdict<T::Flow>,
 ) {
-    scratch.packet = Packet::UNREAD;
+    (scratch.packet, scratch.keeps_fragment) = (Packet::UNREAD, false);
     // The hook is a constant in each program: only one of these is in it.
     let recognised = match context.hook {
         hook::FROM_WORKLOAD => recognise::<F, T, { hook::FROM_WORKLOAD }>(frame, context, tables, scratch, verdict),
@@ -53,8 +53,18 @@ pub fn decide_into<F: Frame, T: Tables>(
         hook::FROM_OVERLAY => recognise::<F, T, { hook::FROM_OVERLAY }>(frame, context, tables, scratch, verdict),
         _ => recognise::<F, T, { hook::FROM_HOST }>(frame, context, tables, scratch, verdict),
     };
+    let recognised = match recognised {
+        Recognised::Fragment => match fragment::recognise(tables, context.now, scratch) {
+            Ok(()) => part(context, tables, scratch, verdict),
+            Err(refusal) => {
+                verdict.refuse(refusal);
+                Recognised::Decided
+            }
+        },
+        other => other,
+    };
     let outcome = match recognised {
-        Recognised::Decided => Ok(()),
+        Recognised::Decided | Recognised::Fragment => Ok(()),
         Recognised::Arp => answer(arp::answer(frame, tables, &scratch.port), &scratch.port, verdict),
         Recognised::Discovery => {
             let edit = neighbor::answer(frame, tables, &scratch.port, &scratch.packet);
@@ -73,6 +83,9 @@ pub fn decide_into<F: Frame, T: Tables>(
     };
     if let Err(refusal) = outcome {
         verdict.refuse(refusal);
+    }
+    if scratch.packet.fragment.is_part() && verdict.reason.is_none() {
+        fragment::remember(scratch, context.now);
     }
 }
 

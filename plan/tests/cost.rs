@@ -5,14 +5,21 @@ use std::{collections::BTreeMap, net::Ipv4Addr};
 
 use andromede_abi::maps;
 use andromede_model::{
-    Action, Direction, Host, MacAddress, Network, NetworkView, Port, Prefix, Protocol, Remote, Rule, SecurityGroup, Vni,
+    Action, Direction, Host, Labels, MacAddress, Network, NetworkView, Port, Prefix, Protocol, Remote, Rule,
+    SecurityGroup, Vni,
 };
 use andromede_plan::Cost;
 
 const NETWORK: &str = "tenants/t/networks/n";
 
 fn host() -> Host {
-    Host { name: "hosts/h".parse().unwrap(), underlay: Ipv4Addr::new(192, 0, 2, 1), index: 1, revision: 1 }
+    Host {
+        name: "hosts/h".parse().unwrap(),
+        underlay: Ipv4Addr::new(192, 0, 2, 1),
+        index: 1,
+        revision: 1,
+        labels: Labels::default(),
+    }
 }
 
 fn rule(number: u32, remote: Remote, port: &str) -> Rule {
@@ -42,6 +49,7 @@ fn view(ports: u32, groups: &[Vec<Rule>]) -> NetworkView {
             tenant_index: 3,
             index: 1,
             revision: 1,
+            labels: Labels::default(),
         },
         subnets: BTreeMap::new(),
         ports: BTreeMap::new(),
@@ -54,7 +62,8 @@ fn view(ports: u32, groups: &[Vec<Rule>]) -> NetworkView {
     for (place, rules) in groups.iter().enumerate() {
         let name: andromede_model::SecurityGroupName = group_name(place);
         view.identities.insert(place as u32 + 1, [name.clone()].into());
-        view.groups.insert(name.clone(), SecurityGroup { name, rules: rules.clone(), revision: 1 });
+        view.groups
+            .insert(name.clone(), SecurityGroup { name, rules: rules.clone(), revision: 1, labels: Labels::default() });
     }
     for place in 0..ports {
         let group = place as usize % groups.len();
@@ -67,6 +76,7 @@ fn view(ports: u32, groups: &[Vec<Rule>]) -> NetworkView {
             groups: [group_name(group)].into(),
             identity: group as u32 + 1,
             revision: 1,
+            labels: Labels::default(),
         };
         view.ports.insert(port.name.clone(), port);
     }

@@ -3,9 +3,11 @@
 //! Field names are accepted as `camelCase` and as `snake_case`, enums in lower case without their prefix ("ingress"),
 //! and numbers where a string of digits is meant. Everything else is refused, by field, with all errors at once.
 
+use std::collections::HashMap;
+
 use andromede_model::Violation;
 use prost_reflect::{
-    Cardinality, DynamicMessage, EnumDescriptor, FieldDescriptor, Kind, MessageDescriptor, ReflectMessage as _,
+    Cardinality, DynamicMessage, EnumDescriptor, FieldDescriptor, Kind, MapKey, MessageDescriptor, ReflectMessage as _,
     Value as Field,
 };
 use serde_json::{Map, Value};
@@ -14,6 +16,9 @@ use crate::{
     json::{JsonError, descriptor, to_dynamic},
     v1,
 };
+
+/// Not written: a document says what shall be, whatever it is now. Whoever adds it has a condition.
+const ETAG: &str = "etag";
 
 /// Names that `kind` may have, in the order of the schema.
 pub fn kinds() -> Result<Vec<String>, JsonError> {
@@ -139,6 +144,9 @@ impl Reader {
     }
 
     fn field(&mut self, field: &FieldDescriptor, value: &Value, path: &str) -> Option<Field> {
+        if field.is_map() {
+            return self.map(value, path);
+        }
         if field.cardinality() != Cardinality::Repeated {
             return self.single(&field.kind(), value, path);
         }
@@ -152,6 +160,21 @@ impl Reader {
             .filter_map(|(index, item)| self.single(&field.kind(), item, &format!("{path}[{index}]")))
             .collect();
         Some(Field::List(read))
+    }
+
+    /// A map from text to text: the schema of resources has no other.
+    fn map(&mut self, value: &Value, path: &str) -> Option<Field> {
+        let Value::Object(entries) = value else {
+            self.refuse(path, value, "the field is a mapping", "write it as {key: value}");
+            return None;
+        };
+        let mut map = HashMap::new();
+        for (key, value) in entries {
+            if let Some(value) = self.single(&Kind::String, value, &format!("{path}.{key}")) {
+                map.insert(MapKey::String(key.clone()), value);
+            }
+        }
+        Some(Field::Map(map))
     }
 
     fn single(&mut self, kind: &Kind, value: &Value, path: &str) -> Option<Field> {
@@ -224,7 +247,7 @@ fn read_enum(descriptor: &EnumDescriptor, name: &str) -> Option<Field> {
 fn write_message(message: &DynamicMessage) -> Map<String, Value> {
     let mut map = Map::new();
     // Field numbers ascend, so that names come first.
-    for field in message.descriptor().fields().filter(|field| message.has_field(field)) {
+    for field in message.descriptor().fields().filter(|field| message.has_field(field) && field.name() != ETAG) {
         map.insert(field.json_name().to_owned(), write_field(&field.kind(), message.get_field(&field).as_ref()));
     }
     map
@@ -241,8 +264,14 @@ fn write_field(kind: &Kind, value: &Field) -> Value {
         Field::EnumNumber(number) => write_enum(kind, *number),
         Field::Message(inner) => Value::Object(write_message(inner)),
         Field::List(items) => Value::Array(items.iter().map(|item| write_field(kind, item)).collect()),
+        Field::Map(map) => {
+            let entry = |(key, value): (&MapKey, &Field)| {
+                (key.as_str().unwrap_or_default().to_owned(), write_field(&Kind::String, value))
+            };
+            Value::Object(map.iter().map(entry).collect())
+        }
         // Resources have no other fields.
-        Field::F32(_) | Field::F64(_) | Field::Bytes(_) | Field::Map(_) => Value::Null,
+        Field::F32(_) | Field::F64(_) | Field::Bytes(_) => Value::Null,
     }
 }
 

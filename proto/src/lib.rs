@@ -2,7 +2,10 @@
 
 pub mod convert;
 pub mod document;
+pub mod filter;
 pub mod json;
+pub mod mask;
+pub mod resource;
 
 /// The API of the control plane.
 #[allow(

@@ -2,8 +2,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
 use andromede_model::{
-    Action, Direction, Host, IdentitySet, MacAddress, Network, NetworkView, Port, PortRange, Prefix, Protocol, Remote,
-    Resource, Rule, SecurityGroup, Subnet, Tenant, Timeouts, ViewDelta, Violation, Vni, Vtep, limits,
+    Action, Direction, Host, IdentitySet, Labels, MacAddress, Network, NetworkView, Port, PortRange, Prefix, Protocol,
+    Remote, Resource, Rule, SecurityGroup, Subnet, Tenant, Timeouts, ViewDelta, Violation, Vni, Vtep, limits,
 };
 use andromede_proto::{agent, convert, v1};
 use proptest::prelude::*;
@@ -121,19 +121,34 @@ fn resource() -> impl Strategy<Value = Resource> {
     let net = "tenants/t/networks/n";
     prop_oneof![
         ("[a-z][a-z0-9-]{0,62}", ".{0,256}", any::<u64>()).prop_map(|(id, display_name, revision)| {
-            Tenant { name: format!("tenants/{id}").parse().unwrap(), display_name, index: 2, revision }.into()
+            Tenant {
+                name: format!("tenants/{id}").parse().unwrap(),
+                display_name,
+                index: 2,
+                revision,
+                labels: Labels::default(),
+            }
+            .into()
         }),
         (0..=Vni::MAX, prop::option::of(limits::MTU_LEAST..=limits::MTU_MOST), any::<(u32, u64)>()).prop_map(
             move |(vni, mtu, (index, revision))| {
                 let vni = Vni::try_from(vni).unwrap();
                 let timeouts = Timeouts { udp_replied: 10 + index % 80_000, ..Timeouts::default() };
                 let name = net.parse().unwrap();
-                Network { name, vni, mtu, timeouts, tenant_index: 2, index, revision }.into()
+                Network { name, vni, mtu, timeouts, tenant_index: 2, index, revision, labels: Labels::default() }.into()
             }
         ),
         prefix().prop_map(move |cidr| {
             let gateway = Subnet::default_gateway(cidr);
-            Subnet { name: format!("{net}/subnets/s").parse().unwrap(), cidr, gateway, revision: 3 }.into()
+            Subnet {
+                name: format!("{net}/subnets/s").parse().unwrap(),
+                cidr,
+                gateway,
+                host: Some("hosts/h1".parse().unwrap()),
+                revision: 3,
+                labels: Labels::default(),
+            }
+            .into()
         }),
         (prop::collection::vec(prefix().prop_map(Prefix::address), 0..4), any::<[u8; 5]>(), any::<(u32, bool)>())
             .prop_map(move |(addresses, [a, b, c, d, e], (identity, placed))| {
@@ -145,19 +160,23 @@ fn resource() -> impl Strategy<Value = Resource> {
                     groups: [format!("{net}/securityGroups/g").parse().unwrap()].into(),
                     identity,
                     revision: 9,
+                    labels: Labels::default(),
                 }
                 .into()
             }),
         prop::collection::vec(rule(), 0..5).prop_map(move |rules| {
-            SecurityGroup { name: format!("{net}/securityGroups/g").parse().unwrap(), rules, revision: 4 }.into()
+            let name = format!("{net}/securityGroups/g").parse().unwrap();
+            SecurityGroup { name, rules, revision: 4, labels: Labels::default() }.into()
         }),
         (any::<u32>(), any::<u32>()).prop_map(|(underlay, index)| {
-            Host { name: "hosts/h".parse().unwrap(), underlay: underlay.into(), index, revision: 1 }.into()
+            let (name, underlay) = ("hosts/h".parse().unwrap(), underlay.into());
+            Host { name, underlay, index, revision: 1, labels: Labels::default() }.into()
         }),
         (any::<u32>(), prop::collection::vec(prefix(), 0..4)).prop_map(move |(underlay, prefixes)| {
             let name = format!("{net}/vteps/v").parse().unwrap();
             let mac = MacAddress::new([2, 0, 0, 0, 0, 1]).unwrap();
-            Vtep { name, underlay: underlay.into(), mac, prefixes, index: 5, revision: 2 }.into()
+            Vtep { name, underlay: underlay.into(), mac, prefixes, index: 5, revision: 2, labels: Labels::default() }
+                .into()
         }),
     ]
 }

@@ -59,8 +59,12 @@ fn any_rule() -> impl Strategy<Value = v1::Rule> {
 }
 
 fn any_resource() -> impl Strategy<Value = v1::Resource> {
-    let group = (".{0,40}", prop::collection::vec(any_rule(), 0..5), any::<u64>())
-        .prop_map(|(name, rules, revision)| resource::Kind::SecurityGroup(v1::SecurityGroup { name, rules, revision }));
+    let labels = prop::collection::btree_map(".{0,9}", ".{0,9}", 0..4);
+    let group = (".{0,40}", prop::collection::vec(any_rule(), 0..5), any::<u64>(), labels).prop_map(
+        |(name, rules, revision, labels)| {
+            resource::Kind::SecurityGroup(v1::SecurityGroup { name, rules, revision, labels, ..Default::default() })
+        },
+    );
     let port = (".{0,40}", prop::collection::vec(".{0,20}", 0..4), ".{0,20}", any::<u64>()).prop_map(
         |(name, addresses, host, revision)| {
             resource::Kind::Port(v1::Port { name, addresses, host, revision, ..v1::Port::default() })

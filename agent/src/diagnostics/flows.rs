@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use andromede_abi::{Address, EndpointMark, FlowKey, FlowRow, Slot, flow_flag, flow_state, side_kind};
+use andromede_abi::{Address, EndpointMark, FlowKey, FlowRow, Slot, flow_flag, side_kind};
 use andromede_dataplane::{TableError, Tables};
 use andromede_proto::v1;
 
@@ -86,51 +86,11 @@ fn describe(host: &str, names: &HostNames, key: &FlowKey, row: &FlowRow, now: u6
         initiator_port: u32::from(u16::from_be(initiator.1)),
         answerer: Address::to_string(&answerer.0),
         answerer_port: u32::from(u16::from_be(answerer.1)),
-        state: state_name(row.state).to_owned(),
+        state: key.state_name(row.state).to_owned(),
         stale,
         idle_nanos: idle(row, now),
         egress_rule: names.rule(row.egress_rule),
         ingress_rule: names.rule(row.ingress_rule),
         remote: if remote { row.next_hop.underlay.to_string() } else { "local".to_owned() },
-    }
-}
-
-/// The state that tells most.
-fn state_name(state: u32) -> &'static str {
-    let has = |bit: u32| state & bit != 0;
-    if has(flow_state::CUT) {
-        "cut"
-    } else if has(flow_state::RESET) || (has(flow_state::FIN_FORWARD) && has(flow_state::FIN_BACKWARD)) {
-        "closed"
-    } else if has(flow_state::FIN_FORWARD) || has(flow_state::FIN_BACKWARD) {
-        "closing"
-    } else if has(flow_state::ESTABLISHED) {
-        "established"
-    } else if has(flow_state::REPLIED) {
-        "replied"
-    } else {
-        "new"
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn states_have_an_order() {
-        use flow_state::{CUT, ESTABLISHED, FIN_BACKWARD, FIN_FORWARD, REPLIED, RESET};
-        let cases = [
-            (0, "new"),
-            (REPLIED, "replied"),
-            (REPLIED | ESTABLISHED, "established"),
-            (REPLIED | ESTABLISHED | FIN_FORWARD, "closing"),
-            (REPLIED | ESTABLISHED | FIN_FORWARD | FIN_BACKWARD, "closed"),
-            (REPLIED | RESET, "closed"),
-            (REPLIED | ESTABLISHED | CUT, "cut"),
-        ];
-        for (state, name) in cases {
-            assert_eq!(state_name(state), name);
-        }
     }
 }

@@ -3,6 +3,7 @@
 mod drops;
 mod events;
 mod flows;
+mod fragments;
 mod names;
 mod rows;
 
@@ -146,10 +147,11 @@ impl Diagnostics {
         Ok(v1::ListFlowsResponse { flows, errors: Vec::new() })
     }
 
-    /// Removes connections that are over, and counters of ports that are gone where they take too much room.
+    /// Removes connections and datagrams in pieces that are over, and counters of ports that are gone where they take too much room.
     pub fn sweep(&self) -> Result<(), DiagnosticsError> {
         let Ok(loaded) = self.tables() else { return Ok(()) };
         flows::sweep(&loaded.tables, monotonic()?)?;
+        fragments::sweep(&loaded.tables, monotonic()?)?;
         Ok(drops::sweep(&loaded.tables, &self.names())?)
     }
 

@@ -18,6 +18,7 @@ pub(crate) fn port(name: &str, number: u8, host: &str) -> Port {
         security_groups: vec![format!("{NETWORK}/securityGroups/g")],
         identity: 1,
         revision: 1,
+        ..Port::default()
     }
 }
 
@@ -40,7 +41,9 @@ pub(crate) fn snapshot(revision: u64) -> Update {
         name: format!("{NETWORK}/subnets/{name}"),
         cidr: cidr.to_owned(),
         gateway: gateway.to_owned(),
+        host: String::new(),
         revision: 1,
+        ..Subnet::default()
     };
     let view = NetworkView {
         network: Some(Network { name: NETWORK.to_owned(), vni: 100, index: 1, revision: 1, ..Network::default() }),
@@ -50,6 +53,7 @@ pub(crate) fn snapshot(revision: u64) -> Update {
             name: group.clone(),
             rules: vec![rule("ping", "icmp", 1024), rule("ping6", "icmpv6", 1025)],
             revision: 1,
+            ..SecurityGroup::default()
         }],
         hosts: vec![Host {
             name: "hosts/h1".to_owned(),
@@ -86,7 +90,8 @@ pub(crate) fn other_rules(revision: u64) -> Update {
         let ports = vec![format!("{}", 1000 + number)];
         rules.push(Rule { ports, ..rule(&format!("tcp{number}"), "tcp", 1030 + number) });
     }
-    let group = SecurityGroup { name: format!("{NETWORK}/securityGroups/g"), rules, revision };
+    let group =
+        SecurityGroup { name: format!("{NETWORK}/securityGroups/g"), rules, revision, ..SecurityGroup::default() };
     let written = vec![Resource { kind: Some(Kind::SecurityGroup(group)) }];
     let delta = NetworkDelta { network: NETWORK.to_owned(), written, ..NetworkDelta::default() };
     Update { revision, deltas: vec![delta], ..Update::default() }

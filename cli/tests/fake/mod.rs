@@ -130,6 +130,20 @@ impl PortService for Fake {
     async fn delete_port(&self, _: Request<DeleteRequest>) -> Result<Response<WriteResponse>, Status> {
         Err(Status::unimplemented("not in this test"))
     }
+
+    async fn create_port(&self, _: Request<v1::CreatePortRequest>) -> Result<Response<Port>, Status> {
+        Err(Status::unimplemented("not in this test"))
+    }
+
+    async fn update_port(&self, _: Request<v1::UpdatePortRequest>) -> Result<Response<Port>, Status> {
+        Err(Status::unimplemented("not in this test"))
+    }
+
+    type WatchPortsStream = Pin<Box<dyn Stream<Item = Result<WatchResponse, Status>> + Send>>;
+
+    async fn watch_ports(&self, _: Request<WatchRequest>) -> Result<Response<Self::WatchPortsStream>, Status> {
+        Err(Status::unimplemented("not in this test"))
+    }
 }
 
 #[tonic::async_trait]

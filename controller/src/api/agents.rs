@@ -16,6 +16,7 @@ use crate::{
     publish::Publisher,
     registry::Registry,
     session::{Outbound, Session},
+    writer::Writer,
 };
 
 /// How long an agent may take to say hello.
@@ -28,6 +29,8 @@ pub struct Agents {
     pub publisher: Arc<Publisher>,
     /// Where sessions are entered.
     pub registry: Arc<Registry>,
+    /// The way to the store, for what hosts claim.
+    pub writer: Writer,
     /// Epoch of the store: revisions that a host knows from another epoch say nothing.
     pub store_epoch: u64,
 }
@@ -88,7 +91,7 @@ impl Agents {
                 hello.host
             )));
         }
-        Session::open(hello, host, self.store_epoch, &self.publisher, &self.registry)
+        Session::open(hello, host, self.store_epoch, &self.publisher, &self.registry, &self.writer)
     }
 }
 

@@ -7,21 +7,24 @@ use andromede_proto::{
     convert,
     v1::{
         ApplyRequest, ApplyResponse, GetStatusRequest, GetStatusResponse, HostStatus, ResourceChange, WatchRequest,
-        WatchResponse, fabric_service_server::FabricService, resource_change,
+        fabric_service_server::FabricService, resource_change,
     },
 };
-use tokio::sync::{mpsc, watch};
-use tokio_stream::wrappers::ReceiverStream;
+use prost::Message as _;
 use tonic::{Request, Response, Status};
 
-use super::{broken, watch::Watcher};
+use super::{
+    broken,
+    requests::{condition, identified},
+    watch::{Scope, WatchStream, Watches},
+};
 use crate::{
     access::caller,
+    change::{Change, Effect},
     errors,
     publish::Publisher,
     registry::Registry,
-    store::Store,
-    writer::{Effect, Writer},
+    writer::Writer,
 };
 
 /// The service over the writer, the published state and the log.
@@ -33,10 +36,8 @@ pub struct Fabric {
     pub publisher: Arc<Publisher>,
     /// Which hosts are there.
     pub registry: Arc<Registry>,
-    /// The log, for watchers.
-    pub store: Arc<Store>,
-    /// Becomes true when the controller ends.
-    pub stop: watch::Receiver<bool>,
+    /// Where watches begin.
+    pub watches: Watches,
 }
 
 impl fmt::Debug for Fabric {
@@ -45,14 +46,8 @@ impl fmt::Debug for Fabric {
     }
 }
 
-fn kind(effect: Effect) -> resource_change::Kind {
-    match effect {
-        Effect::Created => resource_change::Kind::Created,
-        Effect::Updated => resource_change::Kind::Updated,
-        Effect::Unchanged => resource_change::Kind::Unchanged,
-        Effect::Deleted => resource_change::Kind::Deleted,
-    }
-}
+/// The method, as the history calls it.
+const APPLY: &str = "apply";
 
 /// The names of what a bundle deletes, or everything that is wrong with them.
 fn names(texts: &[String]) -> Result<Vec<AnyName>, Status> {
@@ -73,36 +68,41 @@ fn names(texts: &[String]) -> Result<Vec<AnyName>, Status> {
 
 #[tonic::async_trait]
 impl FabricService for Fabric {
-    type WatchStream = ReceiverStream<Result<WatchResponse, Status>>;
+    type WatchStream = WatchStream;
 
     async fn apply(&self, request: Request<ApplyRequest>) -> Result<Response<ApplyResponse>, Status> {
         let principal = caller(&request)?;
-        let ApplyRequest { resources, validate_only, deleted } = request.into_inner();
-        let resources = convert::resources(resources).map_err(|violations| errors::invalid(&violations))?;
+        let identified = identified(&request.get_ref().request_id, APPLY, &request.get_ref().encode_to_vec())?;
+        let ApplyRequest { resources, validate_only, deleted, .. } = request.into_inner();
+        let mut conditions = Vec::new();
+        for resource in resources.iter().filter(|resource| !resource.etag().is_empty()) {
+            // A wrong name is told with everything else that is wrong.
+            if let Ok(name) = resource.name().parse::<AnyName>() {
+                conditions.extend(condition(&name, resource.etag())?);
+            }
+        }
+        let written = convert::resources(resources).map_err(|violations| errors::invalid(&violations))?;
         let deleted = names(&deleted)?;
-        let written = self.writer.write(principal, resources, deleted, validate_only).await?;
-        let change =
-            |(name, effect): (AnyName, Effect)| ResourceChange { kind: kind(effect).into(), name: name.to_string() };
+        let change = Change {
+            written,
+            deleted,
+            conditions,
+            request: identified,
+            validate_only,
+            ..Change::new(principal, APPLY)
+        };
+        let written = self.writer.write(change).await?;
+        let change = |(name, effect): (AnyName, Effect)| ResourceChange {
+            kind: resource_change::Kind::from(effect).into(),
+            name: name.to_string(),
+        };
         let changes = written.effects.into_iter().map(change).collect();
         Ok(Response::new(ApplyResponse { revision: written.revision, changes }))
     }
 
-    async fn watch(&self, request: Request<WatchRequest>) -> Result<Response<Self::WatchStream>, Status> {
-        let after = request.into_inner().after_revision;
-        let head = self.publisher.model().revision();
-        if after > head {
-            let rule = format!("the last revision is {head}");
-            return Err(broken("after_revision", after, &rule, "watch from 0, which begins with the whole state"));
-        }
-        let (out, stream) = mpsc::channel(1);
-        let watcher = Watcher {
-            store: Arc::clone(&self.store),
-            publisher: Arc::clone(&self.publisher),
-            stop: self.stop.clone(),
-            out,
-        };
-        tokio::spawn(watcher.run(after));
-        Ok(Response::new(ReceiverStream::new(stream)))
+    async fn watch(&self, request: Request<WatchRequest>) -> Result<Response<WatchStream>, Status> {
+        let WatchRequest { after_revision, parent } = request.into_inner();
+        Ok(Response::new(self.watches.watch(Scope::everything(&parent)?, after_revision)?))
     }
 
     async fn get_status(&self, _: Request<GetStatusRequest>) -> Result<Response<GetStatusResponse>, Status> {

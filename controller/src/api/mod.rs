@@ -5,6 +5,7 @@ mod agents;
 mod diagnostics;
 mod fabric;
 mod pages;
+mod requests;
 mod resources;
 mod watch;
 
@@ -15,8 +16,9 @@ pub use agents::Agents;
 pub use diagnostics::Diagnostics;
 pub use fabric::Fabric;
 pub use resources::Resources;
+pub use watch::Watches;
 
-use crate::{errors, writer::WriteError};
+use crate::errors;
 
 /// Parses a name given in a field.
 fn name<N>(field: &str, text: &str) -> Result<N, Status>
@@ -29,15 +31,4 @@ where
 /// The status for one broken rule.
 fn broken(field: &str, value: impl std::fmt::Display, rule: &str, fix: &str) -> Status {
     errors::invalid(&[Violation::new(field, value, rule, fix)])
-}
-
-impl From<WriteError> for Status {
-    fn from(error: WriteError) -> Self {
-        match error {
-            WriteError::Invalid(violations) => errors::invalid(&violations),
-            WriteError::NotFound(name) => errors::not_found(name.as_str()),
-            WriteError::Fault(_) => Self::internal(error.to_string()),
-            WriteError::Stopped => Self::unavailable(error.to_string()),
-        }
-    }
 }

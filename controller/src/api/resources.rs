@@ -1,4 +1,4 @@
-//! Get, List and Delete of every kind of resource: one service each, all alike.
+//! The standard methods of every kind of resource (google.aip.dev/130): one service each, all alike.
 
 use std::sync::Arc;
 
@@ -6,83 +6,255 @@ use andromede_model::{
     AnyName, HostName, NetworkName, PortName, Resource, ResourceKind, SecurityGroupName, SubnetName, TenantName,
     VtepName,
 };
-use andromede_proto::v1;
+use andromede_proto::{mask, v1};
+use prost_types::FieldMask;
 use tonic::{Request, Response, Status};
 
-use super::{name, pages::page};
+use super::{
+    broken, name,
+    pages::page,
+    requests::{condition, identified, name_for, of_one, read},
+    watch::{Scope, WatchStream, Watches},
+};
 use crate::{
     access::{Principal, caller},
+    change::{Change, Condition, WriteError},
     errors,
     publish::Publisher,
-    writer::{WriteError, Writer},
+    requests::Request as Identified,
+    writer::{Writer, now_nanos},
 };
 
-/// Reads from the published model; deletes through the writer.
+/// How often an update is tried again because others changed the resource meanwhile.
+const TRIES: usize = 8;
+
+/// Reads from the published model; writes through the writer.
 #[derive(Clone, Debug)]
 pub struct Resources {
     publisher: Arc<Publisher>,
     writer: Writer,
+    watches: Watches,
+}
+
+/// Who calls which method, and by what the request is known if it is repeated.
+struct Call {
+    principal: Principal,
+    method: &'static str,
+    request: Option<Identified>,
+    validate_only: bool,
+    /// All arguments, encoded.
+    arguments: Vec<u8>,
+}
+
+impl Call {
+    fn new<M: prost::Message>(
+        request: &Request<M>,
+        method: &'static str,
+        request_id: &str,
+        validate_only: bool,
+    ) -> Result<Self, Status> {
+        let arguments = request.get_ref().encode_to_vec();
+        let identified = identified(request_id, method, &arguments)?;
+        Ok(Self { principal: caller(request)?, method, request: identified, validate_only, arguments })
+    }
+
+    fn change(&self) -> Change {
+        Change {
+            request: self.request.clone(),
+            validate_only: self.validate_only,
+            ..Change::new(self.principal.clone(), self.method)
+        }
+    }
 }
 
 impl Resources {
     /// The services over this state.
-    pub fn new(publisher: Arc<Publisher>, writer: Writer) -> Self {
-        Self { publisher, writer }
+    pub fn new(publisher: Arc<Publisher>, writer: Writer, watches: Watches) -> Self {
+        Self { publisher, writer, watches }
     }
 
-    fn get(&self, name: &AnyName) -> Result<Resource, Status> {
-        self.publisher.model().get(name).ok_or_else(|| errors::not_found(name.as_str()))
+    fn get(&self, name: &AnyName) -> Result<v1::Resource, Status> {
+        let found = self.publisher.model().get(name).ok_or_else(|| errors::not_found(name.as_str()))?;
+        Ok(v1::Resource::from(found).with_etag())
     }
 
-    async fn delete(&self, principal: Principal, name: AnyName) -> Result<Response<v1::WriteResponse>, Status> {
-        let written = self.writer.write(principal, Vec::new(), vec![name], false).await;
-        let written = written.map_err(|error| match error {
-            WriteError::Invalid(violations) => errors::precondition(&violations),
-            other => other.into(),
-        })?;
-        Ok(Response::new(v1::WriteResponse { revision: written.revision }))
+    /// The answer that a repeated request got the first time.
+    fn repeated(&self, call: &Call) -> Result<Option<crate::change::Written>, Status> {
+        if call.validate_only {
+            return Ok(None);
+        }
+        Ok(self.writer.repeated(&call.principal, call.request.as_ref())?)
+    }
+
+    async fn create(
+        &self,
+        call: Call,
+        kind: ResourceKind,
+        parent: &str,
+        id: &str,
+        message: Option<v1::Resource>,
+    ) -> Result<v1::Resource, Status> {
+        if let Some(written) = self.repeated(&call)? {
+            return shown(written.resource);
+        }
+        let mut message = message.ok_or_else(|| missing(kind))?;
+        let seed = [&call.arguments[..], call.principal.name.as_bytes(), &now_nanos().to_le_bytes()].concat();
+        message.set_name(name_for(kind, parent, id, message.name(), &seed)?);
+        let resource = read(message)?;
+        let conditions = vec![(resource.name(), Condition::Absent)];
+        let change = Change { written: vec![resource], conditions, ..call.change() };
+        shown(self.writer.write(change).await.map_err(of_one)?.resource)
+    }
+
+    async fn update(
+        &self,
+        call: Call,
+        kind: ResourceKind,
+        message: Option<v1::Resource>,
+        mask: Option<&FieldMask>,
+        allow_missing: bool,
+    ) -> Result<v1::Resource, Status> {
+        if let Some(written) = self.repeated(&call)? {
+            return shown(written.resource);
+        }
+        let message = message.ok_or_else(|| missing(kind))?;
+        let name = name::<AnyName>(&format!("{}.name", kind.field()), message.name())?;
+        let wanted = condition(&name, message.etag())?;
+        for _ in 0..TRIES {
+            let current = self.publisher.model().get(&name);
+            let (merged, found) = match &current {
+                None if allow_missing && wanted.is_none() => (message.clone(), Condition::Absent),
+                None => return Err(errors::not_found(name.as_str())),
+                Some(current) => {
+                    let merged = mask::update(&current.clone().into(), &message, mask);
+                    let merged = merged.map_err(|violations| errors::invalid(&violations))?;
+                    (merged, Condition::At(current.revision()))
+                }
+            };
+            let mut conditions = vec![(name.clone(), found)];
+            conditions.extend(wanted.clone());
+            let change = Change { written: vec![read(merged)?], conditions, ..call.change() };
+            match self.writer.write(change).await {
+                // Somebody else was quicker: the fields that the mask does not name are theirs.
+                Err(WriteError::Changed { .. } | WriteError::AlreadyExists(_)) if wanted.is_none() => {}
+                written => return shown(written.map_err(of_one)?.resource),
+            }
+        }
+        Err(WriteError::Changed { revision: None, name }.into())
+    }
+
+    async fn delete(
+        &self,
+        call: Call,
+        name: AnyName,
+        etag: &str,
+        allow_missing: bool,
+    ) -> Result<Response<v1::WriteResponse>, Status> {
+        let conditions = condition(&name, etag)?.into_iter().collect();
+        let change = Change { deleted: vec![name], conditions, ..call.change() };
+        let revision = match self.writer.write(change).await {
+            Ok(written) => written.revision,
+            Err(WriteError::NotFound(_)) if allow_missing => self.publisher.model().revision(),
+            Err(error) => return Err(error.into()),
+        };
+        Ok(Response::new(v1::WriteResponse { revision }))
+    }
+
+    fn watch(&self, kind: ResourceKind, request: &v1::WatchRequest) -> Result<Response<WatchStream>, Status> {
+        Ok(Response::new(self.watches.watch(Scope::kind(kind, &request.parent)?, request.after_revision)?))
     }
 }
 
-/// A service for each kind: its module, trait, kind, name type, methods, response and field of the response.
+/// A resource as callers are shown it.
+fn shown(resource: Option<Resource>) -> Result<v1::Resource, Status> {
+    let resource =
+        resource.ok_or_else(|| Status::internal("the answer has no resource; report it with the request"))?;
+    Ok(v1::Resource::from(resource).with_etag())
+}
+
+/// The kind that the method is about; a resource of another kind cannot come here.
+fn typed<T: TryFrom<v1::Resource, Error = v1::Resource>>(resource: v1::Resource) -> Result<Response<T>, Status> {
+    resource.try_into().map(Response::new).map_err(|other: v1::Resource| errors::not_found(other.name()))
+}
+
+fn missing(kind: ResourceKind) -> Status {
+    broken(kind.field(), "", "the field must be given", "give the resource")
+}
+
+/// A service for each kind: its module, trait, kind and name type, what its resources are called, the field of its parent if it
+/// has one, then its methods.
 macro_rules! services {
-    ($($module:ident $service:ident $kind:ident $name:ident $get:ident $list:ident $delete:ident $response:ident $field:ident;)*) => { $(
+    ($($module:ident $service:ident $kind:ident $name:ident $one:ident $many:ident [$($parent:ident)?]
+        $create:ident $create_request:ident $id:ident $get:ident $list:ident $list_response:ident
+        $update:ident $update_request:ident $delete:ident $watch:ident $stream:ident;)*) => { $(
         #[tonic::async_trait]
         impl v1::$module::$service for Resources {
-            async fn $get(&self, request: Request<v1::GetRequest>) -> Result<Response<v1::$kind>, Status> {
-                let name = name::<$name>("name", &request.get_ref().name)?;
-                match self.get(&name.into())? {
-                    Resource::$kind(found) => Ok(Response::new(found.into())),
-                    other => Err(errors::not_found(other.name().as_str())),
-                }
+            type $stream = WatchStream;
+
+            async fn $create(&self, request: Request<v1::$create_request>) -> Result<Response<v1::$kind>, Status> {
+                let asked = request.get_ref();
+                let call = Call::new(&request, stringify!($create), &asked.request_id, asked.validate_only)?;
+                let v1::$create_request { $id: id, $one: resource, $($parent,)? .. } = request.into_inner();
+                let parent: &[String] = &[$($parent)?];
+                let parent = parent.first().map(String::as_str).unwrap_or_default();
+                typed(self.create(call, ResourceKind::$kind, parent, &id, resource.map(Into::into)).await?)
             }
 
-            async fn $list(&self, request: Request<v1::ListRequest>) -> Result<Response<v1::$response>, Status> {
+            async fn $get(&self, request: Request<v1::GetRequest>) -> Result<Response<v1::$kind>, Status> {
+                let name = name::<$name>("name", &request.get_ref().name)?;
+                typed(self.get(&name.into())?)
+            }
+
+            async fn $list(&self, request: Request<v1::ListRequest>) -> Result<Response<v1::$list_response>, Status> {
                 let (page, next_page_token) = page(&self.publisher.model(), ResourceKind::$kind, request.get_ref())?;
-                let of_kind = |resource| match resource {
-                    Resource::$kind(found) => Some(found.into()),
-                    _ => None,
-                };
-                let $field = page.into_iter().filter_map(of_kind).collect();
-                Ok(Response::new(v1::$response { $field, next_page_token }))
+                let shown = page.into_iter().filter_map(|it| v1::Resource::from(it).with_etag().try_into().ok());
+                Ok(Response::new(v1::$list_response { $many: shown.collect(), next_page_token }))
+            }
+
+            async fn $update(&self, request: Request<v1::$update_request>) -> Result<Response<v1::$kind>, Status> {
+                let asked = request.get_ref();
+                let call = Call::new(&request, stringify!($update), &asked.request_id, asked.validate_only)?;
+                let v1::$update_request { $one: resource, update_mask, allow_missing, .. } = request.into_inner();
+                let resource = resource.map(Into::into);
+                typed(self.update(call, ResourceKind::$kind, resource, update_mask.as_ref(), allow_missing).await?)
             }
 
             async fn $delete(&self, request: Request<v1::DeleteRequest>) -> Result<Response<v1::WriteResponse>, Status> {
-                let principal = caller(&request)?;
-                let name = name::<$name>("name", &request.get_ref().name)?;
-                self.delete(principal, name.into()).await
+                let asked = request.get_ref();
+                let call = Call::new(&request, stringify!($delete), &asked.request_id, asked.validate_only)?;
+                let name = name::<$name>("name", &asked.name)?;
+                self.delete(call, name.into(), &asked.etag, asked.allow_missing).await
+            }
+
+            async fn $watch(&self, request: Request<v1::WatchRequest>) -> Result<Response<WatchStream>, Status> {
+                self.watch(ResourceKind::$kind, request.get_ref())
             }
         }
     )* };
 }
 
 services! {
-    tenant_service_server TenantService Tenant TenantName get_tenant list_tenants delete_tenant ListTenantsResponse tenants;
-    network_service_server NetworkService Network NetworkName get_network list_networks delete_network ListNetworksResponse networks;
-    subnet_service_server SubnetService Subnet SubnetName get_subnet list_subnets delete_subnet ListSubnetsResponse subnets;
-    port_service_server PortService Port PortName get_port list_ports delete_port ListPortsResponse ports;
-    security_group_service_server SecurityGroupService SecurityGroup SecurityGroupName
-        get_security_group list_security_groups delete_security_group ListSecurityGroupsResponse security_groups;
-    host_service_server HostService Host HostName get_host list_hosts delete_host ListHostsResponse hosts;
-    vtep_service_server VtepService Vtep VtepName get_vtep list_vteps delete_vtep ListVtepsResponse vteps;
+    tenant_service_server TenantService Tenant TenantName tenant tenants []
+        create_tenant CreateTenantRequest tenant_id get_tenant list_tenants ListTenantsResponse
+        update_tenant UpdateTenantRequest delete_tenant watch_tenants WatchTenantsStream;
+    network_service_server NetworkService Network NetworkName network networks [parent]
+        create_network CreateNetworkRequest network_id get_network list_networks ListNetworksResponse
+        update_network UpdateNetworkRequest delete_network watch_networks WatchNetworksStream;
+    subnet_service_server SubnetService Subnet SubnetName subnet subnets [parent]
+        create_subnet CreateSubnetRequest subnet_id get_subnet list_subnets ListSubnetsResponse
+        update_subnet UpdateSubnetRequest delete_subnet watch_subnets WatchSubnetsStream;
+    port_service_server PortService Port PortName port ports [parent]
+        create_port CreatePortRequest port_id get_port list_ports ListPortsResponse
+        update_port UpdatePortRequest delete_port watch_ports WatchPortsStream;
+    security_group_service_server SecurityGroupService SecurityGroup SecurityGroupName security_group security_groups [parent]
+        create_security_group CreateSecurityGroupRequest security_group_id
+        get_security_group list_security_groups ListSecurityGroupsResponse
+        update_security_group UpdateSecurityGroupRequest delete_security_group
+        watch_security_groups WatchSecurityGroupsStream;
+    host_service_server HostService Host HostName host hosts []
+        create_host CreateHostRequest host_id get_host list_hosts ListHostsResponse
+        update_host UpdateHostRequest delete_host watch_hosts WatchHostsStream;
+    vtep_service_server VtepService Vtep VtepName vtep vteps [parent]
+        create_vtep CreateVtepRequest vtep_id get_vtep list_vteps ListVtepsResponse
+        update_vtep UpdateVtepRequest delete_vtep watch_vteps WatchVtepsStream;
 }

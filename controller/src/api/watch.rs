@@ -2,11 +2,13 @@
 
 use std::sync::Arc;
 
-use andromede_model::ResourceKind;
-use andromede_proto::v1::WatchResponse;
+use andromede_model::{AnyName, NetworkName, ResourceKind, TenantName};
+use andromede_proto::v1::{Resource, WatchResponse};
 use tokio::sync::{mpsc, watch};
+use tokio_stream::wrappers::ReceiverStream;
 use tonic::Status;
 
+use super::{broken, pages::parent_parts};
 use crate::{
     publish::Publisher,
     record::Record,
@@ -18,14 +20,90 @@ const STEP: usize = 64;
 /// Resources in one message of the state before the watch.
 const SNAPSHOT_PART: usize = 1_000;
 
+/// Commits that are passed over in a row before one is told without content.
+const PASSED_OVER: u32 = 1_000;
+
+/// The stream of a watch.
+pub(super) type WatchStream = ReceiverStream<Result<WatchResponse, Status>>;
+
+/// What somebody watches.
+#[derive(Clone, Debug)]
+pub(super) struct Scope {
+    /// Resources of one kind, or of all.
+    kind: Option<ResourceKind>,
+    /// Parts of the parent's name; "-" stands for any.
+    parent: Vec<String>,
+}
+
+impl Scope {
+    /// The resources of one kind below a parent.
+    pub(super) fn kind(kind: ResourceKind, parent: &str) -> Result<Self, Status> {
+        let parent = parent_parts(kind, parent)?.into_iter().map(str::to_owned).collect();
+        Ok(Self { kind: Some(kind), parent })
+    }
+
+    /// Everything, or a tenant or network with all that is in it.
+    pub(super) fn everything(parent: &str) -> Result<Self, Status> {
+        let known = parent.is_empty() || parent.parse::<TenantName>().is_ok() || parent.parse::<NetworkName>().is_ok();
+        if !known {
+            let rule = "the parent is a tenant or a network";
+            return Err(broken("parent", parent, rule, "leave it empty for all, or write tenants/t"));
+        }
+        let parts = parent.split('/').filter(|part| !part.is_empty());
+        Ok(Self { kind: None, parent: parts.map(str::to_owned).collect() })
+    }
+
+    fn is_everything(&self) -> bool {
+        self.kind.is_none() && self.parent.is_empty()
+    }
+
+    fn contains(&self, name: &str) -> bool {
+        if self.is_everything() {
+            return true;
+        }
+        let of_kind = || name.parse::<AnyName>().is_ok_and(|name| self.kind.is_none_or(|kind| name.kind() == kind));
+        let mut parts = name.split('/');
+        self.parent.iter().all(|wanted| parts.next().is_some_and(|part| wanted == "-" || wanted == part)) && of_kind()
+    }
+}
+
+/// Starts watches.
+#[derive(Clone, Debug)]
+pub struct Watches {
+    /// The log.
+    pub store: Arc<Store>,
+    /// The published state.
+    pub publisher: Arc<Publisher>,
+    /// Becomes true when the controller ends.
+    pub stop: watch::Receiver<bool>,
+}
+
+impl Watches {
+    /// Begins to tell the commits after a revision.
+    pub(super) fn watch(&self, scope: Scope, after: u64) -> Result<WatchStream, Status> {
+        let head = self.publisher.model().revision();
+        if after > head {
+            let rule = format!("the last revision is {head}");
+            return Err(broken("after_revision", after, &rule, "watch from 0, which begins with the whole state"));
+        }
+        let (out, stream) = mpsc::channel(1);
+        let Self { store, publisher, stop } = self.clone();
+        tokio::spawn(Watcher { store, publisher, stop, scope, passed_over: 0, out }.run(after));
+        Ok(ReceiverStream::new(stream))
+    }
+}
+
 /// One watcher. It holds a number; what it has yet to tell stays in the store, so a slow one costs nothing.
 #[derive(Debug)]
-pub(super) struct Watcher {
-    pub(super) store: Arc<Store>,
-    pub(super) publisher: Arc<Publisher>,
+struct Watcher {
+    store: Arc<Store>,
+    publisher: Arc<Publisher>,
     /// Becomes true when the controller ends.
-    pub(super) stop: watch::Receiver<bool>,
-    pub(super) out: mpsc::Sender<Result<WatchResponse, Status>>,
+    stop: watch::Receiver<bool>,
+    scope: Scope,
+    /// Commits since the last message that concern nothing that is watched.
+    passed_over: u32,
+    out: mpsc::Sender<Result<WatchResponse, Status>>,
 }
 
 /// The watcher has gone.
@@ -33,7 +111,7 @@ struct Gone;
 
 impl Watcher {
     /// Tells every commit after a revision, until the watcher goes or the controller ends.
-    pub(super) async fn run(self, after_revision: u64) {
+    async fn run(mut self, after_revision: u64) {
         let mut stop = self.stop.clone();
         let mut head = self.publisher.head();
         let mut told = after_revision;
@@ -74,9 +152,9 @@ impl Watcher {
         let part = |written| WatchResponse { revision, written, deleted: Vec::new(), snapshot: true };
         let mut written = Vec::new();
         for kind in ResourceKind::ALL {
-            let all: Vec<_> = model.all(kind).collect();
+            let all: Vec<_> = model.all(kind).filter(|it| self.scope.contains(it.name().as_str())).collect();
             for resource in all {
-                written.push(resource.into());
+                written.push(Resource::from(resource).with_etag());
                 if written.len() == SNAPSHOT_PART {
                     self.send(Ok(part(std::mem::take(&mut written)))).await?;
                 }
@@ -88,7 +166,7 @@ impl Watcher {
     }
 
     /// The commits after `told` up to `last`.
-    async fn commits(&self, told: &mut u64, last: u64) -> Result<(), Gone> {
+    async fn commits(&mut self, told: &mut u64, last: u64) -> Result<(), Gone> {
         while *told < last {
             let entries = match self.store.read(*told, STEP) {
                 Ok(entries) => entries,
@@ -99,18 +177,32 @@ impl Watcher {
             };
             for (revision, bytes) in entries.into_iter().take_while(|(revision, _)| *revision <= last) {
                 let message = match Record::read(&bytes) {
-                    Ok(Record { written, deleted, .. }) => {
-                        WatchResponse { revision, written, deleted, snapshot: false }
-                    }
+                    Ok(record) => self.told(revision, record),
                     Err(error) => {
                         let status = Status::data_loss(format!("commit {revision}: {error}"));
                         return self.send(Err(status)).await.and(Err(Gone));
                     }
                 };
-                self.send(Ok(message)).await?;
+                if let Some(message) = message {
+                    self.send(Ok(message)).await?;
+                }
                 *told = revision;
             }
         }
         Ok(())
+    }
+
+    /// What to tell of a commit; none: it concerns nothing that is watched.
+    fn told(&mut self, revision: u64, record: Record) -> Option<WatchResponse> {
+        let watched = |resource: &Resource| self.scope.contains(resource.name());
+        let written: Vec<_> = record.written.into_iter().filter(watched).map(Resource::with_etag).collect();
+        let deleted: Vec<_> = record.deleted.into_iter().filter(|name| self.scope.contains(name)).collect();
+        let nothing = written.is_empty() && deleted.is_empty() && !self.scope.is_everything();
+        self.passed_over = if nothing { self.passed_over.saturating_add(1) } else { 0 };
+        if nothing && self.passed_over < PASSED_OVER {
+            return None;
+        }
+        self.passed_over = 0;
+        Some(WatchResponse { revision, written, deleted, snapshot: false })
     }
 }

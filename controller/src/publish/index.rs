@@ -7,11 +7,11 @@ use tokio::sync::watch;
 
 use super::log::{Change, NetworkLog};
 
-/// A port that is, was or becomes placed: what a commit does to it.
+/// A port that is, was or becomes placed, or a subnet that is leased: what a commit does to it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Move {
-    /// The port.
-    pub port: AnyName,
+    /// The port or subnet.
+    pub moved: AnyName,
     /// Its network.
     pub network: NetworkName,
     /// The host that held it before the commit.
@@ -21,20 +21,22 @@ pub struct Move {
 }
 
 impl Move {
-    /// The placed ports that a commit touches; `before` is the model to which it will be added.
+    /// The placed ports and leased subnets that a commit touches; `before` is the model to which it will be added.
     pub fn all(before: &Model, commit: &Commit) -> Vec<Self> {
-        let place = |name: &AnyName| match name {
-            AnyName::Port(port) => before.port(port).and_then(|port| port.host.clone()),
+        let holder = |resource: &Resource| match resource {
+            Resource::Port(port) => port.host.clone(),
+            Resource::Subnet(subnet) => subnet.host.clone(),
             _ => None,
         };
-        let written = commit.written.iter().filter_map(|resource| match resource {
-            Resource::Port(port) => Some((AnyName::from(port.name.clone()), port.host.clone())),
-            _ => None,
-        });
-        let deleted = commit.deleted.iter().filter(|name| matches!(name, AnyName::Port(_)));
+        let is_held = |name: &AnyName| matches!(name, AnyName::Port(_) | AnyName::Subnet(_));
+        let written = commit.written.iter().map(|resource| (resource.name(), holder(resource)));
         written
-            .chain(deleted.map(|name| (name.clone(), None)))
-            .filter_map(|(port, to)| Some(Self { network: port.network()?, from: place(&port), to, port }))
+            .chain(commit.deleted.iter().map(|name| (name.clone(), None)))
+            .filter(|(name, _)| is_held(name))
+            .filter_map(|(moved, to)| {
+                let from = before.get(&moved).as_ref().and_then(holder);
+                Some(Self { network: moved.network()?, from, to, moved })
+            })
             .filter(|moved| moved.from.is_some() || moved.to.is_some())
             .collect()
     }
@@ -43,14 +45,27 @@ impl Move {
 #[derive(Debug)]
 struct Network {
     log: NetworkLog,
-    /// Ports of the network on each host that holds one.
+    /// Ports of the network on each host, and subnets leased to it.
     hosts: BTreeMap<HostName, usize>,
+}
+
+/// What a host holds of one network.
+#[derive(Debug, Default)]
+struct Holding {
+    ports: usize,
+    subnets: usize,
+}
+
+impl Holding {
+    fn count(&mut self, name: &AnyName) -> &mut usize {
+        if matches!(name, AnyName::Port(_)) { &mut self.ports } else { &mut self.subnets }
+    }
 }
 
 #[derive(Debug, Default)]
 struct Host {
-    /// Ports on the host in each network that it holds.
-    networks: BTreeMap<NetworkName, usize>,
+    /// The networks that it holds.
+    networks: BTreeMap<NetworkName, Holding>,
     /// Last revision that concerns it. Its session follows; the sender goes with the host.
     wanted: watch::Sender<u64>,
 }
@@ -71,7 +86,7 @@ impl Index {
         let mut changes = self.changes(commit, &mut woken);
         for moved in moves {
             let change = changes.entry(moved.network.clone()).or_default();
-            change.names.insert(moved.port.clone());
+            change.names.insert(moved.moved.clone());
             self.place(moved, change);
             woken.extend(moved.from.iter().chain(&moved.to).cloned());
         }
@@ -144,7 +159,7 @@ impl Index {
         changes
     }
 
-    /// Counts a port out of one host and into another. A host that enters or leaves the network is a change of its view.
+    /// Counts a port or subnet out of one host and into another. A host that enters or leaves the network is a change of its view.
     fn place(&mut self, moved: &Move, change: &mut Change) {
         if moved.from == moved.to {
             return;
@@ -152,8 +167,14 @@ impl Index {
         let Some(network) = self.networks.get_mut(&moved.network) else { return };
         if let Some(from) = &moved.from {
             let left = count_down(&mut network.hosts, from);
-            if let Some(host) = self.hosts.get_mut(from) {
-                count_down(&mut host.networks, &moved.network);
+            if let Some(networks) = self.hosts.get_mut(from).map(|host| &mut host.networks)
+                && let Some(holding) = networks.get_mut(&moved.network)
+            {
+                let count = holding.count(&moved.moved);
+                *count = count.saturating_sub(1);
+                if holding.ports == 0 && holding.subnets == 0 {
+                    networks.remove(&moved.network);
+                }
             }
             if left {
                 change.names.insert(from.clone().into());
@@ -165,7 +186,8 @@ impl Index {
             if *count == 1 {
                 change.names.insert(to.clone().into());
             }
-            let count = self.hosts.entry(to.clone()).or_default().networks.entry(moved.network.clone()).or_default();
+            let holding = self.hosts.entry(to.clone()).or_default().networks.entry(moved.network.clone()).or_default();
+            let count = holding.count(&moved.moved);
             *count = count.saturating_add(1);
         }
     }
@@ -187,7 +209,10 @@ impl Index {
 
     /// The last revision that concerns a host, and how many ports are placed on it.
     pub fn wanted(&self, host: &HostName) -> (u64, usize) {
-        self.hosts.get(host).map(|host| (*host.wanted.borrow(), host.networks.values().sum())).unwrap_or_default()
+        self.hosts
+            .get(host)
+            .map(|host| (*host.wanted.borrow(), host.networks.values().map(|holding| holding.ports).sum()))
+            .unwrap_or_default()
     }
 
     /// The networks that a host holds; none if there is no such host.

@@ -68,6 +68,11 @@ impl Store {
         Ok(transaction.commit()?)
     }
 
+    /// The number of the oldest commit that can be read.
+    pub fn first(&self) -> Result<u64, StoreError> {
+        Ok(trimmed(&self.database.begin_read()?)?.saturating_add(1))
+    }
+
     /// The checkpoint; none if there is none yet.
     pub fn read_checkpoint(&self) -> Result<Option<Checkpoint>, StoreError> {
         let transaction = self.database.begin_read()?;

@@ -3,8 +3,9 @@
 use std::cell::RefCell;
 
 use andromede_abi::{
-    CellKey, CellRow, FlowKey, FlowRow, HostIndex, HostRow, IdentityClassKey, LocationKey, LocationRow, MemberKey,
-    MemberRow, NetworkIndex, NetworkRow, PolicyPrefixKey, PortRow, PrefixKey, ServiceKey, Slot, SourceKey,
+    CellKey, CellRow, FlowKey, FlowRow, FragmentKey, FragmentRow, HostIndex, HostRow, IdentityClassKey, LocationKey,
+    LocationRow, MemberKey, MemberRow, NetworkIndex, NetworkRow, PolicyPrefixKey, PortRow, PrefixKey, ServiceKey, Slot,
+    SourceKey,
 };
 use andromede_pipeline::{FlowRef as _, Scratch, TableFull, Tables, memory};
 
@@ -23,7 +24,7 @@ pub(super) enum Lookup {
     PrefixClass(PolicyPrefixKey, Option<u32>),
     ServiceClass(ServiceKey, Option<u32>),
     Cell(CellKey, Option<CellRow>),
-    Flow(Option<FlowRow>),
+    Flow(FlowKey, Option<FlowRow>),
 }
 
 /// The wrapper.
@@ -72,6 +73,7 @@ impl Tables for Recorder<'_> {
         identity_class(key: &IdentityClassKey) -> Option<u32>, IdentityClass(*key);
         prefix_class(key: &PolicyPrefixKey) -> Option<u32>, PrefixClass(*key);
         service_class(key: &ServiceKey) -> Option<u32>, ServiceClass(*key);
+        protocol_class(key: &ServiceKey) -> Option<u32>, ServiceClass(*key);
         cell(key: &CellKey) -> Option<CellRow>, Cell(*key);
     }
 
@@ -81,8 +83,16 @@ impl Tables for Recorder<'_> {
             let mut row = Scratch::EMPTY.row;
             flow.copy_to(&mut row).then_some(row)
         });
-        self.note(Lookup::Flow(row));
+        self.note(Lookup::Flow(*key, row));
         found
+    }
+
+    fn fragment(&self, key: &FragmentKey, owner: u64, into: &mut FragmentRow) -> bool {
+        self.tables.fragment(key, owner, into)
+    }
+
+    fn put_fragment(&self, _: &FragmentKey, _: &FragmentRow) -> Result<(), TableFull> {
+        Ok(())
     }
 
     fn put_flow(&self, _: &FlowKey, _: &FlowRow) -> Result<(), TableFull> {

@@ -47,7 +47,7 @@ fn allowing(names: &Names, direction: &str, packet: &Packet, other: Address, pri
     let _ = write!(text, ", protocol: {}", Protocol::Number(packet.protocol));
     let service = u16::from_be(packet.service_port);
     let _ = match packet.transport {
-        Transport::Tcp | Transport::Ports => write!(text, ", ports: [\"{service}\"]"),
+        Transport::Tcp | Transport::Udp | Transport::Sctp => write!(text, ", ports: [\"{service}\"]"),
         _ if matches!(packet.protocol, ip_protocol::ICMP | ip_protocol::ICMPV6) => {
             write!(text, ", icmpType: {}", service >> 8)
         }

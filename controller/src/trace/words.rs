@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 
 use andromede_abi::{
-    Action, Address, CellKey, CellRow, HostRow, LocationRow, MemberKey, MemberRow, PolicySet, PortRow, Stage,
-    flow_state, hook, location_flag, location_kind, maps, remote_class,
+    Action, Address, CellKey, CellRow, FlowKey, FlowRow, HostRow, LocationRow, MemberKey, MemberRow, PolicySet,
+    PortRow, Stage, hook, location_flag, location_kind, maps, remote_class,
 };
 use andromede_model::MacAddress;
 use andromede_proto::v1::TraceStep;
@@ -83,7 +83,7 @@ impl<'a> Narrator<'a> {
             // What a network says of timeouts decides about no packet.
             Lookup::Network(..) => {}
             Lookup::Epoch(slot, word) => self.epoch(*slot, *word),
-            Lookup::Flow(row) => self.flow(row.map(|row| row.state)),
+            Lookup::Flow(key, row) => self.flow(key, row.as_ref()),
             Lookup::ServiceClass(key, class) => {
                 let what = service(u16::from_be(key.protocol) as u8, key.port);
                 let text = match class {
@@ -209,9 +209,12 @@ impl<'a> Narrator<'a> {
         }
     }
 
-    fn flow(&mut self, state: Option<u32>) {
-        let (row, text) = match state {
-            Some(state) => (format!("state {state:#x}"), format!("a connection is known, {}", state_words(state))),
+    fn flow(&mut self, key: &FlowKey, row: Option<&FlowRow>) {
+        let (row, text) = match row {
+            Some(row) => (
+                format!("state {:#x} lifetime {} s", row.state, row.lifetime),
+                format!("a connection is known: it is {}", key.state_name(row.state)),
+            ),
             None => (String::new(), "no connection is known: the packet is judged as the first of one".to_owned()),
         };
         self.step(Stage::Flow, maps::FLOWS.name, row, text);
@@ -243,16 +246,4 @@ impl<'a> Narrator<'a> {
         };
         self.step(self.direction(key.set), maps::POLICY_CELLS.name, row, text);
     }
-}
-
-/// The state of a connection in words.
-fn state_words(state: u32) -> &'static str {
-    let bits = [
-        (flow_state::CUT, "cut by a rule change"),
-        (flow_state::RESET, "reset"),
-        (flow_state::FIN_FORWARD | flow_state::FIN_BACKWARD, "closing"),
-        (flow_state::ESTABLISHED, "established"),
-        (flow_state::REPLIED, "answered"),
-    ];
-    bits.into_iter().find(|(bits, _)| state & bits != 0).map_or("not yet answered", |(_, words)| words)
 }

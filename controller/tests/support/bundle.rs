@@ -19,6 +19,11 @@ pub fn subnet(tenant: &str, subnet: &str, cidr: &str) -> Resource {
     resource(Kind::Subnet(v1::Subnet { name, cidr: cidr.to_owned(), ..v1::Subnet::default() }))
 }
 
+pub fn leased_subnet(tenant: &str, id: &str, cidr: &str, host: &str) -> Resource {
+    let Some(Kind::Subnet(subnet)) = subnet(tenant, id, cidr).kind else { unreachable!() };
+    resource(Kind::Subnet(v1::Subnet { host: host.to_owned(), ..subnet }))
+}
+
 pub fn group_name(tenant: &str, group: &str) -> String {
     format!("tenants/{tenant}/networks/n/securityGroups/{group}")
 }
@@ -33,7 +38,11 @@ pub fn group(tenant: &str, group: &str, ports: &[&str]) -> Resource {
         ..v1::Rule::default()
     };
     let rules = ports.iter().map(rule).collect();
-    resource(Kind::SecurityGroup(v1::SecurityGroup { name: group_name(tenant, group), rules, revision: 0 }))
+    resource(Kind::SecurityGroup(v1::SecurityGroup {
+        name: group_name(tenant, group),
+        rules,
+        ..v1::SecurityGroup::default()
+    }))
 }
 
 pub fn host(number: u8) -> Resource {

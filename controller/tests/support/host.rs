@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use andromede_model::{HostName, NetworkName, NetworkView, ViewDelta};
 use andromede_proto::{
     agent::v1::{
-        AgentMessage, ControllerMessage, Hello, Query, Report, Update, Welcome, agent_message,
+        AgentMessage, Claim, ControllerMessage, Hello, Query, Report, Update, Welcome, agent_message,
         agent_service_client::AgentServiceClient, controller_message,
     },
     v1,
@@ -97,6 +97,19 @@ impl Session {
         match self.next().await.unwrap() {
             Some(controller_message::Message::Query(query)) => query,
             other => panic!("no query but {other:?}"),
+        }
+    }
+
+    /// Claims, and waits for the answer; updates that come before it are applied.
+    pub async fn claim(&mut self, claim: Claim, known: &mut Known) -> String {
+        let id = claim.id;
+        self.sender.send(said(agent_message::Message::Claim(claim))).await.unwrap();
+        loop {
+            match self.next().await.unwrap() {
+                Some(controller_message::Message::Update(update)) => known.apply(update),
+                Some(controller_message::Message::ClaimAnswer(answer)) if answer.id == id => return answer.error,
+                other => panic!("no answer but {other:?}"),
+            }
         }
     }
 

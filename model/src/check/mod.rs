@@ -36,9 +36,13 @@ pub(crate) fn check_deletions(draft: &mut Draft<'_>) {
     let mut users: BTreeMap<AnyName, AnyName> = BTreeMap::new();
     let hosts: Vec<AnyName> = hosts.collect();
     if !hosts.is_empty() {
-        for port in draft.after.networks.values().flat_map(|state| state.ports.values()) {
-            if let Some(host) = port.host.clone().map(AnyName::from).filter(|host| hosts.contains(host)) {
-                users.entry(host).or_insert_with(|| port.name.clone().into());
+        for state in draft.after.networks.values() {
+            let ports = state.ports.values().map(|port| (&port.host, AnyName::from(port.name.clone())));
+            let subnets = state.subnets.values().map(|subnet| (&subnet.host, AnyName::from(subnet.name.clone())));
+            for (host, user) in ports.chain(subnets) {
+                if let Some(host) = host.clone().map(AnyName::from).filter(|host| hosts.contains(host)) {
+                    users.entry(host).or_insert(user);
+                }
             }
         }
     }
@@ -49,6 +53,6 @@ pub(crate) fn check_deletions(draft: &mut Draft<'_>) {
     }
     for (name, user) in users {
         let rule = format!("what others refer to is not deleted; {user} refers to it");
-        draft.refuse_deletion(&name, rule, format!("change or delete {user} first, and all others that do"));
+        draft.refuse_in_use(&name, rule, format!("change or delete {user} first, and all others that do"));
     }
 }

@@ -79,6 +79,12 @@ fn shape(draft: &mut Draft<'_>, subnet: &Subnet) {
         let rule = format!("a subnet has room for the router and a port: its length is at most {longest}");
         draft.refuse(name.clone(), "cidr", cidr, rule, "choose a shorter prefix");
     }
+    if let Some(host) = subnet.host.as_ref().filter(|host| !draft.after.hosts.contains_key(host))
+        && !draft.deleted.contains_key(&host.clone().into())
+    {
+        let fix = "write the host in the same call, or correct the name";
+        draft.refuse(name.clone(), "host", host, "there is no such host", fix);
+    }
     if let Some(range) = reserved(cidr) {
         let rule = format!("workloads have unicast addresses; {range} is reserved");
         draft.refuse(name.clone(), "cidr", cidr, rule, "choose another prefix, for example 10.0.0.0/24");

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, net::IpAddr};
 
 use super::network::not_for_a_node;
 use crate::{
-    GATEWAY_MAC, Port, Prefix, Subnet,
+    AnyName, GATEWAY_MAC, Port, Prefix, Resource, Subnet,
     draft::{Draft, Touched},
     limits,
     state::NetworkState,
@@ -85,15 +85,34 @@ fn shape(draft: &mut Draft<'_>, state: &NetworkState, port: &Port) {
     }
 }
 
+/// The subnet that had the address, if the write deletes it.
+fn deleted_subnet(draft: &Draft<'_>, port: &Port, address: IpAddr) -> Option<AnyName> {
+    if draft.is_written(&port.name.clone().into()) {
+        return None;
+    }
+    let of_network = draft.deleted.keys().filter(|name| name.network() == Some(port.name.network()));
+    let had =
+        |name: &&AnyName| matches!(draft.before.get(name), Some(Resource::Subnet(it)) if it.cidr.contains(address));
+    of_network.filter(|name| matches!(name, AnyName::Subnet(_))).find(had).cloned()
+}
+
 /// Checks that one address of a port has its place in a subnet.
 fn check_address(draft: &mut Draft<'_>, subnets: &Subnets<'_>, port: &Port, place: usize) {
     let Some(address) = port.addresses.get(place).copied() else { return };
     let field = format!("addresses[{place}]");
     let Some(subnet) = subnets.of(address) else {
+        if let Some(deleted) = deleted_subnet(draft, port, address) {
+            let rule = format!("what others refer to is not deleted; {} has the address {address} of it", port.name);
+            return draft.refuse_in_use(&deleted, rule, format!("delete {} first, and all others in it", port.name));
+        }
         let fix = "choose an address of a subnet, or write a subnet for it in the same call";
         return draft.refuse(port.name.clone(), &field, address, "no subnet of the network has this address", fix);
     };
     let (cidr, name) = (subnet.cidr, &subnet.name);
+    if let Some(host) = subnet.host.as_ref().filter(|host| port.host.as_ref() != Some(*host)) {
+        let rule = format!("{name} is leased to {host}: every port in it is on that host");
+        draft.refuse(port.name.clone(), &field, address, rule, "place the port there, or choose an address elsewhere");
+    }
     if address == subnet.gateway {
         let rule = format!("it is the gateway of {name}");
         draft.refuse(port.name.clone(), &field, address, rule, format!("choose another address of {cidr}"));

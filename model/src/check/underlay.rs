@@ -48,6 +48,8 @@ pub(super) fn check(draft: &mut Draft<'_>, touched: &BTreeMap<NetworkName, Touch
 fn taken(draft: &mut Draft<'_>, one: &AnyName, other: &AnyName, underlay: Ipv4Addr) {
     let (at, by) = if draft.is_written(one) { (one, other) } else { (other, one) };
     if draft.is_written(at) {
+        // A foreign endpoint of one tenant says nothing of other tenants' endpoints: those of one network know each other.
+        let by = if one.network() == other.network() { by.as_str() } else { "another endpoint of the fabric" };
         let rule = format!("the address of a tunnel endpoint is unique; {by} has it");
         draft.refuse(at.clone(), "underlay_address", underlay, rule, "give one of the two another address");
     }

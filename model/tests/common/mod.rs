@@ -4,8 +4,8 @@
 use std::str::FromStr;
 
 use andromede_model::{
-    Action, Commit, Direction, Host, MacAddress, Model, Network, Port, Prefix, Protocol, Remote, Resource, Rule,
-    SecurityGroup, Subnet, Tenant, Timeouts, Violation, Vni, Vtep,
+    Action, Commit, Direction, Host, Labels, MacAddress, Model, Network, Port, Prefix, Protocol, Remote, Resource,
+    Rule, SecurityGroup, Subnet, Tenant, Timeouts, Violation, Vni, Vtep,
 };
 
 pub(crate) fn name<T: FromStr>(text: &str) -> T
@@ -16,7 +16,13 @@ where
 }
 
 pub(crate) fn tenant(id: &str) -> Tenant {
-    Tenant { name: name(&format!("tenants/{id}")), display_name: String::new(), index: 0, revision: 0 }
+    Tenant {
+        name: name(&format!("tenants/{id}")),
+        display_name: String::new(),
+        index: 0,
+        revision: 0,
+        labels: Labels::default(),
+    }
 }
 
 pub(crate) fn network(tenant: &str, id: &str) -> Network {
@@ -28,13 +34,21 @@ pub(crate) fn network(tenant: &str, id: &str) -> Network {
         tenant_index: 0,
         index: 0,
         revision: 0,
+        labels: Labels::default(),
     }
 }
 
 pub(crate) fn subnet(tenant: &str, id: &str, cidr: &str) -> Subnet {
     let cidr: Prefix = name(cidr);
     let gateway = Subnet::default_gateway(cidr);
-    Subnet { name: name(&format!("tenants/{tenant}/networks/net/subnets/{id}")), cidr, gateway, revision: 0 }
+    Subnet {
+        name: name(&format!("tenants/{tenant}/networks/net/subnets/{id}")),
+        cidr,
+        gateway,
+        host: None,
+        revision: 0,
+        labels: Labels::default(),
+    }
 }
 
 pub(crate) fn port(tenant: &str, id: &str, addresses: &[&str], host: Option<&str>, groups: &[&str]) -> Port {
@@ -47,6 +61,7 @@ pub(crate) fn port(tenant: &str, id: &str, addresses: &[&str], host: Option<&str
         groups: groups.iter().map(group).collect(),
         identity: 0,
         revision: 0,
+        labels: Labels::default(),
     }
 }
 
@@ -66,11 +81,22 @@ pub(crate) fn rule(id: &str) -> Rule {
 }
 
 pub(crate) fn group(tenant: &str, id: &str, rules: Vec<Rule>) -> SecurityGroup {
-    SecurityGroup { name: name(&format!("tenants/{tenant}/networks/net/securityGroups/{id}")), rules, revision: 0 }
+    SecurityGroup {
+        name: name(&format!("tenants/{tenant}/networks/net/securityGroups/{id}")),
+        rules,
+        revision: 0,
+        labels: Labels::default(),
+    }
 }
 
 pub(crate) fn host(id: &str, underlay: &str) -> Host {
-    Host { name: name(&format!("hosts/{id}")), underlay: name(underlay), index: 0, revision: 0 }
+    Host {
+        name: name(&format!("hosts/{id}")),
+        underlay: name(underlay),
+        index: 0,
+        revision: 0,
+        labels: Labels::default(),
+    }
 }
 
 pub(crate) fn vtep(tenant: &str, id: &str, underlay: &str, prefixes: &[&str]) -> Vtep {
@@ -81,6 +107,7 @@ pub(crate) fn vtep(tenant: &str, id: &str, underlay: &str, prefixes: &[&str]) ->
         prefixes: prefixes.iter().map(|text| name(text)).collect(),
         index: 0,
         revision: 0,
+        labels: Labels::default(),
     }
 }
 

@@ -7,9 +7,9 @@ use std::{
 };
 
 use andromede_abi::{
-    CellKey, CellRow, FlowKey, FlowRow, HostIndex, HostRow, IdentityClassKey, LocationKey, LocationRow, MemberKey,
-    MemberRow, NetworkIndex, NetworkRow, PolicyPrefixKey, PortRow, PrefixKey, Prefixed, ServiceKey, Slot, SourceKey,
-    bytes_of,
+    CellKey, CellRow, FlowKey, FlowRow, FragmentKey, FragmentRow, HostIndex, HostRow, IdentityClassKey, LocationKey,
+    LocationRow, MemberKey, MemberRow, NetworkIndex, NetworkRow, PolicyPrefixKey, PortRow, PrefixKey, Prefixed,
+    ServiceKey, Slot, SourceKey, bytes_of,
 };
 
 use crate::{
@@ -46,6 +46,8 @@ pub struct Tables {
     pub policy_cells: BTreeMap<CellKey, CellRow>,
     /// Connections.
     pub flows: RefCell<BTreeMap<FlowKey, Rc<Cell<FlowRow>>>>,
+    /// Datagrams in pieces.
+    pub fragments: RefCell<BTreeMap<FragmentKey, FragmentRow>>,
     /// How many connections there is room for; 0: as many as come.
     pub flows_max: usize,
 }
@@ -151,6 +153,15 @@ impl crate::tables::Tables for Tables {
         longest(&self.policy_services, *key)
     }
 
+    fn protocol_class(&self, key: &ServiceKey) -> Option<u32> {
+        let covers = |prefix: &&Prefixed<ServiceKey>| {
+            let equal = leading_equal_bits(bytes_of(&prefix.data), bytes_of(key));
+            prefix.length <= ServiceKey::PROTOCOL_BITS && equal >= prefix.length
+        };
+        let nodes = self.policy_services.keys().filter(covers);
+        nodes.max_by_key(|prefix| prefix.length).and_then(|prefix| self.policy_services.get(prefix)).copied()
+    }
+
     fn cell(&self, key: &CellKey) -> Option<CellRow> {
         self.policy_cells.get(key).copied()
     }
@@ -158,6 +169,21 @@ impl crate::tables::Tables for Tables {
     fn flow(&self, key: &FlowKey) -> Option<Flow> {
         let row = self.flows.borrow().get(key).cloned()?;
         (row.get().owner == key.owner()).then_some(Flow(row))
+    }
+
+    fn fragment(&self, key: &FragmentKey, owner: u64, into: &mut FragmentRow) -> bool {
+        match self.fragments.borrow().get(key) {
+            Some(row) if row.owner == owner => {
+                *into = *row;
+                true
+            }
+            _ => false,
+        }
+    }
+
+    fn put_fragment(&self, key: &FragmentKey, row: &FragmentRow) -> Result<(), TableFull> {
+        self.fragments.borrow_mut().insert(*key, *row);
+        Ok(())
     }
 
     fn put_flow(&self, key: &FlowKey, row: &FlowRow) -> Result<(), TableFull> {

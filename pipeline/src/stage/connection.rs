@@ -2,14 +2,9 @@
 
 use andromede_abi::{Direction, DropReason, EndpointMark, FlowRow, RuleNumber, Stage, flow_flag, flow_state};
 
-use crate::{
-    packet::{Packet, Transport},
-    tables::Tables,
-    verdict::Refusal,
-    wire::tcp,
-};
+use crate::{packet::Packet, tables::Tables, verdict::Refusal};
 
-/// State and time of a row are written once a second at most, unless the state changes.
+/// The time of a row is written once a second at most, unless the state changes.
 const TOUCH_INTERVAL: u64 = 1_000_000_000;
 
 /// What a row means for a packet.
@@ -21,6 +16,8 @@ pub(crate) enum Standing {
     Stale,
     /// The row is over: the packet is judged as if there were none.
     Over,
+    /// The connection was cut, and this packet cannot open it again.
+    Cut,
 }
 
 /// Did the packet's sender open the connection?
@@ -29,7 +26,7 @@ pub(crate) const fn is_forward(row: &FlowRow, direction: Direction) -> bool {
     matches!(direction, Direction::HighToLow) == (row.flags & flow_flag::HIGH_INITIATED != 0)
 }
 
-/// What the row means for this packet, or why the packet is refused.
+/// What the row means for this packet.
 #[inline(always)]
 pub(crate) fn standing<T: Tables>(
     tables: &T,
@@ -37,31 +34,19 @@ pub(crate) fn standing<T: Tables>(
     packet: &Packet,
     direction: Direction,
     now: u64,
-) -> Result<Standing, Refusal> {
+) -> Standing {
     if row.is_over(now) {
-        return Ok(Standing::Over);
+        return Standing::Over;
     }
     if row.state & flow_state::CUT != 0 {
-        return cut(row, packet, direction);
+        // Only the initiator may open the flow again; where a handshake opens, either side may, and is judged as what it is.
+        let again = packet.opens() && (packet.has_handshake() || is_forward(row, direction));
+        return if again { Standing::Over } else { Standing::Cut };
     }
-    if packet.is_syn() && is_closed(row.state) {
-        return Ok(Standing::Over);
+    if packet.has_handshake() && packet.opens() && flow_state::is_closed(row.state) {
+        return Standing::Over;
     }
-    let fresh = is_fresh(tables, row.low) && is_fresh(tables, row.high);
-    Ok(if fresh { Standing::Fresh } else { Standing::Stale })
-}
-
-/// After a cut only the initiator may open the flow again, and TCP only by a SYN.
-#[inline(always)]
-fn cut(row: &FlowRow, packet: &Packet, direction: Direction) -> Result<Standing, Refusal> {
-    let again = match packet.transport {
-        Transport::Tcp => packet.is_syn(),
-        _ => is_forward(row, direction) && packet.opens(),
-    };
-    if again {
-        return Ok(Standing::Over);
-    }
-    Err(refuse_cut(row.cut_rule))
+    if is_fresh(tables, row) { Standing::Fresh } else { Standing::Stale }
 }
 
 /// The refusal of a packet whose connection was cut by this rule.
@@ -70,41 +55,23 @@ pub(crate) const fn refuse_cut(rule: RuleNumber) -> Refusal {
     Refusal::by_rule(Stage::Flow, DropReason::ConnectionCut, rule)
 }
 
+/// The refusal of a packet that has no connection and cannot open one.
 #[inline(always)]
-fn is_fresh<T: Tables>(tables: &T, mark: EndpointMark) -> bool {
-    tables.epoch(mark.slot) == Some(mark.epoch)
+pub(crate) const fn refuse_unknown(packet: &Packet) -> Refusal {
+    let reason = if packet.is_syn_ack() { DropReason::UnaskedSynAck } else { DropReason::NoConnection };
+    Refusal::new(Stage::Flow, reason)
 }
 
-/// Is the TCP connection over, so that a SYN begins another?
+/// Do both ends still have the epochs by which the row was judged?
 #[inline(always)]
-const fn is_closed(state: u32) -> bool {
-    const BOTH: u32 = flow_state::FIN_FORWARD | flow_state::FIN_BACKWARD;
-    state & flow_state::RESET != 0 || state & BOTH == BOTH
+pub(crate) fn is_fresh<T: Tables>(tables: &T, row: &FlowRow) -> bool {
+    let holds = |mark: EndpointMark| tables.epoch(mark.slot) == Some(mark.epoch);
+    holds(row.low) && holds(row.high)
 }
 
-/// The state after this packet.
+/// Must the row be written? What would open a connection shows nothing of the one that is there: it keeps no row alive.
 #[inline(always)]
-pub(crate) const fn next_state(state: u32, packet: &Packet, forward: bool) -> u32 {
-    let mut next = state;
-    if !forward {
-        next |= flow_state::REPLIED;
-    }
-    if matches!(packet.transport, Transport::Tcp) {
-        if packet.tcp_flags & tcp::FIN != 0 {
-            next |= if forward { flow_state::FIN_FORWARD } else { flow_state::FIN_BACKWARD };
-        }
-        if packet.tcp_flags & tcp::RST != 0 {
-            next |= flow_state::RESET;
-        }
-        if forward && state & flow_state::REPLIED != 0 && packet.tcp_flags & (tcp::SYN | tcp::ACK) == tcp::ACK {
-            next |= flow_state::ESTABLISHED;
-        }
-    }
-    next
-}
-
-/// Must the row be written?
-#[inline(always)]
-pub(crate) const fn is_due(row: &FlowRow, next: u32, now: u64) -> bool {
-    next != row.state || now.saturating_sub(row.seen) > TOUCH_INTERVAL
+pub(crate) const fn is_due(row: &FlowRow, next: u32, packet: &Packet, now: u64) -> bool {
+    let opens = packet.has_handshake() && packet.opens();
+    next != row.state || (!opens && now.saturating_sub(row.seen) > TOUCH_INTERVAL)
 }

@@ -2,7 +2,7 @@
 
 use andromede_abi::{
     Address, Direction, DropReason, EndpointMark, FlowRow, HostIndex, Identity, Mac, NetworkIndex, NextHop, PolicySet,
-    RuleNumber, Slot, Stage, flow_flag, location_flag, port_flag, rule, side_kind,
+    RuleNumber, Slot, Stage, cell_flag, flow_flag, location_flag, port_flag, rule, side_kind,
 };
 
 use crate::{
@@ -10,7 +10,7 @@ use crate::{
     scratch::Scratch,
     stage::{
         locate,
-        policy::{self, Question},
+        policy::{self, Decision, Question},
         sender_guard,
     },
     tables::Tables,
@@ -122,7 +122,8 @@ pub(crate) fn judge<T: Tables>(tables: &T, scratch: &mut Scratch) -> Result<(), 
     end(tables, opening.network, &packet.source, port_flag::EGRESS_DEFAULT_ALLOW, initiator)?;
     end(tables, opening.network, &packet.destination, port_flag::INGRESS_DEFAULT_ALLOW, answerer)?;
     next_hop(tables, opening.vni, initiator, answerer, &mut row.next_hop)?;
-    let permitted = permit(tables, initiator, answerer, packet, row);
+    row.flags = if opening.is_known { row.flags & flow_flag::LASTING } else { 0 };
+    let permitted = permit(tables, initiator, answerer, packet, opening.is_known, row);
     let after = tables.epoch(opening.network_slot).unwrap_or(1);
     // Odd, or another word than before: several tables were changing together while they were read. Neither a permission nor a
     // refusal by rules counts then: a refusal would cut a connection that the old rules and the new ones permit.
@@ -132,15 +133,10 @@ pub(crate) fn judge<T: Tables>(tables: &T, scratch: &mut Scratch) -> Result<(), 
     permitted?;
     row.owner = key.owner();
     row.cut_rule = rule::NONE;
-    // A row that was found counts against its budgets as before.
-    let budgets = if opening.is_known { row.flags & flow_flag::BUDGETS } else { 0 };
     match opening.opening_direction() {
-        Direction::LowToHigh => {
-            row.flags = budgets;
-            write_sides(row, initiator, answerer);
-        }
+        Direction::LowToHigh => write_sides(row, initiator, answerer),
         Direction::HighToLow => {
-            row.flags = budgets | flow_flag::HIGH_INITIATED;
+            row.flags |= flow_flag::HIGH_INITIATED;
             write_sides(row, answerer, initiator);
         }
     }
@@ -200,44 +196,56 @@ fn end<T: Tables>(
     Ok(())
 }
 
-/// Asks the rules of both ends, and notes which decided.
+/// Asks the rules of both ends that are ports of this host, and notes in the row which let it be.
 #[inline(always)]
-fn permit<T: Tables>(tables: &T, from: &End, to: &End, packet: &Packet, row: &mut FlowRow) -> Result<(), Refusal> {
-    row.egress_rule = egress(tables, from, to, packet)?;
-    row.ingress_rule = ingress(tables, from, to, packet)?;
+fn permit<T: Tables>(
+    tables: &T,
+    from: &End,
+    to: &End,
+    packet: &Packet,
+    is_known: bool,
+    row: &mut FlowRow,
+) -> Result<(), Refusal> {
+    if from.kind == side_kind::LOCAL {
+        let default_rule = rule::DEFAULT_EGRESS;
+        let question = Question { port: from, other: to, packet, remote: &packet.destination, default_rule };
+        let decision = policy::decide(tables, &question);
+        if decision.allowed {
+            row.egress_rule = decision.rule;
+            row.flags |= keeping(decision, is_known, flow_flag::EGRESS_KEEPS);
+        } else if !is_known || !spares(decision, default_rule, row.flags & flow_flag::EGRESS_KEEPS != 0) {
+            return Err(Refusal::by_rule(Stage::Egress, DropReason::EgressRule, decision.rule));
+        }
+    } else {
+        row.egress_rule = rule::NONE;
+    }
+    if to.kind == side_kind::LOCAL {
+        let default_rule = rule::DEFAULT_INGRESS;
+        let question = Question { port: to, other: from, packet, remote: &packet.source, default_rule };
+        let decision = policy::decide(tables, &question);
+        if decision.allowed {
+            row.ingress_rule = decision.rule;
+            row.flags |= keeping(decision, is_known, flow_flag::INGRESS_KEEPS);
+        } else if !is_known || !spares(decision, default_rule, row.flags & flow_flag::INGRESS_KEEPS != 0) {
+            return Err(Refusal::by_rule(Stage::Ingress, DropReason::IngressRule, decision.rule));
+        }
+    } else {
+        row.ingress_rule = rule::NONE;
+    }
     Ok(())
 }
 
-/// The rules of the initiator, if it is a port of this host.
+/// The mark of a connection that survives the rule by which it is opened, if the rule says so.
 #[inline(always)]
-fn egress<T: Tables>(tables: &T, from: &End, to: &End, packet: &Packet) -> Result<RuleNumber, Refusal> {
-    if from.kind != side_kind::LOCAL {
-        return Ok(rule::NONE);
-    }
-    let decision = policy::decide(
-        tables,
-        &Question { port: from, other: to, packet, remote: &packet.destination, default_rule: rule::DEFAULT_EGRESS },
-    );
-    if decision.allowed {
-        return Ok(decision.rule);
-    }
-    Err(Refusal::by_rule(Stage::Egress, DropReason::EgressRule, decision.rule))
+const fn keeping(decision: Decision, is_known: bool, mark: u16) -> u16 {
+    if !is_known && decision.flags & cell_flag::KEEP != 0 { mark } else { 0 }
 }
 
-/// The rules of the answerer, if it is a port of this host.
+/// Does a live connection survive this refusal? One by no rule at all, if it was opened by a rule that keeps; one by a rule, if that
+/// rule spares what lives. An explicit denial that does neither cuts, and so does the operator's.
 #[inline(always)]
-fn ingress<T: Tables>(tables: &T, from: &End, to: &End, packet: &Packet) -> Result<RuleNumber, Refusal> {
-    if to.kind != side_kind::LOCAL {
-        return Ok(rule::NONE);
-    }
-    let decision = policy::decide(
-        tables,
-        &Question { port: to, other: from, packet, remote: &packet.source, default_rule: rule::DEFAULT_INGRESS },
-    );
-    if decision.allowed {
-        return Ok(decision.rule);
-    }
-    Err(Refusal::by_rule(Stage::Ingress, DropReason::IngressRule, decision.rule))
+const fn spares(decision: Decision, default_rule: RuleNumber, is_kept: bool) -> bool {
+    if decision.rule == default_rule { is_kept } else { decision.flags & cell_flag::KEEP != 0 }
 }
 
 /// How to reach the end that is elsewhere, if one is. One at least is here.

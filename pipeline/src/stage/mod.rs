@@ -3,9 +3,11 @@
 pub(crate) mod arp;
 pub(crate) mod connection;
 pub(crate) mod forward;
+pub(crate) mod fragment;
 pub(crate) mod judge;
 pub(crate) mod locate;
 pub(crate) mod neighbor;
 pub(crate) mod policy;
 pub(crate) mod sender_guard;
 pub(crate) mod source_guard;
+pub(crate) mod state;

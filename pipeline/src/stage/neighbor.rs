@@ -20,7 +20,7 @@ const fn refuse(reason: DropReason) -> Refusal {
 #[inline(always)]
 pub(crate) const fn is_discovery(packet: &Packet) -> bool {
     let kind = (u16::from_be(packet.service_port) >> 8) as u8;
-    packet.protocol == ip_protocol::ICMPV6 && kind >= neighbor::ROUTER_SOLICITATION && kind <= neighbor::REDIRECT
+    packet.protocol == ip_protocol::ICMPV6 && neighbor::is_discovery(kind)
 }
 
 /// The answer to a neighbour discovery message of this port, or why there is none.

@@ -52,7 +52,12 @@ pub(crate) fn decide<T: Tables>(tables: &T, question: &Question<'_>) -> Decision
         protocol: (question.packet.protocol as u16).to_be(),
         port: question.packet.service_port,
     };
-    let Some(service) = tables.service_class(&service) else { return default };
+    let class = if question.packet.fragment.is_early() {
+        tables.protocol_class(&service)
+    } else {
+        tables.service_class(&service)
+    };
+    let Some(service) = class else { return default };
     let cell = first_cell(tables, question, service);
     if cell.order == NO_RULE.order {
         return default;

@@ -9,6 +9,18 @@ pub const V6_ECHO_REQUEST: u8 = 128;
 /// `ICMPv6` echo reply.
 pub const V6_ECHO_REPLY: u8 = 129;
 
+/// Is a message of this type an error about another packet? Unreachable, source quench, redirect, time exceeded, parameter problem.
+#[inline(always)]
+pub const fn is_error(kind: u8) -> bool {
+    matches!(kind, 3 | 4 | 5 | 11 | 12)
+}
+
+/// Is an `ICMPv6` message of this type an error about another packet? Its highest bit is zero (RFC 4443, section 2.1).
+#[inline(always)]
+pub const fn v6_is_error(kind: u8) -> bool {
+    kind < 128
+}
+
 /// Type and code of an echo request as rules compare them, network byte order.
 pub const ECHO_REQUEST_SERVICE: u16 = ((ECHO_REQUEST as u16) << 8).to_be();
 /// Type and code of an `ICMPv6` echo request as rules compare them, network byte order.

@@ -6,8 +6,12 @@ pub const V4_HEADER: usize = 20;
 pub const V6_HEADER: usize = 40;
 /// Flag and offset bits of an IPv4 header that make a fragment: more fragments, and the offset.
 pub const V4_FRAGMENT: u32 = 0x3fff;
+/// More fragments follow.
+pub const V4_MORE_FRAGMENTS: u32 = 0x2000;
 /// The offset bits alone.
 pub const V4_FRAGMENT_OFFSET: u32 = 0x1fff;
+/// More fragments follow: the last bit of the word with the offset in the fragment header of IPv6.
+pub const V6_MORE_FRAGMENTS: u16 = 1;
 /// Don't fragment.
 pub const V4_DONT_FRAGMENT: u16 = 0x4000;
 

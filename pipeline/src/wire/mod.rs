@@ -6,5 +6,6 @@ pub mod icmp;
 pub mod ip;
 pub mod ip_protocol;
 pub mod neighbor;
+pub mod sctp;
 pub mod tcp;
 pub mod vxlan;

@@ -8,6 +8,12 @@ pub const SOLICITATION: u8 = 135;
 pub const ADVERTISEMENT: u8 = 136;
 /// Redirect, the last of the message types.
 pub const REDIRECT: u8 = 137;
+/// Is this the type of a neighbour discovery message?
+#[inline(always)]
+pub const fn is_discovery(kind: u8) -> bool {
+    kind >= ROUTER_SOLICITATION && kind <= REDIRECT
+}
+
 /// Hop limit of every message: what came through a router is discarded (section 7.1.1).
 pub const HOP_LIMIT: u8 = 255;
 /// Bytes of a solicitation without options: type, code, checksum, reserved, target.

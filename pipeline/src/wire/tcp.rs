@@ -11,10 +11,11 @@ pub const RST: u8 = 4;
 /// The acknowledgement field counts.
 pub const ACK: u8 = 16;
 
-/// Flags that no sender sets together, or none at all.
+/// Flags that no sender sets together: a SYN that also ends or resets, and a segment that neither opens nor resets nor acknowledges
+/// (RFC 9293, section 3.1: once a connection is established, ACK is always set).
 #[inline(always)]
 pub const fn impossible(flags: u8) -> bool {
     let opening = flags & SYN != 0 && flags & (FIN | RST) != 0;
-    let nothing = flags & (SYN | FIN | RST | ACK) == 0;
+    let nothing = flags & (SYN | RST | ACK) == 0;
     opening || nothing
 }

@@ -1,8 +1,8 @@
 //! Reading fields and collecting what is wrong with them.
 
-use std::{fmt::Display, net::IpAddr, str::FromStr};
+use std::{collections::BTreeMap, fmt::Display, net::IpAddr, str::FromStr};
 
-use andromede_model::{NameError, ValueError, Violation, parse_address};
+use andromede_model::{Labels, NameError, ValueError, Violation, parse_address};
 
 /// A model type that a message can be read as.
 pub trait FromMessage: Sized {
@@ -111,6 +111,15 @@ impl<'a> Fields<'a> {
             IpAddr::V6(v6) => {
                 self.refuse(field, v6, "tunnel endpoints have IPv4 addresses", "give the host's IPv4 address")
             }
+        }
+    }
+
+    /// Labels, by key.
+    pub(super) fn labels(&mut self, labels: BTreeMap<String, String>) -> Option<Labels> {
+        match Labels::new(labels) {
+            Ok(labels) => Some(labels),
+            Err((key, error)) if key.is_empty() => self.check("labels", Err(error)),
+            Err((key, error)) => self.check(&format!("labels[{key:?}]"), Err(error)),
         }
     }
 

@@ -114,8 +114,9 @@ impl FromMessage for SecurityGroup {
 
     fn read(message: v1::SecurityGroup, fields: &mut Fields<'_>) -> Option<Self> {
         let name = fields.text("name", &message.name);
+        let labels = fields.labels(message.labels);
         let rules = fields.list("rules", message.rules);
-        Some(Self { name: name?, rules, revision: message.revision })
+        Some(Self { name: name?, rules, revision: message.revision, labels: labels? })
     }
 }
 
@@ -125,6 +126,8 @@ impl From<SecurityGroup> for v1::SecurityGroup {
             name: group.name.into(),
             rules: group.rules.into_iter().map(Into::into).collect(),
             revision: group.revision,
+            labels: group.labels.into(),
+            etag: String::new(),
         }
     }
 }

@@ -12,6 +12,7 @@ impl FromMessage for Tenant {
 
     fn read(message: v1::Tenant, fields: &mut Fields<'_>) -> Option<Self> {
         let name = fields.text("name", &message.name);
+        let labels = fields.labels(message.labels);
         if message.display_name.chars().count() > limits::DISPLAY_NAME {
             return fields.refuse(
                 "display_name",
@@ -21,14 +22,20 @@ impl FromMessage for Tenant {
             );
         }
         let (index, revision) = (message.index, message.revision);
-        Some(Self { name: name?, display_name: message.display_name, index, revision })
+        Some(Self { name: name?, display_name: message.display_name, index, revision, labels: labels? })
     }
 }
 
 impl From<Tenant> for v1::Tenant {
     fn from(tenant: Tenant) -> Self {
-        let (index, revision) = (tenant.index, tenant.revision);
-        Self { name: tenant.name.into(), display_name: tenant.display_name, index, revision }
+        Self {
+            name: tenant.name.into(),
+            display_name: tenant.display_name,
+            index: tenant.index,
+            revision: tenant.revision,
+            labels: tenant.labels.into(),
+            etag: String::new(),
+        }
     }
 }
 
@@ -37,6 +44,7 @@ impl FromMessage for Network {
 
     fn read(message: v1::Network, fields: &mut Fields<'_>) -> Option<Self> {
         let name = fields.text("name", &message.name);
+        let labels = fields.labels(message.labels);
         let vni = fields.check("vni", Vni::try_from(message.vni));
         let mtu = match message.mtu {
             0 => None,
@@ -59,6 +67,7 @@ impl FromMessage for Network {
             tenant_index: message.tenant_index,
             index: message.index,
             revision: message.revision,
+            labels: labels?,
         })
     }
 }
@@ -73,6 +82,8 @@ impl From<Network> for v1::Network {
             revision: network.revision,
             timeouts: Some(network.timeouts.into()),
             tenant_index: network.tenant_index,
+            labels: network.labels.into(),
+            etag: String::new(),
         }
     }
 }
@@ -82,13 +93,22 @@ impl FromMessage for Subnet {
 
     fn read(message: v1::Subnet, fields: &mut Fields<'_>) -> Option<Self> {
         let name = fields.text("name", &message.name);
+        let labels = fields.labels(message.labels);
         let cidr = fields.text("cidr", &message.cidr);
         let gateway = if message.gateway.is_empty() {
             cidr.map(Self::default_gateway)
         } else {
             fields.address("gateway", &message.gateway)
         };
-        Some(Self { name: name?, cidr: cidr?, gateway: gateway?, revision: message.revision })
+        let host = fields.optional_text("host", &message.host);
+        Some(Self {
+            name: name?,
+            cidr: cidr?,
+            gateway: gateway?,
+            host: host?,
+            revision: message.revision,
+            labels: labels?,
+        })
     }
 }
 
@@ -98,7 +118,10 @@ impl From<Subnet> for v1::Subnet {
             name: subnet.name.into(),
             cidr: subnet.cidr.to_string(),
             gateway: subnet.gateway.to_string(),
+            host: subnet.host.map(Into::into).unwrap_or_default(),
             revision: subnet.revision,
+            labels: subnet.labels.into(),
+            etag: String::new(),
         }
     }
 }
@@ -108,6 +131,7 @@ impl FromMessage for Port {
 
     fn read(message: v1::Port, fields: &mut Fields<'_>) -> Option<Self> {
         let name = fields.text("name", &message.name);
+        let labels = fields.labels(message.labels);
         let place = |(place, text): (usize, &String)| fields.address(&format!("addresses[{place}]"), text);
         let addresses = message.addresses.iter().enumerate().filter_map(place).collect();
         let mac = fields.optional_text("mac", &message.mac);
@@ -121,6 +145,7 @@ impl FromMessage for Port {
             groups: groups.into_iter().collect(),
             identity: message.identity,
             revision: message.revision,
+            labels: labels?,
         })
     }
 }
@@ -135,6 +160,8 @@ impl From<Port> for v1::Port {
             security_groups: port.groups.into_iter().map(Into::into).collect(),
             identity: port.identity,
             revision: port.revision,
+            labels: port.labels.into(),
+            etag: String::new(),
         }
     }
 }
@@ -144,11 +171,18 @@ impl FromMessage for Host {
 
     fn read(message: v1::Host, fields: &mut Fields<'_>) -> Option<Self> {
         let name = fields.text("name", &message.name);
+        let labels = fields.labels(message.labels);
         let underlay = fields.ipv4("underlay_address", &message.underlay_address);
         if !message.zone.is_empty() {
             return fields.refuse("zone", &message.zone, "zones are not enforced yet", "leave the zone empty");
         }
-        Some(Self { name: name?, underlay: underlay?, index: message.index, revision: message.revision })
+        Some(Self {
+            name: name?,
+            underlay: underlay?,
+            index: message.index,
+            revision: message.revision,
+            labels: labels?,
+        })
     }
 }
 
@@ -160,6 +194,8 @@ impl From<Host> for v1::Host {
             zone: String::new(),
             index: host.index,
             revision: host.revision,
+            labels: host.labels.into(),
+            etag: String::new(),
         }
     }
 }
@@ -169,6 +205,7 @@ impl FromMessage for Vtep {
 
     fn read(message: v1::Vtep, fields: &mut Fields<'_>) -> Option<Self> {
         let name = fields.text("name", &message.name);
+        let labels = fields.labels(message.labels);
         let underlay = fields.ipv4("underlay_address", &message.underlay_address);
         let mac = fields.text("mac", &message.mac);
         let prefixes = fields.texts("prefixes", &message.prefixes);
@@ -179,6 +216,7 @@ impl FromMessage for Vtep {
             prefixes,
             index: message.index,
             revision: message.revision,
+            labels: labels?,
         })
     }
 }
@@ -192,6 +230,8 @@ impl From<Vtep> for v1::Vtep {
             prefixes: vtep.prefixes.iter().map(ToString::to_string).collect(),
             index: vtep.index,
             revision: vtep.revision,
+            labels: vtep.labels.into(),
+            etag: String::new(),
         }
     }
 }

@@ -77,7 +77,7 @@ impl Ends {
     }
 }
 
-const fn v6(address: IpAddr) -> Ipv6Addr {
+pub(super) const fn v6(address: IpAddr) -> Ipv6Addr {
     match address {
         IpAddr::V4(v4) => v4.to_ipv6_mapped(),
         IpAddr::V6(v6) => v6,

@@ -5,6 +5,7 @@
 
 mod checksum;
 mod ends;
+mod fragment;
 mod ip;
 mod neighbor;
 mod transport;
@@ -45,6 +46,8 @@ pub mod protocol {
     pub const TCP: u8 = 6;
     /// UDP.
     pub const UDP: u8 = 17;
+    /// The fragment header of IPv6.
+    pub const FRAGMENT: u8 = 44;
     /// `ICMPv6`.
     pub const ICMPV6: u8 = 58;
 }

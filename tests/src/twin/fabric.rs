@@ -89,7 +89,22 @@ impl SmallFabric {
 
     /// The group of servers of a tenant gets these rules; the rows change, and are what [`Self::rows`] then gives.
     pub fn set_rules(&mut self, tenant: &str, rules: &Value) -> Result<()> {
-        write(&mut self.model, vec![group(tenant, "servers", rules)])?;
+        self.set(vec![group(tenant, "servers", rules)])
+    }
+
+    /// The group of clients of a tenant gets these rules.
+    pub fn set_client_rules(&mut self, tenant: &str, rules: &Value) -> Result<()> {
+        self.set(vec![group(tenant, "clients", rules)])
+    }
+
+    /// The network of a tenant gets these timeouts.
+    pub fn set_timeouts(&mut self, tenant: &str, timeouts: &Value) -> Result<()> {
+        let name = format!("tenants/{tenant}/networks/n");
+        self.set(vec![json!({"kind": "Network", "name": name, "timeouts": timeouts})])
+    }
+
+    fn set(&mut self, documents: Vec<Value>) -> Result<()> {
+        write(&mut self.model, documents)?;
         self.rows = self.compile()?;
         Ok(())
     }

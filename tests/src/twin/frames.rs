@@ -20,19 +20,23 @@ const FLAGS: [u8; 10] = [2, 2, 16, 16, 18, 17, 4, 20, 0, 3];
 
 /// A source of frames that gives the same ones for the same seed (xorshift64*, Marsaglia 2003).
 #[derive(Clone, Debug)]
-pub struct Generator(u64);
+pub struct Generator {
+    state: u64,
+    /// Fragments that were made.
+    pieces: u32,
+}
 
 impl Generator {
     /// From a seed, which is not 0.
     pub const fn new(seed: u64) -> Self {
-        Self(seed)
+        Self { state: seed, pieces: 0 }
     }
 
     fn next(&mut self) -> u64 {
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        self.0.wrapping_mul(0x2545_f491_4f6c_dd1d)
+        self.state ^= self.state >> 12;
+        self.state ^= self.state << 25;
+        self.state ^= self.state >> 27;
+        self.state.wrapping_mul(0x2545_f491_4f6c_dd1d)
     }
 
     fn below(&mut self, end: usize) -> usize {
@@ -97,13 +101,14 @@ impl Generator {
         let ends = self.ends(from);
         let (source, destination) = (self.pick(&PORTS), self.pick(&PORTS));
         let payload = vec![0x5a; self.below(64)];
-        match self.below(16) {
+        match self.below(18) {
             0..=6 => ends.tcp(&Tcp::new(source, destination, self.pick(&FLAGS)), &payload),
             7..=9 => ends.udp(source, destination, &payload),
             10..=11 => ends.echo(!self.one_in(3), self.pick(&[7, 8]), 1, &payload),
             12 => self.arp(from, ends.source_mac),
             13 => self.solicitation(from, ends.source_mac),
-            14 => ends.ip(self.pick(&[1, 2, 47, 50, 58, 132]), &[8, 0, 0, 0, 0, 1, 0, 1, 9, 9, 9, 9]),
+            14..=15 => self.piece(&ends, source, destination),
+            16 => ends.ip(self.pick(&[1, 2, 47, 50, 58, 132]), &[8, 0, 0, 0, 0, 1, 0, 1, 9, 9, 9, 9]),
             _ => self.extended(&ends, source, destination),
         }
     }
@@ -127,6 +132,22 @@ impl Generator {
             _ => from.v6(),
         };
         neighbor_solicitation(mac, source, target)
+    }
+
+    /// A fragment. Those that are made one after the other often are of one datagram, in any order; none is made again after a
+    /// while, when the clocks of kernel and memory might differ about its age.
+    fn piece(&mut self, ends: &Ends, source: u16, destination: u16) -> Vec<u8> {
+        self.pieces += 1;
+        let upper = self.pick(&[6, 17, 17, 17, 1, 58, 132, 47]);
+        let mut payload = [source.to_be_bytes(), destination.to_be_bytes()].concat();
+        payload.extend([0, 0, 0, 1, 0, 0, 0, 1, self.pick(&[0x50, 0x50, 0x70]), self.pick(&FLAGS), 0, 0, 0, 0, 0, 0]);
+        if matches!(upper, 1 | 58) {
+            payload.splice(..4, [self.pick(&[8, 0, 128, 129, 3, 135]), 0, 0, 0]);
+        }
+        payload.resize(self.pick(&[8, 16, 20, 24, 24, 24, 40]), 0x5a);
+        let offset = self.pick(&[0, 0, 0, 1, 2, 3, 3, 3, 4, 5, 8000, 8191]);
+        let more = payload.len() % 8 == 0 && !self.one_in(3);
+        ends.loose_piece(self.pieces / 16, upper, offset, more, &payload)
     }
 
     /// IPv6 with extension headers in front of a UDP datagram.

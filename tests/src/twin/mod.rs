@@ -1,6 +1,7 @@
 //! The same packet path twice: in the kernel and in memory, over the same rows.
 
 mod fabric;
+mod flows;
 mod frames;
 pub mod talk;
 

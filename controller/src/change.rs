@@ -1,0 +1,106 @@
+//! What a caller wants to be written, and what came of it.
+
+use andromede_model::{AnyName, CommitError, Resource, Violation};
+
+use crate::{access::Principal, requests::Request};
+
+/// What must be true of a resource for a write to be done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Condition {
+    /// There is none of this name.
+    Absent,
+    /// Its last write was at this revision.
+    At(u64),
+}
+
+/// One write: all of it, or nothing.
+#[derive(Clone, Debug)]
+pub struct Change {
+    /// Who wants it.
+    pub principal: Principal,
+    /// By which method of the API, for the history.
+    pub method: &'static str,
+    /// Resources as they will be.
+    pub written: Vec<Resource>,
+    /// Names of those that will be gone.
+    pub deleted: Vec<AnyName>,
+    /// What must be true before.
+    pub conditions: Vec<(AnyName, Condition)>,
+    /// By which a repeated request is known.
+    pub request: Option<Request>,
+    /// Check everything, change nothing.
+    pub validate_only: bool,
+}
+
+impl Change {
+    /// A write of nothing yet.
+    pub const fn new(principal: Principal, method: &'static str) -> Self {
+        Self {
+            principal,
+            method,
+            written: Vec::new(),
+            deleted: Vec::new(),
+            conditions: Vec::new(),
+            request: None,
+            validate_only: false,
+        }
+    }
+}
+
+/// What a write did, or would do, to one resource.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Effect {
+    /// It is new.
+    Created,
+    /// It is not as before.
+    Updated,
+    /// It was like that already.
+    Unchanged,
+    /// It is gone.
+    Deleted,
+}
+
+/// What a write did, or would do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Written {
+    /// Revision of the commit, or of the state that needed none.
+    pub revision: u64,
+    /// Effect on each resource of the request, in its order.
+    pub effects: Vec<(AnyName, Effect)>,
+    /// The resource as it is after the write, if the request writes one.
+    pub resource: Option<Resource>,
+}
+
+/// Why a write was not done.
+#[derive(Debug, thiserror::Error)]
+pub enum WriteError {
+    /// It breaks rules.
+    #[error("the write breaks {} rules", .0.len())]
+    Invalid(Vec<Violation>),
+    /// The one resource to be deleted does not exist.
+    #[error("{0} does not exist")]
+    NotFound(AnyName),
+    /// The resource to be created exists.
+    #[error("{0} exists already")]
+    AlreadyExists(AnyName),
+    /// A resource is not as the caller believes.
+    #[error("{name} was changed by somebody else")]
+    Changed {
+        /// The resource.
+        name: AnyName,
+        /// Revision of its last write; none: it is not there.
+        revision: Option<u64>,
+    },
+    /// The id of the request belongs to another one.
+    #[error("the request_id was used for another request; use a new one for each")]
+    RequestReused,
+    /// Too many ids of requests are remembered.
+    #[error("too many requests with a request_id within an hour; send this one without, or later")]
+    RequestsFull,
+    /// The model prepared something that it then refused: a fault of the program. Nothing was written.
+    #[error("a fault of the controller, nothing was written: {0}; report it with the request")]
+    Fault(#[from] CommitError),
+    /// The store failed, or the controller is ending: whether the write will be found after a restart is unknown.
+    #[error("the store failed or the controller is ending; look at its log, then read back what was written")]
+    Stopped,
+}

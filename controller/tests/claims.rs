@@ -1,0 +1,89 @@
+//! Subnets that are leased to hosts, and the ports that hosts claim in them.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
+
+mod support;
+
+use andromede_proto::{agent::v1::Claim, v1::Port};
+use support::{
+    Controller,
+    bundle::{empty_tenant, group_name, host, leased_subnet},
+    host::{Known, Session},
+};
+
+const A: &str = "tenants/a/networks/n";
+
+/// Tenant `a` with a subnet for each of two hosts.
+async fn leased(controller: &Controller) {
+    let mut bundle = vec![host(1), host(2)];
+    bundle.extend(empty_tenant("a"));
+    bundle.push(leased_subnet("a", "h1", "10.1.1.0/24", "hosts/h1"));
+    bundle.push(leased_subnet("a", "h2", "10.1.2.0/24", "hosts/h2"));
+    controller.apply(bundle).await.unwrap();
+}
+
+fn pod(name: &str, address: &str, host: &str) -> Port {
+    Port {
+        name: format!("{A}/ports/{name}"),
+        addresses: vec![address.to_owned()],
+        mac: format!("0e:00:0a:01:01:{:02x}", address.rsplit('.').next().unwrap().parse::<u8>().unwrap()),
+        host: host.to_owned(),
+        security_groups: vec![group_name("a", "web")],
+        ..Port::default()
+    }
+}
+
+#[tokio::test]
+async fn a_host_hears_of_a_network_that_it_has_a_subnet_of_and_others_of_the_ports_it_claims() {
+    let folder = tempfile::tempdir().unwrap();
+    let controller = Controller::plaintext(folder.path()).await;
+    leased(&controller).await;
+    let (mut first, mut second) = (Known::default(), Known::default());
+    let mut h1 = Session::open(controller.channel().await, first.hello("h1")).await.unwrap();
+    let mut h2 = Session::open(controller.channel().await, second.hello("h2")).await.unwrap();
+    first.apply(h1.update().await);
+    second.apply(h2.update().await);
+    assert!(first.holds(A) && second.holds(A));
+    assert_eq!(controller.status("hosts/h1").await.ports, 0, "a subnet is no port");
+
+    let claim = Claim { id: 7, written: vec![pod("x", "10.1.1.5", "hosts/h1")], deleted: vec![] };
+    assert_eq!(h1.claim(claim.clone(), &mut first).await, "");
+    second.apply(h2.update().await);
+    let view = second.views.values().next().unwrap();
+    let port = view.ports.values().next().unwrap();
+    assert_eq!((port.addresses[0].to_string(), port.mac.to_string()), ("10.1.1.5".into(), "0e:00:0a:01:01:05".into()));
+    assert_ne!(port.identity, 0, "the controller gives the identity of its groups");
+    assert_eq!(controller.status("hosts/h1").await.ports, 1);
+
+    // Said twice it is still right, and so is a deletion of what is gone.
+    assert_eq!(h1.claim(claim, &mut first).await, "");
+    let gone = Claim { id: 8, written: vec![], deleted: vec![format!("{A}/ports/x"), format!("{A}/ports/y")] };
+    assert_eq!(h1.claim(gone.clone(), &mut first).await, "");
+    assert_eq!(h1.claim(gone, &mut first).await, "");
+    second.apply(h2.update().await);
+    assert!(second.views.values().next().unwrap().ports.is_empty() && second.holds(A));
+    controller.stop().await;
+}
+
+#[tokio::test]
+async fn a_claim_of_what_is_anothers_is_refused_whole_and_says_why() {
+    let folder = tempfile::tempdir().unwrap();
+    let controller = Controller::plaintext(folder.path()).await;
+    leased(&controller).await;
+    let mut known = Known::default();
+    let mut session = Session::open(controller.channel().await, known.hello("h1")).await.unwrap();
+    let good = pod("good", "10.1.1.5", "hosts/h1");
+    let long = (0..=1000).map(|number| format!("{A}/ports/p{number}")).collect();
+    let cases = [
+        (vec![good.clone(), pod("x", "10.1.2.5", "hosts/h1")], vec![], "in none of them"),
+        (vec![good.clone(), pod("x", "10.1.2.5", "hosts/h2")], vec![], "on itself"),
+        (vec![good.clone(), Port { mac: "junk".to_owned(), ..pod("x", "10.1.1.6", "hosts/h1") }], vec![], "junk"),
+        (vec![good], vec!["hosts/h2".to_owned()], "claim.deleted[0]"),
+        (vec![], long, "at most 1000"),
+    ];
+    for (id, (written, deleted, words)) in (1_u64..).zip(cases) {
+        let error = session.claim(Claim { id, written, deleted }, &mut known).await;
+        assert!(error.contains(words), "{words}: {error}");
+    }
+    assert_eq!(controller.status("hosts/h1").await.ports, 0, "nothing of them was written");
+    controller.stop().await;
+}

@@ -1,0 +1,92 @@
+//! What all kinds of resources have in common.
+
+use crate::v1::{self, Resource, resource::Kind};
+
+macro_rules! kinds {
+    ($($kind:ident)*) => {
+        impl Resource {
+            /// Its name; empty if it has none.
+            pub fn name(&self) -> &str {
+                match &self.kind {
+                    $(Some(Kind::$kind(resource)) => &resource.name,)*
+                    None => "",
+                }
+            }
+
+            /// Gives it a name.
+            pub fn set_name(&mut self, name: String) {
+                match &mut self.kind {
+                    $(Some(Kind::$kind(resource)) => resource.name = name,)*
+                    None => {}
+                }
+            }
+
+            /// Its etag; empty if it has none.
+            pub fn etag(&self) -> &str {
+                match &self.kind {
+                    $(Some(Kind::$kind(resource)) => &resource.etag,)*
+                    None => "",
+                }
+            }
+
+            /// The same with the etag of its revision, as callers are shown it.
+            #[must_use]
+            pub fn with_etag(mut self) -> Self {
+                match &mut self.kind {
+                    $(Some(Kind::$kind(resource)) => resource.etag = etag(resource.revision),)*
+                    None => {}
+                }
+                self
+            }
+        }
+
+        $(
+            impl From<v1::$kind> for Resource {
+                fn from(resource: v1::$kind) -> Self {
+                    Self { kind: Some(Kind::$kind(resource)) }
+                }
+            }
+
+            impl TryFrom<Resource> for v1::$kind {
+                /// It is of another kind.
+                type Error = Resource;
+
+                fn try_from(resource: Resource) -> Result<Self, Resource> {
+                    match resource.kind {
+                        Some(Kind::$kind(resource)) => Ok(resource),
+                        kind => Err(Resource { kind }),
+                    }
+                }
+            }
+        )*
+    };
+}
+
+kinds! { Tenant Network Subnet Port SecurityGroup Host Vtep }
+
+/// The etag of a resource that was last written at this revision.
+pub fn etag(revision: u64) -> String {
+    format!("r{revision}")
+}
+
+/// The revision that an etag stands for; none: the server gave no such etag.
+pub fn revision_of(etag: &str) -> Option<u64> {
+    let digits = etag.strip_prefix('r')?;
+    let plain = digits == "0" || !digits.starts_with(['0', '+']);
+    digits.parse().ok().filter(|_| plain)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_etag_stands_for_one_revision() {
+        for revision in [0, 1, 42, u64::MAX] {
+            assert_eq!(revision_of(&etag(revision)), Some(revision));
+        }
+        for wrong in ["", "r", "7", "r+7", "r07", "r-1", "r18446744073709551616"] {
+            assert_eq!(revision_of(wrong), None, "{wrong}");
+        }
+    }
+}
