@@ -242,8 +242,8 @@ pub(crate) fn cut_if_denied<T: Tables>(
 /// Sends the packet along the row in the scratch space.
 #[inline(always)]
 fn along<F>(context: &Context<'_>, scratch: &Scratch, stage: Stage, verdict: &mut Verdict<F>) -> Result<(), Refusal> {
-    let Scratch { row, key, packet, opening, .. } = scratch;
-    let (target, edit) = forward::along(key, row, opening.direction);
+    let Scratch { row, packet, opening, .. } = scratch;
+    let (target, edit) = forward::along(row, opening.direction);
     if target.kind == TargetKind::Encap {
         if opening.sender != 0 {
             return Err(Refusal::new(Stage::Locate, DropReason::NotHere));
