@@ -1,14 +1,18 @@
-//! What a pass starts from, in the words of the planner and of the programs.
+//! What a pass starts from, in the words of the planner, of the programs and of interfaces.
 
-use std::{collections::BTreeSet, net::Ipv4Addr};
+use std::{
+    collections::BTreeSet,
+    net::{IpAddr, Ipv4Addr},
+};
 
 use andromede_abi::HostConfig;
 use andromede_dataplane::Hook;
+use andromede_model::{NetworkView, Port};
 use andromede_plan::Attachments;
 use andromede_proto::v1::Host;
 
 use crate::{
-    host::underlay::Underlay,
+    host::{underlay::Underlay, veth::Workload},
     programs::Place,
     reconcile::ReconcileError,
     state::attachments::{Attached, AttachedWorkload},
@@ -46,4 +50,23 @@ pub(crate) fn plan_attachments(attached: &Attached) -> Attachments {
         port.parse().ok().map(|port| (port, attachment))
     };
     attached.iter().filter_map(of).collect()
+}
+
+/// The interface of a port: addresses with the length of their subnet, so that neighbours are asked for on the link, and the router of
+/// the first subnet of each family.
+pub(crate) fn workload(view: &NetworkView, port: &Port, interface: &str, mtu: u32) -> Workload {
+    let mut addresses = Vec::new();
+    let mut routers: Vec<IpAddr> = Vec::new();
+    for address in &port.addresses {
+        let subnet = view.subnets.values().find(|subnet| subnet.cidr.contains(*address));
+        let whole = if address.is_ipv4() { 32 } else { 128 };
+        addresses.push((*address, subnet.map_or(whole, |subnet| subnet.cidr.length())));
+        if let Some(subnet) = subnet
+            && !routers.iter().any(|router| router.is_ipv4() == address.is_ipv4())
+        {
+            routers.push(subnet.gateway);
+        }
+    }
+    let (port, uid, mac) = (port.name.to_string(), port.uid, port.mac.bytes());
+    Workload { port, uid, interface: interface.to_owned(), mac, mtu, addresses, routers }
 }

@@ -20,22 +20,19 @@ use crate::{
     error::causes,
     facts::{host_config, places, plan_attachments, underlay_address},
     host::{
-        interface_name,
-        netlink::{Link, Netlink, NetlinkError},
+        netlink::{Netlink, NetlinkError},
         static_drop,
         underlay::{Underlay, UnderlayError},
+        veth::Workload,
     },
     keep::keep,
     programs::{Programs, Settings},
     shared::{Progress, Shared},
-    state::{
-        attachments::{Attached, AttachedWorkload, NetnsId},
-        disk::DiskError,
-        held::Held,
-        store::host_of,
-    },
+    state::{attachments::Attached, disk::DiskError, held::Held, store::host_of},
     views::{ViewError, Views},
 };
+
+mod interfaces;
 
 /// How often programs are looked after.
 const HEALTH: Duration = Duration::from_secs(2);
@@ -104,6 +101,8 @@ pub struct Reconciler {
     observed: Option<Observed>,
     /// Were interfaces of an earlier process looked for?
     adopted: bool,
+    /// What interfaces should have become and could not, by port: it is tried again only when that changes.
+    refused: BTreeMap<String, Workload>,
 }
 
 impl Reconciler {
@@ -118,6 +117,7 @@ impl Reconciler {
             programs: None,
             observed: None,
             adopted: false,
+            refused: BTreeMap::new(),
         }
     }
 
@@ -200,29 +200,8 @@ impl Reconciler {
         for (port, workload) in gone {
             self.unplug(&port, &workload).await?;
         }
+        self.refresh().await?;
         Ok(())
-    }
-
-    /// The attached workloads in two parts: those whose port is gone from this host, and the others. A port that is made anew later
-    /// under the same name is another one: it must not find the old workload attached.
-    fn divide(&self, held: &Held) -> (Attached, Attached) {
-        let host = &self.shared.config.host;
-        let is_gone = |port: &str| port.parse().is_ok_and(|port| self.views.is_gone(held, &port, host));
-        self.shared.attached().into_iter().partition(|(port, _)| is_gone(port))
-    }
-
-    /// Removes the interface of a port that is gone; its rows and programs went before.
-    async fn unplug(&mut self, port: &str, workload: &AttachedWorkload) -> Result<(), ReconcileError> {
-        let interface = &workload.host_interface;
-        tracing::warn!(port, interface, "the port is no longer on this host; its workload is unplugged");
-        let found = self.netlink.link(interface).await?.filter(|link| is_of(link, port, workload));
-        if let Some(link) = found {
-            self.netlink.delete_link(link.index).await?;
-        }
-        if let Some(programs) = &mut self.programs {
-            programs.forget(workload.ifindex);
-        }
-        Ok(self.shared.change_attached(|attached| drop(attached.remove(port)))?)
     }
 
     /// Loads the programs, for the first time or because what they know of the host has changed.
@@ -280,49 +259,6 @@ impl Reconciler {
         }
         self.drop_vanished(&attached, &links)?;
         self.observed = Some(Observed { underlay, gateways, endpoints });
-        Ok(())
-    }
-
-    /// Interfaces of ports that the list does not name, because it was lost: those that are up are in use, the others were never finished.
-    async fn adopt(&mut self, links: &[Link]) -> Result<(), ReconcileError> {
-        let attached = self.shared.attached();
-        for link in links {
-            let Some(port) = interface_name::port_of_alias(&link.alias) else { continue };
-            let known = attached.get(port).is_some_and(|workload| workload.ifindex == link.index);
-            if known || link.name != interface_name::host_side(port) {
-                continue;
-            }
-            if !link.up {
-                self.netlink.delete_link(link.index).await?;
-                continue;
-            }
-            tracing::warn!(port, interface = link.name, "workload found again by its interface");
-            let workload = AttachedWorkload {
-                netns: "".into(),
-                netns_id: NetnsId { device: 0, inode: 0 },
-                interface: String::new(),
-                host_interface: link.name.clone(),
-                ifindex: link.index,
-                tap: false,
-            };
-            self.shared.change_attached(|attached| drop(attached.insert(port.to_owned(), workload)))?;
-        }
-        Ok(())
-    }
-
-    /// A workload whose namespace is gone took its interface with it. Indexes recur, so name and alias must agree too.
-    fn drop_vanished(&mut self, attached: &Attached, links: &[Link]) -> Result<(), ReconcileError> {
-        let there = |port: &str, workload: &AttachedWorkload| links.iter().any(|link| is_of(link, port, workload));
-        for (port, workload) in attached {
-            if there(port, workload) {
-                continue;
-            }
-            tracing::info!(port, interface = workload.host_interface, "workload is gone");
-            if let Some(programs) = &mut self.programs {
-                programs.forget(workload.ifindex);
-            }
-            self.shared.change_attached(|attached| drop(attached.remove(port)))?;
-        }
         Ok(())
     }
 
@@ -384,11 +320,4 @@ pub async fn run(shared: Arc<Shared>, reconciler: Arc<Mutex<Reconciler>>) {
             reconciler.pass().await;
         }
     }
-}
-
-/// Is this the interface of this workload?
-fn is_of(link: &Link, port: &str, workload: &AttachedWorkload) -> bool {
-    link.index == workload.ifindex
-        && link.name == workload.host_interface
-        && interface_name::port_of_alias(&link.alias) == Some(port)
 }

@@ -2,11 +2,12 @@
 
 use std::{collections::BTreeMap, path::Path, sync::Arc};
 
-use andromede_model::{NetworkView, Port};
+use andromede_model::Port;
 use andromede_proto::local::v1::{AttachPortResponse, LocalPort};
 use tokio::sync::Mutex;
 
 use crate::{
+    facts::workload,
     host::{
         interface_name,
         netlink::{Link, Netlink, NetlinkError},
@@ -112,7 +113,16 @@ impl Workloads {
         }
         let netns = Netns::open(Path::new(netns))?;
         let workload = self.describe(port, interface).await?;
-        match self.shared.attached().get(port) {
+        let known = self.shared.attached().remove(port);
+        let (stale, known) = match known {
+            Some(known) if known.uid.differs(workload.uid) => (Some(known), None),
+            known => (None, known),
+        };
+        if let Some(stale) = stale {
+            // Of an earlier port of this name.
+            self.unplug(port, stale.ifindex).await?;
+        }
+        match known {
             Some(known) if known.netns_id != netns.id || known.interface != interface => {
                 return Err(WorkloadError::Elsewhere {
                     port: port.to_owned(),
@@ -120,7 +130,15 @@ impl Workloads {
                     interface: known.interface.clone(),
                 });
             }
-            Some(known) => self.plug(&netns, known.ifindex, &workload).await?,
+            Some(known) => {
+                // The path under which it is reached may be another one now.
+                self.shared.change_attached(|attached| {
+                    if let Some(workload) = attached.get_mut(port) {
+                        workload.netns.clone_from(&netns.path);
+                    }
+                })?;
+                self.plug(&netns, known.ifindex, &workload).await?;
+            }
             None => self.make(&netns, &workload).await?,
         }
         Ok(AttachPortResponse {
@@ -150,6 +168,8 @@ impl Workloads {
             host_interface: outer.name.clone(),
             ifindex: outer.index,
             tap: false,
+            uid: workload.uid,
+            configured: Some(workload.clone()),
         };
         let result = self.finish(netns, &outer, made, workload).await;
         if result.is_err() {
@@ -173,6 +193,7 @@ impl Workloads {
     /// Rows and programs first, then the link.
     async fn plug(&self, netns: &Netns, ifindex: u32, workload: &Workload) -> Result<(), WorkloadError> {
         let mut reconciler = self.reconciler.lock().await;
+        reconciler.try_again(&workload.port);
         let progress = reconciler.pass().await;
         let ready = reconciler.serves(ifindex);
         drop(reconciler);
@@ -239,23 +260,4 @@ impl Workloads {
 /// or not yet. Any other belongs to somebody.
 fn is_unfinished(link: &Link, port: &str) -> bool {
     !link.up && (link.alias.is_empty() || interface_name::port_of_alias(&link.alias) == Some(port))
-}
-
-/// The interface of a port: addresses with the length of their subnet, so that neighbours are asked for on the link, and the router of
-/// the first subnet of each family.
-fn workload(view: &NetworkView, port: &Port, interface: &str, mtu: u32) -> Workload {
-    let mut addresses = Vec::new();
-    let mut routers: Vec<std::net::IpAddr> = Vec::new();
-    for address in &port.addresses {
-        let subnet = view.subnets.values().find(|subnet| subnet.cidr.contains(*address));
-        let whole = if address.is_ipv4() { 32 } else { 128 };
-        addresses.push((*address, subnet.map_or(whole, |subnet| subnet.cidr.length())));
-        if let Some(subnet) = subnet
-            && !routers.iter().any(|router| router.is_ipv4() == address.is_ipv4())
-        {
-            routers.push(subnet.gateway);
-        }
-    }
-    let (port, mac) = (port.name.to_string(), port.mac.bytes());
-    Workload { port, interface: interface.to_owned(), mac, mtu, addresses, routers }
 }

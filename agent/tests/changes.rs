@@ -5,7 +5,7 @@ mod common;
 
 use andromede_proto::{
     agent::v1::{NetworkDelta, Update},
-    v1::{Resource, SecurityGroup, resource::Kind},
+    v1::{Port, Resource, SecurityGroup, resource::Kind},
 };
 use andromede_testkit::Namespace;
 use common::{
@@ -78,6 +78,70 @@ async fn a_port_that_comes_back_is_another_one() {
     assert!(b.exec("ip link show dev eth0").is_err());
     let (_new, _) = machine.attach("b").await;
     assert!(pings(&a));
+}
+
+/// Deleted and created anew while the agent was away, told as one change: by its uid alone it is another port.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_port_that_was_made_anew_meanwhile_is_another_one() {
+    for lose_the_list in [false, true] {
+        let (mut machine, session) = ready("auto").await;
+        let (a, _) = machine.attach("a").await;
+        let (b, _) = machine.attach("b").await;
+        assert!(pings(&a));
+        machine.end(Signal::SIGTERM);
+        drop(session);
+        if lose_the_list {
+            // Then the interface's alias says whose it is.
+            std::fs::remove_file(machine.folder.path().join("state/attachments")).unwrap();
+        }
+        machine.start().await;
+        let mut session = machine.session().await;
+        assert!(pings(&a), "nothing has changed yet");
+        let anew = Port { uid: "1-2".to_owned(), ..port("b", 11, "hosts/h1") };
+        session.update(written(2, Kind::Port(anew))).await;
+        timeout(PATIENCE, session.applied(2)).await.unwrap();
+        machine
+            .until("the old workload is unplugged", |status| {
+                status.ports.iter().filter(|port| port.attached).count() == 1
+            })
+            .await;
+        assert!(!pings(&a), "the list was lost: {lose_the_list}");
+        assert!(b.exec("ip link show dev eth0").is_err());
+        assert_eq!(machine.port_rows().len(), 1);
+        let (_new, _) = machine.attach("b").await;
+        assert!(pings(&a));
+    }
+}
+
+/// Addresses and Ethernet address of a port that is attached: the interface follows.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_interface_becomes_what_its_port_becomes() {
+    let (machine, mut session) = ready("auto").await;
+    let (a, _) = machine.attach("a").await;
+    let (b, interface) = machine.attach("b").await;
+    assert!(pings(&a));
+    let text = |line: &str| String::from_utf8(b.exec(line).unwrap().stdout).unwrap();
+    let index = text("cat /sys/class/net/eth0/ifindex");
+    let other = Port {
+        addresses: vec!["10.0.0.12".to_owned(), "10.0.0.13".to_owned(), "fd00:10::11".to_owned()],
+        mac: "02:00:00:00:00:77".to_owned(),
+        ..port("b", 11, "hosts/h1")
+    };
+    session.update(written(2, Kind::Port(other))).await;
+    timeout(PATIENCE, session.applied(2)).await.unwrap();
+    machine.until("the interface is changed", |_| machine.log().contains("interface brought to what")).await;
+    let shown = text("ip address show dev eth0");
+    for expected in ["10.0.0.12/24", "10.0.0.13/24", "fd00:10::11/64", "02:00:00:00:00:77"] {
+        assert!(shown.contains(expected), "{expected}: {shown}");
+    }
+    assert!(!shown.contains("10.0.0.11"), "{shown}");
+    assert!(text("ip route").contains("default via 10.0.0.1"));
+    assert_eq!(text("cat /sys/class/net/eth0/ifindex"), index, "the same interface");
+    machine.namespace.ip(&format!("link show dev {interface}")).unwrap();
+    for to in ["10.0.0.12", "10.0.0.13", "fd00:10::11"] {
+        a.exec(&format!("ping -n -W 1 -c 1 {to}")).unwrap();
+    }
+    assert!(!pings(&a), "the old address is nobody's");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -13,6 +13,7 @@ use andromede_agent::host::{
     underlay::{Underlay, UnderlayError},
     veth::{self, VethError, Workload},
 };
+use andromede_model::Uid;
 use andromede_testkit::{Namespace, requires};
 
 const PORT: u16 = 4789;
@@ -42,6 +43,7 @@ fn text(namespace: &Namespace, line: &str) -> String {
 fn workload(port: &str) -> Workload {
     Workload {
         port: port.to_owned(),
+        uid: Uid::UNSET,
         interface: "eth0".to_owned(),
         mac: [2, 0, 0, 0, 0, 7],
         mtu: 1450,

@@ -135,7 +135,7 @@ impl Server {
         let (store, model, index) = tokio::task::spawn_blocking(load).await.map_err(|_| ServeError::WriterGone)??;
         let store_epoch = store.head()?.epoch;
         let store = Arc::new(store);
-        let publisher = Arc::new(Publisher::new(model, index));
+        let publisher = Arc::new(Publisher::new(model.at_epoch(store_epoch), index));
         let registry = Arc::<Registry>::default();
         let (writer, writer_end) =
             Writer::start(Arc::clone(&store), Arc::clone(&publisher), Arc::clone(&registry), Retention::default())?;

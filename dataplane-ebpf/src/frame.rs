@@ -68,11 +68,11 @@ impl Buffer {
     fn needed(&self, offset: usize) -> u32 {
         let base = offset as u32;
         let Some(kind) = self.load::<u16>(offset + 12) else { return base + V6_HEADERS };
-        let Some(first) = self.load::<[u8; 7]>(offset + 14) else { return base + V6_HEADERS };
+        let Some(first) = self.load::<[u8; 10]>(offset + 14) else { return base + V6_HEADERS };
         match kind {
-            V4 if first[0] == 0x45 => base + V4_HEADERS,
+            // An ICMP error quotes headers, which may have options of their own.
+            V4 if first[0] == 0x45 && first[9] != 1 => base + V4_HEADERS,
             V6 if matches!(first[6], 6 | 17) => base + V6_HEADERS,
-            V6 if first[6] == 58 => base + 86,
             V4 | V6 => base + LONG_HEADERS,
             _ => base + V4_HEADERS,
         }

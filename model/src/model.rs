@@ -12,6 +12,8 @@ use crate::{
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Model {
     pub(crate) revision: u64,
+    /// Epoch of the store, for identifiers; 0 where there is none.
+    pub(crate) epoch: u64,
     pub(crate) counters: Counters,
     pub(crate) tenants: SharedMap<TenantName, Tenant>,
     pub(crate) hosts: SharedMap<HostName, Host>,
@@ -24,6 +26,13 @@ impl Model {
     /// Revision of the last commit; 0 before the first.
     pub const fn revision(&self) -> u64 {
         self.revision
+    }
+
+    /// The same, of a store of this epoch: what it creates from now on has identifiers of that epoch.
+    #[must_use]
+    pub fn at_epoch(mut self, epoch: u64) -> Self {
+        self.epoch = epoch;
+        self
     }
 
     /// Adds one commit. After an error the model is not changed.

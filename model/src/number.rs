@@ -3,12 +3,15 @@
 use std::collections::BTreeMap;
 
 use crate::{
-    AnyName, Counters, Host, MacAddress, Model, Network, Port, Resource, SecurityGroup, Tenant, Vni, Vtep, draft::Draft,
+    AnyName, Counters, Host, MacAddress, Model, Network, Port, Resource, SecurityGroup, Tenant, Uid, Vni, Vtep,
+    draft::Draft,
 };
 
 /// Numbers for the resources of one write. Resources that are there already keep theirs.
 pub(crate) struct Numbers {
     pub(crate) counters: Counters,
+    /// Identifier of what this write creates.
+    uid: Uid,
 }
 
 /// Takes the next number.
@@ -29,7 +32,8 @@ fn leaves_choice(resource: &Resource) -> bool {
 
 impl Numbers {
     pub(crate) const fn new(model: &Model) -> Self {
-        Self { counters: model.counters }
+        let uid = Uid { epoch: model.epoch, revision: model.revision + 1 };
+        Self { counters: model.counters, uid }
     }
 
     /// Puts the written resources, with their numbers, into the draft: their names, parents before children.
@@ -121,8 +125,12 @@ impl Numbers {
     }
 
     fn port(&mut self, draft: &mut Draft<'_>, mut port: Port, before: Option<Resource>) -> Port {
-        if let (true, Some(Resource::Port(before))) = (port.mac.is_unset(), before) {
-            port.mac = before.mac;
+        port.uid = self.uid;
+        if let Some(Resource::Port(before)) = before {
+            port.uid = before.uid;
+            if port.mac.is_unset() {
+                port.mac = before.mac;
+            }
         }
         if port.mac.is_unset() {
             port.mac = self.free_mac(draft, &port).unwrap_or_default();

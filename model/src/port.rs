@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, net::IpAddr};
 
 use serde::{Deserialize, Serialize};
 
-use crate::{HostName, Labels, MacAddress, PortName, SecurityGroupName};
+use crate::{HostName, Labels, MacAddress, PortName, SecurityGroupName, Uid};
 
 /// A workload's interface.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -23,6 +23,9 @@ pub struct Port {
     pub identity: u32,
     /// Revision of its last write; set by the model.
     pub revision: u64,
+    /// Tells it from an earlier port of the same name; set by the model at its creation.
+    #[serde(default)]
+    pub uid: Uid,
     /// Its labels.
     pub labels: Labels,
 }

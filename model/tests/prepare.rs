@@ -3,7 +3,7 @@
 
 mod common;
 
-use andromede_model::{Cause, Model, Prefix, Remote, Resource, SecurityGroup, Vni, limits};
+use andromede_model::{Cause, Model, Port, Prefix, Remote, Resource, SecurityGroup, Uid, Vni, limits};
 use common::{fabric, group, host, name, network, port, rule, subnet, tenant, violations, vtep, write};
 
 #[test]
@@ -34,6 +34,30 @@ fn writing_the_same_again_changes_nothing() {
     assert!(model.prepare(fabric(), vec![]).unwrap().is_empty());
     let shown: Vec<Resource> = model.snapshot().written;
     assert!(model.prepare(shown, vec![]).unwrap().is_empty(), "what is shown can be written back");
+}
+
+#[test]
+fn a_port_that_is_made_anew_is_another_one() {
+    let mut model = Model::default().at_epoch(3);
+    write(&mut model, fabric());
+    let uid = |model: &Model| model.port(&name("tenants/mairie/networks/net/ports/a")).unwrap().uid;
+    let first = uid(&model);
+    assert_eq!(first, Uid { epoch: 3, revision: 1 });
+    let Some(Resource::Port(shown)) = model.get(&name("tenants/mairie/networks/net/ports/a")) else {
+        panic!("no port")
+    };
+    // Moved, readdressed, with an identifier of somebody's invention: the same port.
+    let moved = Port { host: None, uid: Uid { epoch: 9, revision: 9 }, ..shown.clone() };
+    write(&mut model, vec![moved.into()]);
+    assert_eq!(uid(&model), first);
+    let gone = model.prepare(vec![], vec![shown.name.clone().into()]).unwrap();
+    model.commit(&gone).unwrap();
+    write(&mut model, vec![shown.into()]);
+    assert!(uid(&model).differs(first), "{}", uid(&model));
+    // A restored backup counts its revisions anew.
+    let mut restored = Model::default().at_epoch(4);
+    write(&mut restored, fabric());
+    assert!(uid(&restored).differs(first));
 }
 
 #[test]

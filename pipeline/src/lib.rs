@@ -20,6 +20,8 @@ pub mod memory;
 mod packet;
 mod parse;
 mod passage;
+mod quote;
+mod related;
 mod scratch;
 mod stage;
 mod tables;

@@ -141,7 +141,13 @@ const FRAGMENT_HEADER: usize = 8;
 /// Follows extension headers to the upper layer, whose protocol and offset it writes. `at` is where the
 /// headers begin, `end` where the packet ends.
 #[cfg_attr(target_arch = "bpf", inline(never))]
-fn extensions<F: Frame>(frame: &F, at: usize, end: usize, gso_size: u32, packet: &mut Packet) -> Result<(), Refusal> {
+pub(crate) fn extensions<F: Frame>(
+    frame: &F,
+    at: usize,
+    end: usize,
+    gso_size: u32,
+    packet: &mut Packet,
+) -> Result<(), Refusal> {
     let mut offset = at;
     let mut count = 0;
     while is_extension(packet.protocol) {
@@ -209,7 +215,6 @@ fn fragment_header<F: Frame>(
 
 #[inline(always)]
 fn transport<F: Frame>(frame: &F, at: usize, packet: &mut Packet) -> Result<(), Refusal> {
-    let v4 = packet.source.is_v4();
     match packet.protocol {
         ip_protocol::TCP => tcp_header(frame, at, packet),
         ip_protocol::UDP => {
@@ -221,10 +226,7 @@ fn transport<F: Frame>(frame: &F, at: usize, packet: &mut Packet) -> Result<(), 
             Ok(())
         }
         ip_protocol::SCTP => sctp_header(frame, at, packet),
-        ip_protocol::ICMP if v4 => icmp_header(frame, at, packet, icmp::ECHO_REQUEST, icmp::ECHO_REPLY),
-        ip_protocol::ICMPV6 if !v4 => icmp_header(frame, at, packet, icmp::V6_ECHO_REQUEST, icmp::V6_ECHO_REPLY),
-        // ICMP of the other family means nothing and is refused before a rule for it could.
-        ip_protocol::ICMP | ip_protocol::ICMPV6 => Err(refuse(DropReason::BadTransport)),
+        ip_protocol::ICMP | ip_protocol::ICMPV6 => icmp(frame, at, packet),
         _ => Ok(()),
     }
 }
@@ -261,20 +263,29 @@ fn sctp_header<F: Frame>(frame: &F, at: usize, packet: &mut Packet) -> Result<()
     Ok(())
 }
 
+/// Reads an ICMP message of the family of the packet's addresses.
 #[inline(always)]
-fn icmp_header<F: Frame>(frame: &F, at: usize, packet: &mut Packet, request: u8, reply: u8) -> Result<(), Refusal> {
-    let words: [u16; 4] = frame.load(at).ok_or(refuse(DropReason::BadTransport))?;
-    let [service, _, identifier, _] = words;
+pub(crate) fn icmp<F: Frame>(frame: &F, at: usize, packet: &mut Packet) -> Result<(), Refusal> {
+    let v4 = packet.source.is_v4();
+    // ICMP of the other family means nothing and is refused before a rule for it could.
+    if v4 != (packet.protocol == ip_protocol::ICMP) {
+        return Err(refuse(DropReason::BadTransport));
+    }
+    let [service, _, identifier, _]: [u16; icmp::HEADER / 2] =
+        frame.load(at).ok_or(refuse(DropReason::BadTransport))?;
     let kind = (u16::from_be(service) >> 8) as u8;
     packet.service_port = service;
-    packet.header_length = packet.header_length.wrapping_add(8);
-    if kind == request || kind == reply {
-        // Both directions of an echo carry the same identifier.
-        (packet.source_port, packet.destination_port) = (identifier, identifier);
-        packet.transport = if kind == request { Transport::EchoRequest } else { Transport::EchoReply };
-    } else {
-        (packet.source_port, packet.destination_port) = (service, service);
-        packet.transport = Transport::Message;
-    }
+    packet.header_length = packet.header_length.wrapping_add(icmp::HEADER as u16);
+    packet.transport = match (v4, kind) {
+        (true, icmp::ECHO_REQUEST) | (false, icmp::V6_ECHO_REQUEST) => Transport::EchoRequest,
+        (true, icmp::ECHO_REPLY) | (false, icmp::V6_ECHO_REPLY) => Transport::EchoReply,
+        (true, kind) if icmp::is_matched(kind) => Transport::Error,
+        (false, kind) if icmp::v6_is_error(kind) => Transport::Error,
+        _ => Transport::Message,
+    };
+    // Both directions of an echo carry the same identifier.
+    let is_echo = matches!(packet.transport, Transport::EchoRequest | Transport::EchoReply);
+    let name = if is_echo { identifier } else { service };
+    (packet.source_port, packet.destination_port) = (name, name);
     Ok(())
 }

@@ -5,7 +5,7 @@ use andromede_abi::{Direction, DropReason, FlowRow, HostIndex, NetworkIndex, Slo
 use crate::{
     context::Context,
     lifetime::terms,
-    packet::flow_key,
+    packet::{Transport, flow_key},
     scratch::Scratch,
     stage::{
         connection::{self, Standing},
@@ -28,6 +28,8 @@ pub(crate) enum Recognised {
     Discovery,
     /// A fragment, whose datagram is to be looked up before its connection is.
     Fragment,
+    /// An ICMP error, whose connection is that of the packet that it quotes.
+    Error,
     /// No fresh row vouches for it: its connection, in the scratch space, is to be judged.
     Unjudged,
 }
@@ -68,6 +70,9 @@ pub(crate) fn pass<T: Tables>(
     };
     if scratch.packet.fragment.is_part() {
         return Ok(Recognised::Fragment);
+    }
+    if matches!(scratch.packet.transport, Transport::Error) {
+        return Ok(Recognised::Error);
     }
     connected(context, tables, scratch, verdict)
 }
@@ -241,7 +246,12 @@ pub(crate) fn cut_if_denied<T: Tables>(
 
 /// Sends the packet along the row in the scratch space.
 #[inline(always)]
-fn along<F>(context: &Context<'_>, scratch: &Scratch, stage: Stage, verdict: &mut Verdict<F>) -> Result<(), Refusal> {
+pub(crate) fn along<F>(
+    context: &Context<'_>,
+    scratch: &Scratch,
+    stage: Stage,
+    verdict: &mut Verdict<F>,
+) -> Result<(), Refusal> {
     let Scratch { row, packet, opening, .. } = scratch;
     let (target, edit) = forward::along(row, opening.direction);
     if target.kind == TargetKind::Encap {

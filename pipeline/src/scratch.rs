@@ -21,7 +21,7 @@ pub struct Scratch {
     pub key: FlowKey,
     /// The headers of the packet, as far as the walk got.
     pub packet: Packet,
-    /// The headers of the packet that opens the connection: this one, or the one that it answers.
+    /// The headers of the packet that opens the connection: this one, or the one that it answers; or those that an ICMP error quotes.
     pub opening_packet: Packet,
     /// The place of the packet's datagram, if it is a fragment.
     pub fragment_key: FragmentKey,

@@ -5,6 +5,7 @@
 //! from_underlay   outer -> sender guard -> connection -> forward
 //! from_overlay            sender guard -> connection -> forward
 //! from_host       what the node itself sends: admitted nowhere yet
+//! ICMP error      the row of the quoted packet, fresh: its action
 //! connection      row? fresh: its action; stale or none: locate -> next hop -> egress -> ingress -> a row is claimed
 //! ```
 
@@ -16,6 +17,7 @@ use crate::{
     hooks::{from_host, from_overlay, from_underlay, from_workload},
     packet::Packet,
     passage::{Recognised, cut_if_denied, open, part},
+    related,
     scratch::Scratch,
     stage::{arp, fragment, judge, neighbor},
     tables::Tables,
@@ -70,6 +72,7 @@ pub fn decide_into<F: Frame, T: Tables>(
             let edit = neighbor::answer(frame, tables, &scratch.port, &scratch.packet);
             answer(edit, &scratch.port, verdict)
         }
+        Recognised::Error => related::pass(frame, context, tables, scratch, verdict),
         Recognised::Unjudged => match judge::judge(tables, scratch) {
             Ok(()) => open(context, tables, scratch, verdict),
             Err(refusal) => {

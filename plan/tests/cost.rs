@@ -76,6 +76,7 @@ fn view(ports: u32, groups: &[Vec<Rule>]) -> NetworkView {
             groups: [group_name(group)].into(),
             identity: group as u32 + 1,
             revision: 1,
+            uid: andromede_model::Uid::UNSET,
             labels: Labels::default(),
         };
         view.ports.insert(port.name.clone(), port);

@@ -3,7 +3,7 @@
 
 use andromede_model::{
     Action, Direction, Host, IdentitySet, Labels, MacAddress, Network, NetworkView, Port, PortRange, Prefix, Protocol,
-    Remote, Resource, Rule, SecurityGroup, Subnet, Tenant, Timeouts, ViewDelta, Violation, Vni, Vtep, limits,
+    Remote, Resource, Rule, SecurityGroup, Subnet, Tenant, Timeouts, Uid, ViewDelta, Violation, Vni, Vtep, limits,
 };
 use andromede_proto::{agent, convert, v1};
 use proptest::prelude::*;
@@ -160,6 +160,7 @@ fn resource() -> impl Strategy<Value = Resource> {
                     groups: [format!("{net}/securityGroups/g").parse().unwrap()].into(),
                     identity,
                     revision: 9,
+                    uid: Uid { epoch: 1, revision: u64::from(identity) + 1 },
                     labels: Labels::default(),
                 }
                 .into()

@@ -57,6 +57,11 @@ const MUST_BE_MET: &[DropReason] = &[
     DropReason::IngressRule,
     DropReason::NoConnection,
     DropReason::ConnectionCut,
+    DropReason::UnaskedSynAck,
+    DropReason::NotAnswered,
+    DropReason::UnexpectedOpen,
+    DropReason::BadIcmpError,
+    DropReason::UnrelatedIcmpError,
     DropReason::HostNotAdmitted,
 ];
 
@@ -71,6 +76,7 @@ fn stream() -> BTreeMap<(u8, u16), usize> {
             *seen.entry((outcome.record.target, outcome.record.reason)).or_insert(0) += 1;
         })
         .unwrap();
+        twin.flows().unwrap();
         let action = if round % 2 == 0 { "deny" } else { "allow" };
         let rules = json!([
             {"name": "all", "direction": "ingress", "action": action},

@@ -5,12 +5,16 @@ use std::fmt::Write as _;
 use andromede_abi::DropReason;
 use anyhow::{Context, Result, bail};
 
-use crate::{tidy::Finding, workspace};
+use crate::{schema, tidy::Finding, workspace};
 
 /// A generated document: its path and how it is made.
-type Document = (&'static str, fn() -> String);
+type Document = (&'static str, fn() -> Result<String>);
 
-const DOCUMENTS: &[Document] = &[("docs/drop-reasons.md", drop_reasons)];
+const DOCUMENTS: &[Document] = &[
+    ("docs/drop-reasons.md", || Ok(drop_reasons())),
+    ("docs/api.md", schema::reference),
+    (schema::LOCK, schema::lock),
+];
 
 /// Writes the documents, or with `check` only compares them.
 pub(crate) fn run(check: bool) -> Result<()> {
@@ -30,7 +34,7 @@ pub(crate) fn run(check: bool) -> Result<()> {
         if let Some(folder) = file.parent() {
             std::fs::create_dir_all(folder).with_context(|| format!("cannot make the folder of {path}"))?;
         }
-        std::fs::write(&file, make()).with_context(|| format!("cannot write {path}"))?;
+        std::fs::write(&file, make()?).with_context(|| format!("cannot write {path}"))?;
         println!("docs: wrote {path}");
     }
     Ok(())
@@ -45,7 +49,7 @@ pub(crate) fn stale() -> Result<Vec<Finding>> {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => String::new(),
             Err(error) => return Err(error).with_context(|| format!("cannot read {path}")),
         };
-        if found != make() {
+        if found != make()? {
             findings.push(Finding::new(*path, "is not what the code says: ./x docs"));
         }
     }

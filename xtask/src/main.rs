@@ -7,6 +7,7 @@ mod deny;
 mod docs;
 mod fuzz;
 mod kernels;
+mod schema;
 mod test;
 mod tidy;
 mod workspace;

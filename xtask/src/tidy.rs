@@ -8,7 +8,7 @@ mod unused;
 
 use anyhow::{Result, bail};
 
-use crate::{docs, workspace};
+use crate::{docs, schema, workspace};
 
 /// One broken rule, where, and what to do.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -43,6 +43,7 @@ pub(crate) fn run() -> Result<()> {
     }
     findings.extend(readme::check(&files));
     findings.extend(docs::stale()?);
+    findings.extend(schema::findings()?);
     findings.sort();
     for finding in &findings {
         eprintln!("{}: {}", finding.place, finding.what);

@@ -2,7 +2,7 @@
 
 use std::{
     io,
-    net::{IpAddr, Ipv4Addr},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
 };
 
 use futures::TryStreamExt as _;
@@ -170,6 +170,14 @@ impl Netlink {
         tolerate(request.execute().await.map_err(|error| NetlinkError::new(what, error)), libc::EEXIST)
     }
 
+    /// Takes an address from an interface; no error if it has it not.
+    pub async fn remove_address(&self, index: u32, address: IpAddr, prefix_length: u8) -> Result<(), NetlinkError> {
+        let message = self.handle.address().add(index, address, prefix_length).message_mut().clone();
+        let what = format!("take the address {address}/{prefix_length} from interface {index}");
+        let result = self.handle.address().del(message).execute().await;
+        tolerate(result.map_err(|error| NetlinkError::new(what, error)), libc::EADDRNOTAVAIL)
+    }
+
     /// IPv4 addresses of an interface.
     pub async fn ipv4_addresses(&self, index: u32) -> Result<Vec<Ipv4Addr>, NetlinkError> {
         let request = self.handle.address().get().set_link_index_filter(index).execute();
@@ -186,16 +194,15 @@ impl Netlink {
 
     /// Adds the default route of a family; replaces one that is there.
     pub async fn default_route(&self, index: u32, gateway: IpAddr) -> Result<(), NetlinkError> {
-        let route = match gateway {
-            IpAddr::V4(gateway) => {
-                RouteMessageBuilder::<Ipv4Addr>::new().output_interface(index).gateway(gateway).build()
-            }
-            IpAddr::V6(gateway) => {
-                RouteMessageBuilder::<std::net::Ipv6Addr>::new().output_interface(index).gateway(gateway).build()
-            }
-        };
-        let result = self.handle.route().add(route).replace().execute().await;
+        let result = self.handle.route().add(default_route(index, gateway)).replace().execute().await;
         result.map_err(|error| NetlinkError::new(format!("route to the router {gateway}"), error))
+    }
+
+    /// Removes the default route to this router; no error if there is none.
+    pub async fn remove_default_route(&self, index: u32, gateway: IpAddr) -> Result<(), NetlinkError> {
+        let result = self.handle.route().del(default_route(index, gateway)).execute().await;
+        let what = format!("remove the route to the router {gateway}");
+        tolerate(result.map_err(|error| NetlinkError::new(what, error)), libc::ESRCH)
     }
 
     /// Where packets to this address would leave.
@@ -207,6 +214,13 @@ impl Netlink {
             Err(error) if matches!(error.errno(), Some(libc::ENETUNREACH | libc::EHOSTUNREACH)) => Ok(None),
             Err(error) => Err(error),
         }
+    }
+}
+
+fn default_route(index: u32, gateway: IpAddr) -> RouteMessage {
+    match gateway {
+        IpAddr::V4(gateway) => RouteMessageBuilder::<Ipv4Addr>::new().output_interface(index).gateway(gateway).build(),
+        IpAddr::V6(gateway) => RouteMessageBuilder::<Ipv6Addr>::new().output_interface(index).gateway(gateway).build(),
     }
 }
 

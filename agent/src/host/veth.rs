@@ -2,10 +2,13 @@
 
 use std::{net::IpAddr, os::fd::AsRawFd as _};
 
+use andromede_model::Uid;
 use rtnetlink::{
     LinkMessageBuilder, LinkUnspec, LinkVeth,
     packet_route::link::{InfoData, InfoVeth, LinkAttribute},
 };
+
+use serde::{Deserialize, Serialize};
 
 use super::{
     interface_name,
@@ -19,10 +22,12 @@ use super::{
 const LARGEST_GSO: u32 = 65_536 - 64;
 
 /// What a workload's interface shall be.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Workload {
     /// Name of the port.
     pub port: String,
+    /// Which of the ports that had the name over time.
+    pub uid: Uid,
     /// Name of the interface inside.
     pub interface: String,
     /// Its Ethernet address.
@@ -82,7 +87,7 @@ pub async fn create(netlink: &Netlink, netns: &Netns, workload: &Workload) -> Re
         .build();
     netlink.add_link(&format!("the interface pair {name} of {}", workload.port), pair).await?;
     let outer = netlink.link(&name).await?.ok_or_else(|| VethError::Vanished(name.clone()))?;
-    let alias = LinkUnspec::new_with_index(outer.index).alias(interface_name::alias(&workload.port));
+    let alias = LinkUnspec::new_with_index(outer.index).alias(interface_name::alias(&workload.port, workload.uid));
     netlink.set_link(&format!("name the port of interface {name}"), alias).await?;
     Ok(outer)
 }
@@ -118,6 +123,46 @@ async fn configure_inside(workload: &Workload) -> Result<(), VethError> {
     }
     netlink.up(index).await?;
     for router in &workload.routers {
+        netlink.default_route(index, *router).await?;
+    }
+    Ok(())
+}
+
+/// Makes another interface of one that is up. What connects by an address that stays goes on.
+pub async fn change(
+    netlink: &Netlink,
+    netns: &Netns,
+    outer: u32,
+    from: &Workload,
+    to: &Workload,
+) -> Result<(), VethError> {
+    if from.mtu != to.mtu {
+        let mtu = LinkUnspec::new_with_index(outer).mtu(to.mtu);
+        netlink.set_link(&format!("change the MTU of interface {outer} to {}", to.mtu), mtu).await?;
+    }
+    let (from, to) = (from.clone(), to.clone());
+    netns.run(move || async move { change_inside(&from, &to).await }).await?
+}
+
+async fn change_inside(from: &Workload, to: &Workload) -> Result<(), VethError> {
+    let netlink = Netlink::open()?;
+    let inner = netlink.link(&from.interface).await?;
+    let index = inner.ok_or_else(|| VethError::Vanished(from.interface.clone()))?.index;
+    if (from.mac, from.mtu) != (to.mac, to.mtu) {
+        let change = LinkUnspec::new_with_index(index).address(to.mac.to_vec()).mtu(to.mtu);
+        netlink.set_link(&format!("change the Ethernet address and MTU of interface {}", to.interface), change).await?;
+    }
+    for router in from.routers.iter().filter(|router| !to.routers.contains(router)) {
+        netlink.remove_default_route(index, *router).await?;
+    }
+    for (address, prefix_length) in from.addresses.iter().filter(|address| !to.addresses.contains(address)) {
+        netlink.remove_address(index, *address, *prefix_length).await?;
+    }
+    // All, not only those that are new: with the first IPv4 address of a subnet the kernel removes the others.
+    for (address, prefix_length) in &to.addresses {
+        netlink.add_address(index, *address, *prefix_length).await?;
+    }
+    for router in &to.routers {
         netlink.default_route(index, *router).await?;
     }
     Ok(())

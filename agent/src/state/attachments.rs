@@ -5,9 +5,11 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use andromede_model::Uid;
 use serde::{Deserialize, Serialize};
 
 use super::disk::{self, DiskError};
+use crate::host::veth::Workload;
 
 /// A network namespace, by what the kernel numbers it with. The number is reused only after the namespace is gone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -33,6 +35,12 @@ pub struct AttachedWorkload {
     pub ifindex: u32,
     /// A tap device instead of a pair.
     pub tap: bool,
+    /// Which of the ports that had the name over time; unset in what older agents wrote.
+    #[serde(default)]
+    pub uid: Uid,
+    /// What the agent made of the interface; none if that is not known.
+    #[serde(default)]
+    pub configured: Option<Workload>,
 }
 
 /// All attached workloads, by port name.
@@ -92,9 +100,24 @@ mod tests {
             host_interface: "amd0123456789ab".to_owned(),
             ifindex: 12,
             tap: false,
+            uid: Uid { epoch: 1, revision: 57 },
+            configured: Some(Workload {
+                port: "tenants/t/networks/n/ports/p".to_owned(),
+                uid: Uid { epoch: 1, revision: 57 },
+                interface: "eth0".to_owned(),
+                mac: [2, 0, 0, 0, 0, 7],
+                mtu: 1450,
+                addresses: vec![("10.0.0.7".parse().unwrap(), 24)],
+                routers: vec!["10.0.0.1".parse().unwrap()],
+            }),
         };
         let attached = Attached::from([("tenants/t/networks/n/ports/p".to_owned(), workload)]);
         file.save(&attached).unwrap();
         assert_eq!(file.load().unwrap(), attached);
+        // As an agent without identifiers wrote it.
+        let old = r#"{"attached":{"p":{"netns":"","netns_id":{"device":4,"inode":5},"interface":"eth0","host_interface":"amd0","ifindex":12,"tap":false}}}"#;
+        disk::write_sealed(&file.path, old.as_bytes()).unwrap();
+        let loaded = file.load().unwrap();
+        assert!(loaded["p"].uid.is_unset() && loaded["p"].configured.is_none());
     }
 }

@@ -18,6 +18,7 @@ pub(crate) fn port(name: &str, number: u8, host: &str) -> Port {
         security_groups: vec![format!("{NETWORK}/securityGroups/g")],
         identity: 1,
         revision: 1,
+        uid: "1-1".to_owned(),
         ..Port::default()
     }
 }

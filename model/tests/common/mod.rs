@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use andromede_model::{
     Action, Commit, Direction, Host, Labels, MacAddress, Model, Network, Port, Prefix, Protocol, Remote, Resource,
-    Rule, SecurityGroup, Subnet, Tenant, Timeouts, Violation, Vni, Vtep,
+    Rule, SecurityGroup, Subnet, Tenant, Timeouts, Uid, Violation, Vni, Vtep,
 };
 
 pub(crate) fn name<T: FromStr>(text: &str) -> T
@@ -61,6 +61,7 @@ pub(crate) fn port(tenant: &str, id: &str, addresses: &[&str], host: Option<&str
         groups: groups.iter().map(group).collect(),
         identity: 0,
         revision: 0,
+        uid: Uid::UNSET,
         labels: Labels::default(),
     }
 }

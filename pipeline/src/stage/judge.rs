@@ -145,7 +145,7 @@ pub(crate) fn judge<T: Tables>(tables: &T, scratch: &mut Scratch) -> Result<(), 
 
 /// Any packet from the underlay that no fresh row vouches for: the location of its source must name the sender.
 #[cfg_attr(target_arch = "bpf", inline(never))]
-fn guard_location<T: Tables>(tables: &T, opening: &Opening, source: &Address) -> Result<(), Refusal> {
+pub(crate) fn guard_location<T: Tables>(tables: &T, opening: &Opening, source: &Address) -> Result<(), Refusal> {
     if opening.sender == 0 {
         return Ok(());
     }

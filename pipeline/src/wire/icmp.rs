@@ -1,5 +1,7 @@
 //! ICMP (RFC 792) and `ICMPv6` (RFC 4443): what the fabric tells apart.
 
+/// Bytes of the header that all messages have.
+pub const HEADER: usize = 8;
 /// Echo reply.
 pub const ECHO_REPLY: u8 = 0;
 /// Echo request.
@@ -19,6 +21,13 @@ pub const fn is_error(kind: u8) -> bool {
 #[inline(always)]
 pub const fn v6_is_error(kind: u8) -> bool {
     kind < 128
+}
+
+/// Is an error of this type matched to the connection that it quotes? Unreachable, time exceeded, parameter problem. A source quench
+/// (RFC 6633) and a redirect are not: they ask for something, and rules are asked whether they may.
+#[inline(always)]
+pub const fn is_matched(kind: u8) -> bool {
+    matches!(kind, 3 | 11 | 12)
 }
 
 /// Type and code of an echo request as rules compare them, network byte order.

@@ -7,7 +7,7 @@ use std::{
 
 use andromede_model::{
     Action, Direction, Host, Labels, MacAddress, Network, NetworkView, Port, PortName, PortRange, Prefix, Protocol,
-    Remote, Rule, SecurityGroup, SecurityGroupName, Subnet, Vni, Vtep,
+    Remote, Rule, SecurityGroup, SecurityGroupName, Subnet, Uid, Vni, Vtep,
 };
 use andromede_plan::{Attachment, Attachments, HostFacts};
 use proptest::{prelude::*, sample::select};
@@ -186,6 +186,7 @@ impl World {
                 groups: Self::groups(spec.groups),
                 identity,
                 revision: 1,
+                uid: Uid::UNSET,
                 labels: Labels::default(),
             };
             if identity != 0 {

@@ -137,6 +137,7 @@ impl FromMessage for Port {
         let mac = fields.optional_text("mac", &message.mac);
         let host = fields.optional_text("host", &message.host);
         let groups = fields.texts("security_groups", &message.security_groups);
+        let uid = fields.optional_text("uid", &message.uid);
         Some(Self {
             name: name?,
             addresses,
@@ -145,6 +146,7 @@ impl FromMessage for Port {
             groups: groups.into_iter().collect(),
             identity: message.identity,
             revision: message.revision,
+            uid: uid?.unwrap_or_default(),
             labels: labels?,
         })
     }
@@ -160,6 +162,7 @@ impl From<Port> for v1::Port {
             security_groups: port.groups.into_iter().map(Into::into).collect(),
             identity: port.identity,
             revision: port.revision,
+            uid: port.uid.to_string(),
             labels: port.labels.into(),
             etag: String::new(),
         }

@@ -2,7 +2,10 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use super::{Ipv4, Ipv6, Mac, Tcp, Udp, ether_type, ethernet, icmp_echo, protocol};
+use super::{Ipv4, Ipv6, Mac, Tcp, Udp, ether_type, ethernet, icmp_echo, icmp_error, protocol};
+
+/// Bytes of an Ethernet header.
+const ETHERNET_HEADER: usize = 14;
 
 /// Where a frame comes from and goes to. Both addresses are of one family.
 #[derive(Clone, Copy, Debug)]
@@ -66,6 +69,21 @@ impl Ends {
     pub fn echo(&self, request: bool, id: u16, sequence: u16, payload: &[u8]) -> Vec<u8> {
         let number = if self.source.is_ipv4() { protocol::ICMP } else { protocol::ICMPV6 };
         self.ip(number, &icmp_echo(self.source, self.destination, request, id, sequence, payload))
+    }
+
+    /// An SCTP packet without checksum: its verification tag, and the type of its only chunk, which has no value.
+    pub fn sctp(&self, source: u16, destination: u16, tag: u32, chunk: u8) -> Vec<u8> {
+        let ports = [source.to_be_bytes(), destination.to_be_bytes()].concat();
+        self.ip(protocol::SCTP, &[&ports[..], &tag.to_be_bytes(), &[0; 4], &[chunk, 0, 0, 4]].concat())
+    }
+
+    /// An ICMP error of the addresses' family about the IP packet in `about`, of which it quotes 64 bytes at most; `kind` is its
+    /// type and code.
+    pub fn icmp_error(&self, kind: (u8, u8), about: &[u8]) -> Vec<u8> {
+        let number = if self.source.is_ipv4() { protocol::ICMP } else { protocol::ICMPV6 };
+        let packet = about.get(ETHERNET_HEADER..).unwrap_or_default();
+        let quote = packet.get(..64).unwrap_or(packet);
+        self.ip(number, &icmp_error(self.source, self.destination, kind, 0, quote))
     }
 
     /// The IPv4 addresses, if they are such.

@@ -17,7 +17,7 @@ pub use checksum::{checksum, transport_checksum};
 pub use ends::Ends;
 pub use ip::{Ipv4, Ipv6};
 pub use neighbor::{ArpPacket, arp_operation, neighbor_advertisement, neighbor_solicitation, solicited_node};
-pub use transport::{Tcp, Udp, icmp_echo, tcp_flag};
+pub use transport::{Tcp, Udp, icmp_echo, icmp_error, tcp_flag};
 pub use vxlan::{VXLAN_PORT, vxlan, vxlan_header};
 
 /// Ethernet address, in transmission order.
@@ -50,6 +50,8 @@ pub mod protocol {
     pub const FRAGMENT: u8 = 44;
     /// `ICMPv6`.
     pub const ICMPV6: u8 = 58;
+    /// SCTP.
+    pub const SCTP: u8 = 132;
 }
 
 /// An Ethernet frame without its check sequence.

@@ -108,8 +108,18 @@ pub fn icmp_echo(
         (false, true) => 128,
         (false, false) => 129,
     };
-    let message =
-        |sum: u16| [&[kind, 0][..], &sum.to_be_bytes(), &id.to_be_bytes(), &sequence.to_be_bytes(), payload].concat();
+    let rest = [id.to_be_bytes(), sequence.to_be_bytes()].concat();
+    icmp(source, destination, (kind, 0), &[&rest[..], payload].concat())
+}
+
+/// An ICMP error of the family of the addresses: type and code, the four bytes behind the checksum, and the packet that it quotes.
+pub fn icmp_error(source: IpAddr, destination: IpAddr, kind: (u8, u8), rest: u32, quote: &[u8]) -> Vec<u8> {
+    icmp(source, destination, kind, &[&rest.to_be_bytes()[..], quote].concat())
+}
+
+/// An ICMP message: type and code, and what is behind the checksum.
+fn icmp(source: IpAddr, destination: IpAddr, (kind, code): (u8, u8), rest: &[u8]) -> Vec<u8> {
+    let message = |sum: u16| [&[kind, code][..], &sum.to_be_bytes(), rest].concat();
     let sum = if source.is_ipv4() {
         checksum(&[&message(0)])
     } else {

@@ -1,6 +1,6 @@
 //! Frames by chance: mostly such as workloads and hosts send, some forged, some broken.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use andromede_dataplane::Hook;
 use andromede_testkit::packet::{ArpPacket, Ends, Ipv6, Mac, Tcp, ethernet, neighbor_solicitation, vxlan};
@@ -17,6 +17,9 @@ const ENDS: [End; 6] = [END_LOCAL_A, END_LOCAL_B, END_REMOTE, END_VTEP, End(254)
 const PORTS: [u16; 8] = [80, 8000, 8045, 53, 23, 443, 40_000, 40_001];
 /// TCP flags that senders set, and some that none does.
 const FLAGS: [u8; 10] = [2, 2, 16, 16, 18, 17, 4, 20, 0, 3];
+
+/// An address that is valid on one link only.
+const LINK_LOCAL: Ipv6Addr = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 1);
 
 /// A source of frames that gives the same ones for the same seed (xorshift64*, Marsaglia 2003).
 #[derive(Clone, Debug)]
@@ -90,7 +93,9 @@ impl Generator {
         }
         let claimed = if self.one_in(25) { self.pick(&ENDS) } else { from };
         let mac = if self.one_in(25) { [2, 9, 9, 9, 9, 9] } else { from.mac() };
-        if self.one_in(3) {
+        if self.one_in(60) {
+            Ends::new((mac, LINK_LOCAL), (to.mac(), to.v6()))
+        } else if self.one_in(3) {
             Ends::new((mac, claimed.v6()), (to.mac(), to.v6()))
         } else {
             Ends::new((mac, claimed.v4()), (to.mac(), to.v4()))
@@ -101,7 +106,7 @@ impl Generator {
         let ends = self.ends(from);
         let (source, destination) = (self.pick(&PORTS), self.pick(&PORTS));
         let payload = vec![0x5a; self.below(64)];
-        match self.below(18) {
+        match self.below(21) {
             0..=6 => ends.tcp(&Tcp::new(source, destination, self.pick(&FLAGS)), &payload),
             7..=9 => ends.udp(source, destination, &payload),
             10..=11 => ends.echo(!self.one_in(3), self.pick(&[7, 8]), 1, &payload),
@@ -109,8 +114,29 @@ impl Generator {
             13 => self.solicitation(from, ends.source_mac),
             14..=15 => self.piece(&ends, source, destination),
             16 => ends.ip(self.pick(&[1, 2, 47, 50, 58, 132]), &[8, 0, 0, 0, 0, 1, 0, 1, 9, 9, 9, 9]),
+            17..=18 => self.error(&ends, source, destination),
+            19 => ends.sctp(source, destination, self.pick(&[0, 7]), self.pick(&[1, 1, 2, 6, 10, 11, 0, 14])),
             _ => self.extended(&ends, source, destination),
         }
+    }
+
+    /// An ICMP error, mostly about a packet that its receiver might have sent to somebody.
+    fn error(&mut self, ends: &Ends, source: u16, destination: u16) -> Vec<u8> {
+        let mut quoted = ends.reversed();
+        if self.one_in(2) {
+            let other = self.pick(&ENDS);
+            quoted.destination = if quoted.source.is_ipv4() { other.v4().into() } else { other.v6().into() };
+        }
+        let mut about = match self.below(4) {
+            0 => quoted.udp(source, destination, b"asked"),
+            1 => quoted.echo(true, 7, 1, b"asked"),
+            _ => quoted.tcp(&Tcp::new(source, destination, 16), b"asked"),
+        };
+        if self.one_in(8) {
+            self.damage(&mut about);
+        }
+        let kinds = if ends.source.is_ipv4() { [3, 3, 11, 12, 5] } else { [1, 2, 3, 4, 100] };
+        ends.icmp_error((self.pick(&kinds), self.pick(&[0, 1, 4])), &about)
     }
 
     fn arp(&mut self, from: End, mac: Mac) -> Vec<u8> {
@@ -126,8 +152,8 @@ impl Generator {
     fn solicitation(&mut self, from: End, mac: Mac) -> Vec<u8> {
         let target = self.pick(&ENDS).v6();
         let source = match self.below(5) {
-            0 => std::net::Ipv6Addr::UNSPECIFIED,
-            1 => "fe80::1".parse().unwrap_or(from.v6()),
+            0 => Ipv6Addr::UNSPECIFIED,
+            1 => LINK_LOCAL,
             2 => self.pick(&ENDS).v6(),
             _ => from.v6(),
         };

@@ -1,0 +1,57 @@
+//! The way of an ICMP error: along the connection whose packet it quotes, back to who sent that packet.
+//!
+//! No rule is asked: the error is part of a connection that they permit. It neither opens a connection nor changes or keeps one
+//! (RFC 5508, REQ-4 and REQ-6), and passes only where the connection's row holds as it is.
+
+use andromede_abi::{Direction, DropReason, Stage, flow_state};
+
+use crate::{
+    context::Context,
+    frame::Frame,
+    packet::flow_key,
+    passage::along,
+    quote,
+    scratch::Scratch,
+    stage::{connection, judge},
+    tables::{FlowRef, Tables},
+    verdict::{Refusal, Verdict},
+    wire::ethernet,
+};
+
+const UNRELATED: Refusal = Refusal::new(Stage::Flow, DropReason::UnrelatedIcmpError);
+
+/// Lets an error pass to who sent the packet that it quotes.
+#[inline(always)]
+pub(crate) fn pass<F: Frame, T: Tables>(
+    frame: &F,
+    context: &Context<'_>,
+    tables: &T,
+    scratch: &mut Scratch,
+    verdict: &mut Verdict<T::Flow>,
+) -> Result<(), Refusal> {
+    let length = scratch.opening.frame_length.wrapping_sub(ethernet::HEADER as u32);
+    quote::read(frame, &scratch.packet, length, &mut scratch.opening_packet)?;
+    // From the underlay no row vouches for the sender, which may be any address on the way: its location must.
+    judge::guard_location(tables, &scratch.opening, &scratch.packet.source)?;
+    find(context, tables, scratch)?;
+    along(context, scratch, Stage::Flow, verdict)
+}
+
+/// Finds the connection of the quoted packet. In the kernel a function of its own, for its stack.
+#[cfg_attr(target_arch = "bpf", inline(never))]
+fn find<T: Tables>(context: &Context<'_>, tables: &T, scratch: &mut Scratch) -> Result<(), Refusal> {
+    let Scratch { row, key, packet, opening_packet: quoted, opening, .. } = scratch;
+    if quoted.source != packet.destination {
+        return Err(UNRELATED);
+    }
+    opening.direction = match flow_key(opening.network, quoted, key) {
+        Direction::LowToHigh => Direction::HighToLow,
+        Direction::HighToLow => Direction::LowToHigh,
+    };
+    let flow = tables.flow(key).ok_or(UNRELATED)?;
+    let holds = flow.copy_to(row)
+        && !row.is_over(context.now)
+        && row.state & flow_state::CUT == 0
+        && connection::is_fresh(tables, row);
+    if holds { Ok(()) } else { Err(UNRELATED) }
+}
