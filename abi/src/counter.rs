@@ -44,4 +44,32 @@ impl Counter {
         #[cfg(not(target_arch = "bpf"))]
         self.0.store(value, Ordering::Relaxed);
     }
+
+    /// Adds `n` (a negative number in two's complement takes away) in one atomic instruction, and returns what the word was before.
+    #[inline(always)]
+    pub fn fetch_add(&self, n: u64) -> u64 {
+        #[cfg(target_arch = "bpf")]
+        // SAFETY: as in `add`.
+        unsafe {
+            let mut word = n;
+            core::arch::asm!("{n} = atomic_fetch_add((u64 *)({p} + 0), {n})", p = in(reg) self.0.as_ptr(), n = inout(reg) word);
+            return word;
+        }
+        #[cfg(not(target_arch = "bpf"))]
+        self.0.fetch_add(n, Ordering::Relaxed)
+    }
+
+    /// Writes `new` if the word is `old`, in one atomic instruction; says whether it was.
+    #[inline(always)]
+    pub fn replace(&self, old: u64, new: u64) -> bool {
+        #[cfg(target_arch = "bpf")]
+        // SAFETY: as in `add`; the instruction takes the old word in register 0 and leaves there what it found.
+        unsafe {
+            let found: u64;
+            core::arch::asm!("r0 = cmpxchg_64({p} + 0, r0, {n})", p = in(reg) self.0.as_ptr(), n = in(reg) new, inout("r0") old => found);
+            return found == old;
+        }
+        #[cfg(not(target_arch = "bpf"))]
+        self.0.compare_exchange(old, new, Ordering::Relaxed, Ordering::Relaxed).is_ok()
+    }
 }

@@ -90,6 +90,15 @@ drop_reasons! {
     81 DecapFailed "decap-failed" "The kernel could not remove the outer header." "Capture on the underlay.";
     82 ReplyFailed "reply-failed" "The kernel could not turn the request into its answer." "Look at memory.";
     83 TooBig "too-big" "The frame is larger than the underlay carries once encapsulated." "Set the workload's MTU to that of its port.";
+    96 FlowsInbound "flows-inbound" "The port has as many connections opened by others as it may have." "andromedectl flows --port; raise the port's limit.";
+    97 FlowsOutbound "flows-outbound" "The port has opened as many connections as it may have." "andromedectl flows --port; raise the port's limit.";
+    98 HalfOpen "half-open" "The port has as many unanswered connections of this direction as it may have." "Look for a flood or for a peer that does not answer; they expire by themselves.";
+    99 NewFlowRate "new-flow-rate" "More new connections a second than the port may have." "Reuse connections, or raise the port's limit.";
+    100 TenantFlows "tenant-flows" "The tenant has as many connections on this host as it may have." "andromedectl flows; spread its ports over more hosts, or raise the tenant's limit.";
+    101 TransmitPackets "transmit-packets" "The workload sends more packets a second than it may." "Raise the port's limit.";
+    102 TransmitBits "transmit-bits" "The workload sends more bits a second than it may." "Raise the port's limit.";
+    103 ReceivePackets "receive-packets" "The workload is sent more packets a second than it may receive." "Raise the port's limit.";
+    104 ReceiveBits "receive-bits" "The workload is sent more bits a second than it may receive." "Raise the port's limit.";
 }
 
 /// The part of the walk that decided.

@@ -51,7 +51,7 @@ impl FlowKey {
     #[inline(always)]
     pub const fn tag(&self) -> u32 {
         const fn pair(x: u32, key_x: u32, y: u32, key_y: u32) -> u64 {
-            (x as u64 + key_x as u64).wrapping_mul(y as u64 + key_y as u64)
+            (x as u64).wrapping_add(key_x as u64).wrapping_mul((y as u64).wrapping_add(key_y as u64))
         }
         let [a, b, c, d] = self.low.0;
         let [e, f, g, h] = self.high.0;
@@ -117,10 +117,12 @@ pub mod flow_flag {
     pub const EGRESS_KEEPS: u16 = 1 << 1;
     /// The ingress rule that let it in when it was opened says so.
     pub const INGRESS_KEEPS: u16 = 1 << 2;
-    /// Bits of the budgets that the row counts against.
-    pub const BUDGETS: u16 = 0xff00;
     /// What stays as it is when a connection is judged again.
-    pub const LASTING: u16 = EGRESS_KEEPS | INGRESS_KEEPS | BUDGETS;
+    pub const LASTING: u16 = EGRESS_KEEPS | INGRESS_KEEPS;
+    /// The lower side is a port of this host whose receiving is policed.
+    pub const LOW_POLICED: u16 = 1 << 8;
+    /// The higher side is one.
+    pub const HIGH_POLICED: u16 = 1 << 9;
 }
 
 /// Bits of [`FlowRow::state`].
@@ -174,6 +176,16 @@ pub mod flow_state {
             "new"
         }
     }
+}
+
+/// Bits of [`FlowRow::hold`]; the others are those of the connection's number. A row whose hold is 0 counts nowhere.
+pub mod flow_hold {
+    /// It counts as half-open too.
+    pub const HALF_OPEN: u64 = 1 << 0;
+    /// Somebody is removing the row or writing another over it.
+    pub const LOCKED: u64 = 1 << 1;
+    /// The bits that are not the connection's.
+    pub const BITS: u64 = HALF_OPEN | LOCKED;
 }
 
 /// How to reach the remote side: what encapsulation needs, copied from the location and its host.
@@ -259,8 +271,11 @@ pub struct FlowRow {
     pub initiator_budget: Slot,
     /// Slot of the port whose budget the row counts against as the side that answers; 0: none.
     pub answerer_budget: Slot,
+    /// What the row holds of its budgets, see [`flow_hold`]. It changes in one instruction, and whoever changed it does what the change
+    /// asks for: so what a row took is given back once, whoever removes it.
+    pub hold: u64,
     /// Zero: translation and backend come here.
-    pub reserved: [u32; 12],
+    pub reserved: [u32; 10],
 }
 row!(
     FlowRow,
@@ -283,7 +298,8 @@ row!(
     NextHop,
     u32,
     u32,
-    [u32; 12]
+    u64,
+    [u32; 10]
 );
 
 impl FlowRow {

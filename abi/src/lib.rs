@@ -10,6 +10,7 @@
 #![allow(unsafe_code, reason = "rows are read and written as bytes; pod.rs and counter.rs hold all of it")]
 
 mod address;
+mod budget;
 mod config;
 mod counter;
 mod drop_reason;
@@ -27,11 +28,17 @@ mod port;
 mod verdict;
 
 pub use address::Address;
+pub use budget::{
+    NEW_FLOW_BURST_NANOS, PortLimits, RATE_BURST_NANOS, ReapRequest, ReaperRow, TENANT_USAGE, Usage, UsageRow,
+    reap_operation,
+};
 pub use config::{HostConfig, feature};
 pub use counter::Counter;
 pub use drop_reason::{DropReason, Stage};
 pub use event::{DropCounterKey, DropEvent, EVENT_BURST, EVENT_KIND_DROP, EVENTS_PER_SECOND, EventBudget};
-pub use flow::{Direction, EndpointMark, FlowKey, FlowRow, NextHop, flow_class, flow_flag, flow_state, side_kind};
+pub use flow::{
+    Direction, EndpointMark, FlowKey, FlowRow, NextHop, flow_class, flow_flag, flow_hold, flow_state, side_kind,
+};
 pub use fragment::{Datagram, FRAGMENT_LIFETIME, FRAGMENT_PLACES, FragmentKey, FragmentRow, fragment_way};
 pub use identifiers::{HostIndex, Identity, Mac, NetworkIndex, PolicySet, RuleNumber, Slot, rule};
 pub use location::{HostRow, LocationKey, LocationRow, PrefixKey, encapsulation, location_flag, location_kind};

@@ -53,6 +53,10 @@ tables! {
     FLOWS = "FLOWS", 2, 131_072;
     /// Hash: `FragmentKey` -> `FragmentRow`; a row for every place of every port. Allocated row by row.
     FRAGMENTS = "FRAGMENTS", 1, PORTS.rows.saturating_mul(2).saturating_mul(crate::FRAGMENT_PLACES as u32);
+    /// Hash, preallocated: `Slot` of a port, or number of a tenant -> `UsageRow`.
+    USAGE = "USAGE", 1, 32_768;
+    /// Array of one `ReaperRow`. Userspace only reads it: a write from there would stop the kernel's timer.
+    REAPER = "REAPER", 1, 1;
     /// Per-CPU hash: `DropCounterKey` -> u64.
     DROPS = "DROPS", 1, 16_384;
     /// Per-CPU array: drop reason -> u64; counts what `DROPS` had no room for too.
@@ -80,7 +84,9 @@ pub mod program {
     pub const FROM_OVERLAY: &str = "from_overlay";
     /// See [`crate::hook::FROM_HOST`].
     pub const FROM_HOST: &str = "from_host";
-    /// All of them.
+    /// Removes connections that are over; run by the agent, attached nowhere.
+    pub const REAP: &str = "reap";
+    /// Those that are attached.
     pub const ALL: [&str; 4] = [FROM_WORKLOAD, FROM_UNDERLAY, FROM_OVERLAY, FROM_HOST];
 
     /// Runs and does nothing: the cost of running at all. This and the following are for measurements; no host loads them.

@@ -51,10 +51,12 @@ pub struct NetworkRow {
     pub flags: u32,
     /// When its connections are over.
     pub timeouts: Timeouts,
+    /// Most connections of the tenant on this host, of all its networks; 0: no limit.
+    pub tenant_flows: u32,
     /// Zero: zones come here.
-    pub reserved: [u32; 5],
+    pub reserved: [u32; 4],
 }
-row!(NetworkRow, 64, u64, [u32; 3], Timeouts, [u32; 5]);
+row!(NetworkRow, 64, u64, [u32; 3], Timeouts, u32, [u32; 4]);
 
 impl NetworkRow {
     /// The owner word of the row of this network.

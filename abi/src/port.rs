@@ -1,7 +1,7 @@
 //! A local port: the host side of a workload's interface.
 
 use crate::{
-    Address,
+    Address, PortLimits,
     identifiers::{Identity, Mac, NetworkIndex, PolicySet, Slot},
     pod::row,
 };
@@ -18,6 +18,10 @@ pub mod port_flag {
     pub const TAP: u16 = 1 << 3;
     /// The port belongs to a network made for pods: what the node itself sends to it is admitted.
     pub const NODE_ADMITTED: u16 = 1 << 4;
+    /// What the workload sends is policed: see the limits.
+    pub const TRANSMIT_POLICED: u16 = 1 << 8;
+    /// What the workload receives is policed.
+    pub const RECEIVE_POLICED: u16 = 1 << 9;
 }
 
 /// Row of `ports`, keyed by the index of the host-side interface (u32, host byte order).
@@ -42,7 +46,7 @@ pub struct PortRow {
     pub egress_set: PolicySet,
     /// Compiled rules for what the workload receives.
     pub ingress_set: PolicySet,
-    /// Number of the tenant, for budgets (reserved).
+    /// Number of the tenant.
     pub tenant: u32,
     /// Zone of this host (reserved).
     pub zone: u32,
@@ -56,10 +60,12 @@ pub struct PortRow {
     pub epoch: u32,
     /// First IPv6 address; unspecified if there is none.
     pub v6: Address,
-    /// Zero: budgets and translation come here.
-    pub reserved: [u32; 12],
+    /// What the workload may take.
+    pub limits: PortLimits,
+    /// Zero: translation comes here.
+    pub reserved: [u32; 4],
 }
-row!(PortRow, 128, u64, [u32; 10], Mac, u16, u32, u32, Address, [u32; 12]);
+row!(PortRow, 128, u64, [u32; 10], Mac, u16, u32, u32, Address, PortLimits, [u32; 4]);
 
 impl PortRow {
     /// The owner word of the row for this interface and network.

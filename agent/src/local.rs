@@ -93,7 +93,7 @@ fn diagnostics_status(error: &DiagnosticsError) -> Status {
         DiagnosticsError::NotLoaded | DiagnosticsError::Busy | DiagnosticsError::Stopping => Status::unavailable(text),
         DiagnosticsError::NotHeld(_) => Status::not_found(text),
         DiagnosticsError::Unknown => Status::unimplemented(text),
-        DiagnosticsError::Table(_) | DiagnosticsError::Clock(_) => Status::internal(text),
+        DiagnosticsError::Table(_) | DiagnosticsError::Sweep(_) | DiagnosticsError::Clock(_) => Status::internal(text),
     }
 }
 

@@ -2,9 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use andromede_abi::HostConfig;
+use andromede_abi::{HostConfig, Slot, TENANT_USAGE, Usage};
 use andromede_dataplane::{
-    AttachError, AttachMode, Attachment, Dataplane, Health, Hook, LoadError, Pins, Sizes, TableError, Tables,
+    AttachError, AttachMode, Attachment, Dataplane, Health, Hook, LoadError, Pins, Reaper, Sizes, TableError, Tables,
     grace_period,
 };
 use andromede_plan::{Row, RowKey, Rows, Step};
@@ -55,6 +55,11 @@ impl Programs {
         &self.config
     }
 
+    /// The program that removes connections.
+    pub fn reaper(&self) -> Result<Reaper, LoadError> {
+        self.dataplane.reaper()
+    }
+
     /// Takes the reader of events.
     pub fn take_events(&mut self) -> Option<andromede_dataplane::Events> {
         self.dataplane.take_events()
@@ -62,10 +67,12 @@ impl Programs {
 
     /// The rows in the tables; read once, and again by [`Programs::verify_rows`].
     pub fn found(&mut self) -> Result<&Rows, TableError> {
-        let found = match self.found.take() {
+        let mut found = match self.found.take() {
             Some(found) => found,
             None => read_rows(&self.dataplane.tables)?,
         };
+        // The packet path changes these.
+        found.counted = counted(&self.dataplane.tables)?;
         Ok(self.found.insert(found))
     }
 
@@ -164,6 +171,7 @@ fn differ(a: &Rows, b: &Rows) -> bool {
     let without_zeros = |rows: &Rows| {
         let mut rows = rows.clone();
         rows.epochs.retain(|_, value| *value != 0);
+        rows.counted.clear();
         rows
     };
     without_zeros(a) != without_zeros(b)
@@ -215,6 +223,17 @@ fn remove(tables: &Tables, key: &RowKey) -> Result<bool, TableError> {
     }
 }
 
+/// The slots of ports that connections count on.
+fn counted(tables: &Tables) -> Result<BTreeSet<Slot>, TableError> {
+    let mut slots = BTreeSet::new();
+    tables.usage.for_each(|key, row| {
+        if key & TENANT_USAGE == 0 && Usage::COUNTS.iter().any(|usage| row.get(*usage) != 0) {
+            slots.insert(key);
+        }
+    })?;
+    Ok(slots)
+}
+
 fn read_rows(tables: &Tables) -> Result<Rows, TableError> {
     Ok(Rows {
         ports: tables.ports.all()?.into_iter().collect(),
@@ -229,5 +248,6 @@ fn read_rows(tables: &Tables) -> Result<Rows, TableError> {
         policy_services: tables.policy_services.all()?.into_iter().collect(),
         policy_cells: tables.policy_cells.all()?.into_iter().collect(),
         epochs: tables.epochs.all()?.into_iter().collect(),
+        counted: counted(tables)?,
     })
 }

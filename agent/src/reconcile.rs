@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use andromede_abi::HostConfig;
+use andromede_abi::{HostConfig, maps};
 use andromede_dataplane::{AttachError, Hook, LoadError, TableError};
 use andromede_plan::{HostFacts, TooLarge, Wanted, changes, compile};
 use tokio::sync::Mutex;
@@ -182,6 +182,7 @@ impl Reconciler {
             underlay: address,
             underlay_ifindex: observed.underlay.uplink.index,
             gateways: observed.gateways.clone(),
+            flow_rows: self.settings.sizes.of(&maps::FLOWS),
         };
         let (gone, attached) = self.divide(held);
         let mut places = places(&attached);
@@ -214,7 +215,7 @@ impl Reconciler {
             Some(old) => old.reload(config)?,
             None => Programs::load(&self.settings, config)?,
         };
-        self.diagnostics.loaded(&self.settings, &config, programs.take_events());
+        self.diagnostics.loaded(&self.settings, &mut programs);
         tracing::info!(host = config.host, "programs loaded");
         self.programs = Some(programs);
         Ok(())

@@ -147,8 +147,13 @@ fn compiled(view: &NetworkView, identity: u32) -> Result<Rows, andromede_plan::T
     port.host = Some(host);
     let attachments = Attachments::from([(port.name.clone(), Attachment { ifindex: 1, tap: false })]);
     view.ports = BTreeMap::from([(port.name.clone(), port)]);
-    let facts =
-        HostFacts { host: record.index, underlay: record.underlay, underlay_ifindex: 1, gateways: BTreeMap::new() };
+    let facts = HostFacts {
+        host: record.index,
+        underlay: record.underlay,
+        underlay_ifindex: 1,
+        gateways: BTreeMap::new(),
+        flow_rows: maps::FLOWS.rows,
+    };
     Ok(compile(&[view], &facts, &attachments, &Rows::default())?.rows)
 }
 

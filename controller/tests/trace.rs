@@ -53,7 +53,13 @@ fn encode(rows: &Rows, config: HostConfig) -> NetworkRows {
 /// What an agent would answer: the rows of its own view of the network. All ports of the host but `p19` are attached.
 fn rows(record: &v1::Host, view: &NetworkView) -> NetworkRows {
     let underlay: Ipv4Addr = record.underlay_address.parse().unwrap();
-    let facts = HostFacts { host: record.index, underlay, underlay_ifindex: UPLINK, gateways: BTreeMap::default() };
+    let facts = HostFacts {
+        host: record.index,
+        underlay,
+        underlay_ifindex: UPLINK,
+        gateways: BTreeMap::default(),
+        flow_rows: 4_096,
+    };
     let here = view.ports.values().filter(|port| port.host.as_ref().is_some_and(|host| host.as_str() == record.name));
     let attached = here.filter(|port| port.name.id() != "p19").zip(FIRST_PORT..);
     let attachments: Attachments =

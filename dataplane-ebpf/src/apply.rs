@@ -65,10 +65,7 @@ pub fn run(ctx: &TcContext, hook: u8, host: &HostConfig) -> i32 {
     let context = context::read(skb, hook, host);
     let mut verdict = Verdict::UNDECIDED;
     decide_into(&frame, &context, &Maps, scratch, &mut verdict);
-    if carry_out(&Maps, &verdict.claim, scratch, context.now).is_err() {
-        verdict.target = Target::DROP;
-        (verdict.reason, verdict.stage) = (Some(DropReason::FlowTableFull), Stage::Claim);
-    }
+    carry_out(&Maps, &context, scratch, &mut verdict);
     if host.features & feature::RECORD != 0 {
         record(&verdict, hook, scratch);
     }

@@ -21,10 +21,22 @@ impl<K: Pod> StackKey<K> {
         copy
     }
 
+    /// Room for a key that a helper writes.
+    #[inline(always)]
+    pub fn unread() -> Self {
+        Self(MaybeUninit::zeroed())
+    }
+
+    /// Where the key stands.
+    #[inline(always)]
+    pub const fn as_mut_ptr(&mut self) -> *mut K {
+        self.0.as_mut_ptr()
+    }
+
     /// The key.
     #[inline(always)]
     pub const fn get(&self) -> &K {
-        // SAFETY: `of` wrote all of it.
+        // SAFETY: `of` wrote all of it, or it is zero, or a helper wrote it; any bytes are a key.
         unsafe { self.0.assume_init_ref() }
     }
 }

@@ -10,6 +10,7 @@ mod frame;
 mod key;
 mod maps;
 mod measure;
+mod reap;
 mod tables;
 
 use andromede_abi::{HostConfig, hook};
@@ -61,6 +62,12 @@ pub fn from_overlay(ctx: TcContext) -> i32 {
 #[classifier]
 pub fn from_host(ctx: TcContext) -> i32 {
     apply::run(&ctx, hook::FROM_HOST, host())
+}
+
+/// Removes connections that are over; attached nowhere, run by the agent.
+#[classifier]
+pub fn reap(ctx: TcContext) -> i32 {
+    reap::run(&ctx)
 }
 
 /// No panic survives in a program that the verifier accepts: there is nothing to jump to.

@@ -1,11 +1,13 @@
 //! The tables. Names, layouts and sizes are those of `andromede_abi::maps`.
 
 use andromede_abi::{
-    CellKey, CellRow, DropCounterKey, EventBudget, FlowKey, FlowRow, FragmentKey, FragmentRow, HostRow, IdentityClassKey, LocationKey, LocationRow, MemberKey, MemberRow, PolicyPrefixKey, PortRow, PrefixKey, ServiceKey, SourceKey, VerdictRecord, maps, NetworkRow,
+    CellKey, CellRow, DropCounterKey, EventBudget, FlowKey, FlowRow, FragmentKey, FragmentRow, HostRow,
+    IdentityClassKey, LocationKey, LocationRow, MemberKey, MemberRow, NetworkRow, PolicyPrefixKey, PortRow, PrefixKey,
+    ServiceKey, SourceKey, UsageRow, VerdictRecord, maps,
 };
 use andromede_pipeline::Scratch;
 use aya_ebpf::{
-    bindings::BPF_F_NO_PREALLOC,
+    bindings::{BPF_F_NO_PREALLOC, bpf_timer},
     btf_maps::{Array, HashMap, LpmTrie, PerCpuArray, PerCpuHashMap, RingBuf},
     macros::btf_map,
 };
@@ -15,6 +17,20 @@ const SPARSE: usize = BPF_F_NO_PREALLOC as usize;
 macro_rules! rows {
     ($table:ident) => {{ maps::$table.rows as usize }};
 }
+
+/// `ReaperRow`, as the kernel must see it: it knows the timer by the name of its type.
+#[repr(C)]
+pub struct Reaper {
+    pub heartbeat: u64,
+    pub ran: u64,
+    pub took: u64,
+    pub reaped: u64,
+    pub round: u64,
+    pub reserved: u64,
+    pub timer: bpf_timer,
+}
+
+const _: () = assert!(size_of::<Reaper>() == size_of::<andromede_abi::ReaperRow>());
 
 #[btf_map]
 pub static PORTS: HashMap<u32, PortRow, { rows!(PORTS) }> = HashMap::new();
@@ -42,6 +58,10 @@ pub static POLICY_CELLS: HashMap<CellKey, CellRow, { rows!(POLICY_CELLS) }, SPAR
 pub static NETWORKS: HashMap<u32, NetworkRow, { rows!(NETWORKS) }, SPARSE> = HashMap::new();
 #[btf_map]
 pub static FLOWS: HashMap<FlowKey, FlowRow, { rows!(FLOWS) }> = HashMap::new();
+#[btf_map]
+pub static USAGE: HashMap<u32, UsageRow, { rows!(USAGE) }> = HashMap::new();
+#[btf_map]
+pub static REAPER: Array<Reaper, { rows!(REAPER) }> = Array::new();
 #[btf_map]
 pub static FRAGMENTS: HashMap<FragmentKey, FragmentRow, { rows!(FRAGMENTS) }, SPARSE> = HashMap::new();
 #[btf_map]

@@ -2,7 +2,7 @@
 //! on one frame and timed alone.
 
 use andromede_abi::{HostConfig, hook};
-use andromede_pipeline::{Frame, OVERHEAD, Scratch, Tables, Verdict, carry_out, decide_into};
+use andromede_pipeline::{Frame, OVERHEAD, Put, Scratch, Tables, Verdict, carry_out, decide_into};
 use aya_ebpf::{EbpfContext, bindings::__sk_buff, macros::classifier, programs::TcContext};
 
 use crate::{apply, context, frame::Buffer, host, maps, tables::Maps};
@@ -55,9 +55,7 @@ pub fn measure_opening(ctx: TcContext) -> i32 {
     let context = context::read(skb, hook::FROM_WORKLOAD, host());
     let mut verdict = Verdict::UNDECIDED;
     decide_into(&frame, &context, &Maps, scratch, &mut verdict);
-    if carry_out(&Maps, &verdict.claim, scratch, context.now).is_err() {
-        return -1;
-    }
+    carry_out(&Maps, &context, scratch, &mut verdict);
     core::hint::black_box(&verdict).target.kind as i32
 }
 
@@ -66,7 +64,9 @@ pub fn measure_opening(ctx: TcContext) -> i32 {
 pub fn measure_insert(_ctx: TcContext) -> i32 {
     let Some(scratch) = scratch() else { return -1 };
     scratch.key.low_port = scratch.key.low_port.wrapping_add(1);
-    if Maps.put_flow(&scratch.key, &scratch.row).is_err() { -1 } else { 0 }
+    // It counts on no budget, and whoever removes it must know it for its own.
+    (scratch.row.owner, scratch.row.hold) = (scratch.key.owner(), 0);
+    if Maps.put_flow(&scratch.key, &scratch.row, Put::New).is_err() { -1 } else { 0 }
 }
 
 /// The outer header of a tunnel is put before the frame and removed again; where to is left by the last walk of this processor.

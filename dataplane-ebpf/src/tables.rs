@@ -6,10 +6,15 @@ use core::{
 };
 
 use andromede_abi::{
-    CellKey, CellRow, FlowKey, FlowRow, FragmentKey, FragmentRow, HostRow, IdentityClassKey, LocationKey, LocationRow, MemberKey, MemberRow, PolicyPrefixKey, PortRow, PrefixKey, Prefixed, ServiceKey, SourceKey, NetworkRow,
+    CellKey, CellRow, Counter, FlowKey, FlowRow, FragmentKey, FragmentRow, HostRow, IdentityClassKey, LocationKey,
+    LocationRow, MemberKey, MemberRow, NetworkRow, PolicyPrefixKey, PortRow, PrefixKey, Prefixed, ServiceKey,
+    SourceKey, Usage, UsageRow,
 };
-use andromede_pipeline::{FlowRef, Phase, TableFull, Tables};
-use aya_ebpf::btf_maps::lpm_trie::Key;
+use andromede_pipeline::{Account, FlowRef, NotPut, Phase, Put, Tables, UsageRef};
+use aya_ebpf::{
+    bindings::{BPF_EXIST, BPF_NOEXIST},
+    btf_maps::lpm_trie::Key,
+};
 
 use crate::{
     key::{StackKey, StackPrefix},
@@ -19,6 +24,9 @@ use crate::{
 /// The maps.
 pub struct Maps;
 
+/// Errors of a helper that puts a row: there is one already, and there is none (asm-generic/errno-base.h).
+const EEXIST: i32 = -17;
+const ENOENT: i32 = -2;
 /// Prefix length of a whole key behind its leading u32 and an address.
 const ADDRESS_BITS: u32 = 32 + 128;
 /// Prefix length of a whole service key.
@@ -123,7 +131,11 @@ impl FlowRef for Flow {
     fn set_phase(&self, phase: Phase) {
         if self.is_own() {
             // SAFETY: two words of a live element that stand behind each other, aligned to eight bytes: written in one piece.
-            unsafe { (&raw mut (*self.row).state).cast::<u64>().write_volatile(phase.state as u64 | (phase.lifetime as u64) << 32) }
+            unsafe {
+                (&raw mut (*self.row).state)
+                    .cast::<u64>()
+                    .write_volatile(phase.state as u64 | (phase.lifetime as u64) << 32)
+            }
         }
     }
 
@@ -134,9 +146,51 @@ impl FlowRef for Flow {
             unsafe { (&raw mut (*self.row).cut_rule).write_volatile(rule) }
         }
     }
+
+    #[inline(always)]
+    fn is_over(&self, now: u64) -> bool {
+        // SAFETY: aligned words of a live element.
+        let (seen, lifetime) = unsafe {
+            ((&raw const (*self.row).seen).read_volatile(), (&raw const (*self.row).lifetime).read_volatile())
+        };
+        now.saturating_sub(seen) > u64::from(lifetime) * 1_000_000_000
+    }
+
+    #[inline(always)]
+    fn account(&self) -> Option<Account> {
+        // SAFETY: aligned words of a live element. What it holds names the connection: whoever changes it compares that.
+        let account = unsafe {
+            Account {
+                hold: (&raw const (*self.row).hold).read_volatile(),
+                initiator: (&raw const (*self.row).initiator_budget).read_volatile(),
+                answerer: (&raw const (*self.row).answerer_budget).read_volatile(),
+                tenant: (&raw const (*self.row).tenant).read_volatile(),
+                row: 1,
+            }
+        };
+        self.is_own().then_some(account)
+    }
+
+    #[inline(always)]
+    fn replace_hold(&self, old: u64, new: u64) -> bool {
+        self.is_own() && self.hold().replace(old, new)
+    }
 }
 
 impl Flow {
+    /// The row of the connection with this owner word.
+    #[inline(always)]
+    pub const fn of(row: *mut FlowRow, owner: u64) -> Self {
+        Self { row, owner }
+    }
+
+    /// The element's hold, as a word that others change too.
+    #[inline(always)]
+    const fn hold(&self) -> &Counter {
+        // SAFETY: an aligned word of a live element; a counter is one.
+        unsafe { &*(&raw const (*self.row).hold).cast() }
+    }
+
     /// Is the element still this connection's? Asked right before each write: the kernel may have given it to another.
     #[inline(always)]
     fn is_own(&self) -> bool {
@@ -145,8 +199,41 @@ impl Flow {
     }
 }
 
+/// A live row of usage.
+#[derive(Clone, Copy)]
+pub struct Row(*mut UsageRow);
+
+impl Row {
+    #[inline(always)]
+    const fn word(&self, usage: Usage) -> &Counter {
+        // SAFETY: one of the words of a live element; a counter is such a word.
+        unsafe { &*self.0.cast::<Counter>().add(usage as usize) }
+    }
+}
+
+impl UsageRef for Row {
+    #[inline(always)]
+    fn get(&self, usage: Usage) -> u64 {
+        self.word(usage).get()
+    }
+
+    #[inline(always)]
+    fn add(&self, usage: Usage, by: i64) -> u64 {
+        self.word(usage).fetch_add(by.cast_unsigned())
+    }
+
+    #[inline(always)]
+    fn replace(&self, usage: Usage, old: u64, new: u64) -> bool {
+        self.word(usage).replace(old, new)
+    }
+}
+
+/// What a new row of usage is made of.
+static NO_USAGE: UsageRow = UsageRow::NONE;
+
 impl Tables for Maps {
     type Flow = Flow;
+    type Usage = Row;
 
     #[inline(always)]
     fn port(&self, ifindex: u32) -> Option<PortRow> {
@@ -257,12 +344,32 @@ impl Tables for Maps {
     }
 
     #[inline(always)]
-    fn put_fragment(&self, key: &FragmentKey, row: &FragmentRow) -> Result<(), TableFull> {
-        maps::FRAGMENTS.insert(key, row, 0).map_err(|_| TableFull)
+    fn put_fragment(&self, key: &FragmentKey, row: &FragmentRow) -> Result<(), NotPut> {
+        maps::FRAGMENTS.insert(key, row, 0).map_err(|_| NotPut::Full)
     }
 
     #[inline(always)]
-    fn put_flow(&self, key: &FlowKey, row: &FlowRow) -> Result<(), TableFull> {
-        maps::FLOWS.insert(key, row, 0).map_err(|_| TableFull)
+    fn put_flow(&self, key: &FlowKey, row: &FlowRow, put: Put) -> Result<(), NotPut> {
+        let flags = if put == Put::New { BPF_NOEXIST } else { BPF_EXIST };
+        maps::FLOWS.insert(key, row, u64::from(flags)).map_err(|error| match error {
+            EEXIST | ENOENT => NotPut::Otherwise,
+            _ => NotPut::Full,
+        })
+    }
+
+    #[inline(always)]
+    fn remove_flow(&self, key: &FlowKey) {
+        // There is nothing to be done about a row that is gone already.
+        let _ = maps::FLOWS.remove(key);
+    }
+
+    #[inline(always)]
+    fn usage(&self, key: u32) -> Option<Row> {
+        if let Some(row) = maps::USAGE.get_ptr_mut(&key) {
+            return Some(Row(row));
+        }
+        // Another processor may make it at this moment: then that one is found.
+        let _ = maps::USAGE.insert(&key, &NO_USAGE, u64::from(BPF_NOEXIST));
+        maps::USAGE.get_ptr_mut(&key).map(Row)
     }
 }

@@ -6,7 +6,7 @@
 use andromede_abi::{
     CellKey, CellRow, DropCounterKey, EventBudget, FlowKey, FlowRow, FragmentKey, FragmentRow, HostRow,
     IdentityClassKey, LocationKey, LocationRow, MemberKey, MemberRow, NetworkRow, PolicyPrefixKey, PortRow, PrefixKey,
-    Prefixed, ServiceKey, SourceKey,
+    Prefixed, ReaperRow, ServiceKey, SourceKey, UsageRow,
     maps::{self, Table},
 };
 
@@ -53,6 +53,8 @@ pub(crate) const LAYOUTS: &[Layout] = &[
     rows::<u32, NetworkRow>(&maps::NETWORKS, Kind::Hash),
     rows::<FlowKey, FlowRow>(&maps::FLOWS, Kind::Hash),
     rows::<FragmentKey, FragmentRow>(&maps::FRAGMENTS, Kind::Hash),
+    rows::<u32, UsageRow>(&maps::USAGE, Kind::Hash),
+    rows::<u32, ReaperRow>(&maps::REAPER, Kind::Array),
     rows::<DropCounterKey, u64>(&maps::DROPS, Kind::PerCpuHash),
     rows::<u32, u64>(&maps::DROP_TOTALS, Kind::PerCpuArray),
     rows::<(), ()>(&maps::EVENTS, Kind::RingBuffer),

@@ -130,6 +130,7 @@ pub struct Dataplane {
     /// The tables.
     pub tables: Tables,
     events: Option<Events>,
+    pub(crate) reap: OwnedFd,
     pub(crate) verdicts: RawMap,
     /// Shared with those that [`Dataplane::reload`] made.
     lock: Option<Arc<PinLock>>,
@@ -187,6 +188,7 @@ impl Dataplane {
         for hook in Hook::ALL {
             programs.insert(hook, load_program(ebpf, hook.program())?);
         }
+        let reap = load_program(ebpf, maps::program::REAP)?.fd;
         let events = ring_buffer(ebpf)?;
         let maps = Maps::open(sizes, |table| match table.name {
             name if name == maps::EVENTS.name => events.as_fd().try_clone_to_owned(),
@@ -197,7 +199,8 @@ impl Dataplane {
             .try_clone_to_owned()
             .and_then(RawMap::new)
             .map_err(|source| LoadError::Table { table: maps::VERDICTS, source })?;
-        Ok(Self { pins: pins.cloned(), programs, tables: maps.into_tables()?, events: Some(events), verdicts, lock })
+        let tables = maps.into_tables()?;
+        Ok(Self { pins: pins.cloned(), programs, tables, events: Some(events), reap, verdicts, lock })
     }
 
     /// The pins, if there are any.

@@ -4,8 +4,8 @@ use std::{collections::BTreeMap, io, os::fd::OwnedFd};
 
 use andromede_abi::{
     CellKey, CellRow, FragmentKey, FragmentRow, HostIndex, HostRow, IdentityClassKey, LocationKey, LocationRow,
-    MemberKey, MemberRow, NetworkIndex, NetworkRow, Pod, PolicyPrefixKey, PortRow, PrefixKey, Prefixed, ServiceKey,
-    SourceKey,
+    MemberKey, MemberRow, NetworkIndex, NetworkRow, Pod, PolicyPrefixKey, PortRow, PrefixKey, Prefixed, ReaperRow,
+    ServiceKey, Slot, SourceKey, UsageRow,
     maps::{self, Table},
 };
 
@@ -38,6 +38,8 @@ pub struct Tables {
     pub networks: Rows<NetworkIndex, NetworkRow>,
     pub flows: Flows,
     pub fragments: Rows<FragmentKey, FragmentRow>,
+    pub usage: Rows<Slot, UsageRow>,
+    pub reaper: Rows<u32, ReaperRow>,
     pub drops: Drops,
     pub drop_totals: DropTotals,
     pub event_budgets: EventBudgets,
@@ -87,6 +89,8 @@ impl Maps {
             networks: self.take(&maps::NETWORKS)?,
             flows: Flows(self.take(&maps::FLOWS)?),
             fragments: self.take(&maps::FRAGMENTS)?,
+            usage: self.take(&maps::USAGE)?,
+            reaper: self.take(&maps::REAPER)?,
             drops: Drops(self.take(&maps::DROPS)?),
             drop_totals: DropTotals(self.take(&maps::DROP_TOTALS)?),
             event_budgets: EventBudgets(self.take(&maps::EVENT_BUDGET)?),

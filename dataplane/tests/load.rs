@@ -50,26 +50,6 @@ fn tables_keep_what_is_written_and_the_next_process_finds_it() {
 }
 
 #[test]
-fn a_sweep_removes_what_is_over_and_nothing_else() {
-    isolated(|_| {
-        let dataplane = Dataplane::load(None, &host(), &Sizes::small()).unwrap();
-        let flows = &dataplane.tables.flows;
-        for number in 0..2000 {
-            let (key, row) = flow(number);
-            flows.insert(&key, &row).unwrap();
-        }
-        let swept = flows.sweep(|_, row| row.seen < 500).unwrap();
-        assert_eq!((swept.kept, swept.removed), (1500, 500));
-        assert_eq!(flows.get(&flow(499).0).unwrap(), None);
-        assert_eq!(flows.get(&flow(500).0).unwrap(), Some(flow(500).1));
-        let keys: Vec<FlowKey> = (400..600).map(|number| flow(number).0).collect();
-        assert_eq!(flows.remove_many(&keys).unwrap(), 100, "the first hundred were gone");
-        assert_eq!(flows.count().unwrap(), 1400);
-        assert!(!flows.remove(&flow(0).0).unwrap());
-    });
-}
-
-#[test]
 fn a_full_table_says_so() {
     isolated(|_| {
         let mut sizes = Sizes::small();

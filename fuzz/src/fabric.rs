@@ -5,8 +5,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use andromede_abi::{
     Action, Address, CellKey, CellRow, HostConfig, HostIndex, HostRow, LocationKey, LocationRow, Mac, MemberKey,
-    MemberRow, NetworkIndex, PolicyPrefixKey, PolicySet, PortRow, PrefixKey, Prefixed, ServiceKey, Slot, feature,
-    location_flag, location_kind, member_flag, port_flag, remote_class, rule,
+    MemberRow, NetworkIndex, PolicyPrefixKey, PolicySet, PortLimits, PortRow, PrefixKey, Prefixed, ServiceKey, Slot,
+    feature, location_flag, location_kind, member_flag, port_flag, remote_class, rule,
 };
 use andromede_pipeline::memory::Tables;
 
@@ -153,7 +153,8 @@ fn port(network: NetworkIndex, end: u8) -> PortRow {
         v4: address(false, end).v4_word(),
         epoch: 0,
         v6: address(true, end),
-        reserved: [0; 12],
+        limits: PortLimits::default(),
+        reserved: [0; 4],
     }
 }
 

@@ -124,13 +124,13 @@ impl Host {
             tagged: false,
             host: &config,
         };
-        let verdict = decide(&Bytes(sent.frame.clone()), &context, &self.tables, &mut self.scratch);
+        let mut verdict = decide(&Bytes(sent.frame.clone()), &context, &self.tables, &mut self.scratch);
         assert_eq!(verdict.reason.is_some(), verdict.target == Target::DROP, "a drop has a reason, and only a drop");
         let opens = matches!(verdict.claim, Claim::Open);
         assert!(!(self.changing && opens), "a connection was opened while several tables change together");
-        let claimed = carry_out(&self.tables, &verdict.claim, &self.scratch, self.now).is_ok();
+        carry_out(&self.tables, &context, &mut self.scratch, &mut verdict);
         let offset = if sent.hook == hook::FROM_UNDERLAY { 50 } else { 0 };
-        if claimed && let Some(seen) = sent.frame.get(offset..).and_then(oracle::read) {
+        if let Some(seen) = sent.frame.get(offset..).and_then(oracle::read) {
             self.check(sent, &seen, &verdict);
         }
         assert!(self.tables.flows.borrow().len() <= self.tables.flows_max, "the flow table is bounded");

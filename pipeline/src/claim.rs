@@ -1,41 +1,215 @@
-//! Carrying out what a verdict asks of the tables.
+//! Carrying out what a verdict asks of the flow table and of budgets, and taking rows away.
 
-use andromede_abi::flow_state;
+use andromede_abi::{DropReason, FlowKey, NetworkIndex, Stage, flow_flag, flow_hold, flow_state, port_flag};
 
 use crate::{
+    budget::{self, Account, Size, Way},
+    context::Context,
     lifetime,
     scratch::Scratch,
-    tables::{FlowRef, TableFull, Tables},
-    verdict::{Claim, Phase},
+    tables::{FlowRef, NotPut, Put, Tables},
+    verdict::{Claim, Phase, Refusal, TargetKind, Verdict},
+    wire::ethernet,
 };
 
-/// Carries out the claim. `scratch` is what the walk wrote.
-///
-/// # Errors
-/// The flow table has no room for the connection: the packet must be dropped.
+/// Carries out the claim. `scratch` is what the walk wrote. Where a budget or a table does not suffice the verdict becomes a drop.
 #[inline(always)]
-pub fn carry_out<T: Tables>(tables: &T, claim: &Claim<T::Flow>, scratch: &Scratch, now: u64) -> Result<(), TableFull> {
-    if scratch.keeps_fragment {
+pub fn carry_out<T: Tables>(tables: &T, context: &Context<'_>, scratch: &mut Scratch, verdict: &mut Verdict<T::Flow>) {
+    let carried = match police(tables, context, scratch, verdict) {
+        Ok(()) => claim(tables, context, scratch, &verdict.claim),
+        Err(refusal) => {
+            verdict.claim = Claim::None;
+            Err(refusal)
+        }
+    };
+    if let Err(refusal) = carried {
+        verdict.port = scratch.blamed;
+        verdict.refuse(refusal);
+    }
+    if scratch.keeps_fragment && verdict.reason.is_none() {
         // Without memory for it the fragments that follow are dropped; this one was judged and may pass.
         let _ = tables.put_fragment(&scratch.fragment_key, &scratch.fragment);
     }
+}
+
+#[inline(always)]
+fn claim<T: Tables>(
+    tables: &T,
+    context: &Context<'_>,
+    scratch: &mut Scratch,
+    claim: &Claim<T::Flow>,
+) -> Result<(), Refusal> {
     match claim {
         Claim::None => Ok(()),
         Claim::Seen { flow } => {
-            flow.set_seen(now);
+            flow.set_seen(context.now);
             Ok(())
         }
         Claim::Touch { flow, phase } => {
-            flow.set_phase(*phase);
-            flow.set_seen(now);
+            touch(tables, flow, *phase, scratch, context.now);
             Ok(())
         }
-        Claim::Open => tables.put_flow(&scratch.key, &scratch.row),
+        Claim::Open => open(tables, scratch, context.now),
         Claim::Cut { flow, state, rule } => {
             flow.set_cut_rule(*rule);
             flow.set_phase(Phase { state: *state | flow_state::CUT, lifetime: lifetime::CUT });
-            flow.set_seen(now);
+            flow.set_seen(context.now);
             Ok(())
         }
     }
+}
+
+/// Writes state and time. The first answer ends that the connection counts as half-open.
+#[inline(always)]
+fn touch<T: Tables>(tables: &T, flow: &T::Flow, phase: Phase, scratch: &Scratch, now: u64) {
+    flow.set_phase(phase);
+    flow.set_seen(now);
+    let account = Account::of(&scratch.row);
+    let half_open = account.hold & flow_hold::BITS == flow_hold::HALF_OPEN;
+    if half_open
+        && budget::is_answered(scratch.key.protocol, phase.state)
+        && flow.replace_hold(account.hold, account.hold & !flow_hold::HALF_OPEN)
+    {
+        budget::give_back_half_open(tables, &account);
+    }
+}
+
+/// Takes the budgets of a connection and puts its row. In the kernel a function of its own, for its stack.
+#[cfg_attr(target_arch = "bpf", inline(never))]
+fn open<T: Tables>(tables: &T, scratch: &mut Scratch, now: u64) -> Result<(), Refusal> {
+    let found = if scratch.account.is_of_row() { tables.flow(&scratch.key) } else { None };
+    let Some(flow) = found else { return open_anew(tables, scratch, Put::New, now) };
+    let before = scratch.account;
+    let is_mine = !before.is_locked() && flow.replace_hold(before.hold, before.hold | flow_hold::LOCKED);
+    if scratch.opening.is_known {
+        // Another processor has just written it, or is removing it: this packet passes by its own judgement.
+        if is_mine {
+            renew(tables, &flow, &before, scratch);
+        }
+        return Ok(());
+    }
+    if !is_mine {
+        return Err(Refusal::new(Stage::Claim, DropReason::NetworkChanging));
+    }
+    // What was there is over: its places come free before the new connection asks for some.
+    budget::give_back(tables, &before);
+    let opened = open_anew(tables, scratch, Put::Replace, now);
+    if opened.is_err() {
+        tables.remove_flow(&scratch.key);
+    }
+    opened
+}
+
+/// A connection that was judged again, whose row is locked: it keeps its places, and is never refused for want of them.
+#[inline(always)]
+fn renew<T: Tables>(tables: &T, flow: &T::Flow, before: &Account, scratch: &mut Scratch) {
+    // Half-open stays what it was, or ends; a row of which nothing was counted begins to count.
+    if before.hold != 0 {
+        scratch.row.hold &= before.hold | !flow_hold::HALF_OPEN;
+    }
+    let after = Account::of(&scratch.row);
+    budget::take_anyway(tables, &after);
+    if tables.put_flow(&scratch.key, &scratch.row, Put::Replace).is_ok() {
+        budget::give_back(tables, before);
+    } else {
+        budget::give_back(tables, &after);
+        flow.replace_hold(before.hold | flow_hold::LOCKED, before.hold);
+    }
+}
+
+/// Takes the places of a new connection and puts its row.
+#[inline(always)]
+fn open_anew<T: Tables>(tables: &T, scratch: &mut Scratch, put: Put, now: u64) -> Result<(), Refusal> {
+    let account = Account::of(&scratch.row);
+    let tenant_flows = tenant_flows(tables, scratch.key.network);
+    let taken = budget::take(tables, &scratch.initiator, &scratch.answerer, &account, tenant_flows, now);
+    if let Err((blamed, refusal)) = taken {
+        scratch.blamed = blamed;
+        return Err(refusal);
+    }
+    match tables.put_flow(&scratch.key, &scratch.row, put) {
+        Ok(()) => Ok(()),
+        Err(error) => {
+            budget::give_back(tables, &account);
+            match error {
+                // Another processor has put the same row at this moment: it was permitted twice.
+                NotPut::Otherwise => Ok(()),
+                NotPut::Full => {
+                    scratch.blamed = scratch.initiator.budget();
+                    Err(Refusal::new(Stage::Claim, DropReason::FlowTableFull))
+                }
+            }
+        }
+    }
+}
+
+/// The most that the tenant of a network may have; 0: no limit. In the kernel a function of its own, for its stack.
+#[cfg_attr(target_arch = "bpf", inline(never))]
+fn tenant_flows<T: Tables>(tables: &T, network: NetworkIndex) -> u32 {
+    tables.network(network).map_or(0, |row| row.tenant_flows)
+}
+
+/// Takes the tokens of a frame that passes, of a sender and of a receiver of this host, if they are policed.
+#[inline(always)]
+fn police<T: Tables>(
+    tables: &T,
+    context: &Context<'_>,
+    scratch: &mut Scratch,
+    verdict: &Verdict<T::Flow>,
+) -> Result<(), Refusal> {
+    let kind = verdict.target.kind;
+    if kind != TargetKind::Deliver && kind != TargetKind::Encap {
+        return Ok(());
+    }
+    if scratch.opening.sender == 0 && scratch.port.flags & port_flag::TRANSMIT_POLICED != 0 {
+        draw(tables, context, scratch, Way::Transmit)?;
+    }
+    let receives = kind == TargetKind::Deliver && scratch.row.flags & receiver_policed(scratch) != 0;
+    if receives && tables.copy_port(verdict.target.ifindex, &mut scratch.port) {
+        draw(tables, context, scratch, Way::Receive)?;
+    }
+    Ok(())
+}
+
+/// The flag that says whether the receiver of the packet is policed.
+#[inline(always)]
+const fn receiver_policed(scratch: &Scratch) -> u16 {
+    match scratch.opening.direction {
+        andromede_abi::Direction::LowToHigh => flow_flag::HIGH_POLICED,
+        andromede_abi::Direction::HighToLow => flow_flag::LOW_POLICED,
+    }
+}
+
+/// The tokens of the port in the scratch space.
+#[inline(always)]
+fn draw<T: Tables>(tables: &T, context: &Context<'_>, scratch: &mut Scratch, way: Way) -> Result<(), Refusal> {
+    let headers = u32::from(scratch.packet.header_length).wrapping_add(ethernet::HEADER as u32);
+    let size = Size::new(scratch.opening.frame_length, context.gso_size, headers);
+    let port = &scratch.port;
+    budget::police(tables, port.slot, &port.limits, way, size, context.now).map_err(|reason| {
+        scratch.blamed = port.slot;
+        Refusal::new(Stage::Claim, reason)
+    })
+}
+
+/// Removes a connection that is over, or, if `even_live`, any; says whether it did. Whoever locks the row gives back what it took, and
+/// removes it.
+#[inline(always)]
+pub fn reap<T: Tables>(tables: &T, key: &FlowKey, flow: &T::Flow, even_live: bool, now: u64) -> bool {
+    if !even_live && !flow.is_over(now) {
+        return false;
+    }
+    let Some(account) = flow.account() else { return false };
+    let locked = account.hold | flow_hold::LOCKED;
+    if account.is_locked() || !flow.replace_hold(account.hold, locked) {
+        return false;
+    }
+    // A packet may have come between the two.
+    if !even_live && !flow.is_over(now) {
+        flow.replace_hold(locked, account.hold);
+        return false;
+    }
+    tables.remove_flow(key);
+    budget::give_back(tables, &account);
+    true
 }

@@ -7,6 +7,7 @@
 #![allow(clippy::inline_always, reason = "the verifier and the packet path want one flat program")]
 #![cfg_attr(not(test), deny(clippy::indexing_slicing, clippy::arithmetic_side_effects, clippy::unwrap_used))]
 
+mod budget;
 mod claim;
 mod context;
 mod edit;
@@ -29,7 +30,8 @@ mod verdict;
 pub mod walk;
 pub mod wire;
 
-pub use claim::carry_out;
+pub use budget::Account;
+pub use claim::{carry_out, reap};
 pub use context::{Context, Tunnel};
 pub use edit::apply_edit;
 pub use encapsulate::{OVERHEAD, outer_header};
@@ -37,6 +39,6 @@ pub use fragment::{Fragment, FragmentKind};
 pub use frame::{Frame, MAX_OFFSET};
 pub use packet::{Packet, Transport, flow_key};
 pub use scratch::Scratch;
-pub use tables::{FlowRef, TableFull, Tables};
+pub use tables::{FlowRef, NotPut, Put, Tables, UsageRef};
 pub use verdict::{Claim, Edit, EditKind, Phase, Refusal, Target, TargetKind, Verdict};
 pub use walk::{decide, decide_into};

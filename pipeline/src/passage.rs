@@ -3,6 +3,7 @@
 use andromede_abi::{Direction, DropReason, FlowRow, HostIndex, NetworkIndex, Slot, Stage, rule};
 
 use crate::{
+    budget::{self, Account},
     context::Context,
     lifetime::terms,
     packet::{Transport, flow_key},
@@ -68,6 +69,7 @@ pub(crate) fn pass<T: Tables>(
         sender: way.sender,
         ..Opening::NONE
     };
+    scratch.account = Account::NONE;
     if scratch.packet.fragment.is_part() {
         return Ok(Recognised::Fragment);
     }
@@ -128,6 +130,7 @@ fn connected<T: Tables>(
                 (opening.state, opening.connection) = (row.state, row.connection);
             }
         }
+        scratch.account = Account::of(&scratch.row);
     }
     if !scratch.opening.is_known && !scratch.packet.opens() {
         return Err(connection::refuse_unknown(&scratch.packet));
@@ -212,10 +215,10 @@ pub(crate) fn open<T: Tables>(
         // Unique on the host while the connection lives: the key's tag, and when it was opened, in steps of a millisecond.
         row.connection = u64::from(key.tag()) << 32 | (context.now >> 20) & 0xffff_ffff;
         row.state = 0;
-        (row.initiator_budget, row.answerer_budget) = (0, 0);
     }
     let terms = terms(tables, opening.network, packet.protocol, row.state);
     (row.lifetime, row.tenant) = (terms.lifetime, terms.tenant);
+    row.hold = budget::hold(row.connection, key.protocol, row.state);
     row.seen = context.now;
     let stage = if row.ingress_rule == rule::NONE { Stage::Egress } else { Stage::Ingress };
     along(context, scratch, stage, verdict)?;

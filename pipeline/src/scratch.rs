@@ -1,8 +1,11 @@
 //! Where a walk writes what is too large for its stack.
 
-use andromede_abi::{Address, EndpointMark, FlowKey, FlowRow, FragmentKey, FragmentRow, NextHop, PortRow};
+use andromede_abi::{
+    Address, EndpointMark, FlowKey, FlowRow, FragmentKey, FragmentRow, NextHop, PortLimits, PortRow, Slot,
+};
 
 use crate::{
+    budget::Account,
     packet::Packet,
     stage::judge::{End, Opening},
 };
@@ -29,6 +32,12 @@ pub struct Scratch {
     pub fragment: FragmentRow,
     /// The row of the datagram is to be written.
     pub keeps_fragment: bool,
+    /// What the row that was found, stale or over, holds of its budgets.
+    pub(crate) account: Account,
+    /// The port whose budget did not suffice.
+    pub(crate) blamed: Slot,
+    /// Zero.
+    pub(crate) reserved: u32,
     /// The connection that is to be judged.
     pub(crate) opening: Opening,
     /// The end that opens the connection.
@@ -62,7 +71,8 @@ impl Scratch {
             next_hop: NextHop::NONE,
             initiator_budget: 0,
             answerer_budget: 0,
-            reserved: [0; 12],
+            hold: 0,
+            reserved: [0; 10],
         },
         port: PortRow {
             owner: 0,
@@ -81,7 +91,17 @@ impl Scratch {
             v4: 0,
             epoch: 0,
             v6: Address::UNSPECIFIED,
-            reserved: [0; 12],
+            limits: PortLimits {
+                flows_inbound: 0,
+                flows_outbound: 0,
+                half_open: 0,
+                new_flows_per_second: 0,
+                transmit_packets: 0,
+                transmit_kilobits: 0,
+                receive_packets: 0,
+                receive_kilobits: 0,
+            },
+            reserved: [0; 4],
         },
         key: FlowKey {
             network: 0,
@@ -98,6 +118,9 @@ impl Scratch {
         fragment_key: FragmentKey { slot: 0, way: 0, place: 0 },
         fragment: FragmentRow::unknown(0),
         keeps_fragment: false,
+        account: Account::NONE,
+        blamed: 0,
+        reserved: 0,
         opening: Opening::NONE,
         initiator: End::UNKNOWN,
         answerer: End::UNKNOWN,

@@ -3,14 +3,38 @@
 use andromede_abi::{
     CellKey, CellRow, FlowKey, FlowRow, FragmentKey, FragmentRow, HostIndex, HostRow, IdentityClassKey, LocationKey,
     LocationRow, MemberKey, MemberRow, NetworkIndex, NetworkRow, PolicyPrefixKey, PortRow, PrefixKey, ServiceKey, Slot,
-    SourceKey,
+    SourceKey, Usage,
 };
 
-use crate::verdict::Phase;
+use crate::{budget::Account, verdict::Phase};
 
-/// A table has no room for another row.
+/// Whether a row is put where none is, or in the place of one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct TableFull;
+pub enum Put {
+    /// Where none is.
+    New,
+    /// In the place of the one that is there.
+    Replace,
+}
+
+/// Why a row was not put.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NotPut {
+    /// The table has no room for another row.
+    Full,
+    /// [`Put::New`], and there is one; or [`Put::Replace`], and there is none.
+    Otherwise,
+}
+
+/// A live row of usage. Each change is one instruction.
+pub trait UsageRef: Clone {
+    /// Reads a word.
+    fn get(&self, usage: Usage) -> u64;
+    /// Adds to a word; what it was before.
+    fn add(&self, usage: Usage, by: i64) -> u64;
+    /// Writes `new` if the word is `old`; says whether it was.
+    fn replace(&self, usage: Usage, old: u64, new: u64) -> bool;
+}
 
 /// A live row of the flow table.
 pub trait FlowRef: Clone {
@@ -22,12 +46,20 @@ pub trait FlowRef: Clone {
     fn set_phase(&self, phase: Phase);
     /// Writes the rule that cut it.
     fn set_cut_rule(&self, rule: u32);
+    /// Is it over for want of packets?
+    fn is_over(&self, now: u64) -> bool;
+    /// What it holds of its budgets; none if the element was given to another connection meanwhile.
+    fn account(&self) -> Option<Account>;
+    /// Writes what it holds if it is `old`, in one instruction; says whether it was.
+    fn replace_hold(&self, old: u64, new: u64) -> bool;
 }
 
 /// The tables. Rows come as copies whose owner word was compared with the key's: a row that is not the key's own is none.
 pub trait Tables {
     /// A live row of the flow table.
     type Flow: FlowRef;
+    /// A live row of usage.
+    type Usage: UsageRef;
 
     /// Port behind an interface.
     fn port(&self, ifindex: u32) -> Option<PortRow>;
@@ -71,15 +103,19 @@ pub trait Tables {
     /// Copies what a place holds to `into`, if it is the datagram with this owner word; false if it is not.
     fn fragment(&self, key: &FragmentKey, owner: u64, into: &mut FragmentRow) -> bool;
 
-    /// Inserts a connection, or overwrites the row of the same key.
-    ///
-    /// # Errors
-    /// The table is full.
-    fn put_flow(&self, key: &FlowKey, row: &FlowRow) -> Result<(), TableFull>;
-
     /// Puts a datagram at a place.
     ///
     /// # Errors
     /// There is no memory.
-    fn put_fragment(&self, key: &FragmentKey, row: &FragmentRow) -> Result<(), TableFull>;
+    fn put_fragment(&self, key: &FragmentKey, row: &FragmentRow) -> Result<(), NotPut>;
+    /// Puts the row of a connection, in one step.
+    ///
+    /// # Errors
+    /// See [`NotPut`].
+    fn put_flow(&self, key: &FlowKey, row: &FlowRow, put: Put) -> Result<(), NotPut>;
+    /// Removes the row of a connection. Only who has locked it does that.
+    fn remove_flow(&self, key: &FlowKey);
+    /// What is taken of a port (by its slot) or of a tenant (by its number and [`andromede_abi::TENANT_USAGE`]). The row is made if there is none; none if
+    /// the table is full.
+    fn usage(&self, key: u32) -> Option<Self::Usage>;
 }

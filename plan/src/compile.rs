@@ -13,7 +13,9 @@ use andromede_abi::{
 use andromede_model::{Direction, GATEWAY_MAC, Network, NetworkView, Port, PortName, Prefix, SecurityGroupName, Vtep};
 
 use crate::{
-    Attachments, Cost, HostFacts, Rows, TooLarge, Wanted, epochs,
+    Attachments, Cost, HostFacts, Rows, TooLarge, Wanted,
+    budgets::Sharers,
+    epochs,
     policy::{self, Sets},
     rows::prefix_length,
     slots::Slots,
@@ -27,8 +29,14 @@ pub fn compile(
     attachments: &Attachments,
     found: &Rows,
 ) -> Result<Wanted, TooLarge> {
-    let mut compiler =
-        Compiler { facts, attachments, slots: Slots::new(found), sets: Sets::new(found), wanted: Wanted::default() };
+    let mut compiler = Compiler {
+        facts,
+        attachments,
+        slots: Slots::new(found),
+        sets: Sets::new(found),
+        sharers: Sharers::of(views, facts),
+        wanted: Wanted::default(),
+    };
     let mut sorted: Vec<&NetworkView> = views.iter().collect();
     sorted.sort_by_key(|view| view.network.index);
     // What is there takes its slots over before anything new asks for one.
@@ -50,6 +58,7 @@ struct Compiler<'a> {
     facts: &'a HostFacts,
     attachments: &'a Attachments,
     slots: Slots<'a>,
+    sharers: Sharers,
     sets: Sets,
     wanted: Wanted,
 }
@@ -82,7 +91,10 @@ impl<'a> Compiler<'a> {
             let rules = group.rules.iter().map(|rule| (rule.number, (group.name.clone(), rule.name.clone())));
             self.wanted.names.rules.extend(rules);
         }
-        self.wanted.rows.networks.insert(view.network.index, network_row(&view.network, network_slot));
+        self.wanted
+            .rows
+            .networks
+            .insert(view.network.index, network_row(&view.network, network_slot, self.sharers.tenant_flows()));
         for host in view.hosts.values().filter(|host| host.index != self.facts.host) {
             self.endpoint(view, host.index, host.underlay, network_slot, 0);
         }
@@ -234,7 +246,8 @@ impl<'a> Compiler<'a> {
             v4: first_v4(port),
             epoch: 0,
             v6: first_v6(port),
-            reserved: [0; 12],
+            limits: self.sharers.port(view.network.tenant_index),
+            reserved: [0; 4],
         };
         self.wanted.rows.ports.insert(attachment.ifindex, row);
         Ok(())
@@ -296,7 +309,7 @@ fn location(key: &LocationKey) -> LocationRow {
 }
 
 /// What holds for the whole network.
-const fn network_row(network: &Network, network_slot: Slot) -> NetworkRow {
+const fn network_row(network: &Network, network_slot: Slot, tenant_flows: u32) -> NetworkRow {
     let timeouts = network.timeouts;
     NetworkRow {
         owner: NetworkRow::owner_of(network.index),
@@ -311,7 +324,8 @@ const fn network_row(network: &Network, network_slot: Slot) -> NetworkRow {
             udp_one_way: timeouts.udp_one_way,
             other: timeouts.other,
         },
-        reserved: [0; 5],
+        tenant_flows,
+        reserved: [0; 4],
     }
 }
 

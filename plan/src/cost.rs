@@ -38,7 +38,13 @@ impl Cost {
         let attachment = |(ifindex, port): (u32, &Port)| (port.name.clone(), Attachment { ifindex, tap: false });
         let attachments = (1..).zip(ports).map(attachment).collect();
         let gateways = BTreeMap::new();
-        let facts = HostFacts { host: host.index, underlay: host.underlay, underlay_ifindex: 1, gateways };
+        let facts = HostFacts {
+            host: host.index,
+            underlay: host.underlay,
+            underlay_ifindex: 1,
+            gateways,
+            flow_rows: maps::FLOWS.rows,
+        };
         Ok(Self::of(&compile(views, &facts, &attachments, &Rows::default())?.rows))
     }
 

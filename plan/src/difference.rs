@@ -43,6 +43,15 @@ impl<'a, K: Ord, V: PartialEq> Table<'a, K, V> {
     }
 }
 
+impl<'a> Table<'a, u32, PortRow> {
+    /// The ports that change in more than what they may take: limits permit and forbid no flow that is there.
+    pub(crate) fn judged_otherwise(&self) -> impl Iterator<Item = &'a PortRow> + '_ {
+        let differs =
+            |(_, old, new): &&(&u32, &'a PortRow, &'a PortRow)| PortRow { limits: new.limits, ..**old } != **new;
+        self.changed.iter().filter(differs).map(|(_, old, _)| *old)
+    }
+}
+
 /// Steps that write the rows that are new.
 pub(crate) fn add<'b, K: Copy, V: Copy>(
     table: &'b Table<'_, K, V>,
@@ -136,7 +145,7 @@ impl<'a> Difference<'a> {
     /// not judged by old and new rows together.
     pub(crate) fn stale_late(&self) -> BTreeSet<Slot> {
         let mut stale = BTreeSet::new();
-        stale.extend(self.ports.changed.iter().map(|(_, old, _)| old.slot));
+        stale.extend(self.ports.judged_otherwise().map(|row| row.slot));
         stale.extend(self.locations.changed.iter().map(|(_, _, new)| new.slot));
         stale.extend(self.prefixes.changed.iter().map(|(_, _, new)| new.slot));
         stale.remove(&0);

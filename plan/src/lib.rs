@@ -3,6 +3,7 @@
 //! [`compile()`] turns the views of the networks that a host holds into the [`Rows`] that it should have; [`changes()`] compares
 //! them with the rows it has and lists the [`Step`]s between, in an order that closes before it opens.
 
+mod budgets;
 mod changes;
 mod compile;
 mod cost;

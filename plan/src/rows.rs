@@ -1,6 +1,6 @@
 //! The rows of a host, as a value.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use andromede_abi::{
     CellKey, CellRow, HostIndex, HostRow, IdentityClassKey, LocationKey, LocationRow, MemberKey, MemberRow,
@@ -16,6 +16,8 @@ macro_rules! tables {
             /// `EPOCHS`: epochs of ports and locations, change words of networks. The table is an array: an absent
             /// entry and one that is 0 mean the same. Only steps change it, never [`Rows::insert`].
             pub epochs: BTreeMap<Slot, u32>,
+            /// Slots that connections count on, in `USAGE`. They are found, never wanted: such a slot is given to nobody else.
+            pub counted: BTreeSet<Slot>,
         }
 
         /// One row of any table: its key and its value.

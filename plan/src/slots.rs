@@ -41,7 +41,7 @@ impl<'a> Slots<'a> {
         let networks = found.networks.iter().map(|(network, row)| (*network, row.network_slot));
         let ports = found.ports.values().map(|row| (row.network, row.network_slot));
         let by_network = members.chain(ports).chain(networks).collect();
-        Self { found, by_mac, by_network, used: found.slots(), claimed: BTreeSet::new(), next: 1 }
+        Self { found, by_mac, by_network, used: &found.slots() | &found.counted, claimed: BTreeSet::new(), next: 1 }
     }
 
     /// Takes a slot over, unless it is taken already.

@@ -21,6 +21,8 @@ pub struct HostFacts {
     pub underlay_ifindex: u32,
     /// Next hop towards a tunnel endpoint; an endpoint that is not here is on the link.
     pub gateways: BTreeMap<Ipv4Addr, Ipv4Addr>,
+    /// Rows of its flow table.
+    pub flow_rows: u32,
 }
 
 /// A workload's interface.

@@ -57,7 +57,7 @@ impl Windows {
 
 fn flips(found: &Rows, wanted: &Rows, difference: &Difference<'_>) -> BTreeMap<NetworkIndex, Flips> {
     let mut networks: BTreeMap<NetworkIndex, Flips> = BTreeMap::new();
-    for (_, old, _) in &difference.ports.changed {
+    for old in difference.ports.judged_otherwise() {
         networks.entry(old.network).or_default().ports.insert(old.slot);
     }
     let is_local = |row: &LocationRow| row.flags & location_flag::LOCAL != 0;

@@ -66,8 +66,8 @@ fn walk(tables: &Tables, ifindex: u32, frame: Vec<u8>) -> Result<(), (DropReason
         host: &host,
     };
     let mut scratch = Scratch::EMPTY;
-    let verdict = decide(&Bytes(frame), &context, tables, &mut scratch);
-    carry_out(tables, &verdict.claim, &scratch, 1).unwrap();
+    let mut verdict = decide(&Bytes(frame), &context, tables, &mut scratch);
+    carry_out(tables, &context, &mut scratch, &mut verdict);
     match (verdict.target.kind, verdict.reason) {
         (TargetKind::Drop, Some(reason)) => Err((reason, verdict.rule)),
         (TargetKind::Deliver | TargetKind::Encap, None) => Ok(()),

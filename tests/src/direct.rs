@@ -9,7 +9,7 @@ use std::{
     thread,
 };
 
-use andromede_abi::HostConfig;
+use andromede_abi::{HostConfig, maps};
 use andromede_agent::programs::{Programs, Settings};
 use andromede_dataplane::{AttachMode, Hook, Kernel, Sizes};
 use andromede_model::{Model, PortName};
@@ -125,6 +125,7 @@ impl DirectHost {
             underlay: host.underlay,
             underlay_ifindex: config.underlay_ifindex,
             gateways: BTreeMap::new(),
+            flow_rows: maps::FLOWS.rows,
         };
         let mut attachments = BTreeMap::new();
         let mut places = BTreeSet::from([

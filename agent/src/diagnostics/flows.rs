@@ -1,4 +1,4 @@
-//! Connections with names, and the end of those that are over.
+//! Connections with names.
 
 use std::collections::BTreeMap;
 
@@ -14,15 +14,6 @@ const DEFAULT_LIMIT: u32 = 1000;
 /// How long nothing was seen of a connection. `seen` may be a little ahead of `now`.
 fn idle(row: &FlowRow, now: u64) -> u64 {
     now.saturating_sub(row.seen)
-}
-
-/// Removes connections that were idle for longer than they may.
-pub(super) fn sweep(tables: &Tables, now: u64) -> Result<(), TableError> {
-    let swept = tables.flows.sweep(|_, row| row.is_over(now))?;
-    if swept.removed > 0 {
-        tracing::debug!(removed = swept.removed, kept = swept.kept, "connections swept");
-    }
-    Ok(())
 }
 
 /// What a question is about.

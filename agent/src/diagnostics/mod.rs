@@ -6,6 +6,7 @@ mod flows;
 mod fragments;
 mod names;
 mod rows;
+mod sweep;
 
 use std::{
     collections::VecDeque,
@@ -13,7 +14,7 @@ use std::{
 };
 
 use andromede_abi::{DropEvent, HostConfig};
-use andromede_dataplane::{Events, TableError, Tables};
+use andromede_dataplane::{Reaper, TableError, Tables};
 use andromede_plan::Wanted;
 use andromede_proto::{
     agent::v1::{Answer, Query, answer, query},
@@ -21,8 +22,9 @@ use andromede_proto::{
 };
 use tokio::{sync::Semaphore, task::JoinHandle};
 
-pub use self::names::HostNames;
-use crate::programs::Settings;
+use self::sweep::Sweeper;
+pub use self::{names::HostNames, sweep::SweepError};
+use crate::programs::{Programs, Settings};
 
 /// Dropped packets that are remembered.
 const RECENT: usize = 1024;
@@ -44,6 +46,9 @@ pub enum DiagnosticsError {
     /// A table.
     #[error("{0}")]
     Table(#[from] TableError),
+    /// The sweep.
+    #[error(transparent)]
+    Sweep(#[from] SweepError),
     /// The clock.
     #[error("the monotonic clock cannot be read: {0}")]
     Clock(#[from] std::io::Error),
@@ -60,9 +65,10 @@ pub enum DiagnosticsError {
 struct Loaded {
     tables: Tables,
     config: HostConfig,
+    reaper: Reaper,
 }
 
-/// Answers questions; it writes to no table but that of connections, from which it sweeps what is over.
+/// Answers questions; it changes nothing but the table of connections, from which it has removed what is over.
 #[derive(Debug)]
 pub struct Diagnostics {
     host: String,
@@ -71,6 +77,7 @@ pub struct Diagnostics {
     recent: Mutex<VecDeque<v1::DropEvent>>,
     reader: Mutex<Option<JoinHandle<()>>>,
     at_once: Semaphore,
+    sweeper: Mutex<Sweeper>,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -87,15 +94,20 @@ impl Diagnostics {
             recent: Mutex::default(),
             reader: Mutex::default(),
             at_once: Semaphore::new(AT_ONCE),
+            sweeper: Mutex::default(),
         }
     }
 
     /// The packet path was loaded, for the first time or anew.
-    pub fn loaded(self: &Arc<Self>, settings: &Settings, config: &HostConfig, events: Option<Events>) {
-        match Tables::open(&settings.pins, &settings.sizes) {
-            Ok(tables) => *lock(&self.loaded) = Some(Arc::new(Loaded { tables, config: *config })),
+    pub fn loaded(self: &Arc<Self>, settings: &Settings, programs: &mut Programs) {
+        let opened = Tables::open(&settings.pins, &settings.sizes).and_then(|tables| Ok((tables, programs.reaper()?)));
+        match opened {
+            Ok((tables, reaper)) => {
+                *lock(&self.loaded) = Some(Arc::new(Loaded { tables, config: *programs.config(), reaper }));
+            }
             Err(error) => tracing::error!(%error, "no diagnostics"),
         }
+        let events = programs.take_events();
         let mut reader = lock(&self.reader);
         if let Some(old) = reader.take() {
             old.abort();
@@ -150,7 +162,7 @@ impl Diagnostics {
     /// Removes connections and datagrams in pieces that are over, and counters of ports that are gone where they take too much room.
     pub fn sweep(&self) -> Result<(), DiagnosticsError> {
         let Ok(loaded) = self.tables() else { return Ok(()) };
-        flows::sweep(&loaded.tables, monotonic()?)?;
+        lock(&self.sweeper).sweep(&loaded.tables, &loaded.reaper, monotonic()?)?;
         fragments::sweep(&loaded.tables, monotonic()?)?;
         Ok(drops::sweep(&loaded.tables, &self.names())?)
     }

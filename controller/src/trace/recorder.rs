@@ -7,7 +7,7 @@ use andromede_abi::{
     LocationRow, MemberKey, MemberRow, NetworkIndex, NetworkRow, PolicyPrefixKey, PortRow, PrefixKey, ServiceKey, Slot,
     SourceKey,
 };
-use andromede_pipeline::{FlowRef as _, Scratch, TableFull, Tables, memory};
+use andromede_pipeline::{FlowRef as _, NotPut, Put, Scratch, Tables, memory};
 
 /// One lookup and what it found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,6 +60,7 @@ macro_rules! noted {
 
 impl Tables for Recorder<'_> {
     type Flow = memory::Flow;
+    type Usage = memory::Usage;
 
     noted! {
         port(ifindex: u32) -> Option<PortRow>, Port(ifindex);
@@ -87,16 +88,23 @@ impl Tables for Recorder<'_> {
         found
     }
 
+    // A trace changes nothing.
+
     fn fragment(&self, key: &FragmentKey, owner: u64, into: &mut FragmentRow) -> bool {
         self.tables.fragment(key, owner, into)
     }
 
-    fn put_fragment(&self, _: &FragmentKey, _: &FragmentRow) -> Result<(), TableFull> {
+    fn put_fragment(&self, _: &FragmentKey, _: &FragmentRow) -> Result<(), NotPut> {
         Ok(())
     }
 
-    fn put_flow(&self, _: &FlowKey, _: &FlowRow) -> Result<(), TableFull> {
-        // A trace changes nothing.
+    fn put_flow(&self, _: &FlowKey, _: &FlowRow, _: Put) -> Result<(), NotPut> {
         Ok(())
+    }
+
+    fn remove_flow(&self, _: &FlowKey) {}
+
+    fn usage(&self, _: u32) -> Option<memory::Usage> {
+        None
     }
 }

@@ -1,7 +1,7 @@
 //! Rows of a host, as it sent them, into tables in memory.
 
 use andromede_abi::{FlowKey, FlowRow, HostConfig, Pod, from_bytes, maps};
-use andromede_pipeline::memory;
+use andromede_pipeline::{Put, memory};
 use andromede_proto::agent::v1::{NetworkRows, TableRows};
 
 /// Why a host's rows cannot be used.
@@ -81,7 +81,7 @@ impl HostRows {
         };
         for (key, row) in &flows {
             // Tables in memory have room for all.
-            let _ = andromede_pipeline::Tables::put_flow(&tables, key, row);
+            let _ = andromede_pipeline::Tables::put_flow(&tables, key, row, Put::New);
         }
         let config =
             from_bytes(&message.host_config).ok_or_else(|| RowsError::Malformed(maps::HOST_CONFIG.to_owned()))?;

@@ -4,4 +4,4 @@ mod frame;
 mod tables;
 
 pub use frame::Bytes;
-pub use tables::{Flow, Tables};
+pub use tables::{Flow, Tables, Usage};

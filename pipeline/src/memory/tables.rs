@@ -9,11 +9,12 @@ use std::{
 use andromede_abi::{
     CellKey, CellRow, FlowKey, FlowRow, FragmentKey, FragmentRow, HostIndex, HostRow, IdentityClassKey, LocationKey,
     LocationRow, MemberKey, MemberRow, NetworkIndex, NetworkRow, PolicyPrefixKey, PortRow, PrefixKey, Prefixed,
-    ServiceKey, Slot, SourceKey, bytes_of,
+    ServiceKey, Slot, SourceKey, UsageRow, bytes_of,
 };
 
 use crate::{
-    tables::{FlowRef, TableFull},
+    budget::Account,
+    tables::{FlowRef, NotPut, Put, UsageRef},
     verdict::Phase,
 };
 
@@ -50,6 +51,42 @@ pub struct Tables {
     pub fragments: RefCell<BTreeMap<FragmentKey, FragmentRow>>,
     /// How many connections there is room for; 0: as many as come.
     pub flows_max: usize,
+    /// What is taken of budgets.
+    pub usage: RefCell<BTreeMap<u32, Rc<Cell<UsageRow>>>>,
+}
+
+/// A live row of usage.
+#[derive(Clone, Debug)]
+pub struct Usage(Rc<Cell<UsageRow>>);
+
+impl Usage {
+    fn change(&self, usage: andromede_abi::Usage, change: impl FnOnce(u64) -> u64) {
+        let mut row = self.0.get();
+        if let Some(word) = row.words.get_mut(usage as usize) {
+            *word = change(*word);
+        }
+        self.0.set(row);
+    }
+}
+
+impl UsageRef for Usage {
+    fn get(&self, usage: andromede_abi::Usage) -> u64 {
+        self.0.get().get(usage)
+    }
+
+    fn add(&self, usage: andromede_abi::Usage, by: i64) -> u64 {
+        let before = self.get(usage);
+        self.change(usage, |word| word.wrapping_add_signed(by));
+        before
+    }
+
+    fn replace(&self, usage: andromede_abi::Usage, old: u64, new: u64) -> bool {
+        let is_old = self.get(usage) == old;
+        if is_old {
+            self.change(usage, |_| new);
+        }
+        is_old
+    }
 }
 
 /// A live row of the flow table.
@@ -81,6 +118,22 @@ impl FlowRef for Flow {
     fn set_cut_rule(&self, rule: u32) {
         self.change(|row| row.cut_rule = rule);
     }
+
+    fn is_over(&self, now: u64) -> bool {
+        self.0.get().is_over(now)
+    }
+
+    fn account(&self) -> Option<Account> {
+        Some(Account::of(&self.0.get()))
+    }
+
+    fn replace_hold(&self, old: u64, new: u64) -> bool {
+        let is_old = self.0.get().hold == old;
+        if is_old {
+            self.change(|row| row.hold = new);
+        }
+        is_old
+    }
 }
 
 /// The value of the longest prefix that covers all bits of `key`.
@@ -107,6 +160,7 @@ fn leading_equal_bits(one: &[u8], other: &[u8]) -> u32 {
 
 impl crate::tables::Tables for Tables {
     type Flow = Flow;
+    type Usage = Usage;
 
     fn port(&self, ifindex: u32) -> Option<PortRow> {
         self.ports.get(&ifindex).filter(|row| row.owner == PortRow::owner_of(ifindex, row.network)).copied()
@@ -181,17 +235,30 @@ impl crate::tables::Tables for Tables {
         }
     }
 
-    fn put_fragment(&self, key: &FragmentKey, row: &FragmentRow) -> Result<(), TableFull> {
+    fn put_fragment(&self, key: &FragmentKey, row: &FragmentRow) -> Result<(), NotPut> {
         self.fragments.borrow_mut().insert(*key, *row);
         Ok(())
     }
 
-    fn put_flow(&self, key: &FlowKey, row: &FlowRow) -> Result<(), TableFull> {
+    fn put_flow(&self, key: &FlowKey, row: &FlowRow, put: Put) -> Result<(), NotPut> {
         let mut flows = self.flows.borrow_mut();
-        if self.flows_max != 0 && flows.len() >= self.flows_max && !flows.contains_key(key) {
-            return Err(TableFull);
+        let is_there = flows.contains_key(key);
+        if is_there != (put == Put::Replace) {
+            return Err(NotPut::Otherwise);
+        }
+        if self.flows_max != 0 && flows.len() >= self.flows_max && !is_there {
+            return Err(NotPut::Full);
         }
         flows.insert(*key, Rc::new(Cell::new(*row)));
         Ok(())
+    }
+
+    fn remove_flow(&self, key: &FlowKey) {
+        self.flows.borrow_mut().remove(key);
+    }
+
+    fn usage(&self, key: u32) -> Option<Usage> {
+        let mut usage = self.usage.borrow_mut();
+        Some(Usage(Rc::clone(usage.entry(key).or_insert_with(|| Rc::new(Cell::new(UsageRow::NONE))))))
     }
 }

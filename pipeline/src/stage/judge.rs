@@ -83,6 +83,14 @@ pub(crate) struct End {
     encapsulation: u8,
     key_id: u8,
     pub(crate) default_allow: bool,
+    /// Most connections of this end's direction; 0: no limit. Of a port of this host.
+    pub(crate) flows_most: u32,
+    /// Most of them that are half-open; 0: no limit.
+    pub(crate) half_open_most: u32,
+    /// Most new ones a second; 0: no limit.
+    pub(crate) new_flows_per_second: u32,
+    /// What it receives is policed.
+    receive_policed: bool,
 }
 
 impl End {
@@ -98,7 +106,23 @@ impl End {
         encapsulation: 0,
         key_id: 0,
         default_allow: false,
+        flows_most: 0,
+        half_open_most: 0,
+        new_flows_per_second: 0,
+        receive_policed: false,
     };
+
+    /// Is it a port of this host?
+    #[inline(always)]
+    pub(crate) const fn is_local(&self) -> bool {
+        self.kind == side_kind::LOCAL
+    }
+
+    /// The slot whose budget it takes a place of; 0: none.
+    #[inline(always)]
+    pub(crate) const fn budget(&self) -> Slot {
+        if self.is_local() { self.mark.slot } else { 0 }
+    }
 
     /// The end's slot.
     pub(crate) const fn slot(&self) -> Slot {
@@ -133,10 +157,14 @@ pub(crate) fn judge<T: Tables>(tables: &T, scratch: &mut Scratch) -> Result<(), 
     permitted?;
     row.owner = key.owner();
     row.cut_rule = rule::NONE;
+    (row.initiator_budget, row.answerer_budget) = (initiator.budget(), answerer.budget());
     match opening.opening_direction() {
-        Direction::LowToHigh => write_sides(row, initiator, answerer),
+        Direction::LowToHigh => {
+            row.flags |= policed(initiator, answerer);
+            write_sides(row, initiator, answerer);
+        }
         Direction::HighToLow => {
-            row.flags |= flow_flag::HIGH_INITIATED;
+            row.flags |= policed(answerer, initiator) | flow_flag::HIGH_INITIATED;
             write_sides(row, answerer, initiator);
         }
     }
@@ -151,6 +179,13 @@ pub(crate) fn guard_location<T: Tables>(tables: &T, opening: &Opening, source: &
     }
     let location = locate::locate(tables, opening.network, *source).ok_or(sender_guard::NOT_HOLDER)?;
     sender_guard::holds(opening.sender, &location)
+}
+
+/// The flags that say whose receiving is policed.
+#[inline(always)]
+const fn policed(low: &End, high: &End) -> u16 {
+    let low = if low.receive_policed { flow_flag::LOW_POLICED } else { 0 };
+    low | if high.receive_policed { flow_flag::HIGH_POLICED } else { 0 }
 }
 
 #[inline(always)]
@@ -192,7 +227,12 @@ fn end<T: Tables>(
     end.kind = side_kind::LOCAL;
     end.ifindex = location.ifindex;
     end.default_allow = port.flags & default != 0;
-    end.set = if default == port_flag::EGRESS_DEFAULT_ALLOW { port.egress_set } else { port.ingress_set };
+    let is_initiator = default == port_flag::EGRESS_DEFAULT_ALLOW;
+    end.set = if is_initiator { port.egress_set } else { port.ingress_set };
+    end.flows_most = if is_initiator { port.limits.flows_outbound } else { port.limits.flows_inbound };
+    end.half_open_most = port.limits.half_open;
+    end.new_flows_per_second = port.limits.new_flows_per_second;
+    end.receive_policed = port.flags & port_flag::RECEIVE_POLICED != 0;
     Ok(())
 }
 

@@ -242,7 +242,13 @@ impl World {
 
     /// The host under test is the first.
     pub(crate) fn facts(&self) -> HostFacts {
-        HostFacts { host: 1, underlay: self.underlay(0), underlay_ifindex: 2, gateways: BTreeMap::new() }
+        HostFacts {
+            host: 1,
+            underlay: self.underlay(0),
+            underlay_ifindex: 2,
+            gateways: BTreeMap::new(),
+            flow_rows: 131_072,
+        }
     }
 
     pub(crate) fn ifindex(port: usize) -> u32 {

@@ -3,7 +3,7 @@
 
 use std::{collections::BTreeMap, net::Ipv4Addr};
 
-use andromede_abi::HostConfig;
+use andromede_abi::{HostConfig, maps};
 use andromede_model::{Model, NetworkName, PortName, Resource};
 use andromede_plan::{Attachment, Attachments, HostFacts, Rows, Wanted, compile};
 use andromede_proto::{convert, document};
@@ -76,6 +76,7 @@ impl SmallFabric {
             underlay: Ipv4Addr::new(192, 0, 2, 1),
             underlay_ifindex: UNDERLAY_IFINDEX,
             gateways: BTreeMap::new(),
+            flow_rows: maps::FLOWS.rows,
         };
         let mut fabric = Self { model, facts, attachments, rows: Rows::default() };
         fabric.rows = fabric.compile()?;

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use andromede_abi::{FlowKey, FlowRow};
+use andromede_pipeline::Put;
 use anyhow::{Context as _, Result, ensure};
 
 use super::{Twin, coarse_now};
@@ -42,7 +43,9 @@ impl Twin {
                 (row.seen, row.lifetime) = (0, 0);
             }
             self.kernel.tables.flows.insert(&key, &row)?;
-            andromede_pipeline::Tables::put_flow(&self.memory, &key, &row).ok().context("memory has room")?;
+            andromede_pipeline::Tables::put_flow(&self.memory, &key, &row, Put::Replace)
+                .ok()
+                .context("memory has room")?;
         }
         Ok(())
     }

@@ -189,12 +189,11 @@ impl Twin {
         };
         let mut scratch = Scratch::EMPTY;
         let mut frame = Bytes(met.frame.clone());
-        let verdict = decide(&frame, &context, &self.memory, &mut scratch);
-        let record = verdict.record(context.hook, &scratch);
+        let mut verdict = decide(&frame, &context, &self.memory, &mut scratch);
         if carries_out {
-            let room = carry_out(&self.memory, &verdict.claim, &scratch, context.now);
-            assert_eq!(room, Ok(()), "there is room for every connection");
+            carry_out(&self.memory, &context, &mut scratch, &mut verdict);
         }
+        let record = verdict.record(context.hook, &scratch);
         if record.target == target::DELIVER && context.hook == hook::FROM_UNDERLAY {
             frame.0.drain(..OVERHEAD);
         }
