@@ -8,7 +8,7 @@ use andromede_model::{Model, NetworkName, PortName, Resource};
 use andromede_plan::{Attachment, Attachments, HostFacts, Rows, Wanted, compile};
 use andromede_proto::{convert, document};
 use andromede_testkit::{Namespace, packet::Mac};
-use anyhow::{Context as _, Result, anyhow};
+use anyhow::{Context as _, Result, anyhow, bail};
 use serde_json::{Value, json};
 
 /// Index of the underlay interface.
@@ -102,6 +102,15 @@ impl SmallFabric {
     pub fn set_timeouts(&mut self, tenant: &str, timeouts: &Value) -> Result<()> {
         let name = format!("tenants/{tenant}/networks/n");
         self.set(vec![json!({"kind": "Network", "name": name, "timeouts": timeouts})])
+    }
+
+    /// The number of a rule of a group of a tenant.
+    pub fn rule_number(&self, tenant: &str, group: &str, rule: &str) -> Result<u32> {
+        let name = format!("tenants/{tenant}/networks/n/securityGroups/{group}").parse()?;
+        let group = self.model.get(&name);
+        let Some(Resource::SecurityGroup(group)) = group else { bail!("there is no group {name}") };
+        let found = group.rules.iter().find(|found| found.name.to_string() == rule);
+        found.map(|rule| rule.number).with_context(|| format!("{name} has no rule {rule}"))
     }
 
     fn set(&mut self, documents: Vec<Value>) -> Result<()> {
