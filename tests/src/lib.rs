@@ -1,8 +1,10 @@
 //! What the tests of promises share: bundles as text, and the fabric that most of them need.
 
 pub mod bundle;
+pub mod chance;
 pub mod direct;
 pub mod drops;
+pub mod oracle;
 pub mod scene;
 pub mod twin;
 

@@ -5,6 +5,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use andromede_dataplane::Hook;
 use andromede_testkit::packet::{ArpPacket, Ends, Ipv6, Mac, Tcp, ethernet, neighbor_solicitation, vxlan};
 
+use crate::chance::Chance;
+
 use super::{
     Met,
     fabric::{END_LOCAL_A, END_LOCAL_B, END_REMOTE, END_VTEP, End, UNDERLAY_IFINDEX, ifindex},
@@ -21,10 +23,10 @@ const FLAGS: [u8; 10] = [2, 2, 16, 16, 18, 17, 4, 20, 0, 3];
 /// An address that is valid on one link only.
 const LINK_LOCAL: Ipv6Addr = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 1);
 
-/// A source of frames that gives the same ones for the same seed (xorshift64*, Marsaglia 2003).
+/// A source of frames that gives the same ones for the same seed.
 #[derive(Clone, Debug)]
 pub struct Generator {
-    state: u64,
+    chance: Chance,
     /// Fragments that were made.
     pieces: u32,
 }
@@ -32,26 +34,23 @@ pub struct Generator {
 impl Generator {
     /// From a seed, which is not 0.
     pub const fn new(seed: u64) -> Self {
-        Self { state: seed, pieces: 0 }
+        Self { chance: Chance::new(seed), pieces: 0 }
     }
 
-    fn next(&mut self) -> u64 {
-        self.state ^= self.state >> 12;
-        self.state ^= self.state << 25;
-        self.state ^= self.state >> 27;
-        self.state.wrapping_mul(0x2545_f491_4f6c_dd1d)
+    const fn next(&mut self) -> u64 {
+        self.chance.next()
     }
 
-    fn below(&mut self, end: usize) -> usize {
-        (self.next() >> 33) as usize % end
+    const fn below(&mut self, end: usize) -> usize {
+        self.chance.below(end)
     }
 
-    fn one_in(&mut self, times: usize) -> bool {
-        self.below(times) == 0
+    const fn one_in(&mut self, times: usize) -> bool {
+        self.chance.one_in(times)
     }
 
-    fn pick<T: Copy>(&mut self, choices: &[T]) -> T {
-        choices[self.below(choices.len())]
+    const fn pick<T: Copy>(&mut self, choices: &[T]) -> T {
+        self.chance.pick(choices)
     }
 
     /// The next frame.

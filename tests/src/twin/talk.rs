@@ -18,6 +18,8 @@ use super::{End, Met, Outcome, SmallFabric, Twin, UNDERLAY_IFINDEX, ifindex};
 pub const GATEWAY_MAC: [u8; 6] = [2, 0, 0x5e, 0, 0, 1];
 /// The names of the two networks on the wire, by the order in which the model gives them out.
 pub const VNI: [u32; 2] = [4097, 4096];
+/// Their numbers in every table, likewise.
+pub const NETWORK: [u32; 2] = [2, 1];
 
 /// Has a conversation in a fresh fabric.
 pub fn conversation(talk: impl FnOnce(&mut SmallFabric, &mut Twin) + Send) {

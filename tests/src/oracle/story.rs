@@ -1,0 +1,227 @@
+//! Events, told to the packet path and to the oracle at once.
+
+use std::{collections::BTreeSet, fmt};
+
+use andromede_abi::{Address, DropReason, HostConfig, NextHop, hook, target};
+use andromede_pipeline::{
+    Context, Scratch, Tunnel, carry_out, decide,
+    memory::{Bytes, Tables},
+};
+use andromede_testkit::packet::vxlan;
+use anyhow::Result;
+
+use super::{Event, FOREIGN, Fate, GROUPS, HOST, Oracle, Packet, Sender, TENANTS};
+use crate::twin::{
+    END_REMOTE, END_VTEP, End, SmallFabric, UNDERLAY_IFINDEX, ifindex,
+    talk::{VNI, outer_ends},
+};
+
+const SECOND: u64 = 1_000_000_000;
+
+/// Events in their order.
+#[derive(Clone, Default)]
+pub struct Story(pub Vec<Event>);
+
+/// Where the two differ.
+#[derive(Debug)]
+pub struct Difference {
+    /// The event.
+    pub at: usize,
+    /// What the oracle says.
+    pub expected: Fate,
+    /// What the packet path did.
+    pub found: Fate,
+}
+
+/// What became of packets.
+#[derive(Clone, Debug, Default)]
+pub struct Fates {
+    /// How many passed.
+    pub passed: usize,
+    /// Why others did not.
+    pub dropped: BTreeSet<DropReason>,
+}
+
+struct Host {
+    fabric: SmallFabric,
+    config: HostConfig,
+    tables: Tables,
+    now: u64,
+}
+
+impl Story {
+    /// Tells the story; the first difference, or what became of its packets.
+    pub fn tell(&self) -> Result<Result<Fates, Difference>> {
+        let fabric = SmallFabric::new()?;
+        let mut host = Host { config: fabric.host_config(), fabric, tables: Tables::default(), now: 0 };
+        let mut oracle = Oracle::default();
+        for tenant in 0..TENANTS.len() {
+            for group in 0..GROUPS.len() {
+                host.set_rules(tenant, group, &[])?;
+            }
+        }
+        let mut fates = Fates::default();
+        for (at, event) in self.0.iter().enumerate() {
+            match event {
+                Event::Wait(seconds) => {
+                    host.now += seconds * SECOND;
+                    oracle.wait(*seconds);
+                }
+                Event::Rules(tenant, group, rules) => {
+                    host.set_rules(*tenant, *group, rules)?;
+                    oracle.set_rules(*tenant, *group, rules);
+                }
+                Event::Send(tenant, sender, packet) => {
+                    let found = host.send(*tenant, *sender, packet);
+                    let expected = oracle.send(*tenant, *sender, packet);
+                    let same = match (&expected, &found) {
+                        (Fate::Drops(reasons), Fate::Drops(reason)) => {
+                            reason.iter().all(|reason| reasons.contains(reason))
+                        }
+                        _ => expected == found,
+                    };
+                    if !same {
+                        return Ok(Err(Difference { at, expected, found }));
+                    }
+                    match found {
+                        Fate::Reaches(_) => fates.passed += 1,
+                        Fate::Drops(reasons) => fates.dropped.extend(reasons),
+                    }
+                }
+            }
+        }
+        Ok(Ok(fates))
+    }
+
+    /// The shortest story that is found in which the two still differ.
+    pub fn shorten(mut self) -> Result<(Self, Difference)> {
+        let Err(mut difference) = self.tell()? else { anyhow::bail!("there is no difference") };
+        self.0.truncate(difference.at + 1);
+        let mut length = self.0.len().div_ceil(2);
+        loop {
+            let mut at = 0;
+            while at < self.0.len() {
+                let mut shorter = self.clone();
+                shorter.0.drain(at..(at + length).min(self.0.len()));
+                match shorter.tell()? {
+                    Err(found) => {
+                        shorter.0.truncate(found.at + 1);
+                        (self, difference) = (shorter, found);
+                    }
+                    Ok(_) => at += length,
+                }
+            }
+            if length == 1 {
+                return Ok((self, difference));
+            }
+            length = length.div_ceil(2);
+        }
+    }
+}
+
+impl Host {
+    fn set_rules(&mut self, tenant: usize, group: usize, rules: &[super::rules::Rule]) -> Result<()> {
+        let documents: Vec<_> = (0..).zip(rules).map(|(place, rule)| rule.document(place, TENANTS[tenant])).collect();
+        match group {
+            0 => self.fabric.set_client_rules(TENANTS[tenant], &documents.into())?,
+            _ => self.fabric.set_rules(TENANTS[tenant], &documents.into())?,
+        }
+        let rows = self.fabric.rows().clone();
+        self.tables = Tables {
+            ports: rows.ports,
+            sources: rows.sources,
+            locations: rows.locations,
+            prefixes: rows.prefixes,
+            hosts: rows.hosts,
+            members: rows.members,
+            networks: rows.networks,
+            epochs: rows.epochs,
+            policy_identities: rows.policy_identities,
+            policy_prefixes: rows.policy_prefixes,
+            policy_services: rows.policy_services,
+            policy_cells: rows.policy_cells,
+            flows: self.tables.flows.clone(),
+            fragments: self.tables.fragments.clone(),
+            usage: self.tables.usage.clone(),
+            ..Tables::default()
+        };
+        Ok(())
+    }
+
+    fn send(&self, tenant: usize, sender: Sender, packet: &Packet) -> Fate {
+        let inner = packet.frame();
+        let (hook, interface, frame) = match sender {
+            Sender::Workload(end) => (hook::FROM_WORKLOAD, ifindex(tenant, end), inner),
+            Sender::Host(host) => {
+                let outer = vxlan(&outer_ends(host), 50_000, VNI[tenant], &inner);
+                (hook::FROM_UNDERLAY, UNDERLAY_IFINDEX, outer)
+            }
+        };
+        let context = Context {
+            hook,
+            ifindex: interface,
+            gso_size: 0,
+            now: SECOND + self.now,
+            tunnel: Tunnel::NONE,
+            marked: false,
+            tagged: false,
+            host: &self.config,
+        };
+        let mut scratch = Scratch::EMPTY;
+        let mut verdict = decide(&Bytes(frame), &context, &self.tables, &mut scratch);
+        carry_out(&self.tables, &context, &mut scratch, &mut verdict);
+        let record = verdict.record(hook, &scratch);
+        match (record.target, verdict.reason) {
+            (target::DELIVER, None) => Fate::Reaches(End((record.ifindex - 100 - tenant as u32 * 10) as u8)),
+            (target::ENCAP, None) => towards(tenant, &record.next_hop),
+            (target::DROP, Some(reason)) => Fate::drops(reason),
+            other => unreachable!("{other:?} is no verdict on a packet"),
+        }
+    }
+}
+
+/// The end that is behind a tunnel.
+fn towards(tenant: usize, next_hop: &NextHop) -> Fate {
+    let host = |last: u8| Address::from(std::net::Ipv4Addr::new(192, 0, 2, last));
+    assert_eq!(next_hop.vni, VNI[tenant], "the name on the wire is the network's");
+    if next_hop.underlay == host(HOST) {
+        Fate::Reaches(END_REMOTE)
+    } else {
+        assert_eq!(next_hop.underlay, host(FOREIGN[tenant]), "nobody else is a member");
+        Fate::Reaches(END_VTEP)
+    }
+}
+
+impl fmt::Debug for Story {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut now = 0;
+        for (number, event) in self.0.iter().enumerate() {
+            match event {
+                Event::Wait(seconds) => now += seconds,
+                Event::Rules(tenant, group, rules) => {
+                    writeln!(
+                        f,
+                        "{number:4} {now:6} s  {} {} have {} rules",
+                        TENANTS[*tenant],
+                        GROUPS[*group],
+                        rules.len()
+                    )?;
+                    for rule in rules {
+                        writeln!(f, "                 {rule:?}")?;
+                    }
+                }
+                Event::Send(tenant, sender, packet) => {
+                    let family = if packet.v6 { 6 } else { 4 };
+                    let part = packet.part.map_or_else(String::new, |part| format!("{part:?}"));
+                    let (from, to) = (packet.from.0, packet.to.0);
+                    writeln!(
+                        f,
+                        "{number:4} {now:6} s  {} {sender:?}: IPv{family} {from} > {to} {:?} {part}",
+                        TENANTS[*tenant], packet.what
+                    )?;
+                }
+            }
+        }
+        Ok(())
+    }
+}
