@@ -99,6 +99,10 @@ pub mod program {
     pub const MEASURE_OPENING: &str = "measure_opening";
     /// Inserts a flow row under another key each time.
     pub const MEASURE_INSERT: &str = "measure_insert";
+    /// As [`MEASURE_WORKLOAD`], about a flow by chance.
+    pub const MEASURE_RANDOM: &str = "measure_random";
+    /// As [`MEASURE_OPENING`], towards a destination by chance.
+    pub const MEASURE_OPENING_RANDOM: &str = "measure_opening_random";
     /// Encapsulates and decapsulates the frame.
     pub const MEASURE_TUNNEL: &str = "measure_tunnel";
 }

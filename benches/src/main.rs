@@ -2,7 +2,10 @@
 
 mod cpu;
 mod datapath;
+mod document;
+mod plot;
 mod report;
+mod scale;
 mod statistics;
 mod traffic;
 mod walk;
@@ -25,6 +28,10 @@ enum Command {
     Datapath(datapath::Arguments),
     /// The packet path alone: what deciding, opening a flow and a tunnel cost, each repeated on one frame.
     Walk(walk::Arguments),
+    /// What an established packet and a new flow cost with few and with many rules, remote ports and live flows.
+    Scale(scale::Arguments),
+    /// Write the figures of a run into docs/performance.md, and draw them.
+    Document(document::Arguments),
 }
 
 fn main() -> ExitCode {
@@ -32,6 +39,8 @@ fn main() -> ExitCode {
     let result = match arguments.command {
         Command::Datapath(arguments) => datapath::run(&arguments),
         Command::Walk(arguments) => walk::run(&arguments),
+        Command::Scale(arguments) => scale::run(&arguments),
+        Command::Document(arguments) => document::run(&arguments),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

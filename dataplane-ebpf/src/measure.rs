@@ -9,6 +9,14 @@ use crate::{apply, context, frame::Buffer, host, maps, tables::Maps};
 
 /// Where the source port of a UDP datagram over IPv4 without options stands.
 const SOURCE_PORT: usize = 14 + 20;
+/// Where its destination stands.
+const DESTINATION: usize = 14 + 16;
+/// Where its payload begins: a mask and the state of the generator below, a u32 each, in the byte order of the machine.
+const PAYLOAD: usize = SOURCE_PORT + 8;
+/// First byte of the destinations that `measure_opening_random` draws.
+const REMOTE: u32 = 11 << 24;
+/// Second byte of the first of those of `measure_random`.
+const FLOWS: u8 = 16;
 /// Source port of the tunnels.
 const TUNNEL_PORT: u16 = 50_000_u16.to_be();
 
@@ -30,6 +38,30 @@ pub fn measure_underlay(ctx: TcContext) -> i32 {
     decide_only(&ctx, hook::FROM_UNDERLAY, host())
 }
 
+/// A UDP datagram of a workload becomes one of a flow by chance, and is decided about: the lower sixteen bits of the number are
+/// its source port, the others are added to the second byte of its destination.
+#[classifier]
+pub fn measure_random(ctx: TcContext) -> i32 {
+    let mut frame = Buffer::new(ctx.as_ptr().cast(), 0);
+    let Some(number) = draw(&mut frame) else { return -1 };
+    if frame.store(SOURCE_PORT, number as u16).is_none() {
+        return -1;
+    }
+    if frame.store(DESTINATION + 1, FLOWS.wrapping_add((number >> 16) as u8)).is_none() {
+        return -1;
+    }
+    decide_only(&ctx, hook::FROM_WORKLOAD, host())
+}
+
+/// Draws a number below or at the mask in the frame's payload (a linear congruence, of which the upper bits are used).
+#[inline(always)]
+fn draw(frame: &mut Buffer) -> Option<u32> {
+    let [mask, state]: [u32; 2] = frame.load(PAYLOAD)?;
+    let state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+    frame.store(PAYLOAD + 4, state)?;
+    Some(state >> 8 & mask)
+}
+
 #[inline(always)]
 fn decide_only(ctx: &TcContext, hook: u8, host: &HostConfig) -> i32 {
     let skb = ctx.as_ptr().cast::<__sk_buff>();
@@ -45,6 +77,22 @@ fn decide_only(ctx: &TcContext, hook: u8, host: &HostConfig) -> i32 {
 /// A UDP datagram of a workload becomes one of another flow, which is opened.
 #[classifier]
 pub fn measure_opening(ctx: TcContext) -> i32 {
+    open_next(&ctx)
+}
+
+/// The same, towards a destination by chance: the number is the lower three bytes of its address.
+#[classifier]
+pub fn measure_opening_random(ctx: TcContext) -> i32 {
+    let mut frame = Buffer::new(ctx.as_ptr().cast(), 0);
+    let Some(number) = draw(&mut frame) else { return -1 };
+    if frame.store(DESTINATION, (REMOTE | number).to_be()).is_none() {
+        return -1;
+    }
+    open_next(&ctx)
+}
+
+#[inline(always)]
+fn open_next(ctx: &TcContext) -> i32 {
     let skb = ctx.as_ptr().cast::<__sk_buff>();
     let Some(scratch) = scratch() else { return -1 };
     let mut frame = Buffer::new(skb, 0);

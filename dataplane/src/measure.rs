@@ -24,6 +24,12 @@ pub enum Measure {
     Underlay,
     /// Opening a flow; each run makes the UDP datagram over IPv4 one of the next source port.
     Opening,
+    /// As [`Self::Workload`], about a UDP datagram over IPv4 whose flow is drawn: the payload begins with a mask and a seed, u32 each;
+    /// the lower sixteen bits of the number are its source port as it stands in memory, the others are added to 16 for the second byte of
+    /// its destination.
+    Random,
+    /// As [`Self::Opening`], towards a destination that is drawn in the same way: 11.0.0.0 and the number.
+    OpeningRandom,
     /// Inserting a flow row; each run inserts another. [`Self::Opening`] must have run before on the same processor.
     Insert,
     /// Encapsulating and decapsulating the frame. [`Self::Workload`] must have run before on the same processor, and
@@ -33,8 +39,16 @@ pub enum Measure {
 
 impl Measure {
     /// All of them.
-    pub const ALL: [Self; 6] =
-        [Self::Nothing, Self::Workload, Self::Underlay, Self::Opening, Self::Insert, Self::Tunnel];
+    pub const ALL: [Self; 8] = [
+        Self::Nothing,
+        Self::Workload,
+        Self::Underlay,
+        Self::Opening,
+        Self::Random,
+        Self::OpeningRandom,
+        Self::Insert,
+        Self::Tunnel,
+    ];
 
     pub(crate) const fn program(self) -> &'static str {
         match self {
@@ -42,6 +56,8 @@ impl Measure {
             Self::Workload => program::MEASURE_WORKLOAD,
             Self::Underlay => program::MEASURE_UNDERLAY,
             Self::Opening => program::MEASURE_OPENING,
+            Self::Random => program::MEASURE_RANDOM,
+            Self::OpeningRandom => program::MEASURE_OPENING_RANDOM,
             Self::Insert => program::MEASURE_INSERT,
             Self::Tunnel => program::MEASURE_TUNNEL,
         }

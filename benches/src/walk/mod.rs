@@ -43,7 +43,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     println!("{}", judged(&samples));
     if let Some(path) = &arguments.json {
         let row = |(case, samples): &(Case, Vec<f64>)| Row::new(case.figure(), "andromede", 0, samples);
-        Report { machine, rows: samples.iter().map(row).collect() }.write(path)?;
+        Report { machine, rows: samples.iter().map(row).collect(), ratios: Vec::new() }.write(path)?;
     }
     Ok(())
 }
