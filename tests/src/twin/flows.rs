@@ -16,8 +16,8 @@ impl Twin {
         kernel.sort_by_key(|(key, _)| *key);
         ensure!(kernel.len() == memory.len(), "{} connections in the kernel, {} in memory", kernel.len(), memory.len());
         for ((kernel_key, kernel), (key, row)) in kernel.iter().zip(&memory) {
-            // The number of a connection comes from the clock, and its hold is that number but for two bits.
-            let hold = if kernel.hold == 0 { 0 } else { row.hold & !flow_hold::BITS | kernel.hold & flow_hold::BITS };
+            // A connection's number tells when it was opened, and what it holds of its budgets begins with that number.
+            let hold = row.hold & !flow_hold::BITS | kernel.hold & flow_hold::BITS;
             let kernel = FlowRow { seen: row.seen, connection: row.connection, hold, ..*kernel };
             ensure!(
                 kernel_key == key && kernel == *row,
