@@ -16,6 +16,7 @@ mod counter;
 mod drop_reason;
 mod event;
 mod flow;
+mod flow_layout1;
 mod fragment;
 mod identifiers;
 mod location;
@@ -39,12 +40,16 @@ pub use event::{DropCounterKey, DropEvent, EVENT_BURST, EVENT_KIND_DROP, EVENTS_
 pub use flow::{
     Direction, EndpointMark, FlowKey, FlowRow, NextHop, flow_class, flow_flag, flow_hold, flow_state, side_kind,
 };
+pub use flow_layout1::FlowRow1;
 pub use fragment::{Datagram, FRAGMENT_LIFETIME, FRAGMENT_PLACES, FragmentKey, FragmentRow, fragment_way};
 pub use identifiers::{HostIndex, Identity, Mac, NetworkIndex, PolicySet, RuleNumber, Slot, rule};
 pub use location::{HostRow, LocationKey, LocationRow, PrefixKey, encapsulation, location_flag, location_kind};
 pub use member::{MemberKey, MemberRow, member_flag};
 pub use network::{NetworkRow, Timeouts};
 pub use pod::{Pod, Prefixed, bytes_of, from_bytes};
-pub use policy::{Action, CellKey, CellRow, IdentityClassKey, PolicyPrefixKey, ServiceKey, cell_flag, remote_class};
+pub use policy::{
+    Action, CellKey, CellRow, IdentityClass, IdentityClassKey, PolicyPrefixKey, PrefixClasses, ServiceClasses,
+    ServiceKey, cell_flag, pair, remote_level, service_level,
+};
 pub use port::{PortRow, SourceKey, port_flag};
 pub use verdict::{VerdictRecord, hook, target};

@@ -124,7 +124,8 @@ pub fn measure_tunnel(ctx: TcContext) -> i32 {
     let Some(scratch) = scratch() else { return -1 };
     let mut frame = Buffer::new(skb, 0);
     // The kernel marks a buffer as encapsulated for good, and refuses to do so twice: here the marks are left out.
-    if apply::wrap(&mut frame, host(), &scratch.row.next_hop, TUNNEL_PORT, apply::GROW_UNMARKED).is_err() {
+    let wrapped = apply::wrap(&mut frame, host(), &scratch.row.next_hop, TUNNEL_PORT, apply::GROW_UNMARKED);
+    if !matches!(wrapped, Ok(true)) {
         return -1;
     }
     if apply::decapsulate(&mut frame, host()).is_err() { -1 } else { 0 }

@@ -3,9 +3,9 @@
 use std::cell::Cell;
 
 use andromede_abi::{
-    CellKey, CellRow, FlowKey, FlowRow, FragmentKey, FragmentRow, HostIndex, HostRow, IdentityClassKey, LocationKey,
-    LocationRow, MemberKey, MemberRow, NetworkIndex, NetworkRow, PolicyPrefixKey, PortRow, PrefixKey, ServiceKey, Slot,
-    SourceKey,
+    CellKey, CellRow, FlowKey, FlowRow, FragmentKey, FragmentRow, HostIndex, HostRow, IdentityClass, IdentityClassKey,
+    LocationKey, LocationRow, MemberKey, MemberRow, NetworkIndex, NetworkRow, PolicyPrefixKey, PortRow, PrefixClasses,
+    PrefixKey, ServiceClasses, ServiceKey, Slot, SourceKey,
 };
 use andromede_pipeline::{NotPut, Put, Tables, memory};
 
@@ -76,20 +76,20 @@ impl Tables for Counted<'_> {
         self.counted().epoch(slot)
     }
 
-    fn identity_class(&self, key: &IdentityClassKey) -> Option<u32> {
+    fn identity_class(&self, key: &IdentityClassKey) -> Option<IdentityClass> {
         self.counted().identity_class(key)
     }
 
-    fn prefix_class(&self, key: &PolicyPrefixKey) -> Option<u32> {
-        self.counted().prefix_class(key)
+    fn prefix_classes(&self, key: &PolicyPrefixKey) -> Option<PrefixClasses> {
+        self.counted().prefix_classes(key)
     }
 
-    fn service_class(&self, key: &ServiceKey) -> Option<u32> {
-        self.counted().service_class(key)
+    fn service_classes(&self, key: &ServiceKey) -> Option<ServiceClasses> {
+        self.counted().service_classes(key)
     }
 
-    fn protocol_class(&self, key: &ServiceKey) -> Option<u32> {
-        self.counted().protocol_class(key)
+    fn protocol_classes(&self, key: &ServiceKey) -> Option<ServiceClasses> {
+        self.counted().protocol_classes(key)
     }
 
     fn cell(&self, key: &CellKey) -> Option<CellRow> {

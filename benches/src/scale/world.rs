@@ -3,8 +3,8 @@
 use std::{collections::BTreeSet, fs, time::Duration};
 
 use andromede_abi::{
-    Address, CellKey, CellRow, FlowKey, HostConfig, LocationKey, LocationRow, PolicyPrefixKey, PortLimits, Prefixed,
-    ServiceKey, maps, target,
+    Address, CellKey, CellRow, FlowKey, HostConfig, LocationKey, LocationRow, PolicyPrefixKey, PortLimits,
+    PrefixClasses, Prefixed, ServiceClasses, ServiceKey, maps, pair, remote_level, service_level, target,
 };
 use andromede_dataplane::{Dataplane, FrameContext, Hook, Kernel, Measure, Measures, Sizes};
 use andromede_pipeline::{Context, Scratch, Tunnel, carry_out, decide, memory::Bytes};
@@ -187,16 +187,25 @@ fn add_rules(rows: &mut Rows, count: u32) -> Result<()> {
     let set = port.egress_set;
     let classes: BTreeSet<u32> = rows.policy_cells.keys().map(|key| key.service.max(key.remote)).collect();
     let free = classes.last().map_or(1, |last| last + 1);
+    let pairs = pair::bit(service_level::LEAF, remote_level::LEAF);
     for number in 1..count {
-        let class = free + number;
+        let leaf = free + number;
         let [_, b, c, d] = number.to_be_bytes();
         let remote = PolicyPrefixKey { set, address: std::net::Ipv4Addr::from([REMOTE[0], b, c, d]).into() };
-        rows.policy_prefixes.insert(Prefixed { length: 32 + 128, data: remote }, class);
+        let classes = PrefixClasses { top: 0, middle: 0, leaf, pairs };
+        rows.policy_prefixes.insert(Prefixed { length: 32 + 128, data: remote }, classes);
         let protocol = if number >> 16 & 1 == 0 { 6_u16 } else { 132 };
         let service = ServiceKey { set, protocol: protocol.to_be(), port: (number as u16).to_be() };
-        rows.policy_services.insert(Prefixed { length: 64, data: service }, class);
+        rows.policy_services.insert(Prefixed { length: 64, data: service }, ServiceClasses { inner: 0, leaf, pairs });
+        let key = CellKey {
+            set,
+            remote: leaf,
+            service: leaf,
+            remote_level: remote_level::LEAF as u16,
+            service_level: service_level::LEAF as u16,
+        };
         let cell = CellRow { order: 1_000 + number, rule: 1_000 + number, action: 1, flags: 0, reserved: 0 };
-        rows.policy_cells.insert(CellKey { set, remote: class, service: class }, cell);
+        rows.policy_cells.insert(key, cell);
     }
     Ok(())
 }

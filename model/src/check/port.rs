@@ -59,6 +59,10 @@ fn shape(draft: &mut Draft<'_>, state: &NetworkState, port: &Port) {
         let rule = format!("a port has 1 to {} addresses", limits::ADDRESSES_PER_PORT);
         draft.refuse(name.clone(), "addresses", number, rule, "give it an address of each family of its subnets");
     }
+    for (field, error) in port.limits.wrong() {
+        let field = format!("limits.{field}");
+        draft.refuse(name.clone(), &field, error.value, error.rule, error.fix);
+    }
     if port.mac == GATEWAY_MAC {
         let rule = "this address is that of the network's router";
         draft.refuse(name.clone(), "mac", port.mac, rule, "leave it out to be given one, or choose another");

@@ -1,10 +1,14 @@
 //! Resources other than security groups.
 
 use andromede_model::{
-    Host, MacAddress, Network, Port, Resource, SecurityGroup, Subnet, Tenant, Timeouts, Vni, Vtep, limits,
+    Host, MacAddress, Network, OperatorPolicy, Port, PortLimits, PrefixList, Resource, SecurityGroup, Subnet, Tenant,
+    Timeouts, Vni, Vtep, limits,
 };
 
-use super::fields::{Fields, FromMessage};
+use super::{
+    fields::{Fields, FromMessage},
+    limits::limits_message,
+};
 use crate::v1::{self, resource::Kind};
 
 impl FromMessage for Tenant {
@@ -138,12 +142,14 @@ impl FromMessage for Port {
         let host = fields.optional_text("host", &message.host);
         let groups = fields.texts("security_groups", &message.security_groups);
         let uid = fields.optional_text("uid", &message.uid);
+        let limits = PortLimits::read(message.limits.unwrap_or_default(), &mut fields.inside("limits"));
         Some(Self {
             name: name?,
             addresses,
             mac: mac?.unwrap_or(MacAddress::UNSET),
             host: host?,
             groups: groups.into_iter().collect(),
+            limits: limits?,
             identity: message.identity,
             revision: message.revision,
             uid: uid?.unwrap_or_default(),
@@ -160,6 +166,7 @@ impl From<Port> for v1::Port {
             mac: if port.mac.is_unset() { String::new() } else { port.mac.to_string() },
             host: port.host.map(Into::into).unwrap_or_default(),
             security_groups: port.groups.into_iter().map(Into::into).collect(),
+            limits: limits_message(port.limits),
             identity: port.identity,
             revision: port.revision,
             uid: port.uid.to_string(),
@@ -247,7 +254,7 @@ impl FromMessage for Resource {
             return fields.refuse(
                 "kind",
                 "",
-                "a resource is a tenant, network, subnet, port, security_group, host or vtep",
+                "a resource is a tenant, network, subnet, port, security_group, host, vtep, prefix_list or operator_policy",
                 "set exactly one of them",
             );
         };
@@ -261,6 +268,10 @@ impl FromMessage for Resource {
             }
             Kind::Host(host) => Host::read(host, &mut fields.inside("host")).map(Self::Host),
             Kind::Vtep(vtep) => Vtep::read(vtep, &mut fields.inside("vtep")).map(Self::Vtep),
+            Kind::PrefixList(list) => PrefixList::read(list, &mut fields.inside("prefix_list")).map(Self::PrefixList),
+            Kind::OperatorPolicy(policy) => {
+                OperatorPolicy::read(policy, &mut fields.inside("operator_policy")).map(Self::OperatorPolicy)
+            }
         }
     }
 }
@@ -275,6 +286,8 @@ impl From<Resource> for v1::Resource {
             Resource::SecurityGroup(group) => Kind::SecurityGroup(group.into()),
             Resource::Host(host) => Kind::Host(host.into()),
             Resource::Vtep(vtep) => Kind::Vtep(vtep.into()),
+            Resource::PrefixList(list) => Kind::PrefixList(list.into()),
+            Resource::OperatorPolicy(policy) => Kind::OperatorPolicy(policy.into()),
         };
         Self { kind: Some(kind) }
     }
