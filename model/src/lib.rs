@@ -9,6 +9,7 @@ mod commit;
 mod draft;
 mod group;
 mod host;
+mod ipam;
 mod label;
 pub mod limits;
 mod model;
@@ -36,6 +37,7 @@ mod vtep;
 pub use commit::{Commit, CommitError, Counters};
 pub use group::{Action, Direction, Existing, Remote, Rule, SecurityGroup};
 pub use host::Host;
+pub use ipam::Quarantine;
 pub use label::Labels;
 pub use model::Model;
 pub use name::{
