@@ -45,18 +45,25 @@ pub mod flow_class {
 
 impl FlowKey {
     /// A 32-bit mixture of the key: part of the row's owner word, and the source of the outer UDP port. Never 0.
+    ///
+    /// Sums of products of pairs of words, none of which waits for another (Black, Halevi, Krawczyk, Krovetz and Rogaway,
+    /// "UMAC", 1999, section 3; with constants for its key): it is computed for every packet.
     #[inline(always)]
     pub const fn tag(&self) -> u32 {
-        const PRIME: u32 = 0x9e37_79b1;
+        const fn pair(x: u32, key_x: u32, y: u32, key_y: u32) -> u64 {
+            (x as u64).wrapping_add(key_x as u64).wrapping_mul((y as u64).wrapping_add(key_y as u64))
+        }
         let [a, b, c, d] = self.low.0;
         let [e, f, g, h] = self.high.0;
         let ports = (self.low_port as u32) << 16 | self.high_port as u32;
-        let mut x = self.network ^ a.rotate_left(3) ^ b.rotate_left(7) ^ c.rotate_left(13);
-        x = (x ^ d).wrapping_mul(PRIME);
-        x = (x ^ (x >> 15) ^ e.rotate_left(5) ^ f.rotate_left(11) ^ g.rotate_left(17) ^ h).wrapping_mul(PRIME);
-        x = (x ^ (x >> 13) ^ ports).wrapping_mul(PRIME);
-        x = (x ^ (x >> 16) ^ (self.class as u32) << 8 ^ self.protocol as u32).wrapping_mul(PRIME);
-        (x ^ (x >> 15)) | 1
+        let kind = (self.class as u32) << 8 | self.protocol as u32;
+        let sum = pair(a, 0x243f_6a88, b, 0x05a3_08d3)
+            .wrapping_add(pair(c, 0x1319_8a2e, d, 0x0370_7345))
+            .wrapping_add(pair(e, 0x2409_3823, f, 0x299f_31d0))
+            .wrapping_add(pair(g, 0x082e_fa98, h, 0x6c4e_6c89))
+            .wrapping_add(pair(ports, 0x4528_21e7, self.network, 0x38d0_1377))
+            .wrapping_add(pair(kind, 0x3e54_66cf, ports, 0x34e9_0c6d));
+        ((sum >> 32) as u32 ^ sum as u32) | 1
     }
 
     /// The state of the connection in a word, for people. TCP and SCTP open by a handshake.
@@ -345,5 +352,17 @@ mod tests {
         let same = (0..10_000u16).filter(|port| key(*port, 1).tag() == key(port.wrapping_add(1), 1).tag()).count();
         assert!(same < 3, "{same} neighbours share a tag");
         assert_ne!(key(1, 1).owner(), key(1, 2).owner());
+        // What becomes the outer UDP port spreads: of 16,384 ports, 10,000 keys by chance take 7,485.
+        let mut taken = [false; 1 << 14];
+        for keys in [0, 1] {
+            taken.fill(false);
+            for number in 0..10_000_u16 {
+                let mut key = key(if keys == 0 { number } else { 7 }, 1);
+                key.high = if keys == 0 { key.high } else { Address::from_v4_word(u32::from(number).to_be()) };
+                taken[(key.tag() >> 16) as usize & 0x3fff] = true;
+            }
+            let count = taken.iter().filter(|taken| **taken).count();
+            assert!(count > 5_000, "{count} ports");
+        }
     }
 }

@@ -91,4 +91,21 @@ pub mod program {
     pub const REAP: &str = "reap";
     /// Those that are attached.
     pub const ALL: [&str; 4] = [FROM_WORKLOAD, FROM_UNDERLAY, FROM_OVERLAY, FROM_HOST];
+
+    /// Runs and does nothing: the cost of running at all. This and the following are for measurements; no host loads them.
+    pub const MEASURE_NOTHING: &str = "measure_nothing";
+    /// Decides about a workload's frame, and does nothing.
+    pub const MEASURE_WORKLOAD: &str = "measure_workload";
+    /// Decides about a frame from the underlay, and does nothing.
+    pub const MEASURE_UNDERLAY: &str = "measure_underlay";
+    /// Makes a UDP datagram one of another flow, and opens that.
+    pub const MEASURE_OPENING: &str = "measure_opening";
+    /// Inserts a flow row under another key each time.
+    pub const MEASURE_INSERT: &str = "measure_insert";
+    /// As [`MEASURE_WORKLOAD`], about a flow by chance.
+    pub const MEASURE_RANDOM: &str = "measure_random";
+    /// As [`MEASURE_OPENING`], towards a destination by chance.
+    pub const MEASURE_OPENING_RANDOM: &str = "measure_opening_random";
+    /// Encapsulates and decapsulates the frame.
+    pub const MEASURE_TUNNEL: &str = "measure_tunnel";
 }

@@ -3,9 +3,13 @@
 mod cni;
 mod cpu;
 mod datapath;
+mod document;
+mod plot;
 mod report;
+mod scale;
 mod statistics;
 mod traffic;
+mod walk;
 
 use std::process::ExitCode;
 
@@ -25,6 +29,12 @@ enum Command {
     Cni(cni::Arguments),
     /// Traffic between workloads: Andromède with 1,000 rules beside plain routing and the kernel's overlays and firewalls.
     Datapath(datapath::Arguments),
+    /// The packet path alone: what deciding, opening a flow and a tunnel cost, each repeated on one frame.
+    Walk(walk::Arguments),
+    /// What an established packet and a new flow cost with few and with many rules, remote ports and live flows.
+    Scale(scale::Arguments),
+    /// Write the figures of a run into docs/performance.md, and draw them.
+    Document(document::Arguments),
 }
 
 fn main() -> ExitCode {
@@ -32,6 +42,9 @@ fn main() -> ExitCode {
     let result = match arguments.command {
         Command::Cni(arguments) => cni::run(&arguments),
         Command::Datapath(arguments) => datapath::run(&arguments),
+        Command::Walk(arguments) => walk::run(&arguments),
+        Command::Scale(arguments) => scale::run(&arguments),
+        Command::Document(arguments) => document::run(&arguments),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

@@ -38,6 +38,13 @@ impl Machine {
     }
 }
 
+impl Machine {
+    /// For people.
+    pub(crate) fn line(&self) -> String {
+        format!("{} x {}, Linux {}, {}, load {}", self.processors, self.processor, self.kernel, self.date, self.load)
+    }
+}
+
 fn today() -> String {
     let output = Command::new("date").args(["-u", "+%Y-%m-%d"]).output();
     output.map(|output| String::from_utf8_lossy(&output.stdout).trim().to_owned()).unwrap_or_default()
@@ -77,6 +84,27 @@ impl Row {
     }
 }
 
+/// A ratio of Andromède's figure to another's, and what is asked of it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct RatioRow {
+    /// The figure.
+    pub(crate) metric: String,
+    /// Whose is the divisor.
+    pub(crate) peer: String,
+    /// Of the medians.
+    pub(crate) ratio: f64,
+    /// Bounds of 95 %.
+    pub(crate) low: f64,
+    /// See [`Self::low`].
+    pub(crate) high: f64,
+    /// What the worse bound must reach.
+    pub(crate) bar: f64,
+    /// What is wished for.
+    pub(crate) goal: f64,
+    /// "goal", "bar" or "MISSED".
+    pub(crate) reached: String,
+}
+
 /// All figures of a run.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Report {
@@ -84,9 +112,18 @@ pub(crate) struct Report {
     pub(crate) machine: Machine,
     /// The figures.
     pub(crate) rows: Vec<Row>,
+    /// Ratios, where the bench has bars for them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) ratios: Vec<RatioRow>,
 }
 
 impl Report {
+    /// Reads what [`Self::write`] wrote.
+    pub(crate) fn read(path: &Path) -> Result<Self> {
+        let text = fs::read_to_string(path).with_context(|| format!("reading {}", path.display()))?;
+        serde_json::from_str(&text).with_context(|| format!("{} holds no figures", path.display()))
+    }
+
     /// Writes it as JSON.
     pub(crate) fn write(&self, path: &Path) -> Result<()> {
         let text = serde_json::to_string_pretty(self)? + "\n";
@@ -124,8 +161,11 @@ mod tests {
 
     #[test]
     fn a_report_comes_back_as_it_was_written() {
-        let report =
-            Report { machine: Machine::this(), rows: vec![Row::new("udp64_cpu_us", "plain", 0, &[2.0, 1.0, 4.0])] };
+        let report = Report {
+            machine: Machine::this(),
+            rows: vec![Row::new("udp64_cpu_us", "plain", 0, &[2.0, 1.0, 4.0])],
+            ratios: Vec::new(),
+        };
         let text = serde_json::to_string(&report).expect("plain data");
         let back: Report = serde_json::from_str(&text).expect("what was written");
         assert_eq!(back.rows, report.rows);

@@ -38,12 +38,13 @@ const INNER_ETHERNET: u64 = 14 << 56;
 #[repr(C, align(8))]
 struct TunnelKey(bpf_tunnel_key);
 /// Flags for making room for VXLAN over IPv4.
-const GROW: u64 = BPF_F_ADJ_ROOM_FIXED_GSO as u64
+const GROW: u64 = GROW_UNMARKED
     | BPF_F_ADJ_ROOM_ENCAP_L3_IPV4 as u64
     | BPF_F_ADJ_ROOM_ENCAP_L4_UDP as u64
     | BPF_F_ADJ_ROOM_ENCAP_L2_ETH as u64
-    | BPF_F_ADJ_ROOM_NO_CSUM_RESET as u64
     | INNER_ETHERNET;
+/// The same without saying what the room is for: only to be timed.
+pub const GROW_UNMARKED: u64 = BPF_F_ADJ_ROOM_FIXED_GSO as u64 | BPF_F_ADJ_ROOM_NO_CSUM_RESET as u64;
 /// Flag for removing it.
 const SHRINK: u64 = BPF_F_ADJ_ROOM_FIXED_GSO as u64;
 /// Keep what the hardware said about checksums: right only if the outer header had none.
@@ -179,7 +180,7 @@ fn through_interface(frame: &Buffer, ifindex: u32) -> i32 {
 
 /// Removes the outer header. True if the buffer's protocol is wrong after it: IPv6 was in IPv4, and this kernel cannot say so.
 #[inline(always)]
-fn decapsulate(frame: &mut Buffer, host: &HostConfig) -> Result<bool, DropReason> {
+pub fn decapsulate(frame: &mut Buffer, host: &HostConfig) -> Result<bool, DropReason> {
     let inner: Ethernet = frame.load(OVERHEAD).ok_or(DropReason::Truncated)?;
     let checksum: u16 = frame.load(OUTER_CHECKSUM).ok_or(DropReason::Truncated)?;
     let ipv6 = frame.load::<u16>(OVERHEAD + ETHERNET_TYPE) == Some(IPV6);
@@ -223,18 +224,33 @@ fn by_overlay_device(frame: &Buffer, host: &HostConfig, next_hop: &NextHop) -> R
     }
 }
 
-/// Puts the outer header before the frame and sends it off.
+/// Puts the outer header before the frame; `grow` are the flags of `bpf_skb_adjust_room`. False if that refuses, and nothing is done.
 #[inline(always)]
-fn encapsulate(frame: &mut Buffer, host: &HostConfig, next_hop: &NextHop, source_port: u16) -> Result<i32, DropReason> {
+pub fn wrap(
+    frame: &mut Buffer,
+    host: &HostConfig,
+    next_hop: &NextHop,
+    source_port: u16,
+    grow: u64,
+) -> Result<bool, DropReason> {
     let inner: Ethernet = frame.load(0).ok_or(DropReason::Truncated)?;
     let outer = outer_header(host, next_hop, source_port, frame.len());
     // SAFETY: a helper of this program type, on its own context.
-    if unsafe { bpf_skb_adjust_room(frame.skb(), ROOM, BPF_ADJ_ROOM_MAC, GROW) } != 0 {
-        return by_overlay_device(frame, host, next_hop);
+    if unsafe { bpf_skb_adjust_room(frame.skb(), ROOM, BPF_ADJ_ROOM_MAC, grow) } != 0 {
+        return Ok(false);
     }
     frame.reload();
     frame.store(0, outer).ok_or(DropReason::EncapFailed)?;
     frame.store(OVERHEAD, inner).ok_or(DropReason::EncapFailed)?;
+    Ok(true)
+}
+
+/// Puts the outer header before the frame and sends it off.
+#[inline(always)]
+fn encapsulate(frame: &mut Buffer, host: &HostConfig, next_hop: &NextHop, source_port: u16) -> Result<i32, DropReason> {
+    if !wrap(frame, host, next_hop, source_port, GROW)? {
+        return by_overlay_device(frame, host, next_hop);
+    }
     let mut neighbor = bpf_redir_neigh {
         nh_family: INET,
         __bindgen_anon_1: bpf_redir_neigh__bindgen_ty_1 { ipv4_nh: next_hop.gateway.v4_word() },

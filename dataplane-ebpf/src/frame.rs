@@ -28,8 +28,11 @@ impl Buffer {
     pub fn new(skb: *mut __sk_buff, offset: usize) -> Self {
         let mut buffer = Self { skb, data: 0, end: 0, length: 0 };
         buffer.reload();
+        if buffer.linear() >= buffer.length {
+            return buffer;
+        }
         let needed = buffer.needed(offset);
-        if buffer.linear() < needed && buffer.linear() < buffer.length {
+        if buffer.linear() < needed {
             let length = if needed < buffer.length { needed } else { buffer.length };
             // SAFETY: the context is the one the kernel handed over; a failure leaves the buffer as it was.
             unsafe { bpf_skb_pull_data(skb, length) };

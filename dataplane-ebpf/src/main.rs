@@ -9,6 +9,7 @@ mod count;
 mod frame;
 mod key;
 mod maps;
+mod measure;
 mod reap;
 mod tables;
 

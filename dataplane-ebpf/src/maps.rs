@@ -1,7 +1,9 @@
 //! The tables. Names, layouts and sizes are those of `andromede_abi::maps`.
 
 use andromede_abi::{
-    CellKey, CellRow, DropCounterKey, EventBudget, FlowKey, FlowRow, HostRow, IdentityClass, IdentityClassKey, LocationKey, LocationRow, MemberKey, MemberRow, PolicyPrefixKey, PortRow, PrefixClasses, PrefixKey, ServiceClasses, ServiceKey, SourceKey, VerdictRecord, maps, FragmentKey, FragmentRow, NetworkRow, UsageRow,
+    CellKey, CellRow, DropCounterKey, EventBudget, FlowKey, FlowRow, FragmentKey, FragmentRow, HostRow, IdentityClass,
+    IdentityClassKey, LocationKey, LocationRow, MemberKey, MemberRow, NetworkRow, PolicyPrefixKey, PortRow,
+    PrefixClasses, PrefixKey, ServiceClasses, ServiceKey, SourceKey, UsageRow, VerdictRecord, maps,
 };
 use andromede_pipeline::Scratch;
 use aya_ebpf::{

@@ -6,9 +6,9 @@ use core::{
 };
 
 use andromede_abi::{
-    CellKey, CellRow, Counter, FlowKey, FlowRow, FragmentKey, FragmentRow, HostRow, IdentityClass, IdentityClassKey, LocationKey,
-    LocationRow, MemberKey, MemberRow, NetworkRow, PolicyPrefixKey, PortRow, PrefixClasses, PrefixKey, Prefixed, ServiceClasses, ServiceKey,
-    SourceKey, Usage, UsageRow,
+    CellKey, CellRow, Counter, FlowKey, FlowRow, FragmentKey, FragmentRow, HostRow, IdentityClass, IdentityClassKey,
+    LocationKey, LocationRow, MemberKey, MemberRow, NetworkRow, PolicyPrefixKey, PortRow, PrefixClasses, PrefixKey,
+    Prefixed, ServiceClasses, ServiceKey, SourceKey, Usage, UsageRow,
 };
 use andromede_pipeline::{Account, FlowRef, NotPut, Phase, Put, Tables, UsageRef};
 use aya_ebpf::{

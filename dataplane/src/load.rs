@@ -22,6 +22,7 @@ use crate::{
     Hook, OBJECT,
     events::Events,
     layout::{Difference, LAYOUTS},
+    measure::{Measure, Measures},
     pins::{PinError, PinLock, Pins},
     sys::{self, RawMap},
     tables::{Maps, Tables},
@@ -166,18 +167,35 @@ impl Dataplane {
         if let Some(pins) = pins {
             check_pinned(pins, sizes)?;
         }
-        let mut ebpf = load_object(pins, host, sizes)?;
+        Self::of_object(&mut load_object(pins, host, sizes)?, pins, lock, sizes)
+    }
+
+    /// Loads the programs, unpinned, and beside them those for measurements, over the same tables.
+    pub fn load_with_measures(host: &HostConfig, sizes: &Sizes) -> Result<(Self, Measures), LoadError> {
+        let mut ebpf = load_object(None, host, sizes)?;
+        let dataplane = Self::of_object(&mut ebpf, None, None, sizes)?;
+        let measure = |measure: Measure| Ok((measure, load_program(&mut ebpf, measure.program())?));
+        let measures: Result<BTreeMap<_, _>, LoadError> = Measure::ALL.into_iter().map(measure).collect();
+        Ok((dataplane, Measures(measures?)))
+    }
+
+    fn of_object(
+        ebpf: &mut Ebpf,
+        pins: Option<&Pins>,
+        lock: Option<Arc<PinLock>>,
+        sizes: &Sizes,
+    ) -> Result<Self, LoadError> {
         let mut programs = BTreeMap::new();
         for hook in Hook::ALL {
-            programs.insert(hook, load_program(&mut ebpf, hook.program())?);
+            programs.insert(hook, load_program(ebpf, hook.program())?);
         }
-        let reap = load_program(&mut ebpf, maps::program::REAP)?.fd;
-        let events = ring_buffer(&mut ebpf)?;
+        let reap = load_program(ebpf, maps::program::REAP)?.fd;
+        let events = ring_buffer(ebpf)?;
         let maps = Maps::open(sizes, |table| match table.name {
             name if name == maps::EVENTS.name => events.as_fd().try_clone_to_owned(),
-            name => data(&ebpf, name).ok_or(io::ErrorKind::NotFound)?.fd().as_fd().try_clone_to_owned(),
+            name => data(ebpf, name).ok_or(io::ErrorKind::NotFound)?.fd().as_fd().try_clone_to_owned(),
         })?;
-        let verdicts = data(&ebpf, maps::VERDICTS).ok_or(LoadError::Absent(maps::VERDICTS))?.fd().as_fd();
+        let verdicts = data(ebpf, maps::VERDICTS).ok_or(LoadError::Absent(maps::VERDICTS))?.fd().as_fd();
         let verdicts = verdicts
             .try_clone_to_owned()
             .and_then(RawMap::new)

@@ -60,6 +60,16 @@ pub struct FrameContext {
     pub mark: u32,
 }
 
+impl From<FrameContext> for SkBuff {
+    fn from(context: FrameContext) -> Self {
+        let FrameContext { ifindex, gso_size, gso_segments, mark } = context;
+        let mut buffer = Self::default();
+        (buffer.ifindex, buffer.ingress_ifindex, buffer.mark) = (ifindex, ifindex, mark);
+        (buffer.gso_size, buffer.gso_segs) = (gso_size, gso_segments);
+        buffer
+    }
+}
+
 /// What a run gave.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TestRunOutcome {
@@ -117,10 +127,8 @@ impl TestBench<'_> {
             .update(bytes_of(&0_u32), &none)
             .map_err(|source| TestRunError::Os { what: "clear the verdict", source })?;
         let program = self.dataplane.program(hook)?.fd();
-        let FrameContext { ifindex, gso_size, gso_segments, mark } = context;
-        let mut buffer = SkBuff::default();
-        (buffer.ifindex, buffer.ingress_ifindex, buffer.mark) = (ifindex, ifindex, mark);
-        (buffer.gso_size, buffer.gso_segs) = (gso_size, gso_segments);
+        let ifindex = context.ifindex;
+        let buffer = SkBuff::from(context);
         let mut output = vec![0_u8; frame.len().saturating_add(GROWTH)];
         let run = sys::program_test_run(program, frame, &buffer, &mut output, times)
             .map_err(|source| TestRunError::Refused { hook, length: frame.len(), ifindex, source })?;

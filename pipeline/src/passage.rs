@@ -255,8 +255,8 @@ pub(crate) fn along<F>(
     stage: Stage,
     verdict: &mut Verdict<F>,
 ) -> Result<(), Refusal> {
-    let Scratch { row, key, packet, opening, .. } = scratch;
-    let (target, edit) = forward::along(key, row, opening.direction);
+    let Scratch { row, packet, opening, .. } = scratch;
+    let (target, edit) = forward::along(row, opening.direction);
     if target.kind == TargetKind::Encap {
         if opening.sender != 0 {
             return Err(Refusal::new(Stage::Locate, DropReason::NotHere));

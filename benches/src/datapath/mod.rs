@@ -15,6 +15,7 @@ use andromede_testkit::{interrupt, requires};
 use anyhow::{Context as _, Result};
 
 use self::{
+    bars::Grade,
     metric::{Effort, JUMBO, MTU, Metric},
     samples::Samples,
     scene::{Config, Scene},
@@ -96,7 +97,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let (rounds, effort) = if arguments.quick {
         (2, Effort { time: Duration::from_millis(150), connections: 500 })
     } else {
-        (arguments.rounds, Effort { time: Duration::from_millis(500), connections: 3_000 })
+        (arguments.rounds, Effort { time: Duration::from_millis(500), connections: 1_000 })
     };
     let begin = Instant::now();
     let stages = configs
@@ -106,21 +107,14 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     say(&format!("everything stands and delivers after {:.0} s; measuring", begin.elapsed().as_secs_f32()));
     let samples = measure(&stages, &metrics, &cores, rounds, effort)?;
     let machine = Machine::this();
-    println!(
-        "\n{} x {}, Linux {}, {}, load {}; {rounds} rounds, {:.0} s\n",
-        machine.processors,
-        machine.processor,
-        machine.kernel,
-        machine.date,
-        machine.load,
-        begin.elapsed().as_secs_f32()
-    );
+    println!("\n{}; {rounds} rounds, {:.0} s\n", machine.line(), begin.elapsed().as_secs_f32());
     println!("{}", samples.table(&configs));
-    let (ratios, missed) = samples.ratios();
-    println!("{ratios}");
-    println!("bench: {missed} bars missed");
+    let ratios = samples.ratios();
+    println!("{}", samples::table_of_ratios(&ratios));
+    let missed = ratios.iter().filter(|ratio| ratio.reached == Grade::Missed.title()).count();
+    println!("bench: {missed} of {} bars missed", ratios.len());
     if let Some(path) = &arguments.json {
-        Report { machine, rows: samples.rows() }.write(path)?;
+        Report { machine, rows: samples.rows(), ratios }.write(path)?;
     }
     Ok(())
 }

@@ -3,13 +3,13 @@
 use std::collections::BTreeMap;
 
 use super::{
-    bars::{self, Grade},
+    bars::{self, Bar},
     metric::Metric,
     scene::Config,
 };
 use crate::{
-    report::{Row, align, figure},
-    statistics::{Ratio, ratio},
+    report::{RatioRow, Row, align, figure},
+    statistics::ratio,
 };
 
 /// All samples of a run, in the order of the rounds.
@@ -57,32 +57,41 @@ impl Samples {
         align(&lines)
     }
 
-    /// The ratio that a bar is about.
-    fn ratio(&self, name: &str, peer: &str) -> Option<Ratio> {
-        ratio(self.of(name, Config::Andromede.title()), self.of(name, peer))
+    /// Andromède beside each peer, as far as both were measured.
+    pub(super) fn ratios(&self) -> Vec<RatioRow> {
+        let of = |bar: &Bar| {
+            let ratio = ratio(self.of(bar.figure, Config::Andromede.title()), self.of(bar.figure, bar.peer))?;
+            Some(RatioRow {
+                metric: bar.figure.to_owned(),
+                peer: bar.peer.to_owned(),
+                ratio: ratio.value,
+                low: ratio.low,
+                high: ratio.high,
+                bar: bar.least,
+                goal: bar.goal,
+                reached: bar.grade(ratio).title().to_owned(),
+            })
+        };
+        bars::ALL.iter().filter_map(of).collect()
     }
+}
 
-    /// Andromède beside each peer: the ratio, its bounds, and what was asked. Returns how many bars were missed as well.
-    pub(super) fn ratios(&self) -> (String, usize) {
-        let header = ["andromede /", "peer", "ratio", "95 % bounds", "bar", "goal", "reached"];
-        let mut lines = vec![header.map(str::to_owned).to_vec()];
-        let mut missed = 0;
-        for bar in bars::ALL {
-            let Some(ratio) = self.ratio(bar.figure, bar.peer) else { continue };
-            let grade = bar.grade(ratio);
-            missed += usize::from(grade == Grade::Missed);
-            lines.push(vec![
-                bar.figure.to_owned(),
-                bar.peer.to_owned(),
-                format!("{:.2}", ratio.value),
-                format!("{:.2} - {:.2}", ratio.low, ratio.high),
-                format!("{:.2}", bar.least),
-                format!("{:.2}", bar.goal),
-                grade.title().to_owned(),
-            ]);
-        }
-        (align(&lines), missed)
-    }
+/// Ratios for people.
+pub(super) fn table_of_ratios(ratios: &[RatioRow]) -> String {
+    let header = ["andromede /", "peer", "ratio", "95 % bounds", "bar", "goal", "reached"];
+    let mut lines = vec![header.map(str::to_owned).to_vec()];
+    lines.extend(ratios.iter().map(|ratio| {
+        vec![
+            ratio.metric.clone(),
+            ratio.peer.clone(),
+            format!("{:.2}", ratio.ratio),
+            format!("{:.2} - {:.2}", ratio.low, ratio.high),
+            format!("{:.2}", ratio.bar),
+            format!("{:.2}", ratio.goal),
+            ratio.reached.clone(),
+        ]
+    }));
+    align(&lines)
 }
 
 #[cfg(test)]
@@ -97,9 +106,9 @@ mod tests {
             samples.add(Metric::Udp, Config::Plain, &[5.0]);
             samples.add(Metric::Udp, Config::Bridge, &[5.0]);
         }
-        let (text, missed) = samples.ratios();
-        assert_eq!((text.lines().count(), missed), (3, 1), "{text}");
-        assert!(text.contains("goal") && text.contains("MISSED"));
+        let ratios = samples.ratios();
+        let reached: Vec<&str> = ratios.iter().map(|ratio| ratio.reached.as_str()).collect();
+        assert_eq!(reached, ["MISSED", "goal"], "{}", table_of_ratios(&ratios));
         assert_eq!(samples.rows().len(), 3);
     }
 }

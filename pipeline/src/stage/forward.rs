@@ -1,6 +1,6 @@
 //! Where does a packet of a permitted connection go?
 
-use andromede_abi::{Direction, DropReason, FlowKey, FlowRow, HostConfig, Stage, side_kind};
+use andromede_abi::{Direction, DropReason, FlowRow, HostConfig, Stage, side_kind};
 
 use crate::{
     encapsulate::OVERHEAD,
@@ -11,19 +11,20 @@ use crate::{
 
 /// The target of a packet that goes this way along the row, and the edit of its header.
 #[inline(always)]
-pub(crate) fn along(key: &FlowKey, row: &FlowRow, direction: Direction) -> (Target, Edit) {
+pub(crate) fn along(row: &FlowRow, direction: Direction) -> (Target, Edit) {
     let (kind, ifindex, mac) = match direction {
         Direction::LowToHigh => (row.high_kind, row.high_ifindex, row.high_mac),
         Direction::HighToLow => (row.low_kind, row.low_ifindex, row.low_mac),
     };
-    let target = if kind == side_kind::LOCAL { Target::deliver(ifindex) } else { Target::encap(source_port(key)) };
+    let target = if kind == side_kind::LOCAL { Target::deliver(ifindex) } else { Target::encap(source_port(row)) };
     (target, Edit::new(EditKind::Destination, mac))
 }
 
 /// Outer UDP source port from the inner flow, within the range that RFC 7348 recommends; network byte order.
 #[inline(always)]
-fn source_port(key: &FlowKey) -> u16 {
-    (vxlan::FIRST_SOURCE_PORT | ((key.tag() >> 16) as u16 & 0x3fff)).to_be()
+fn source_port(row: &FlowRow) -> u16 {
+    // The lower half of the owner word is the key's tag.
+    (vxlan::FIRST_SOURCE_PORT | ((row.owner >> 16) as u16 & 0x3fff)).to_be()
 }
 
 /// Refuses what the underlay cannot carry once it is encapsulated: nothing is ever fragmented.

@@ -80,9 +80,24 @@ impl Twin {
         let mut sizes = Sizes::small();
         sizes.set(maps::FLOWS.name, 65_536)?;
         let kernel = Dataplane::load(None, &host, &sizes)?;
+        Self::of(kernel, host, rows)
+    }
+
+    /// Of a packet path that was loaded for this host, without rows.
+    pub fn of(kernel: Dataplane, host: HostConfig, rows: &Rows) -> Result<Self> {
         let mut twin = Self { kernel, memory: Tables::default(), host };
         twin.write(rows)?;
         Ok(twin)
+    }
+
+    /// The one in the kernel.
+    pub const fn kernel(&self) -> &Dataplane {
+        &self.kernel
+    }
+
+    /// The tables of the one in memory.
+    pub const fn memory(&self) -> &Tables {
+        &self.memory
     }
 
     /// Writes rows into both, over those that are there.
