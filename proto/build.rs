@@ -2,7 +2,7 @@
 
 use std::{env, error::Error, path::PathBuf};
 
-const SCHEMA: [&str; 13] = [
+const SCHEMA: [&str; 15] = [
     "andromede/v1/resources.proto",
     "andromede/v1/methods.proto",
     "andromede/v1/tenant_service.proto",
@@ -13,9 +13,11 @@ const SCHEMA: [&str; 13] = [
     "andromede/v1/host_service.proto",
     "andromede/v1/vtep_service.proto",
     "andromede/v1/fabric_service.proto",
+    "andromede/v1/history_service.proto",
     "andromede/v1/diagnostics_service.proto",
     "andromede/agent/v1/agent.proto",
     "andromede/local/v1/local.proto",
+    "andromede/local/v1/pods.proto",
 ];
 
 fn main() -> Result<(), Box<dyn Error>> {

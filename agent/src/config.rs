@@ -1,6 +1,6 @@
 //! What the agent is started with.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, time::Duration};
 
 use andromede_model::HostName;
 
@@ -77,6 +77,8 @@ pub struct Config {
     pub state: PathBuf,
     /// Path of the local socket.
     pub socket: PathBuf,
+    /// How long an address that a pod gave back is given to no other.
+    pub address_quarantine: Duration,
 }
 
 impl Config {

@@ -12,7 +12,11 @@ use andromede_plan::Attachments;
 use andromede_proto::v1::Host;
 
 use crate::{
-    host::{underlay::Underlay, veth::Workload},
+    host::{
+        underlay::Underlay,
+        veth::{Workload, everywhere},
+    },
+    pods::lease::Leases,
     programs::Place,
     reconcile::ReconcileError,
     state::attachments::{Attached, AttachedWorkload},
@@ -54,7 +58,7 @@ pub(crate) fn plan_attachments(attached: &Attached) -> Attachments {
 
 /// The interface of a port: addresses with the length of their subnet, so that neighbours are asked for on the link, and the router of
 /// the first subnet of each family.
-pub(crate) fn workload(view: &NetworkView, port: &Port, interface: &str, mtu: u32) -> Workload {
+pub(crate) fn workload(view: &NetworkView, port: &Port, interface: &str, mtu: u32, leases: &Leases) -> Workload {
     let mut addresses = Vec::new();
     let mut routers: Vec<IpAddr> = Vec::new();
     for address in &port.addresses {
@@ -67,6 +71,7 @@ pub(crate) fn workload(view: &NetworkView, port: &Port, interface: &str, mtu: u3
             routers.push(subnet.gateway);
         }
     }
+    let destinations = leases.of_port(port.name.as_str()).map_or_else(everywhere, |lease| lease.routes.clone());
     let (port, uid, mac) = (port.name.to_string(), port.uid, port.mac.bytes());
-    Workload { port, uid, interface: interface.to_owned(), mac, mtu, addresses, routers }
+    Workload { port, uid, interface: interface.to_owned(), mac, mtu, addresses, routers, destinations }
 }

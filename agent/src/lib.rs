@@ -1,5 +1,6 @@
 //! The agent of a host: session with the controller, reconcile, workloads, underlay, local socket.
 
+mod claims;
 pub mod cleanup;
 pub mod config;
 pub mod diagnostics;
@@ -8,6 +9,7 @@ mod facts;
 pub mod host;
 pub mod keep;
 pub mod local;
+pub mod pods;
 pub mod programs;
 pub mod reconcile;
 pub mod run;

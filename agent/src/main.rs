@@ -1,6 +1,6 @@
 //! `andromede-agent`: programs the packet path of one host.
 
-use std::{io::IsTerminal as _, path::PathBuf, process::ExitCode};
+use std::{io::IsTerminal as _, path::PathBuf, process::ExitCode, time::Duration};
 
 use andromede_agent::{
     cleanup::cleanup,
@@ -70,6 +70,9 @@ struct RunArgs {
     /// How programs are attached: auto, tcx or clsact.
     #[arg(long, default_value_t = AttachMode::Auto)]
     attachment: AttachMode,
+    /// Seconds for which the address of a pod that is gone is given to no other.
+    #[arg(long, default_value_t = 30, value_name = "SECONDS")]
+    address_quarantine: u32,
     /// Small tables, for several agents on one machine.
     #[arg(long)]
     small_tables: bool,
@@ -129,6 +132,7 @@ async fn start(args: RunArgs) -> anyhow::Result<()> {
         vxlan_port: args.vxlan_port,
         state: args.state,
         socket: args.socket,
+        address_quarantine: Duration::from_secs(u64::from(args.address_quarantine)),
     };
     let sizes = if args.small_tables { Sizes::small() } else { Sizes::default() };
     let instance = Instance { name: args.instance, bpffs: args.bpffs, mode: args.attachment, sizes };

@@ -9,6 +9,8 @@ use andromede_dataplane::{
 };
 use andromede_plan::{Row, RowKey, Rows, Step};
 
+use crate::error::causes;
+
 /// Where a program shall be.
 pub type Place = (Hook, u32);
 
@@ -23,6 +25,31 @@ pub struct Settings {
     pub mode: AttachMode,
     /// Bits of `HostConfig::features` that this kernel gives.
     pub features: u32,
+}
+
+/// What is not as it was put.
+#[derive(Debug, thiserror::Error)]
+pub enum VerifyError {
+    /// No program is loaded.
+    #[error("the packet path is not loaded")]
+    NotLoaded,
+    /// A program is not where it was put.
+    #[error("its program {hook} is not in place: {health}")]
+    Program {
+        /// The program.
+        hook: Hook,
+        /// What is there.
+        health: String,
+    },
+    /// Somebody else wrote into the tables.
+    #[error("its rules are not as they were written")]
+    Rows,
+    /// The kernel cannot be asked.
+    #[error("{}", causes(.0))]
+    Attach(#[from] AttachError),
+    /// A table cannot be read.
+    #[error("{}", causes(.0))]
+    Table(#[from] TableError),
 }
 
 /// The loaded packet path.
@@ -158,6 +185,20 @@ impl Programs {
             }
         }
         (repaired, errors)
+    }
+
+    /// Asks the kernel whether both programs of an interface run there, and whether the rows are those that were written.
+    pub fn verify(&mut self, ifindex: u32) -> Result<(), VerifyError> {
+        for hook in [Hook::FromWorkload, Hook::FromHost] {
+            let wrong = |health: String| VerifyError::Program { hook, health };
+            let attachment =
+                self.attached.get(&(hook, ifindex)).ok_or_else(|| wrong("it was never put there".to_owned()))?;
+            match self.dataplane.verify(*attachment)? {
+                Health::Attached => {}
+                health => return Err(wrong(format!("{health:?}"))),
+            }
+        }
+        if self.verify_rows()? { Err(VerifyError::Rows) } else { Ok(()) }
     }
 
     /// Forgets a device that is gone.

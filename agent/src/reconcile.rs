@@ -26,7 +26,7 @@ use crate::{
         veth::Workload,
     },
     keep::keep,
-    programs::{Programs, Settings},
+    programs::{Programs, Settings, VerifyError},
     shared::{Progress, Shared},
     state::{attachments::Attached, disk::DiskError, held::Held, store::host_of},
     views::{ViewError, Views},
@@ -136,6 +136,12 @@ impl Reconciler {
         self.programs.as_ref().is_some_and(|programs| programs.serves(ifindex))
     }
 
+    /// Asks the kernel whether the programs of an interface are in place, and the rows as they were written. Nothing is mended here.
+    pub fn verify(&mut self, ifindex: u32) -> Result<(), VerifyError> {
+        let programs = self.programs.as_mut().ok_or(VerifyError::NotLoaded)?;
+        tokio::task::block_in_place(|| programs.verify(ifindex))
+    }
+
     /// Brings the host to what it should be, and says how far that went.
     pub async fn pass(&mut self) -> Progress {
         let held = self.shared.held();
@@ -168,6 +174,8 @@ impl Reconciler {
 
     async fn try_pass(&mut self, held: &Held, errors: &mut Vec<ReconcileError>) -> Result<(), ReconcileError> {
         errors.extend(self.views.update(held).into_iter().map(ReconcileError::from));
+        self.views.lay(&self.shared.config.host, &self.shared.leases());
+        self.shared.set_claim(self.views.claim());
         if !held.unreadable.is_empty() {
             errors.push(ReconcileError::Unreadable(held.unreadable.iter().cloned().collect()));
         }

@@ -11,6 +11,7 @@ use crate::{
     diagnostics::{self, Diagnostics},
     host::{monitor, netlink::Netlink},
     local::{self, Local, Socket},
+    pods::Pods,
     programs::Settings,
     reconcile::{self, Reconciler},
     session,
@@ -57,7 +58,8 @@ pub async fn run(config: Config, instance: Instance, stop: impl Future<Output = 
     let open = || Netlink::open().context("cannot open a netlink socket");
     let reconciler = Reconciler::new(Arc::clone(&shared), Arc::clone(&diagnostics), settings, open()?);
     let reconciler = Arc::new(Mutex::new(reconciler));
-    let workloads = Workloads::new(Arc::clone(&shared), Arc::clone(&reconciler), open()?);
+    let workloads = Arc::new(Workloads::new(Arc::clone(&shared), Arc::clone(&reconciler), open()?));
+    let pods = Arc::new(Pods::new(Arc::clone(&shared), Arc::clone(&reconciler), Arc::clone(&workloads)));
     let service = Local::new(Arc::clone(&shared), workloads, Arc::clone(&diagnostics));
 
     let changed = {
@@ -72,7 +74,7 @@ pub async fn run(config: Config, instance: Instance, stop: impl Future<Output = 
         ended = session => ended.context("session ended")?,
         ended = tokio::spawn(diagnostics::sweep(diagnostics)) => ended.context("sweep ended")?,
         () = monitor::watch(changed) => {}
-        ended = local::serve(socket, service, std::future::pending()) => ended.context("local socket ended")?,
+        ended = local::serve(socket, service, pods, std::future::pending()) => ended.context("local socket ended")?,
         () = stop => tracing::info!("agent stopped; the packet path stays in place"),
     }
     // The controller hears of the end at once instead of missing a sign of life.

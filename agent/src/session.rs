@@ -25,6 +25,7 @@ use tonic::{
 };
 
 use crate::{
+    claims::Claims,
     config::ControllerAddress,
     diagnostics::Diagnostics,
     error::causes,
@@ -166,7 +167,11 @@ async fn converse(
 ) -> Result<Never, SessionError> {
     let mut progress = shared.progress();
     progress.mark_changed();
+    let mut claims = Claims::new(shared.claim());
     loop {
+        if let Some(claim) = claims.due() {
+            send(outbox, agent_message::Message::Claim(claim)).await?;
+        }
         tokio::select! {
             message = inbox.message() => match message?.and_then(|message| message.message) {
                 Some(controller_message::Message::Update(update)) => {
@@ -180,11 +185,11 @@ async fn converse(
                         send(&outbox, agent_message::Message::Answer(answer)).await
                     });
                 }
-                // This agent makes no claims yet.
-                Some(controller_message::Message::ClaimAnswer(_)) => {}
+                Some(controller_message::Message::ClaimAnswer(answer)) => claims.answered(&answer),
                 Some(controller_message::Message::Welcome(_)) => return Err(SessionError::Unexpected("welcome twice")),
                 None => return Err(SessionError::Closed),
             },
+            () = claims.changed() => {}
             changed = progress.changed() => {
                 changed.map_err(|_| SessionError::Closed)?;
                 let report = report(&progress.borrow_and_update());

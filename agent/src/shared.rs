@@ -5,14 +5,17 @@ use std::sync::{
     atomic::{AtomicBool, Ordering},
 };
 
+use andromede_proto::agent::v1::Claim;
 use tokio::sync::{Notify, watch};
 
 use crate::{
     config::Config,
+    pods::lease::Leases,
     state::{
         attachments::{Attached, AttachmentFile},
         disk::DiskError,
         held::Held,
+        leases::LeaseFile,
         store::Store,
     },
     views,
@@ -53,6 +56,9 @@ pub struct Shared {
     /// Held while the disk is written; readers do not wait for it.
     telling: Mutex<()>,
     attached: Mutex<Attached>,
+    lease_file: LeaseFile,
+    leases: Mutex<Leases>,
+    claim: watch::Sender<Claim>,
     wake: Notify,
     network_changed: AtomicBool,
     progress: watch::Sender<Progress>,
@@ -86,6 +92,8 @@ impl Shared {
             }
             other => other?,
         };
+        let lease_file = LeaseFile::new(&config.state);
+        let leases = lease_file.load()?;
         Ok(Self {
             config,
             store,
@@ -93,6 +101,9 @@ impl Shared {
             telling: Mutex::default(),
             held: Mutex::new(Arc::new(loaded.held)),
             attached: Mutex::new(attached),
+            lease_file,
+            leases: Mutex::new(leases),
+            claim: watch::Sender::default(),
             wake: Notify::new(),
             network_changed: AtomicBool::new(true),
             progress: watch::Sender::default(),
@@ -130,6 +141,38 @@ impl Shared {
             *attached = next;
         }
         Ok(())
+    }
+
+    /// The leases of addresses.
+    pub fn leases(&self) -> Leases {
+        lock(&self.leases).clone()
+    }
+
+    /// Changes the leases: first on disk, then in memory.
+    pub fn change_leases<T, E: From<DiskError>>(
+        &self,
+        change: impl FnOnce(&mut Leases) -> Result<T, E>,
+    ) -> Result<T, E> {
+        let mut leases = lock(&self.leases);
+        let mut next = leases.clone();
+        let result = change(&mut next)?;
+        self.lease_file.save(&next)?;
+        *leases = next;
+        Ok(result)
+    }
+
+    /// Ports that the controller has yet to hear of.
+    pub fn claim(&self) -> watch::Receiver<Claim> {
+        self.claim.subscribe()
+    }
+
+    /// Publishes what the controller has yet to hear of.
+    pub fn set_claim(&self, claim: Claim) {
+        self.claim.send_if_modified(|old| {
+            let changed = *old != claim;
+            *old = claim;
+            changed
+        });
     }
 
     /// The kernel's interfaces or routes have changed, or may have: the reconciler looks at them anew.

@@ -6,9 +6,16 @@ use std::{
 };
 
 use andromede_abi::NetworkIndex;
-use andromede_model::{HostName, NetworkView, Port, PortName, Violation};
+use andromede_model::{HostName, NetworkName, NetworkView, Port, PortName, Violation};
+use andromede_proto::agent::v1::Claim;
 
-use crate::state::held::{Held, HeldNetwork};
+use crate::{
+    pods::{
+        lease::Leases,
+        overlay::{self, Overlay},
+    },
+    state::held::{Held, HeldNetwork},
+};
 
 /// A network that the agent cannot read.
 #[derive(Debug, thiserror::Error)]
@@ -48,6 +55,8 @@ pub struct Views {
     sources: BTreeMap<String, Arc<HeldNetwork>>,
     /// Networks that were readable at some time since the start.
     spoken: BTreeSet<NetworkIndex>,
+    /// What lies over each view: ports of leases that the controller did not tell.
+    overlays: BTreeMap<NetworkName, Overlay>,
 }
 
 impl Views {
@@ -65,6 +74,7 @@ impl Views {
                     view.revision = network.revision;
                     self.spoken.insert(view.network.index);
                     self.readable.retain(|old| old.network.name != view.network.name);
+                    self.overlays.remove(&view.network.name);
                     self.readable.push(view);
                     self.sources.insert(name.clone(), Arc::clone(network));
                 }
@@ -73,6 +83,37 @@ impl Views {
         }
         self.readable.sort_by(|a, b| a.network.name.cmp(&b.network.name));
         errors
+    }
+
+    /// Lays the ports of leases over the views.
+    pub fn lay(&mut self, host: &HostName, leases: &Leases) {
+        let mut overlays = BTreeMap::new();
+        for view in &mut self.readable {
+            if let Some(old) = self.overlays.remove(&view.network.name) {
+                overlay::lift(view, old);
+            }
+            let new = overlay::lay(view, host, leases);
+            if !new.is_empty() {
+                overlays.insert(view.network.name.clone(), new);
+            }
+        }
+        self.overlays = overlays;
+    }
+
+    /// What the controller has yet to hear of.
+    pub fn claim(&self) -> Claim {
+        let mut claim = Claim::default();
+        for view in &self.readable {
+            if let Some(overlay) = self.overlays.get(&view.network.name) {
+                overlay::claim(view, overlay, &mut claim);
+            }
+        }
+        claim
+    }
+
+    /// The view of a network.
+    pub fn network(&self, name: &NetworkName) -> Option<&NetworkView> {
+        self.readable.iter().find(|view| view.network.name == *name)
     }
 
     /// The views, by name.

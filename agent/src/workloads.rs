@@ -89,6 +89,17 @@ pub enum WorkloadError {
     Disk(#[from] DiskError),
 }
 
+/// A workload's interface.
+#[derive(Debug)]
+pub(crate) struct Made {
+    /// Its host side.
+    pub(crate) outer: Link,
+    /// What it was made as.
+    pub(crate) workload: Workload,
+    /// Was it there already, in the same namespace and under the same name?
+    pub(crate) was_there: bool,
+}
+
 /// Attaches and detaches, one at a time.
 #[derive(Debug)]
 pub struct Workloads {
@@ -106,12 +117,25 @@ impl Workloads {
 
     /// Makes the workload's interface. Doing it again with the same namespace and name changes nothing.
     pub async fn attach(&self, port: &str, netns: &str, interface: &str) -> Result<AttachPortResponse, WorkloadError> {
-        let _turn = self.one_at_a_time.lock().await;
         let interface = if interface.is_empty() { DEFAULT_INTERFACE } else { interface };
+        let made = self.make(port, Path::new(netns), interface).await?;
+        let workload = made.workload;
+        Ok(AttachPortResponse {
+            interface: workload.interface,
+            host_interface: made.outer.name,
+            mac: andromede_model::MacAddress::new(workload.mac).map(|mac| mac.to_string()).unwrap_or_default(),
+            addresses: workload.addresses.iter().map(|(address, length)| format!("{address}/{length}")).collect(),
+            mtu: workload.mtu,
+        })
+    }
+
+    /// The same, with all that is known of the interface.
+    pub(crate) async fn make(&self, port: &str, netns: &Path, interface: &str) -> Result<Made, WorkloadError> {
+        let _turn = self.one_at_a_time.lock().await;
         if !interface_name::is_valid(interface) {
             return Err(WorkloadError::BadInterface(interface.chars().take(64).collect()));
         }
-        let netns = Netns::open(Path::new(netns))?;
+        let netns = Netns::open(netns)?;
         let workload = self.describe(port, interface).await?;
         let known = self.shared.attached().remove(port);
         let (stale, known) = match known {
@@ -124,11 +148,11 @@ impl Workloads {
         }
         match known {
             Some(known) if known.netns_id != netns.id || known.interface != interface => {
-                return Err(WorkloadError::Elsewhere {
+                Err(WorkloadError::Elsewhere {
                     port: port.to_owned(),
                     netns: known.netns.display().to_string(),
                     interface: known.interface.clone(),
-                });
+                })
             }
             Some(known) => {
                 // The path under which it is reached may be another one now.
@@ -138,19 +162,17 @@ impl Workloads {
                     }
                 })?;
                 self.plug(&netns, known.ifindex, &workload).await?;
+                let outer = Link { index: known.ifindex, name: known.host_interface.clone(), ..Link::default() };
+                Ok(Made { outer, workload, was_there: true })
             }
-            None => self.make(&netns, &workload).await?,
+            None => {
+                let outer = self.create(&netns, &workload).await?;
+                Ok(Made { outer, workload, was_there: false })
+            }
         }
-        Ok(AttachPortResponse {
-            interface: interface.to_owned(),
-            host_interface: interface_name::host_side(port),
-            mac: andromede_model::MacAddress::new(workload.mac).map(|mac| mac.to_string()).unwrap_or_default(),
-            addresses: workload.addresses.iter().map(|(address, length)| format!("{address}/{length}")).collect(),
-            mtu: workload.mtu,
-        })
     }
 
-    async fn make(&self, netns: &Netns, workload: &Workload) -> Result<(), WorkloadError> {
+    async fn create(&self, netns: &Netns, workload: &Workload) -> Result<Link, WorkloadError> {
         let name = interface_name::host_side(&workload.port);
         if let Some(found) = self.netlink.link(&name).await? {
             if !is_unfinished(&found, &workload.port) {
@@ -171,11 +193,13 @@ impl Workloads {
             uid: workload.uid,
             configured: Some(workload.clone()),
         };
-        let result = self.finish(netns, &outer, made, workload).await;
-        if result.is_err() {
-            self.unplug(&workload.port, outer.index).await?;
+        match self.finish(netns, &outer, made, workload).await {
+            Ok(()) => Ok(outer),
+            Err(error) => {
+                self.unplug(&workload.port, outer.index).await?;
+                Err(error)
+            }
         }
-        result
     }
 
     async fn finish(
@@ -212,7 +236,17 @@ impl Workloads {
         let _turn = self.one_at_a_time.lock().await;
         match self.shared.attached().get(port) {
             Some(known) => self.unplug(port, known.ifindex).await,
-            None => Ok(()),
+            None => self.remove_unlisted(port).await,
+        }
+    }
+
+    /// An interface of the port that the list of workloads does not know: of an attach that was interrupted.
+    async fn remove_unlisted(&self, port: &str) -> Result<(), WorkloadError> {
+        match self.netlink.link(&interface_name::host_side(port)).await? {
+            Some(link) if interface_name::port_of_alias(&link.alias) == Some(port) => {
+                Ok(self.netlink.delete_link(link.index).await?)
+            }
+            _ => Ok(()),
         }
     }
 
@@ -221,6 +255,11 @@ impl Workloads {
         self.shared.change_attached(|attached| drop(attached.remove(port)))?;
         self.reconciler.lock().await.pass().await;
         Ok(self.netlink.delete_link(ifindex).await?)
+    }
+
+    /// The agent's socket to the kernel.
+    pub(crate) fn netlink(&self) -> &Netlink {
+        &self.netlink
     }
 
     /// The ports that are placed on this host, with their addresses.
@@ -235,7 +274,7 @@ impl Workloads {
     }
 
     /// What the interface shall be, by what the controller told.
-    async fn describe(&self, port: &str, interface: &str) -> Result<Workload, WorkloadError> {
+    pub(crate) async fn describe(&self, port: &str, interface: &str) -> Result<Workload, WorkloadError> {
         let mut reconciler = self.reconciler.lock().await;
         // The port may have come with an update that no pass has seen yet.
         if reconciler.views().port(port).is_none() || reconciler.underlay().is_none() {
@@ -252,7 +291,7 @@ impl Workloads {
             error: self.shared.progress().borrow().error.clone(),
         })?;
         let mtu = underlay.workload_mtu(view.network.mtu.unwrap_or(0));
-        Ok(workload(view, found, interface, mtu))
+        Ok(workload(view, found, interface, mtu, &self.shared.leases()))
     }
 }
 

@@ -49,6 +49,7 @@ fn workload(port: &str) -> Workload {
         mtu: 1450,
         addresses: vec![("10.0.0.7".parse().unwrap(), 24), ("fd00:10::7".parse().unwrap(), 64)],
         routers: vec!["10.0.0.1".parse().unwrap(), "fd00:10::1".parse().unwrap()],
+        destinations: vec!["0.0.0.0/0".parse().unwrap(), "::/0".parse().unwrap()],
     }
 }
 

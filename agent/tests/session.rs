@@ -35,6 +35,7 @@ impl Drop for Trial {
 
 fn config(folder: &tempfile::TempDir, address: SocketAddr) -> Config {
     Config {
+        address_quarantine: std::time::Duration::ZERO,
         host: "hosts/h1".parse().unwrap(),
         controller: ControllerAddress::new(&format!("http://{address}"), None, true).unwrap(),
         underlay: "none".to_owned(),

@@ -36,6 +36,14 @@ pub(crate) struct Arguments {
 pub(crate) enum Command {
     /// Create or replace resources from files: all of them, or nothing
     Apply(command::apply::Apply),
+    /// Show what apply would do: resources field by field, hosts and ports, sizes of tables
+    Plan(command::plan::Plan),
+    /// Show who changed what, the newest first
+    History(command::history::History),
+    /// Show what is different between two revisions
+    Diff(command::history::Diff),
+    /// Make everything as it was at a revision, in a commit of its own
+    Rollback(command::history::Rollback),
     /// List resources of a kind, or show some of them
     Get(command::get::Get),
     /// Show a resource and all that concerns it

@@ -14,6 +14,7 @@ mod kind;
 #[cfg(test)]
 mod manual;
 mod output;
+mod planned;
 mod resources;
 mod scope;
 mod table;

@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 
-use crate::error::{CniError, Code};
+use crate::error::{CniError, code};
 
 /// Longest name of an interface in bytes: `IFNAMSIZ` less the final zero (Linux, `include/uapi/linux/if.h`).
 const MAX_INTERFACE_NAME: usize = 15;
@@ -24,49 +24,69 @@ pub(crate) enum Command {
     Version,
 }
 
-/// Commands, their names, and the variables that each needs.
+/// Commands, their names, and the variables that each needs. `CNI_PATH` is for plugins that call others.
 const COMMANDS: [(Command, &str, &[&str]); 6] = [
-    (Command::Add, "ADD", &["CNI_CONTAINERID", "CNI_NETNS", "CNI_IFNAME", "CNI_PATH"]),
+    (Command::Add, "ADD", &["CNI_CONTAINERID", "CNI_NETNS", "CNI_IFNAME"]),
     // A container may be gone before its network is: the namespace is optional.
-    (Command::Del, "DEL", &["CNI_CONTAINERID", "CNI_IFNAME", "CNI_PATH"]),
-    (Command::Check, "CHECK", &["CNI_CONTAINERID", "CNI_NETNS", "CNI_IFNAME", "CNI_PATH"]),
-    (Command::Gc, "GC", &["CNI_PATH"]),
-    (Command::Status, "STATUS", &["CNI_PATH"]),
+    (Command::Del, "DEL", &["CNI_CONTAINERID", "CNI_IFNAME"]),
+    (Command::Check, "CHECK", &["CNI_CONTAINERID", "CNI_NETNS", "CNI_IFNAME"]),
+    (Command::Gc, "GC", &[]),
+    (Command::Status, "STATUS", &[]),
     (Command::Version, "VERSION", &[]),
 ];
 
-impl Command {
-    /// Its name in `CNI_COMMAND`.
-    pub(crate) fn name(self) -> &'static str {
-        COMMANDS.iter().find(|(command, ..)| *command == self).map_or("", |(_, name, _)| name)
-    }
+/// What the runtime says in the environment. What a command does not need may be empty.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Environment {
+    /// `CNI_COMMAND`.
+    pub(crate) command: Command,
+    /// `CNI_CONTAINERID`.
+    pub(crate) container: String,
+    /// `CNI_NETNS`.
+    pub(crate) netns: String,
+    /// `CNI_IFNAME`.
+    pub(crate) interface: String,
+    /// `CNI_ARGS`.
+    pub(crate) arguments: String,
+}
 
+impl Environment {
     /// Reads the command and checks the variables that it needs.
-    pub(crate) fn from_environment(variable: impl Fn(&str) -> Option<OsString>) -> Result<Self, CniError> {
-        let text = |name: &str| -> Result<Option<String>, CniError> {
-            let Some(value) = variable(name).filter(|value| !value.is_empty()) else { return Ok(None) };
-            value.into_string().map(Some).map_err(|value| wrong(format!("{name}={} is not UTF-8", value.display())))
+    pub(crate) fn read(variable: impl Fn(&str) -> Option<OsString>) -> Result<Self, CniError> {
+        let text = |name: &str| -> Result<String, CniError> {
+            let value = variable(name).unwrap_or_default();
+            value.into_string().map_err(|value| wrong(format!("{name}={} is not UTF-8", value.display())))
         };
         let names: Vec<&str> = COMMANDS.iter().map(|(_, name, _)| *name).collect();
-        let Some(asked) = text("CNI_COMMAND")? else {
+        let asked = text("CNI_COMMAND")?;
+        if asked.is_empty() {
             return Err(wrong(format!("CNI_COMMAND is not set; it is one of {}", names.join(", "))));
-        };
+        }
         let Some((command, _, needed)) = COMMANDS.iter().find(|(_, name, _)| *name == asked) else {
             return Err(wrong(format!("CNI_COMMAND={asked:?} is unknown; it is one of {}", names.join(", "))));
         };
         let mut problems = Vec::new();
         for name in *needed {
             match text(name)? {
-                None => problems.push(format!("{name} is not set")),
-                Some(value) => problems.extend(problem(name, &value)),
+                value if value.is_empty() => problems.push(format!("{name} is not set")),
+                value => problems.extend(problem(name, &value)),
             }
         }
-        if problems.is_empty() { Ok(*command) } else { Err(wrong(format!("{asked}: {}", problems.join("; ")))) }
+        if !problems.is_empty() {
+            return Err(wrong(format!("{asked}: {}", problems.join("; "))));
+        }
+        Ok(Self {
+            command: *command,
+            container: text("CNI_CONTAINERID")?,
+            netns: text("CNI_NETNS")?,
+            interface: text("CNI_IFNAME")?,
+            arguments: text("CNI_ARGS")?,
+        })
     }
 }
 
 fn wrong(details: String) -> CniError {
-    CniError::new(Code::InvalidEnvironment, "the environment is not as the specification wants it", details)
+    CniError::new(code::INVALID_ENVIRONMENT, "the environment is not as the specification wants it", details)
 }
 
 /// What is wrong with the value of a variable.
@@ -103,27 +123,24 @@ mod tests {
 
     use super::*;
 
-    fn read(variables: &[(&str, &str)]) -> Result<Command, CniError> {
-        Command::from_environment(|name| {
+    fn read(variables: &[(&str, &str)]) -> Result<Environment, CniError> {
+        Environment::read(|name| {
             variables.iter().find(|(other, _)| *other == name).map(|(_, value)| OsString::from(value))
         })
     }
 
-    const ADD: [(&str, &str); 5] = [
-        ("CNI_COMMAND", "ADD"),
-        ("CNI_CONTAINERID", "abc-1"),
-        ("CNI_NETNS", "/run/netns/x"),
-        ("CNI_IFNAME", "eth0"),
-        ("CNI_PATH", "/opt/cni/bin"),
-    ];
+    const ADD: [(&str, &str); 4] =
+        [("CNI_COMMAND", "ADD"), ("CNI_CONTAINERID", "abc-1"), ("CNI_NETNS", "/run/netns/x"), ("CNI_IFNAME", "eth0")];
 
     #[test]
     fn every_command_is_known_by_its_name() {
+        let environment = read(&ADD).unwrap();
+        assert_eq!((environment.command, environment.container.as_str()), (Command::Add, "abc-1"));
+        assert_eq!((environment.netns.as_str(), environment.interface.as_str()), ("/run/netns/x", "eth0"));
         for (command, name, _) in COMMANDS {
-            assert_eq!(command.name(), name);
+            let variables: Vec<_> = [("CNI_COMMAND", name)].into_iter().chain(ADD.into_iter().skip(1)).collect();
+            assert_eq!(read(&variables).unwrap().command, command);
         }
-        assert_eq!(read(&ADD).unwrap(), Command::Add);
-        assert_eq!(read(&[("CNI_COMMAND", "VERSION")]).unwrap(), Command::Version);
     }
 
     #[test]
@@ -132,11 +149,12 @@ mod tests {
             let mut variables = ADD.to_vec();
             let (name, _) = variables.remove(missing);
             let error = read(&variables).unwrap_err();
-            assert_eq!(error.code, Code::InvalidEnvironment);
+            assert_eq!(error.code, code::INVALID_ENVIRONMENT);
             assert!(error.details.contains(name), "{error}");
         }
         assert!(read(&[]).unwrap_err().details.contains("CNI_COMMAND"));
         assert!(read(&[("CNI_COMMAND", "add")]).is_err(), "names are in capitals");
+        assert!(read(&[("CNI_COMMAND", "DEL"), ("CNI_CONTAINERID", "c"), ("CNI_IFNAME", "eth0")]).is_ok());
     }
 
     #[test]

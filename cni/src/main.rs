@@ -1,11 +1,14 @@
-//! The CNI plugin (Container Network Interface specification 1.1.0): environment and standard input in, JSON out.
+//! The CNI plugin (Container Network Interface specification 1.1.0): environment and standard input in, one call to the agent, JSON out.
 //!
-//! So far it answers VERSION. Of everything else it says, in the specification's own form, that it is not there yet;
-//! what it is given is checked first, so that a runtime that is set up wrongly hears so today.
+//! It holds no state and does no networking; it checks what it is given, translates it, and translates the answer.
 
+mod agent;
+mod arguments;
 mod command;
+mod commands;
 mod configuration;
 mod error;
+mod result;
 mod version;
 
 use std::{
@@ -14,25 +17,33 @@ use std::{
     process::ExitCode,
 };
 
-use command::Command;
-use error::CniError;
+use command::{Command, Environment};
+use error::{CniError, code};
 
 fn main() -> ExitCode {
-    let (text, code) = match run() {
-        Ok(text) => (text, ExitCode::SUCCESS),
-        Err(error) => (error.to_json(), ExitCode::FAILURE),
-    };
-    // A runtime that closed its end does not want the answer; the exit code still counts.
-    let _ = writeln!(io::stdout(), "{text}");
-    code
+    match run() {
+        Ok(None) => ExitCode::SUCCESS,
+        Ok(Some(text)) => answer(&text, ExitCode::SUCCESS),
+        Err(error) => answer(&error.to_json(), ExitCode::FAILURE),
+    }
 }
 
-fn run() -> Result<String, CniError> {
-    let command = Command::from_environment(|name| env::var_os(name))?;
+fn answer(text: &str, exit: ExitCode) -> ExitCode {
+    // A runtime that closed its end does not want the answer; the exit code still counts.
+    let _ = writeln!(io::stdout(), "{text}");
+    exit
+}
+
+fn run() -> Result<Option<String>, CniError> {
+    let environment = Environment::read(|name| env::var_os(name))?;
     let input = configuration::read_input(io::stdin().lock())?;
-    if command == Command::Version {
-        return version::answer(&input);
+    if environment.command == Command::Version {
+        return version::answer(&input).map(Some);
     }
     let configuration = configuration::parse(&input)?;
-    Err(CniError::not_there_yet(command, &configuration))
+    let version = configuration.version.clone();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| CniError::new(code::INPUT_OUTPUT, "cannot begin", error.to_string()));
+    let done = runtime.and_then(|runtime| runtime.block_on(commands::carry_out(environment, configuration)));
+    done.map_err(|error| CniError { version: Some(version), ..error })
 }

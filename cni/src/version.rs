@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use crate::{
     configuration::{object, text},
-    error::{CniError, Code},
+    error::{CniError, code},
 };
 
 /// Versions of the specification that this plugin speaks.
@@ -34,7 +34,7 @@ pub(crate) fn answer(input: &[u8]) -> Result<String, CniError> {
 /// The error for a version that this plugin does not speak.
 pub(crate) fn incompatible(version: &str) -> CniError {
     CniError::new(
-        Code::IncompatibleVersion,
+        code::INCOMPATIBLE_VERSION,
         "the version of the configuration is not supported",
         format!("cniVersion {version:?}: this plugin speaks {}", SUPPORTED.join(", ")),
     )

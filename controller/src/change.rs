@@ -26,6 +26,8 @@ pub struct Change {
     pub deleted: Vec<AnyName>,
     /// What must be true before.
     pub conditions: Vec<(AnyName, Condition)>,
+    /// The revision for which it was planned, if it is to be done at that only.
+    pub planned_revision: Option<u64>,
     /// By which a repeated request is known.
     pub request: Option<Request>,
     /// Check everything, change nothing.
@@ -41,6 +43,7 @@ impl Change {
             written: Vec::new(),
             deleted: Vec::new(),
             conditions: Vec::new(),
+            planned_revision: None,
             request: None,
             validate_only: false,
         }
@@ -91,6 +94,9 @@ pub enum WriteError {
         /// Revision of its last write; none: it is not there.
         revision: Option<u64>,
     },
+    /// It was planned for another revision than the last.
+    #[error("the last commit has revision {0}, which is not the planned_revision; plan again")]
+    Moved(u64),
     /// The id of the request belongs to another one.
     #[error("the request_id was used for another request; use a new one for each")]
     RequestReused,

@@ -10,8 +10,9 @@ use andromede_model::{Commit, Model, Resource};
 use prost::Message as _;
 
 use crate::{
+    history,
     record::{Record, RecordError, Remembered},
-    store::{Store, StoreError},
+    store::{Store, StoreError, Which},
 };
 
 /// Bytes after which a part of a checkpoint is closed. One resource more may exceed it.
@@ -118,8 +119,15 @@ impl Drop for Checkpoints {
 
 fn write(store: &Store, model: &Model, retention: Retention) -> Result<(), StoreError> {
     let number = model.revision();
-    store.write_checkpoint(number, Parts::new(model.snapshot()))?;
-    store.trim(retention.last_old(store, number)?)
+    store.write_checkpoint(Which::Last, number, Parts::new(model.snapshot()))?;
+    let last_old = retention.last_old(store, number)?;
+    if last_old < store.first()? {
+        return Ok(());
+    }
+    // What the history begins with, before what led to it goes.
+    let base = history::at(store, last_old)?;
+    store.write_checkpoint(Which::Base, last_old, Parts::new(base.snapshot()))?;
+    store.trim(last_old)
 }
 
 /// A commit that makes the whole state, cut into records.

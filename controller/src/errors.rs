@@ -6,7 +6,7 @@
 //! | `FAILED_PRECONDITION` | `PreconditionFailure`: what is still in use, and by whom |
 //! | `RESOURCE_EXHAUSTED` | `QuotaFailure`: of what the tenant has as much as it may |
 //! | `NOT_FOUND`, `ALREADY_EXISTS` | `ResourceInfo`: the name |
-//! | `ABORTED` | `ErrorInfo` with the reason `ETAG_MISMATCH`, the name and the etag that the resource has now |
+//! | `ABORTED` | `ErrorInfo` with the reason `ETAG_MISMATCH`, the name and the etag that the resource has now; or `PLAN_OUTDATED` and the last revision |
 
 use std::collections::HashMap;
 
@@ -72,6 +72,11 @@ impl From<WriteError> for Status {
                 Self::with_error_details(Code::AlreadyExists, text, resource_info(name.as_str()))
             }
             WriteError::Changed { name, revision } => changed(&name, revision),
+            WriteError::Moved(revision) => {
+                let about = HashMap::from([("revision".to_owned(), revision.to_string())]);
+                let details = ErrorDetails::with_error_info("PLAN_OUTDATED", DOMAIN, about);
+                Self::with_error_details(Code::Aborted, error.to_string(), details)
+            }
             WriteError::RequestReused => {
                 invalid(&[Violation::new("request_id", "", error.to_string(), "use a new one, or none")])
             }

@@ -18,6 +18,8 @@ pub mod claim;
 pub mod errors;
 #[cfg(test)]
 mod fixtures;
+pub mod history;
+pub mod preview;
 pub mod publish;
 pub mod record;
 pub mod registry;

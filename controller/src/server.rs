@@ -21,7 +21,7 @@ use tonic::{
 
 use crate::{
     access::GuardLayer,
-    api::{Agents, Diagnostics, Fabric, Resources, Watches},
+    api::{Agents, Diagnostics, Fabric, History, Resources, Watches},
     checkpoint::Retention,
     publish::Publisher,
     registry::Registry,
@@ -221,6 +221,8 @@ impl Parts {
             store_epoch,
         };
         let diagnostics = Diagnostics { publisher: Arc::clone(&publisher), registry: Arc::clone(&registry) };
+        let history =
+            History { store: Arc::clone(&watches.store), publisher: Arc::clone(&publisher), writer: writer.clone() };
         let fabric = Fabric { writer, publisher, registry, watches };
         let (health, health_service) = tonic_health::server::health_reporter();
         let fabric =
@@ -232,6 +234,7 @@ impl Parts {
         let mut routes = Routes::builder();
         routes
             .add_service(fabric)
+            .add_service(v1::history_service_server::HistoryServiceServer::new(history))
             .add_service(v1::diagnostics_service_server::DiagnosticsServiceServer::new(diagnostics))
             .add_service(v1::tenant_service_server::TenantServiceServer::new(resources.clone()))
             .add_service(v1::network_service_server::NetworkServiceServer::new(resources.clone()))

@@ -21,7 +21,7 @@ use crate::{
     record::Record,
     registry::Registry,
     requests::{self, Request, Requests},
-    store::{Head, Store, StoreError},
+    store::{Head, Store, StoreError, Which},
 };
 
 /// Most writes that wait; further callers wait to be let in.
@@ -213,7 +213,11 @@ impl Batch<'_> {
     }
 
     fn prepare(&mut self, change: Change) -> Result<Written, WriteError> {
-        let Change { principal, method, written, mut deleted, conditions, request, validate_only } = change;
+        let Change { principal, method, written, mut deleted, conditions, planned_revision, request, validate_only } =
+            change;
+        if planned_revision.is_some_and(|planned| planned != self.ahead.revision()) {
+            return Err(WriteError::Moved(self.ahead.revision()));
+        }
         for (name, condition) in conditions {
             check(&self.ahead, name, condition)?;
         }
@@ -281,7 +285,7 @@ fn effects(before: &Model, commit: &Commit, names: Vec<AnyName>, deleted: Vec<An
 pub fn fold(store: &Store) -> Result<(Model, Index), StoreError> {
     let mut model = Model::default();
     let mut index = Index::default();
-    if let Some((number, parts)) = store.read_checkpoint()? {
+    if let Some((number, parts)) = store.read_checkpoint(Which::Last)? {
         let corrupt = |reason: String| StoreError::Corrupt { number, reason };
         let whole = checkpoint::read(&parts).map_err(|error| corrupt(error.to_string()))?;
         index.apply(&whole, &Move::all(&model, &whole));

@@ -9,12 +9,13 @@ use andromede_controller::{
     access::Principal,
     change::Change,
     checkpoint::Retention,
+    history,
     publish::{Cursor, Publisher},
     registry::Registry,
     store::{Store, StoreError},
     writer::{Writer, fold},
 };
-use andromede_model::Resource;
+use andromede_model::{Model, Resource};
 use andromede_proto::v1::{self, WatchRequest};
 use support::{
     Controller,
@@ -52,6 +53,12 @@ async fn the_state_is_the_same_from_a_checkpoint_and_the_log_is_short() {
     assert!((50..=301).contains(&checkpoint));
     assert!(matches!(store.read(0, 1), Err(StoreError::Trimmed { .. })));
     assert!(store.read(checkpoint - 20, 1).is_ok());
+    // The history begins where the log does.
+    let oldest = store.first().unwrap() - 1;
+    assert_eq!(history::at(&store, oldest).unwrap().revision(), oldest);
+    assert!(matches!(history::at(&store, oldest - 1), Err(StoreError::Trimmed { .. })));
+    let span = history::Span::read(&store, model.revision(), oldest).unwrap();
+    assert_eq!((span.from, span.to.revision()), (Model::clone(&model), oldest));
     let (folded, index) = fold(&store).unwrap();
     assert_eq!(folded, *model);
     let publisher = Publisher::new(folded, index);

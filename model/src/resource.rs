@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{AnyName, Host, Network, NetworkName, Port, SecurityGroup, Subnet, Tenant, Vtep};
+use crate::{AnyName, Host, Labels, Network, NetworkName, Port, SecurityGroup, Subnet, Tenant, Vtep};
 
 /// One resource.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -125,6 +125,19 @@ impl Resource {
             Self::SecurityGroup(_) => ResourceKind::SecurityGroup,
             Self::Port(_) => ResourceKind::Port,
             Self::Vtep(_) => ResourceKind::Vtep,
+        }
+    }
+
+    /// Its labels.
+    pub const fn labels(&self) -> &Labels {
+        match self {
+            Self::Tenant(tenant) => &tenant.labels,
+            Self::Host(host) => &host.labels,
+            Self::Network(network) => &network.labels,
+            Self::Subnet(subnet) => &subnet.labels,
+            Self::SecurityGroup(group) => &group.labels,
+            Self::Port(port) => &port.labels,
+            Self::Vtep(vtep) => &vtep.labels,
         }
     }
 

@@ -1,6 +1,7 @@
 //! The API `andromede.v1`, the conversation with agents, and the agent's local socket.
 
 pub mod convert;
+pub mod difference;
 pub mod document;
 pub mod filter;
 pub mod json;

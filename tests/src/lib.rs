@@ -2,6 +2,7 @@
 
 pub mod bundle;
 pub mod chance;
+pub mod cni;
 pub mod direct;
 pub mod drops;
 pub mod oracle;

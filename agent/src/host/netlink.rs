@@ -5,12 +5,13 @@ use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
 };
 
+use andromede_model::Prefix;
 use futures::TryStreamExt as _;
 use rtnetlink::{
     Error, Handle, LinkMessageBuilder, LinkUnspec, RouteMessageBuilder,
     packet_core::Nla as _,
     packet_route::{
-        address::AddressAttribute,
+        address::{AddressAttribute, AddressMessage},
         link::{
             AfSpecInet6, AfSpecUnspec, In6AddrGenMode, InfoData, InfoKind, InfoVxlan, LinkAttribute, LinkFlags,
             LinkInfo, LinkMessage,
@@ -180,28 +181,65 @@ impl Netlink {
 
     /// IPv4 addresses of an interface.
     pub async fn ipv4_addresses(&self, index: u32) -> Result<Vec<Ipv4Addr>, NetlinkError> {
+        let v4 = |(address, _)| match address {
+            IpAddr::V4(address) => Some(address),
+            IpAddr::V6(_) => None,
+        };
+        Ok(self.addresses(index).await?.into_iter().filter_map(v4).collect())
+    }
+
+    /// Addresses of an interface, each with the length of its prefix.
+    pub async fn addresses(&self, index: u32) -> Result<Vec<(IpAddr, u8)>, NetlinkError> {
         let request = self.handle.address().get().set_link_index_filter(index).execute();
         let what = format!("list the addresses of interface {index}");
         let messages: Vec<_> = request.try_collect().await.map_err(|error| NetlinkError::new(what, error))?;
-        let of_message = |attributes: Vec<AddressAttribute>| {
-            attributes.into_iter().find_map(|attribute| match attribute {
-                AddressAttribute::Local(IpAddr::V4(address)) => Some(address),
+        // IPv6 has no local address beside the one it names (linux/if_addr.h).
+        let of_message = |message: AddressMessage| {
+            let found = |wanted: fn(&AddressAttribute) -> Option<IpAddr>| message.attributes.iter().find_map(wanted);
+            let local = found(|attribute| match attribute {
+                AddressAttribute::Local(address) => Some(*address),
                 _ => None,
-            })
+            });
+            let named = || {
+                found(|attribute| match attribute {
+                    AddressAttribute::Address(address) => Some(*address),
+                    _ => None,
+                })
+            };
+            local.or_else(named).map(|address| (address, message.header.prefix_len))
         };
-        Ok(messages.into_iter().filter_map(|message| of_message(message.attributes)).collect())
+        Ok(messages.into_iter().filter_map(of_message).collect())
     }
 
-    /// Adds the default route of a family; replaces one that is there.
-    pub async fn default_route(&self, index: u32, gateway: IpAddr) -> Result<(), NetlinkError> {
-        let result = self.handle.route().add(default_route(index, gateway)).replace().execute().await;
-        result.map_err(|error| NetlinkError::new(format!("route to the router {gateway}"), error))
+    /// The routes that have a router: index of the interface, destination, router.
+    pub async fn routes(&self) -> Result<Vec<(u32, Prefix, IpAddr)>, NetlinkError> {
+        let mut found = Vec::new();
+        let queries = [RouteMessageBuilder::<Ipv4Addr>::new().build(), RouteMessageBuilder::<Ipv6Addr>::new().build()];
+        for query in queries {
+            let routes = self.handle.route().get(query).execute().try_collect::<Vec<_>>().await;
+            let routes = routes.map_err(|error| NetlinkError::new("list the routes", error))?;
+            found.extend(routes.iter().filter_map(read_routed));
+        }
+        Ok(found)
     }
 
-    /// Removes the default route to this router; no error if there is none.
-    pub async fn remove_default_route(&self, index: u32, gateway: IpAddr) -> Result<(), NetlinkError> {
-        let result = self.handle.route().del(default_route(index, gateway)).execute().await;
-        let what = format!("remove the route to the router {gateway}");
+    /// Adds a route by a router; no error if it is there. False: there is another route to this destination.
+    pub async fn add_route(&self, index: u32, to: Prefix, router: IpAddr) -> Result<bool, NetlinkError> {
+        let Some(route) = route(index, to, router) else { return Ok(false) };
+        match self.handle.route().add(route).execute().await {
+            Ok(()) => Ok(true),
+            Err(error) => match NetlinkError::new(format!("route to {to} by {router}"), error) {
+                error if error.errno() == Some(libc::EEXIST) => Ok(self.routes().await?.contains(&(index, to, router))),
+                error => Err(error),
+            },
+        }
+    }
+
+    /// Removes a route by a router; no error if there is none.
+    pub async fn remove_route(&self, index: u32, to: Prefix, router: IpAddr) -> Result<(), NetlinkError> {
+        let Some(route) = route(index, to, router) else { return Ok(()) };
+        let result = self.handle.route().del(route).execute().await;
+        let what = format!("remove the route to {to} by {router}");
         tolerate(result.map_err(|error| NetlinkError::new(what, error)), libc::ESRCH)
     }
 
@@ -217,11 +255,40 @@ impl Netlink {
     }
 }
 
-fn default_route(index: u32, gateway: IpAddr) -> RouteMessage {
-    match gateway {
-        IpAddr::V4(gateway) => RouteMessageBuilder::<Ipv4Addr>::new().output_interface(index).gateway(gateway).build(),
-        IpAddr::V6(gateway) => RouteMessageBuilder::<Ipv6Addr>::new().output_interface(index).gateway(gateway).build(),
+/// The route to a destination by a router of the same family.
+fn route(index: u32, to: Prefix, router: IpAddr) -> Option<RouteMessage> {
+    let length = to.length();
+    match (to.address(), router) {
+        (IpAddr::V4(to), IpAddr::V4(router)) => {
+            let route = RouteMessageBuilder::<Ipv4Addr>::new().destination_prefix(to, length);
+            Some(route.output_interface(index).gateway(router).build())
+        }
+        (IpAddr::V6(to), IpAddr::V6(router)) => {
+            let route = RouteMessageBuilder::<Ipv6Addr>::new().destination_prefix(to, length);
+            Some(route.output_interface(index).gateway(router).build())
+        }
+        _ => None,
     }
+}
+
+/// Interface, destination and router of a route that has one.
+fn read_routed(message: &RouteMessage) -> Option<(u32, Prefix, IpAddr)> {
+    let (mut interface, mut destination, mut router) = (None, None, None);
+    for attribute in &message.attributes {
+        match attribute {
+            RouteAttribute::Oif(index) => interface = Some(*index),
+            RouteAttribute::Gateway(RouteAddress::Inet(gateway)) => router = Some(IpAddr::V4(*gateway)),
+            RouteAttribute::Gateway(RouteAddress::Inet6(gateway)) => router = Some(IpAddr::V6(*gateway)),
+            RouteAttribute::Destination(RouteAddress::Inet(to)) => destination = Some(IpAddr::V4(*to)),
+            RouteAttribute::Destination(RouteAddress::Inet6(to)) => destination = Some(IpAddr::V6(*to)),
+            _ => {}
+        }
+    }
+    let (interface, router) = interface.zip(router)?;
+    // A default route names no destination.
+    let everything = if router.is_ipv4() { IpAddr::V4(Ipv4Addr::UNSPECIFIED) } else { Ipv6Addr::UNSPECIFIED.into() };
+    let length = message.header.destination_prefix_length;
+    Some((interface, Prefix::new(destination.unwrap_or(everything), length).ok()?, router))
 }
 
 fn read_route(message: &RouteMessage, address: Ipv4Addr) -> Option<Route> {

@@ -1,8 +1,11 @@
 //! The pair of interfaces of a workload.
 
-use std::{net::IpAddr, os::fd::AsRawFd as _};
+use std::{
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    os::fd::AsRawFd as _,
+};
 
-use andromede_model::Uid;
+use andromede_model::{Prefix, Uid};
 use rtnetlink::{
     LinkMessageBuilder, LinkUnspec, LinkVeth,
     packet_route::link::{InfoData, InfoVeth, LinkAttribute},
@@ -38,6 +41,25 @@ pub struct Workload {
     pub addresses: Vec<(IpAddr, u8)>,
     /// The routers of its subnets, at most one of each family.
     pub routers: Vec<IpAddr>,
+    /// What they are used for.
+    #[serde(default = "everywhere")]
+    pub destinations: Vec<Prefix>,
+}
+
+/// All addresses of both families.
+pub fn everywhere() -> Vec<Prefix> {
+    let anything: [IpAddr; 2] = [Ipv4Addr::UNSPECIFIED.into(), Ipv6Addr::UNSPECIFIED.into()];
+    anything.iter().filter_map(|address| Prefix::new(*address, 0).ok()).collect()
+}
+
+impl Workload {
+    /// Each destination with the router of its family.
+    pub fn routes(&self) -> impl Iterator<Item = (Prefix, IpAddr)> {
+        self.destinations.iter().filter_map(|destination| {
+            let router = self.routers.iter().find(|router| router.is_ipv4() == destination.is_ipv4());
+            router.map(|router| (*destination, *router))
+        })
+    }
 }
 
 /// Why a workload's interface could not be made.
@@ -59,6 +81,14 @@ pub enum VethError {
         interface: String,
         /// The namespace.
         netns: String,
+    },
+    /// Another interface has the route.
+    #[error("there is a route to {destination} over another interface than {interface}; ask for other routes")]
+    RouteTaken {
+        /// The destination.
+        destination: Prefix,
+        /// The name.
+        interface: String,
     },
     /// It was there a moment ago.
     #[error("interface {0} vanished while it was being set up; try again")]
@@ -122,8 +152,15 @@ async fn configure_inside(workload: &Workload) -> Result<(), VethError> {
         netlink.add_address(index, *address, *prefix_length).await?;
     }
     netlink.up(index).await?;
-    for router in &workload.routers {
-        netlink.default_route(index, *router).await?;
+    add_routes(&netlink, index, workload).await
+}
+
+async fn add_routes(netlink: &Netlink, index: u32, workload: &Workload) -> Result<(), VethError> {
+    for (destination, router) in workload.routes() {
+        if !netlink.add_route(index, destination, router).await? {
+            let interface = workload.interface.clone();
+            return Err(VethError::RouteTaken { destination, interface });
+        }
     }
     Ok(())
 }
@@ -152,8 +189,9 @@ async fn change_inside(from: &Workload, to: &Workload) -> Result<(), VethError> 
         let change = LinkUnspec::new_with_index(index).address(to.mac.to_vec()).mtu(to.mtu);
         netlink.set_link(&format!("change the Ethernet address and MTU of interface {}", to.interface), change).await?;
     }
-    for router in from.routers.iter().filter(|router| !to.routers.contains(router)) {
-        netlink.remove_default_route(index, *router).await?;
+    let stays: Vec<(Prefix, IpAddr)> = to.routes().collect();
+    for (destination, router) in from.routes().filter(|route| !stays.contains(route)) {
+        netlink.remove_route(index, destination, router).await?;
     }
     for (address, prefix_length) in from.addresses.iter().filter(|address| !to.addresses.contains(address)) {
         netlink.remove_address(index, *address, *prefix_length).await?;
@@ -162,10 +200,7 @@ async fn change_inside(from: &Workload, to: &Workload) -> Result<(), VethError> 
     for (address, prefix_length) in &to.addresses {
         netlink.add_address(index, *address, *prefix_length).await?;
     }
-    for router in &to.routers {
-        netlink.default_route(index, *router).await?;
-    }
-    Ok(())
+    add_routes(&netlink, index, to).await
 }
 
 /// The interface of this name inside a namespace.

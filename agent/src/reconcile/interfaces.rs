@@ -92,6 +92,7 @@ impl Reconciler {
     /// programs went before. A workload whose interface cannot be reached keeps what it has, and can use of it what its port has.
     pub(super) async fn refresh(&mut self) -> Result<(), DiskError> {
         let Some(observed) = &self.observed else { return Ok(()) };
+        let leases = self.shared.leases();
         for (port, known) in self.shared.attached() {
             let Some((view, found)) = self.views.port(&port) else { continue };
             if known.uid.is_unset() && !found.uid.is_unset() {
@@ -100,7 +101,7 @@ impl Reconciler {
                 self.remember(&port, |workload| workload.uid = uid)?;
             }
             let mtu = observed.underlay.workload_mtu(view.network.mtu.unwrap_or(0));
-            let wanted = workload(view, found, &known.interface, mtu);
+            let wanted = workload(view, found, &known.interface, mtu, &leases);
             let Some(configured) = known.configured.as_ref().filter(|configured| **configured != wanted) else {
                 continue;
             };

@@ -109,6 +109,7 @@ mod tests {
                 mtu: 1450,
                 addresses: vec![("10.0.0.7".parse().unwrap(), 24)],
                 routers: vec!["10.0.0.1".parse().unwrap()],
+                destinations: vec!["0.0.0.0/0".parse().unwrap()],
             }),
         };
         let attached = Attached::from([("tenants/t/networks/n/ports/p".to_owned(), workload)]);

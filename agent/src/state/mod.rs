@@ -4,5 +4,6 @@ pub mod attachments;
 pub mod disk;
 pub mod held;
 pub mod identity;
+pub mod leases;
 pub mod lock;
 pub mod store;

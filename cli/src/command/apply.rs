@@ -18,7 +18,7 @@ use crate::{
 };
 
 /// Most bytes of a request; the server has a limit of its own and says so.
-const MAX_REQUEST: usize = 256 << 20;
+pub(super) const MAX_REQUEST: usize = 256 << 20;
 
 /// Creates or replaces resources from files.
 #[derive(Debug, Args)]
@@ -32,6 +32,15 @@ pub(crate) struct Apply {
     /// Check everything and tell what would be done, but change nothing
     #[arg(long)]
     dry_run: bool,
+    /// Delete resources with this label that the files do not hold
+    #[arg(long, value_name = "KEY=VALUE")]
+    prune: Option<String>,
+    /// Do it only if the last commit has this revision: what was planned is what is done
+    #[arg(long, value_name = "REVISION")]
+    planned_revision: Option<u64>,
+    /// Known when it is repeated: a second apply with the same id and files gives the answer of the first
+    #[arg(long, value_name = "ID")]
+    request_id: Option<String>,
     #[command(flatten)]
     wait: Wait,
     /// Form of the output
@@ -47,6 +56,9 @@ impl Apply {
         let request = ApplyRequest {
             resources: bundle.resources.clone(),
             validate_only: self.dry_run,
+            prune: self.prune.clone().unwrap_or_default(),
+            planned_revision: self.planned_revision.unwrap_or_default(),
+            request_id: self.request_id.clone().unwrap_or_default(),
             ..ApplyRequest::default()
         };
         let answer = write(&channel, request).await.map_err(|status| match violations(&status) {

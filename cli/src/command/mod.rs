@@ -7,8 +7,10 @@ pub(crate) mod describe;
 pub(crate) mod drops;
 pub(crate) mod flows;
 pub(crate) mod get;
+pub(crate) mod history;
 pub(crate) mod host;
 pub(crate) mod pki;
+pub(crate) mod plan;
 pub(crate) mod status;
 pub(crate) mod trace;
 
@@ -24,6 +26,10 @@ pub(crate) async fn run(arguments: &Arguments) -> Result<(), Failure> {
     let palette = Palette::new(arguments.color);
     match &arguments.command {
         Command::Apply(apply) => apply.run(connection, palette).await,
+        Command::Plan(plan) => plan.run(connection, palette).await,
+        Command::History(history) => history.run(connection).await,
+        Command::Diff(diff) => diff.run(connection, palette).await,
+        Command::Rollback(rollback) => rollback.run(connection, palette).await,
         Command::Get(get) => get.run(connection).await,
         Command::Describe(describe) => describe.run(connection, palette).await,
         Command::Delete(delete) => delete.run(connection, palette).await,

@@ -174,6 +174,10 @@ impl FabricService for Fake {
         Ok(Response::new(ApplyResponse { revision: 7, changes: changes.chain(deleted).collect() }))
     }
 
+    async fn plan(&self, _: Request<v1::PlanRequest>) -> Result<Response<v1::PlanResponse>, Status> {
+        Err(Status::unimplemented("not in this test"))
+    }
+
     type WatchStream = Pin<Box<dyn Stream<Item = Result<WatchResponse, Status>> + Send>>;
 
     async fn watch(&self, _: Request<WatchRequest>) -> Result<Response<Self::WatchStream>, Status> {

@@ -1,13 +1,13 @@
 //! What concerns the whole fabric: bundles, the stream of commits, how far the hosts are.
 
-use std::{fmt, sync::Arc};
+use std::{collections::BTreeSet, fmt, sync::Arc};
 
-use andromede_model::{AnyName, Resource, ResourceKind, limits};
+use andromede_model::{AnyName, Model, Resource, ResourceKind, limits};
 use andromede_proto::{
     convert,
     v1::{
-        ApplyRequest, ApplyResponse, GetStatusRequest, GetStatusResponse, HostStatus, ResourceChange, WatchRequest,
-        fabric_service_server::FabricService, resource_change,
+        self, ApplyRequest, ApplyResponse, GetStatusRequest, GetStatusResponse, HostStatus, PlanRequest, PlanResponse,
+        ResourceChange, WatchRequest, fabric_service_server::FabricService, resource_change,
     },
 };
 use prost::Message as _;
@@ -15,13 +15,14 @@ use tonic::{Request, Response, Status};
 
 use super::{
     broken,
+    history::{aside, span},
     requests::{condition, identified},
     watch::{Scope, WatchStream, Watches},
 };
 use crate::{
     access::caller,
-    change::{Change, Effect},
-    errors,
+    change::{Change, Effect, Written},
+    errors, preview,
     publish::Publisher,
     registry::Registry,
     writer::Writer,
@@ -66,6 +67,29 @@ fn names(texts: &[String]) -> Result<Vec<AnyName>, Status> {
     if violations.is_empty() { Ok(names) } else { Err(errors::invalid(&violations)) }
 }
 
+/// Key and value of a label.
+fn label(text: &str) -> Result<(String, String), Status> {
+    let refuse = || broken("prune", text, "a label is a key and a value", "write it as KEY=VALUE");
+    let (key, value) =
+        text.split_once('=').filter(|(key, value)| !key.is_empty() && !value.is_empty()).ok_or_else(refuse)?;
+    Ok((key.to_owned(), value.to_owned()))
+}
+
+/// The names of all resources with a label.
+fn labelled(model: &Model, key: &str, value: &str) -> Vec<AnyName> {
+    let all = ResourceKind::ALL.into_iter().flat_map(|kind| model.all(kind));
+    all.filter(|resource| resource.labels().get(key) == Some(value)).map(|resource| resource.name()).collect()
+}
+
+/// What a write did, as callers are told.
+pub(super) fn applied(written: Written) -> ApplyResponse {
+    let change = |(name, effect): (AnyName, Effect)| ResourceChange {
+        kind: resource_change::Kind::from(effect).into(),
+        name: name.to_string(),
+    };
+    ApplyResponse { revision: written.revision, changes: written.effects.into_iter().map(change).collect() }
+}
+
 #[tonic::async_trait]
 impl FabricService for Fabric {
     type WatchStream = WatchStream;
@@ -73,31 +97,28 @@ impl FabricService for Fabric {
     async fn apply(&self, request: Request<ApplyRequest>) -> Result<Response<ApplyResponse>, Status> {
         let principal = caller(&request)?;
         let identified = identified(&request.get_ref().request_id, APPLY, &request.get_ref().encode_to_vec())?;
-        let ApplyRequest { resources, validate_only, deleted, .. } = request.into_inner();
-        let mut conditions = Vec::new();
-        for resource in resources.iter().filter(|resource| !resource.etag().is_empty()) {
-            // A wrong name is told with everything else that is wrong.
-            if let Ok(name) = resource.name().parse::<AnyName>() {
-                conditions.extend(condition(&name, resource.etag())?);
-            }
-        }
-        let written = convert::resources(resources).map_err(|violations| errors::invalid(&violations))?;
-        let deleted = names(&deleted)?;
-        let change = Change {
-            written,
-            deleted,
-            conditions,
-            request: identified,
-            validate_only,
-            ..Change::new(principal, APPLY)
+        let ApplyRequest { resources, validate_only, deleted, prune, planned_revision, .. } = request.into_inner();
+        let change = self.bundle(Change::new(principal, APPLY), resources, &deleted, &prune).await?;
+        let planned_revision = Some(planned_revision).filter(|revision| *revision != 0);
+        let change = Change { request: identified, validate_only, planned_revision, ..change };
+        Ok(Response::new(applied(self.writer.write(change).await?)))
+    }
+
+    async fn plan(&self, request: Request<PlanRequest>) -> Result<Response<PlanResponse>, Status> {
+        let nothing = Change::new(caller(&request)?, APPLY);
+        let PlanRequest { resources, deleted, prune, rollback_to_revision } = request.into_inner();
+        let (model, publisher) = (self.publisher.model(), Arc::clone(&self.publisher));
+        let change = if rollback_to_revision == 0 {
+            self.bundle(nothing, resources, &deleted, &prune).await?
+        } else if resources.is_empty() && deleted.is_empty() && prune.is_empty() {
+            let (store, head) = (Arc::clone(&self.watches.store), model.revision());
+            aside(move || Ok(span(&store, head, head, rollback_to_revision)?.change(nothing))).await?
+        } else {
+            let rule = "a plan is that of a bundle or of a rollback";
+            return Err(broken("rollback_to_revision", rollback_to_revision, rule, "leave one of the two out"));
         };
-        let written = self.writer.write(change).await?;
-        let change = |(name, effect): (AnyName, Effect)| ResourceChange {
-            kind: resource_change::Kind::from(effect).into(),
-            name: name.to_string(),
-        };
-        let changes = written.effects.into_iter().map(change).collect();
-        Ok(Response::new(ApplyResponse { revision: written.revision, changes }))
+        let planned = aside(move || Ok(preview::plan(&model, &change, |host| publisher.held(host))?)).await?;
+        Ok(Response::new(planned))
     }
 
     async fn watch(&self, request: Request<WatchRequest>) -> Result<Response<WatchStream>, Status> {
@@ -116,6 +137,33 @@ impl FabricService for Fabric {
 }
 
 impl Fabric {
+    /// Adds to a change what a bundle says, or tells everything that is wrong with it.
+    async fn bundle(
+        &self,
+        change: Change,
+        resources: Vec<v1::Resource>,
+        deleted: &[String],
+        prune: &str,
+    ) -> Result<Change, Status> {
+        let mut conditions = Vec::new();
+        for resource in resources.iter().filter(|resource| !resource.etag().is_empty()) {
+            // A wrong name is told with everything else that is wrong.
+            if let Ok(name) = resource.name().parse::<AnyName>() {
+                conditions.extend(condition(&name, resource.etag())?);
+            }
+        }
+        let written = convert::resources(resources).map_err(|violations| errors::invalid(&violations))?;
+        let mut deleted = names(deleted)?;
+        if !prune.is_empty() {
+            let (key, value) = label(prune)?;
+            let model = self.publisher.model();
+            let labelled = aside(move || Ok(labelled(&model, &key, &value))).await?;
+            let kept: BTreeSet<AnyName> = written.iter().map(Resource::name).chain(deleted.iter().cloned()).collect();
+            deleted.extend(labelled.into_iter().filter(|name| !kept.contains(name)));
+        }
+        Ok(Change { written, deleted, conditions, ..change })
+    }
+
     fn host_status(&self, host: &andromede_model::HostName) -> HostStatus {
         let (wanted_revision, ports) = self.publisher.wanted(host);
         let state = self.registry.state(host.as_str());

@@ -4,6 +4,7 @@
 mod agents;
 mod diagnostics;
 mod fabric;
+mod history;
 mod pages;
 mod requests;
 mod resources;
@@ -15,6 +16,7 @@ use tonic::Status;
 pub use agents::Agents;
 pub use diagnostics::Diagnostics;
 pub use fabric::Fabric;
+pub use history::History;
 pub use resources::Resources;
 pub use watch::Watches;
 

@@ -10,7 +10,7 @@ mod log;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use andromede_model::{Commit, HostName, Model};
+use andromede_model::{Commit, HostName, Model, NetworkName};
 use tokio::sync::watch;
 
 pub use cursor::{Cursor, HostUpdate};
@@ -74,6 +74,11 @@ impl Publisher {
     /// The last revision that concerns a host, and how many ports are placed on it.
     pub fn wanted(&self, host: &HostName) -> (u64, usize) {
         self.published().index.wanted(host)
+    }
+
+    /// The networks that a host holds.
+    pub fn held(&self, host: &HostName) -> Vec<NetworkName> {
+        self.published().index.held(host).into_iter().flatten().map(|(name, _)| name.clone()).collect()
     }
 
     /// What a host has yet to hear, and moves its cursor to the end. None if the host does not exist.

@@ -6,8 +6,10 @@ use super::{Store, StoreError};
 
 /// Parts of checkpoints: (number of the last commit in it, number of the part from 0) to bytes.
 const PARTS: TableDefinition<'_, (u64, u32), &[u8]> = TableDefinition::new("checkpoint_parts");
-/// The checkpoint that counts, as one row: (number of its last commit, number of its parts).
+/// The checkpoint from which a start folds the log, as one row: (number of its last commit, number of its parts).
 const CHECKPOINT: TableDefinition<'_, (), (u64, u32)> = TableDefinition::new("checkpoint");
+/// The checkpoint as of the last entry that was removed, in the same form: the history begins with it.
+const BASE: TableDefinition<'_, (), (u64, u32)> = TableDefinition::new("base");
 /// The last number whose entry was removed, as one row.
 const TRIMMED: TableDefinition<'_, (), u64> = TableDefinition::new("trimmed");
 
@@ -21,12 +23,37 @@ pub type Checkpoint = (u64, Vec<Vec<u8>>);
 
 /// Makes the tables, and removes the parts of checkpoints that do not count.
 pub(super) fn prepare(transaction: &WriteTransaction) -> Result<(), StoreError> {
-    let table = transaction.open_table(CHECKPOINT)?;
-    let counts = table.get(())?.map(|row| row.value());
-    let number = counts.map(|(number, _)| number);
-    transaction.open_table(PARTS)?.retain(|(other, _), _| Some(other) == number)?;
+    drop_parts(transaction)?;
     transaction.open_table(TRIMMED)?;
     Ok(())
+}
+
+/// Removes the parts that belong to no checkpoint.
+fn drop_parts(transaction: &WriteTransaction) -> Result<(), StoreError> {
+    let last = transaction.open_table(CHECKPOINT)?.get(())?.map(|row| row.value());
+    let base = transaction.open_table(BASE)?.get(())?.map(|row| row.value());
+    let counts =
+        |number, part| [last, base].into_iter().flatten().any(|(other, count)| other == number && part < count);
+    transaction.open_table(PARTS)?.retain(|(number, part), _| counts(number, part))?;
+    Ok(())
+}
+
+/// Which checkpoint.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Which {
+    /// The last, from which a start folds the log.
+    Last,
+    /// The one with which the history begins.
+    Base,
+}
+
+impl Which {
+    const fn table(self) -> TableDefinition<'static, (), (u64, u32)> {
+        match self {
+            Self::Last => CHECKPOINT,
+            Self::Base => BASE,
+        }
+    }
 }
 
 /// The last number whose entry was removed; 0: none.
@@ -43,7 +70,12 @@ impl Store {
     }
 
     /// Writes the state as of commit `number`. It counts once all of it is on disk; then the one before it goes.
-    pub fn write_checkpoint(&self, number: u64, parts: impl Iterator<Item = Vec<u8>>) -> Result<(), StoreError> {
+    pub fn write_checkpoint(
+        &self,
+        which: Which,
+        number: u64,
+        parts: impl Iterator<Item = Vec<u8>>,
+    ) -> Result<(), StoreError> {
         let mut parts = parts.peekable();
         let mut count = 0_u32;
         while parts.peek().is_some() {
@@ -63,8 +95,8 @@ impl Store {
             transaction.commit()?;
         }
         let transaction = self.database.begin_write()?;
-        transaction.open_table(CHECKPOINT)?.insert((), (number, count))?;
-        transaction.open_table(PARTS)?.retain(|(other, part), _| other == number && part < count)?;
+        transaction.open_table(which.table())?.insert((), (number, count))?;
+        drop_parts(&transaction)?;
         Ok(transaction.commit()?)
     }
 
@@ -73,10 +105,10 @@ impl Store {
         Ok(trimmed(&self.database.begin_read()?)?.saturating_add(1))
     }
 
-    /// The checkpoint; none if there is none yet.
-    pub fn read_checkpoint(&self) -> Result<Option<Checkpoint>, StoreError> {
+    /// A checkpoint; none if there is none yet.
+    pub fn read_checkpoint(&self, which: Which) -> Result<Option<Checkpoint>, StoreError> {
         let transaction = self.database.begin_read()?;
-        let row = transaction.open_table(CHECKPOINT)?.get(())?.map(|row| row.value());
+        let row = transaction.open_table(which.table())?.get(())?.map(|row| row.value());
         let Some((number, count)) = row else { return Ok(None) };
         let table = transaction.open_table(PARTS)?;
         let mut parts = Vec::new();
@@ -128,26 +160,40 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let store = filled(folder.path());
         assert_eq!(store.checkpoint().unwrap(), None);
-        assert_eq!(store.read_checkpoint().unwrap(), None);
-        store.write_checkpoint(9_000, parts(1, 5).into_iter()).unwrap();
-        store.write_checkpoint(9_500, parts(2, 3).into_iter()).unwrap();
+        assert_eq!(store.read_checkpoint(Which::Last).unwrap(), None);
+        store.write_checkpoint(Which::Last, 9_000, parts(1, 5).into_iter()).unwrap();
+        store.write_checkpoint(Which::Last, 9_500, parts(2, 3).into_iter()).unwrap();
         drop(store);
         let store = Store::open(folder.path()).unwrap();
         assert_eq!(store.checkpoint().unwrap(), Some(9_500));
-        assert_eq!(store.read_checkpoint().unwrap(), Some((9_500, parts(2, 3))));
+        assert_eq!(store.read_checkpoint(Which::Last).unwrap(), Some((9_500, parts(2, 3))));
+    }
+
+    #[test]
+    fn the_two_checkpoints_do_not_disturb_each_other() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = filled(folder.path());
+        store.write_checkpoint(Which::Base, 10, parts(1, 2).into_iter()).unwrap();
+        store.write_checkpoint(Which::Last, 9_000, parts(2, 3).into_iter()).unwrap();
+        store.write_checkpoint(Which::Base, 9_000, parts(2, 3).into_iter()).unwrap();
+        store.write_checkpoint(Which::Last, 9_500, parts(3, 1).into_iter()).unwrap();
+        drop(store);
+        let store = Store::open(folder.path()).unwrap();
+        assert_eq!(store.read_checkpoint(Which::Base).unwrap(), Some((9_000, parts(2, 3))));
+        assert_eq!(store.read_checkpoint(Which::Last).unwrap(), Some((9_500, parts(3, 1))));
     }
 
     #[test]
     fn an_interrupted_checkpoint_never_happened() {
         let folder = tempfile::tempdir().unwrap();
         let store = filled(folder.path());
-        store.write_checkpoint(100, parts(1, 1).into_iter()).unwrap();
+        store.write_checkpoint(Which::Last, 100, parts(1, 1).into_iter()).unwrap();
         let transaction = store.database.begin_write().unwrap();
         transaction.open_table(PARTS).unwrap().insert((200, 0), b"half".as_slice()).unwrap();
         transaction.commit().unwrap();
         drop(store);
         let store = Store::open(folder.path()).unwrap();
-        assert_eq!(store.read_checkpoint().unwrap(), Some((100, parts(1, 1))));
+        assert_eq!(store.read_checkpoint(Which::Last).unwrap(), Some((100, parts(1, 1))));
         let transaction = store.database.begin_read().unwrap();
         assert_eq!(transaction.open_table(PARTS).unwrap().range((200, 0)..).unwrap().count(), 0);
     }
@@ -158,7 +204,7 @@ mod tests {
         let store = filled(folder.path());
         store.trim(5_000).unwrap();
         assert_eq!(store.read(0, 1).unwrap().len(), 1, "without a checkpoint nothing goes");
-        store.write_checkpoint(9_000, parts(1, 1).into_iter()).unwrap();
+        store.write_checkpoint(Which::Last, 9_000, parts(1, 1).into_iter()).unwrap();
         store.trim(5_000).unwrap();
         assert!(matches!(store.read(4_999, 1), Err(StoreError::Trimmed { after: 4_999, trimmed: 5_000 })));
         assert_eq!(store.read(5_000, 1).unwrap()[0].0, 5_001);

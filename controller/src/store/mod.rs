@@ -16,7 +16,7 @@ use std::{
 
 use redb::{Database, Durability, ReadableDatabase, ReadableTable, TableDefinition};
 
-pub use checkpoint::Checkpoint;
+pub use checkpoint::{Checkpoint, Which};
 pub use error::StoreError;
 
 /// Chunks of entries: (number of the entry, number of the chunk from 0) to bytes. The first begins with the length of the

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use andromede_abi::{FlowKey, FlowRow};
+use andromede_abi::{FlowKey, FlowRow, flow_hold};
 use andromede_pipeline::Put;
 use anyhow::{Context as _, Result, ensure};
 
@@ -16,7 +16,9 @@ impl Twin {
         kernel.sort_by_key(|(key, _)| *key);
         ensure!(kernel.len() == memory.len(), "{} connections in the kernel, {} in memory", kernel.len(), memory.len());
         for ((kernel_key, kernel), (key, row)) in kernel.iter().zip(&memory) {
-            let kernel = FlowRow { seen: row.seen, connection: row.connection, ..*kernel };
+            // A connection's number tells when it was opened, and what it holds of its budgets begins with that number.
+            let hold = row.hold & !flow_hold::BITS | kernel.hold & flow_hold::BITS;
+            let kernel = FlowRow { seen: row.seen, connection: row.connection, hold, ..*kernel };
             ensure!(
                 kernel_key == key && kernel == *row,
                 "rows differ\nkernel {kernel_key:?} {kernel:?}\nmemory {key:?} {row:?}"

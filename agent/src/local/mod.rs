@@ -1,5 +1,7 @@
 //! The unix socket for this host's root: the CNI plugin and `andromedectl host`.
 
+mod pods;
+
 use std::{
     io,
     os::unix::fs::PermissionsExt as _,
@@ -13,6 +15,7 @@ use andromede_proto::{
         AttachPortRequest, AttachPortResponse, DetachPortRequest, DetachPortResponse, GetHostStatusRequest,
         GetHostStatusResponse, LocalPort,
         local_service_server::{LocalService, LocalServiceServer},
+        pod_service_server::PodServiceServer,
     },
     v1::{ListDropsRequest, ListDropsResponse, ListFlowsRequest, ListFlowsResponse},
 };
@@ -20,8 +23,10 @@ use tokio::net::UnixListener;
 use tokio_stream::wrappers::UnixListenerStream;
 use tonic::{Request, Response, Status, transport::Server};
 
+use self::pods::PodCalls;
 use crate::{
     diagnostics::{Diagnostics, DiagnosticsError},
+    pods::Pods,
     shared::Shared,
     workloads::{WorkloadError, Workloads},
 };
@@ -30,10 +35,15 @@ use crate::{
 pub async fn serve(
     socket: Socket,
     service: Local,
+    pods: Arc<Pods>,
     stop: impl Future<Output = ()>,
 ) -> Result<(), tonic::transport::Error> {
     let incoming = UnixListenerStream::new(socket.listener);
-    Server::builder().add_service(LocalServiceServer::new(service)).serve_with_incoming_shutdown(incoming, stop).await
+    Server::builder()
+        .add_service(LocalServiceServer::new(service))
+        .add_service(PodServiceServer::new(PodCalls::new(pods)))
+        .serve_with_incoming_shutdown(incoming, stop)
+        .await
 }
 
 /// The bound socket.
@@ -64,13 +74,13 @@ impl Socket {
 #[derive(Debug)]
 pub struct Local {
     shared: Arc<Shared>,
-    workloads: Workloads,
+    workloads: Arc<Workloads>,
     diagnostics: Arc<Diagnostics>,
 }
 
 impl Local {
     /// Of this agent.
-    pub fn new(shared: Arc<Shared>, workloads: Workloads, diagnostics: Arc<Diagnostics>) -> Self {
+    pub fn new(shared: Arc<Shared>, workloads: Arc<Workloads>, diagnostics: Arc<Diagnostics>) -> Self {
         Self { shared, workloads, diagnostics }
     }
 }

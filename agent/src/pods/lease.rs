@@ -1,0 +1,299 @@
+//! Leases: which container has which addresses of the subnets that are leased to this host. Pure; time is an argument.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+};
+
+use andromede_model::{
+    GATEWAY_MAC, HostName, MacAddress, NetworkName, NetworkView, Port, PortName, Prefix, SecurityGroupName, Subnet,
+    SubnetName,
+};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+
+use super::error::PodError;
+
+/// How the ids of ports begin that this host makes for its leases.
+const PORT_PREFIX: &str = "pod-";
+/// First two bytes of the Ethernet address of a lease: locally administered, and none that the model gives out.
+const MAC_PREFIX: [u8; 2] = [0x0e, 0xad];
+/// Most leases of a host: as many as interfaces that a host bears, and a bound of the file.
+const MOST: usize = 4_096;
+
+/// Whose a lease is: one interface of one container in one network configuration.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Owner {
+    /// The container, as the runtime calls it.
+    pub container: String,
+    /// Name of the interface inside.
+    pub interface: String,
+    /// Name of the network configuration.
+    pub configuration: String,
+}
+
+impl Owner {
+    /// Id of the port of this owner: 64 bits of a hash, so that it is found again without the list of leases.
+    fn port_id(&self) -> String {
+        let parts = [&self.container, &self.interface, &self.configuration];
+        let mut digest = Sha256::new();
+        for part in parts {
+            digest.update(part.len().to_be_bytes());
+            digest.update(part);
+        }
+        digest.finalize().iter().take(8).fold(PORT_PREFIX.to_owned(), |id, byte| format!("{id}{byte:02x}"))
+    }
+}
+
+/// A pod, as far as the runtime said; for people.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PodName {
+    /// Its namespace.
+    pub namespace: String,
+    /// Its name.
+    pub name: String,
+    /// Its unique identifier.
+    pub uid: String,
+}
+
+/// What a container has.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Lease {
+    /// Its port.
+    pub port: PortName,
+    /// Its addresses, at most one of each family.
+    pub addresses: Vec<IpAddr>,
+    /// Its Ethernet address.
+    pub mac: MacAddress,
+    /// Its security groups.
+    pub groups: BTreeSet<SecurityGroupName>,
+    /// What its network's router is used for.
+    pub routes: Vec<Prefix>,
+    /// The pod.
+    pub pod: PodName,
+}
+
+/// What a container asks for.
+#[derive(Clone, Debug, Default)]
+pub struct Wish {
+    /// Addresses; a family without one is given one.
+    pub addresses: Vec<IpAddr>,
+    /// Ethernet address; none: chosen here.
+    pub mac: Option<MacAddress>,
+    /// Security groups.
+    pub groups: BTreeSet<SecurityGroupName>,
+    /// What the network's router is used for.
+    pub routes: Vec<Prefix>,
+    /// The pod.
+    pub pod: PodName,
+}
+
+/// When something happens, and how long a given-back address rests.
+#[derive(Clone, Copy, Debug)]
+pub struct Clock {
+    /// Seconds since 1970.
+    pub now: u64,
+    /// Seconds for which an address that was given back is given to nobody.
+    pub quarantine: u64,
+}
+
+impl Clock {
+    /// Has this much time passed since then? A clock that was set back gives an address free too early rather than never.
+    fn is_over(self, since: u64) -> bool {
+        self.now.abs_diff(since) >= self.quarantine
+    }
+}
+
+/// An address that was given back.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Returned {
+    network: NetworkName,
+    address: IpAddr,
+    /// Seconds since 1970.
+    at: u64,
+}
+
+/// An owner and its lease, as they are stored.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Entry {
+    owner: Owner,
+    lease: Lease,
+}
+
+/// All leases of a host.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Leases {
+    entries: Vec<Entry>,
+    /// Addresses that rest.
+    returned: Vec<Returned>,
+    /// The address that was last given out of each subnet: the search goes on behind it, so that an address rests as long as possible.
+    last: BTreeMap<SubnetName, IpAddr>,
+}
+
+impl Leases {
+    /// The lease of an owner.
+    pub fn get(&self, owner: &Owner) -> Option<&Lease> {
+        self.entries.iter().find(|entry| entry.owner == *owner).map(|entry| &entry.lease)
+    }
+
+    /// The lease of a port.
+    pub fn of_port(&self, port: &str) -> Option<&Lease> {
+        self.entries.iter().map(|entry| &entry.lease).find(|lease| lease.port.as_str() == port)
+    }
+
+    /// All of them.
+    pub fn iter(&self) -> impl Iterator<Item = (&Owner, &Lease)> {
+        self.entries.iter().map(|entry| (&entry.owner, &entry.lease))
+    }
+
+    /// Gives an owner a lease in a network of which this host has subnets.
+    pub fn grant(
+        &mut self,
+        view: &NetworkView,
+        host: &HostName,
+        owner: &Owner,
+        wish: Wish,
+        clock: Clock,
+    ) -> Result<Lease, PodError> {
+        if self.entries.len() >= MOST {
+            return Err(PodError::Exhausted { network: view.network.name.to_string(), why: format!("{MOST} leases") });
+        }
+        self.returned.retain(|returned| !clock.is_over(returned.at));
+        let port = format!("{}/ports/{}", view.network.name, owner.port_id());
+        let port: PortName = port.parse().map_err(PodError::name)?;
+        let subnets: Vec<&Subnet> = view.subnets.values().filter(|subnet| subnet.host.as_ref() == Some(host)).collect();
+        if subnets.is_empty() {
+            return Err(PodError::NoSubnet { network: view.network.name.to_string(), host: host.to_string() });
+        }
+        let taken = self.taken(view, &wish.groups);
+        let mut addresses = Vec::new();
+        for is_v4 in [true, false] {
+            let subnets: Vec<&Subnet> = subnets.iter().copied().filter(|it| it.cidr.is_ipv4() == is_v4).collect();
+            match wish.addresses.iter().find(|address| address.is_ipv4() == is_v4) {
+                Some(wanted) => addresses.push(asked_for(*wanted, &subnets, &taken)?),
+                None if subnets.is_empty() => {}
+                None => addresses.push(self.next(view, &subnets, &taken)?),
+            }
+        }
+        let mac = match wish.mac {
+            Some(mac) => free_mac(mac, view, &self.entries)?,
+            None => mac_of(&addresses),
+        };
+        let lease = Lease { port, addresses, mac, groups: wish.groups, routes: wish.routes, pod: wish.pod };
+        self.entries.push(Entry { owner: owner.clone(), lease: lease.clone() });
+        Ok(lease)
+    }
+
+    /// Ends the lease of an owner; its addresses rest from now on.
+    pub fn end(&mut self, owner: &Owner, clock: Clock) -> Option<Lease> {
+        let place = self.entries.iter().position(|entry| entry.owner == *owner)?;
+        let lease = self.entries.remove(place).lease;
+        let network = lease.port.network();
+        let rest = |address: &IpAddr| Returned { network: network.clone(), address: *address, at: clock.now };
+        self.returned.extend(lease.addresses.iter().map(rest));
+        Some(lease)
+    }
+
+    /// Addresses of a network that a new lease with these groups may not have. What other hosts know of an address counts too: as long
+    /// as they take it for a port with other groups, its next holder would have the rights of that port.
+    fn taken(&self, view: &NetworkView, groups: &BTreeSet<SecurityGroupName>) -> BTreeSet<IpAddr> {
+        let network = &view.network.name;
+        let leased = self.entries.iter().filter(|entry| entry.lease.port.network() == *network);
+        let resting = self.returned.iter().filter(|returned| returned.network == *network);
+        let known = view.ports.values().filter(|port| !is_of_a_lease(port) || port.groups != *groups);
+        leased
+            .flat_map(|entry| entry.lease.addresses.iter().copied())
+            .chain(resting.map(|returned| returned.address))
+            .chain(known.flat_map(|port| port.addresses.iter().copied()))
+            .collect()
+    }
+
+    /// The next address that nobody has, of the first subnet that has one.
+    fn next(&mut self, view: &NetworkView, subnets: &[&Subnet], taken: &BTreeSet<IpAddr>) -> Result<IpAddr, PodError> {
+        for subnet in subnets {
+            let mut candidate = self.last.get(&subnet.name).copied().filter(|last| subnet.cidr.contains(*last));
+            // Every step but one meets an address that is taken, or one of the three that are nobody's.
+            for _ in 0..=taken.len().saturating_add(3) {
+                let address = following(candidate, subnet);
+                if is_a_nodes(address, subnet) && !taken.contains(&address) {
+                    self.last.insert(subnet.name.clone(), address);
+                    return Ok(address);
+                }
+                candidate = Some(address);
+            }
+        }
+        let names: Vec<String> =
+            subnets.iter().map(|subnet| format!("{} ({})", subnet.name.id(), subnet.cidr)).collect();
+        Err(PodError::Exhausted { network: view.network.name.to_string(), why: names.join(", ") })
+    }
+}
+
+/// Is it a port that a host made for a lease? Others in its subnets were written by somebody else.
+pub fn is_of_a_lease(port: &Port) -> bool {
+    port.name.id().starts_with(PORT_PREFIX)
+}
+
+/// The address behind this one in its subnet; the first one behind the last, or without one.
+fn following(address: Option<IpAddr>, subnet: &Subnet) -> IpAddr {
+    match address {
+        Some(address) if address == subnet.cidr.last() => subnet.cidr.address(),
+        Some(IpAddr::V4(v4)) => IpAddr::V4(Ipv4Addr::from_bits(v4.to_bits().wrapping_add(1))),
+        Some(IpAddr::V6(v6)) => IpAddr::V6(Ipv6Addr::from_bits(v6.to_bits().wrapping_add(1))),
+        None => subnet.cidr.address(),
+    }
+}
+
+/// May a node have this address? Not the subnet's own, not its router's, and not IPv4's broadcast address.
+fn is_a_nodes(address: IpAddr, subnet: &Subnet) -> bool {
+    let broadcast = address.is_ipv4() && address == subnet.cidr.last();
+    address != subnet.cidr.address() && address != subnet.gateway && !broadcast
+}
+
+/// Checks an address that was asked for.
+fn asked_for(wanted: IpAddr, subnets: &[&Subnet], taken: &BTreeSet<IpAddr>) -> Result<IpAddr, PodError> {
+    let refused = |why: String| Err(PodError::Address { address: wanted.to_string(), why });
+    let Some(subnet) = subnets.iter().find(|subnet| subnet.cidr.contains(wanted)) else {
+        let own: Vec<String> = subnets.iter().map(|subnet| subnet.cidr.to_string()).collect();
+        return refused(format!(
+            "this host gives out {} of this family",
+            if own.is_empty() { "none".to_owned() } else { own.join(", ") }
+        ));
+    };
+    if !is_a_nodes(wanted, subnet) {
+        return refused(format!("no workload has the first, the last or the router's address of {}", subnet.cidr));
+    }
+    if taken.contains(&wanted) {
+        return refused("it is in use, or was until a moment ago".to_owned());
+    }
+    Ok(wanted)
+}
+
+/// Checks an Ethernet address that was asked for.
+fn free_mac(mac: MacAddress, view: &NetworkView, entries: &[Entry]) -> Result<MacAddress, PodError> {
+    let network = &view.network.name;
+    let leased = entries.iter().any(|entry| entry.lease.mac == mac && entry.lease.port.network() == *network);
+    if mac == GATEWAY_MAC || leased || view.ports.values().any(|port| port.mac == mac) {
+        return Err(PodError::Mac { mac: mac.to_string(), why: "it is in use in this network".to_owned() });
+    }
+    Ok(mac)
+}
+
+/// The Ethernet address that goes with addresses: as they are, it is unique in the network.
+fn mac_of(addresses: &[IpAddr]) -> MacAddress {
+    let word = match addresses.first() {
+        Some(IpAddr::V4(v4)) => v4.to_bits(),
+        Some(IpAddr::V6(v6)) => {
+            let digest = Sha256::digest(v6.octets());
+            digest.iter().take(4).fold(0, |word, byte| word << 8 | u32::from(*byte))
+        }
+        None => 0,
+    };
+    let ([a, b], [c, d, e, f]) = (MAC_PREFIX, word.to_be_bytes());
+    MacAddress::new([a, b, c, d, e, f]).unwrap_or(MacAddress::UNSET)
+}

@@ -1,0 +1,95 @@
+//! Ports that this host made for its leases, beside those that the controller told.
+//!
+//! The rows of a host are compiled from views of networks. A lease must be in force before, and whether or not, the controller hears of
+//! it: its port is laid over the view. Once the controller tells the same port, its word stands: it knows the identity of the groups.
+//! So what is laid over the views is at the same time what the controller has yet to hear.
+
+use std::collections::BTreeMap;
+
+use andromede_model::{HostName, Labels, NetworkView, Port, PortName, Uid};
+use andromede_proto::agent::v1::Claim;
+
+use super::lease::{Lease, Leases, is_of_a_lease};
+
+/// Most ports in one claim; the controller takes 1,000.
+const CLAIM: usize = 500;
+
+/// What was laid over a view: each port as the controller told it, or none if it told nothing.
+pub type Overlay = BTreeMap<PortName, Option<Port>>;
+
+/// Lays the leases over a view, and says what it covered.
+pub fn lay(view: &mut NetworkView, host: &HostName, leases: &Leases) -> Overlay {
+    let mut covered = Overlay::new();
+    let network = &view.network.name;
+    let leased: BTreeMap<&PortName, &Lease> =
+        leases.iter().map(|(_, lease)| (&lease.port, lease)).filter(|(port, _)| port.network() == *network).collect();
+    // A port whose lease has ended: the controller has not heard of it yet.
+    let ended = view.ports.values().filter(|port| is_own(port, host) && !leased.contains_key(&port.name));
+    for name in ended.map(|port| port.name.clone()).collect::<Vec<_>>() {
+        let port = view.ports.remove(&name);
+        covered.insert(name, port);
+    }
+    for (name, lease) in leased {
+        if let Some(told) = view.ports.get_mut(name).filter(|told| agrees(told, host, lease)) {
+            // The port is what its lease is: made anew by the controller, it is still the same.
+            told.uid = Uid::UNSET;
+            continue;
+        }
+        let identity = view.identities.iter().find(|(_, groups)| **groups == lease.groups);
+        let port = Port { identity: identity.map_or(0, |(number, _)| *number), ..port_of(lease, host) };
+        let told = view.ports.insert(name.clone(), port);
+        covered.insert(name.clone(), told);
+    }
+    covered
+}
+
+/// Takes it off again: the view is as the controller told it.
+pub fn lift(view: &mut NetworkView, overlay: Overlay) {
+    for (name, told) in overlay {
+        match told {
+            Some(port) => drop(view.ports.insert(name, port)),
+            None => drop(view.ports.remove(&name)),
+        }
+    }
+}
+
+/// Adds to a claim what the controller has yet to hear of a network.
+pub fn claim(view: &NetworkView, overlay: &Overlay, claim: &mut Claim) {
+    for name in overlay.keys() {
+        if claim.written.len().saturating_add(claim.deleted.len()) >= CLAIM {
+            return;
+        }
+        match view.ports.get(name) {
+            Some(port) => claim.written.push(port.clone().into()),
+            None => claim.deleted.push(name.to_string()),
+        }
+    }
+}
+
+/// Is it a port that this host made?
+fn is_own(port: &Port, host: &HostName) -> bool {
+    port.host.as_ref() == Some(host) && is_of_a_lease(port)
+}
+
+/// The port of a lease.
+fn port_of(lease: &Lease, host: &HostName) -> Port {
+    Port {
+        name: lease.port.clone(),
+        addresses: lease.addresses.clone(),
+        mac: lease.mac,
+        host: Some(host.clone()),
+        groups: lease.groups.clone(),
+        identity: 0,
+        revision: 0,
+        uid: Uid::UNSET,
+        labels: Labels::default(),
+    }
+}
+
+/// Does the controller say the same of a port as its lease?
+fn agrees(told: &Port, host: &HostName, lease: &Lease) -> bool {
+    told.host.as_ref() == Some(host)
+        && told.addresses == lease.addresses
+        && told.mac == lease.mac
+        && told.groups == lease.groups
+}

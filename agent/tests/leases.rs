@@ -1,0 +1,167 @@
+//! Leases of addresses: what may be given to whom, and when again.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
+
+use std::{collections::BTreeMap, net::IpAddr};
+
+use andromede_agent::pods::{
+    error::PodError,
+    lease::{Clock, Lease, Leases, Owner, Wish},
+    overlay,
+};
+use andromede_model::{HostName, NetworkView};
+use andromede_proto::{
+    agent::v1::{Claim, Identity, NetworkView as Told},
+    v1::{Network, Port, SecurityGroup, Subnet},
+};
+use proptest::prelude::*;
+
+const NETWORK: &str = "tenants/t/networks/n";
+const QUARANTINE: u64 = 30;
+
+fn host() -> HostName {
+    "hosts/h1".parse().unwrap()
+}
+
+/// A network with subnets: those whose id begins with "own" are leased to `hosts/h1`.
+fn view(subnets: &[(&str, &str)], ports: Vec<Port>) -> NetworkView {
+    let subnet = |(id, cidr): &(&str, &str)| Subnet {
+        name: format!("{NETWORK}/subnets/{id}"),
+        cidr: (*cidr).to_owned(),
+        host: if id.starts_with("own") { "hosts/h1" } else { "hosts/h2" }.to_owned(),
+        ..Subnet::default()
+    };
+    let group = |id: &str| format!("{NETWORK}/securityGroups/{id}");
+    let told = Told {
+        network: Some(Network { name: NETWORK.to_owned(), vni: 100, index: 1, ..Network::default() }),
+        subnets: subnets.iter().map(subnet).collect(),
+        ports,
+        security_groups: ["web", "db"].map(|id| SecurityGroup { name: group(id), ..SecurityGroup::default() }).into(),
+        identities: vec![Identity { number: 7, security_groups: vec![group("web")] }],
+        ..Told::default()
+    };
+    told.try_into().unwrap()
+}
+
+fn owner(container: &str) -> Owner {
+    Owner { container: container.to_owned(), interface: "eth0".to_owned(), configuration: "pods".to_owned() }
+}
+
+fn wish(group: &str) -> Wish {
+    Wish { groups: [format!("{NETWORK}/securityGroups/{group}").parse().unwrap()].into(), ..Wish::default() }
+}
+
+fn at(now: u64) -> Clock {
+    Clock { now, quarantine: QUARANTINE }
+}
+
+fn grant(leases: &mut Leases, view: &NetworkView, container: &str, group: &str, now: u64) -> Result<Lease, PodError> {
+    leases.grant(view, &host(), &owner(container), wish(group), at(now))
+}
+
+/// The port of a lease as the controller tells it.
+fn told(lease: &Lease) -> Port {
+    Port {
+        name: lease.port.to_string(),
+        addresses: lease.addresses.iter().map(ToString::to_string).collect(),
+        mac: lease.mac.to_string(),
+        host: "hosts/h1".to_owned(),
+        security_groups: lease.groups.iter().map(ToString::to_string).collect(),
+        identity: 7,
+        revision: 5,
+        ..Port::default()
+    }
+}
+
+#[test]
+fn addresses_come_from_own_subnets_of_each_family_and_from_the_next_one_when_one_is_full() {
+    let subnets =
+        [("own-a", "10.1.0.0/29"), ("own-b", "10.2.0.0/29"), ("own-v6", "fd00::/64"), ("other", "10.3.0.0/24")];
+    let view = view(&subnets, vec![]);
+    let mut leases = Leases::default();
+    let mut given = Vec::new();
+    for number in 0..10 {
+        given.extend(grant(&mut leases, &view, &format!("c{number}"), "web", 0).unwrap().addresses);
+    }
+    let v4: Vec<String> = given.iter().filter(|address| address.is_ipv4()).map(ToString::to_string).collect();
+    let expected: Vec<String> =
+        [1, 2].iter().flat_map(|net| (2..7).map(move |last| format!("10.{net}.0.{last}"))).collect();
+    assert_eq!(v4, expected, "neither the subnet's own, nor the router's, nor the broadcast address");
+    assert_eq!(given.iter().filter(|address| address.is_ipv6()).count(), 10);
+    assert!(matches!(grant(&mut leases, &view, "c10", "web", 0), Err(PodError::Exhausted { .. })));
+    assert!(matches!(
+        Leases::default().grant(&view, &"hosts/h3".parse().unwrap(), &owner("c"), wish("web"), at(0)),
+        Err(PodError::NoSubnet { .. })
+    ));
+}
+
+#[test]
+fn an_address_rests_and_is_not_given_on_while_others_take_it_for_a_port_with_other_groups() {
+    let subnets = [("own", "10.1.0.0/30")];
+    let mut leases = Leases::default();
+    let first = grant(&mut leases, &view(&subnets, vec![]), "c1", "web", 100).unwrap();
+    assert_eq!(leases.end(&owner("c1"), at(100)).unwrap(), first);
+    let ask = |leases: &mut Leases, ports: Vec<Port>, group: &str, now: u64| {
+        grant(leases, &view(&subnets, ports), "c2", group, now).map(|lease| lease.addresses)
+    };
+    assert!(ask(&mut leases.clone(), vec![], "web", 100 + QUARANTINE - 1).is_err(), "it rests");
+    assert!(ask(&mut leases.clone(), vec![], "web", 100 + QUARANTINE).is_ok());
+    let later = 100 + QUARANTINE;
+    assert!(ask(&mut leases.clone(), vec![told(&first)], "db", later).is_err(), "others take it for web");
+    assert!(ask(&mut leases.clone(), vec![told(&first)], "web", later).is_ok(), "the same rights are no danger");
+    let declared = Port { name: format!("{NETWORK}/ports/declared"), ..told(&first) };
+    assert!(ask(&mut leases, vec![declared], "web", later).is_err(), "somebody wrote a port with it");
+}
+
+#[test]
+fn what_lies_over_a_view_is_what_the_controller_has_yet_to_hear() {
+    let subnets = [("own", "10.1.0.0/24")];
+    let mut leases = Leases::default();
+    let kept = grant(&mut leases, &view(&subnets, vec![]), "kept", "web", 0).unwrap();
+    let new = grant(&mut leases, &view(&subnets, vec![]), "new", "web", 0).unwrap();
+    let ended = grant(&mut leases, &view(&subnets, vec![]), "ended", "db", 0).unwrap();
+    leases.end(&owner("ended"), at(0)).unwrap();
+    let foreign =
+        Port { name: format!("{NETWORK}/ports/declared"), addresses: vec!["10.1.0.99".into()], ..told(&kept) };
+    let before = view(&subnets, vec![told(&kept), told(&ended), Port { mac: "02:00:00:00:00:01".into(), ..foreign }]);
+    let mut over = before.clone();
+    let covered = overlay::lay(&mut over, &host(), &leases);
+    assert!(!over.ports.contains_key(&ended.port), "its lease has ended");
+    assert_eq!(over.ports[&kept.port], before.ports[&kept.port], "the controller's word stands");
+    assert_eq!((over.ports[&new.port].identity, over.ports.len()), (7, 3), "the identity of its groups is known");
+    let mut claim = Claim::default();
+    overlay::claim(&over, &covered, &mut claim);
+    let written: Vec<&str> = claim.written.iter().map(|port| port.name.as_str()).collect();
+    assert_eq!((written, claim.deleted), (vec![new.port.as_str()], vec![ended.port.to_string()]));
+    overlay::lift(&mut over, covered);
+    assert_eq!(over, before);
+}
+
+proptest! {
+    /// Any ADDs and DELs: no address is had twice, none is given again too early, the file keeps everything.
+    #[test]
+    fn no_address_has_two_holders_nor_one_too_early(steps in prop::collection::vec((0_u8..12, any::<bool>(), 0_u64..20), 0..120)) {
+        let view = view(&[("own-a", "10.1.0.0/28"), ("own-b", "10.1.1.0/29"), ("own-v6", "fd00::/120")], vec![]);
+        let mut leases = Leases::default();
+        let (mut held, mut rests): (BTreeMap<IpAddr, u8>, BTreeMap<IpAddr, u64>) = Default::default();
+        let mut now = 1_000;
+        for (container, is_add, passed) in steps {
+            now += passed;
+            let name = format!("c{container}");
+            if is_add && leases.get(&owner(&name)).is_none() {
+                let Ok(lease) = grant(&mut leases, &view, &name, "web", now) else { continue };
+                prop_assert_eq!(lease.addresses.len(), 2);
+                for address in lease.addresses {
+                    prop_assert_eq!(held.insert(address, container), None);
+                    prop_assert!(rests.get(&address).is_none_or(|at| now - at >= QUARANTINE));
+                }
+            } else if !is_add {
+                for address in leases.end(&owner(&name), at(now)).into_iter().flat_map(|lease| lease.addresses) {
+                    prop_assert_eq!(held.remove(&address), Some(container));
+                    rests.insert(address, now);
+                }
+            }
+            let stored: Leases = serde_json::from_slice(&serde_json::to_vec(&leases).unwrap()).unwrap();
+            prop_assert_eq!(&stored, &leases);
+        }
+    }
+}

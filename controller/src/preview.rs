@@ -1,0 +1,145 @@
+//! What a write would do: resources field by field, hosts and ports that it concerns, and how full tables become.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use andromede_model::{AnyName, Commit, Host, HostName, Model, NetworkName, Port, Resource};
+use andromede_plan::Cost;
+use andromede_proto::{
+    difference,
+    v1::{PlanResponse, PlannedChange, TableUse, resource_change::Kind},
+};
+
+use crate::{
+    capacity,
+    change::{Change, WriteError},
+};
+
+/// Hosts whose tables are measured.
+const MEASURED: usize = 100;
+
+/// Plans a write on a state. `held` tells the networks that a host holds before it.
+pub fn plan(
+    before: &Model,
+    change: &Change,
+    held: impl Fn(&HostName) -> Vec<NetworkName>,
+) -> Result<PlanResponse, WriteError> {
+    let names: Vec<_> = change.written.iter().map(Resource::name).collect();
+    let commit = before.prepare(change.written.clone(), change.deleted.clone()).map_err(WriteError::Invalid)?;
+    capacity::check(before, &commit, &names).map_err(WriteError::Invalid)?;
+    let mut after = before.clone();
+    if !commit.is_empty() {
+        after.commit(&commit)?;
+    }
+    let changes = changes(before, &after, &commit);
+    let unchanged = names.len().saturating_add(change.deleted.len()).saturating_sub(changes.len());
+    let hosts = hosts(before, &after, &commit);
+    let tables = tables(before, &after, &commit, &hosts, held);
+    Ok(PlanResponse {
+        revision: before.revision(),
+        unchanged: u32::try_from(unchanged).unwrap_or(u32::MAX),
+        ports: u32::try_from(ports(before, &after, &commit).len()).unwrap_or(u32::MAX),
+        hosts: hosts.iter().map(ToString::to_string).collect(),
+        changes,
+        tables,
+    })
+}
+
+/// What is different between two states of a resource.
+pub fn planned(name: &AnyName, before: Option<Resource>, after: Option<Resource>) -> PlannedChange {
+    let kind = match (&before, &after) {
+        (None, _) => Kind::Created,
+        (_, None) => Kind::Deleted,
+        _ => Kind::Updated,
+    };
+    let fields = match (before, after) {
+        // The schema has every resource, so that nothing can go wrong here; without it there is nothing to tell.
+        (Some(before), Some(after)) => difference::fields(&before.into(), &after.into()).unwrap_or_default(),
+        _ => Vec::new(),
+    };
+    PlannedChange { kind: kind.into(), name: name.to_string(), fields }
+}
+
+fn changes(before: &Model, after: &Model, commit: &Commit) -> Vec<PlannedChange> {
+    let names: BTreeSet<AnyName> =
+        commit.written.iter().map(Resource::name).chain(commit.deleted.iter().cloned()).collect();
+    names.into_iter().map(|name| planned(&name, before.get(&name), after.get(&name))).collect()
+}
+
+/// The hosts that will be told: those of the networks that change, before and after, and those that change themselves.
+fn hosts(before: &Model, after: &Model, commit: &Commit) -> BTreeSet<HostName> {
+    let mut hosts = BTreeSet::new();
+    for network in commit.networks() {
+        hosts.extend(before.hosts_of(&network));
+        hosts.extend(after.hosts_of(&network));
+    }
+    hosts.extend(commit.written.iter().filter_map(|resource| match resource {
+        Resource::Host(host) => Some(host.name.clone()),
+        _ => None,
+    }));
+    hosts
+}
+
+/// The ports that are written or deleted, or whose groups are.
+fn ports(before: &Model, after: &Model, commit: &Commit) -> BTreeSet<AnyName> {
+    let mut ports = BTreeSet::new();
+    let mut groups = BTreeSet::new();
+    let mut whole = BTreeSet::new();
+    for name in commit.written.iter().map(Resource::name).chain(commit.deleted.iter().cloned()) {
+        match name {
+            AnyName::Port(_) => drop(ports.insert(name)),
+            AnyName::SecurityGroup(group) => drop(groups.insert(group)),
+            AnyName::Network(network) => drop(whole.insert(network)),
+            AnyName::Subnet(subnet) => drop(whole.insert(subnet.network())),
+            _ => {}
+        }
+    }
+    let concerned = |port: &Port, network: &NetworkName| {
+        whole.contains(network) || port.groups.iter().any(|group| groups.contains(group))
+    };
+    for network in commit.networks() {
+        for view in [before.view(&network), after.view(&network)].into_iter().flatten() {
+            let of_view = view.ports.values().filter(|port| concerned(port, &network));
+            ports.extend(of_view.map(|port| AnyName::from(port.name.clone())));
+        }
+    }
+    ports
+}
+
+/// For each table the host that it fills most, of those that are measured.
+fn tables(
+    before: &Model,
+    after: &Model,
+    commit: &Commit,
+    hosts: &BTreeSet<HostName>,
+    held: impl Fn(&HostName) -> Vec<NetworkName>,
+) -> Vec<TableUse> {
+    let touched = commit.networks();
+    let mut fullest: BTreeMap<&'static str, TableUse> = BTreeMap::new();
+    for name in hosts.iter().take(MEASURED) {
+        let networks: BTreeSet<NetworkName> = held(name).into_iter().chain(touched.iter().cloned()).collect();
+        let cost = |model: &Model| model.host(name).map(|host| cost(model, host, &networks)).unwrap_or_default();
+        let (old, new) = (cost(before), cost(after));
+        for (table, (rows, limit)) in new {
+            let used = TableUse {
+                table: table.to_owned(),
+                host: name.to_string(),
+                before: old.get(table).map_or(0, |(rows, _)| *rows),
+                after: rows,
+                limit,
+            };
+            let fuller = fullest.get(table).is_none_or(|other| other.after < used.after);
+            if fuller {
+                fullest.insert(table, used);
+            }
+        }
+    }
+    fullest.into_values().collect()
+}
+
+/// The rows of each table on a host, and the most that it holds; nothing if the rules cannot be compiled.
+fn cost(model: &Model, host: &Host, networks: &BTreeSet<NetworkName>) -> BTreeMap<&'static str, (u64, u64)> {
+    let views = networks.iter().filter_map(|network| model.view(network));
+    let views: Vec<_> = views.filter(|view| view.hosts.contains_key(&host.name)).collect();
+    let Ok(cost) = Cost::of_host(&views, host) else { return BTreeMap::new() };
+    cost.tables.into_iter().map(|(table, rows)| (table.name, (rows as u64, u64::from(table.rows)))).collect()
+}
