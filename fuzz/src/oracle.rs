@@ -52,7 +52,7 @@ pub(crate) fn read(frame: &[u8]) -> Option<Seen> {
             let header = usize::from(ip.first()? & 0x0f) * 4;
             let place = two(6)?;
             if place & 0x3fff != 0 {
-                part = Some((u32::from(two(4)?), place & 0x1fff == 0));
+                part = Some((u32::from(two(4)?), place << 3 == 0));
             }
             let four = |at: usize| <[u8; 4]>::try_from(ip.get(at..at + 4)?).ok().map(Ipv4Addr::from);
             (four(12)?.into(), four(16)?.into(), *ip.get(9)?, ip.get(header..)?)
