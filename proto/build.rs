@@ -2,7 +2,7 @@
 
 use std::{env, error::Error, path::PathBuf};
 
-const SCHEMA: [&str; 15] = [
+const SCHEMA: [&str; 17] = [
     "andromede/v1/resources.proto",
     "andromede/v1/methods.proto",
     "andromede/v1/tenant_service.proto",
@@ -10,6 +10,8 @@ const SCHEMA: [&str; 15] = [
     "andromede/v1/subnet_service.proto",
     "andromede/v1/port_service.proto",
     "andromede/v1/security_group_service.proto",
+    "andromede/v1/prefix_list_service.proto",
+    "andromede/v1/operator_policy_service.proto",
     "andromede/v1/host_service.proto",
     "andromede/v1/vtep_service.proto",
     "andromede/v1/fabric_service.proto",

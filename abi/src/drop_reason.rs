@@ -89,7 +89,7 @@ drop_reasons! {
     80 EncapFailed "encap-failed" "The kernel could not make room for the outer header." "Look at the MTU of the underlay and at memory.";
     81 DecapFailed "decap-failed" "The kernel could not remove the outer header." "Capture on the underlay.";
     82 ReplyFailed "reply-failed" "The kernel could not turn the request into its answer." "Look at memory.";
-    83 TooBig "too-big" "The frame is larger than the underlay carries once encapsulated." "Set the workload's MTU to that of its port.";
+    83 TooBig "too-big" "The frame is larger than the underlay carries once encapsulated. Its sender is told how large a packet may be, by ICMP." "Set the workload's MTU to that of its port.";
     96 FlowsInbound "flows-inbound" "The port has as many connections opened by others as it may have." "andromedectl flows --port; raise the port's limit.";
     97 FlowsOutbound "flows-outbound" "The port has opened as many connections as it may have." "andromedectl flows --port; raise the port's limit.";
     98 HalfOpen "half-open" "The port has as many unanswered connections of this direction as it may have." "Look for a flood or for a peer that does not answer; they expire by themselves.";

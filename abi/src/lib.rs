@@ -45,6 +45,9 @@ pub use location::{HostRow, LocationKey, LocationRow, PrefixKey, encapsulation, 
 pub use member::{MemberKey, MemberRow, member_flag};
 pub use network::{NetworkRow, Timeouts};
 pub use pod::{Pod, Prefixed, bytes_of, from_bytes};
-pub use policy::{Action, CellKey, CellRow, IdentityClassKey, PolicyPrefixKey, ServiceKey, cell_flag, remote_class};
+pub use policy::{
+    Action, CellKey, CellRow, IdentityClass, IdentityClassKey, PolicyPrefixKey, PrefixClasses, ServiceClasses,
+    ServiceKey, cell_flag, pair, remote_level, service_level,
+};
 pub use port::{PortRow, SourceKey, port_flag};
 pub use verdict::{VerdictRecord, hook, target};

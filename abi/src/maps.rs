@@ -36,14 +36,14 @@ tables! {
     MEMBERS = "MEMBERS", 1, 262_144;
     /// Array: `Slot` -> u32, the epoch of a port or location, or the change word of a network.
     EPOCHS = "EPOCHS", 1, 1_048_576;
-    /// Hash: `IdentityClassKey` -> u32. Allocated row by row.
-    POLICY_IDENTITIES = "POLICY_IDS", 1, 1_048_576;
-    /// Longest prefix: `PolicyPrefixKey` -> u32.
-    POLICY_PREFIXES = "POLICY_PREFIXES", 1, 1_048_576;
-    /// Longest prefix: `ServiceKey` -> u32.
-    POLICY_SERVICES = "POLICY_SERVICES", 1, 1_048_576;
+    /// Hash: `IdentityClassKey` -> `IdentityClass`. Allocated row by row.
+    POLICY_IDENTITIES = "POLICY_IDS", 2, 1_048_576;
+    /// Longest prefix: `PolicyPrefixKey` -> `PrefixClasses`.
+    POLICY_PREFIXES = "POLICY_PREFIXES", 2, 1_048_576;
+    /// Longest prefix: `ServiceKey` -> `ServiceClasses`.
+    POLICY_SERVICES = "POLICY_SERVICES", 2, 1_048_576;
     /// Hash: `CellKey` -> `CellRow`. Allocated row by row.
-    POLICY_CELLS = "POLICY_CELLS", 1, 2_097_152;
+    POLICY_CELLS = "POLICY_CELLS", 2, 2_097_152;
     /// Hash: `NetworkIndex` -> `NetworkRow`. Allocated row by row.
     NETWORKS = "NETWORKS", 1, 16_384;
     /// Hash, not an LRU, preallocated: `FlowKey` -> `FlowRow`.

@@ -62,8 +62,12 @@ pub struct PortRow {
     pub v6: Address,
     /// What the workload may take.
     pub limits: PortLimits,
+    /// Compiled rules of the operator for what the workload sends, asked before those of the tenant.
+    pub operator_egress_set: PolicySet,
+    /// Compiled rules of the operator for what the workload receives.
+    pub operator_ingress_set: PolicySet,
     /// Zero: translation comes here.
-    pub reserved: [u32; 4],
+    pub reserved: [u32; 2],
 }
 row!(PortRow, 128, u64, [u32; 10], Mac, u16, u32, u32, Address, PortLimits, [u32; 4]);
 
@@ -72,6 +76,11 @@ impl PortRow {
     #[inline(always)]
     pub const fn owner_of(ifindex: u32, network: NetworkIndex) -> u64 {
         (network as u64) << 32 | ifindex as u64
+    }
+
+    /// The compiled sets that it refers to; 0 is none.
+    pub const fn sets(&self) -> [PolicySet; 4] {
+        [self.egress_set, self.ingress_set, self.operator_egress_set, self.operator_ingress_set]
     }
 }
 

@@ -1,7 +1,7 @@
-//! Rows of networks of which nothing is known yet.
+//! Rows of networks of which nothing new can be said: nothing is known of them yet, or what is known does not fit.
 //!
 //! A stored network that cannot be read says nothing about its rows: they are what the process before wrote, and workloads depend on
-//! them. They stay until the controller has told the network anew, or that it is gone.
+//! them. They stay until the controller has told the network anew, or that it is gone. So do those of a network that does not fit.
 
 use std::collections::BTreeSet;
 
@@ -10,8 +10,8 @@ use andromede_plan::{Rows, Wanted};
 
 /// Adds the rows found of networks that nobody spoke of to those wanted, so that they are not removed. Ports without a workload are
 /// not kept: nothing uses their rows.
-pub fn keep(wanted: &mut Wanted, found: &Rows, spoken: &BTreeSet<NetworkIndex>, attached: &BTreeSet<u32>) {
-    let unspoken = |network: NetworkIndex| !spoken.contains(&network);
+pub fn keep(wanted: &mut Wanted, found: &Rows, is_spoken: impl Fn(NetworkIndex) -> bool, attached: &BTreeSet<u32>) {
+    let unspoken = |network: NetworkIndex| !is_spoken(network);
     let rows = &mut wanted.rows;
     let mut slots = BTreeSet::<Slot>::new();
     let mut sets = BTreeSet::new();
@@ -21,7 +21,7 @@ pub fn keep(wanted: &mut Wanted, found: &Rows, spoken: &BTreeSet<NetworkIndex>, 
     {
         rows.ports.entry(*ifindex).or_insert(*row);
         slots.insert(row.slot);
-        sets.extend([row.egress_set, row.ingress_set]);
+        sets.extend(row.sets());
     }
     for (key, row) in found.sources.iter().filter(|(key, _)| slots.contains(&key.data.slot)) {
         rows.sources.entry(*key).or_insert(*row);

@@ -12,7 +12,7 @@ use std::{
 
 use andromede_abi::{HostConfig, maps};
 use andromede_dataplane::{AttachError, Hook, LoadError, TableError};
-use andromede_plan::{HostFacts, TooLarge, Wanted, changes, compile};
+use andromede_plan::{HostFacts, Memory, Refused, Wanted, changes, compile_with};
 use tokio::sync::Mutex;
 
 use crate::{
@@ -61,9 +61,9 @@ pub enum ReconcileError {
     /// The programs.
     #[error("{}", causes(.0))]
     Load(#[from] LoadError),
-    /// More rows than a table holds.
-    #[error(transparent)]
-    TooLarge(#[from] TooLarge),
+    /// Networks that have more rows than a table holds.
+    #[error("{}; the rows of these networks stay as they are, the others go on", in_words(.0))]
+    TooLarge(Vec<Refused>),
     /// A table.
     #[error("{}", causes(.0))]
     Table(#[from] TableError),
@@ -79,6 +79,11 @@ pub enum ReconcileError {
     /// The state folder.
     #[error(transparent)]
     Disk(#[from] DiskError),
+}
+
+fn in_words(refused: &[Refused]) -> String {
+    let one = |refused: &Refused| format!("network {}: {}", refused.network, refused.error);
+    refused.iter().map(one).collect::<Vec<_>>().join("; ")
 }
 
 /// What the kernel said when it was last asked.
@@ -99,6 +104,8 @@ pub struct Reconciler {
     views: Views,
     programs: Option<Programs>,
     observed: Option<Observed>,
+    /// Rules as they were last compiled.
+    memory: Memory,
     /// Were interfaces of an earlier process looked for?
     adopted: bool,
     /// What interfaces should have become and could not, by port: it is tried again only when that changes.
@@ -116,6 +123,7 @@ impl Reconciler {
             views: Views::default(),
             programs: None,
             observed: None,
+            memory: Memory::default(),
             adopted: false,
             refused: BTreeMap::new(),
         }
@@ -199,7 +207,7 @@ impl Reconciler {
         tokio::task::block_in_place(|| {
             let loaded = self.load(config);
             // Where new programs cannot be loaded, the old ones go on with new rows.
-            self.write_rows(held, &facts, &attached)?;
+            errors.extend(self.write_rows(held, &facts, &attached)?);
             loaded?;
             if let Some(programs) = &mut self.programs {
                 errors.extend(programs.place(&places).into_iter().map(ReconcileError::from));
@@ -229,14 +237,24 @@ impl Reconciler {
         Ok(())
     }
 
-    fn write_rows(&mut self, held: &Held, facts: &HostFacts, attached: &Attached) -> Result<(), ReconcileError> {
-        let Some(programs) = &mut self.programs else { return Ok(()) };
+    /// Brings the tables to what they should be. Networks that do not fit beside the others keep the rows that they have.
+    fn write_rows(
+        &mut self,
+        held: &Held,
+        facts: &HostFacts,
+        attached: &Attached,
+    ) -> Result<Option<ReconcileError>, ReconcileError> {
+        let Some(programs) = &mut self.programs else { return Ok(None) };
         let attachments = plan_attachments(attached);
         let found = programs.found()?;
-        let mut wanted: Wanted = compile(self.views.all(), facts, &attachments, found)?;
-        if let Some(spoken) = self.views.spoken(held) {
+        let mut wanted: Wanted = compile_with(&mut self.memory, self.views.all(), facts, &attachments, found);
+        let refused = std::mem::take(&mut wanted.refused);
+        let spoken = self.views.spoken(held);
+        if spoken.is_some() || !refused.is_empty() {
             let attached = attached.values().map(|workload| workload.ifindex).collect();
-            keep(&mut wanted, found, spoken, &attached);
+            let is_refused = |network| refused.iter().any(|refused| refused.index == network);
+            let is_spoken = |network| !is_refused(network) && spoken.is_none_or(|spoken| spoken.contains(&network));
+            keep(&mut wanted, found, is_spoken, &attached);
         }
         let steps = changes(found, &wanted);
         // Names first: a counter that moves has a name.
@@ -245,7 +263,7 @@ impl Reconciler {
         if !steps.is_empty() {
             tracing::info!(steps = steps.len(), "tables changed");
         }
-        Ok(())
+        Ok((!refused.is_empty()).then_some(ReconcileError::TooLarge(refused)))
     }
 
     /// Looks at interfaces and routes, unless nothing has changed since.

@@ -13,6 +13,10 @@ pub(crate) enum Kind {
     Network,
     /// A range of addresses.
     Subnet,
+    /// Rules of the operator.
+    OperatorPolicy,
+    /// Prefixes under one name.
+    PrefixList,
     /// A set of rules.
     SecurityGroup,
     /// A foreign tunnel endpoint.
@@ -38,7 +42,7 @@ struct Words {
 
 const IN_NETWORK: [&str; 2] = ["tenants", "networks"];
 
-const WORDS: [Words; 7] = [
+const WORDS: [Words; 9] = [
     Words { kind: Kind::Tenant, singular: "tenant", collection: "tenants", aliases: &["ten"], path: &["tenants"] },
     Words {
         kind: Kind::Network,
@@ -53,6 +57,20 @@ const WORDS: [Words; 7] = [
         collection: "subnets",
         aliases: &["sub", "subs", "sn"],
         path: &["tenants", "networks", "subnets"],
+    },
+    Words {
+        kind: Kind::OperatorPolicy,
+        singular: "operator policy",
+        collection: "operatorPolicies",
+        aliases: &["op", "ops", "operatorpolicy", "operator-policy", "operator-policies"],
+        path: &["operatorPolicies"],
+    },
+    Words {
+        kind: Kind::PrefixList,
+        singular: "prefix list",
+        collection: "prefixLists",
+        aliases: &["pl", "pls", "prefixlist", "prefix-list", "prefix-lists"],
+        path: &["tenants", "networks", "prefixLists"],
     },
     Words {
         kind: Kind::SecurityGroup,
@@ -85,8 +103,17 @@ impl Kind {
     }
 
     /// All kinds, each after those that it refers to.
-    pub(crate) const ALL: [Self; 7] =
-        [Self::Tenant, Self::Network, Self::Subnet, Self::SecurityGroup, Self::Vtep, Self::Host, Self::Port];
+    pub(crate) const ALL: [Self; 9] = [
+        Self::Tenant,
+        Self::Network,
+        Self::Subnet,
+        Self::OperatorPolicy,
+        Self::PrefixList,
+        Self::SecurityGroup,
+        Self::Vtep,
+        Self::Host,
+        Self::Port,
+    ];
 
     /// "security group".
     pub(crate) fn singular(self) -> &'static str {
@@ -133,6 +160,8 @@ impl Kind {
             resource::Kind::Network(_) => Self::Network,
             resource::Kind::Subnet(_) => Self::Subnet,
             resource::Kind::SecurityGroup(_) => Self::SecurityGroup,
+            resource::Kind::PrefixList(_) => Self::PrefixList,
+            resource::Kind::OperatorPolicy(_) => Self::OperatorPolicy,
             resource::Kind::Vtep(_) => Self::Vtep,
             resource::Kind::Host(_) => Self::Host,
             resource::Kind::Port(_) => Self::Port,
@@ -155,6 +184,8 @@ pub(crate) fn name_of(resource: &Resource) -> &str {
         Some(resource::Kind::Network(it)) => &it.name,
         Some(resource::Kind::Subnet(it)) => &it.name,
         Some(resource::Kind::SecurityGroup(it)) => &it.name,
+        Some(resource::Kind::PrefixList(it)) => &it.name,
+        Some(resource::Kind::OperatorPolicy(it)) => &it.name,
         Some(resource::Kind::Vtep(it)) => &it.name,
         Some(resource::Kind::Host(it)) => &it.name,
         Some(resource::Kind::Port(it)) => &it.name,

@@ -2,7 +2,8 @@
 
 use andromede_proto::v1::{
     GetRequest, ListRequest, Resource, host_service_client::HostServiceClient,
-    network_service_client::NetworkServiceClient, port_service_client::PortServiceClient, resource,
+    network_service_client::NetworkServiceClient, operator_policy_service_client::OperatorPolicyServiceClient,
+    port_service_client::PortServiceClient, prefix_list_service_client::PrefixListServiceClient, resource,
     security_group_service_client::SecurityGroupServiceClient, subnet_service_client::SubnetServiceClient,
     tenant_service_client::TenantServiceClient, vtep_service_client::VtepServiceClient,
 };
@@ -48,6 +49,9 @@ services! {
     Subnet SubnetServiceClient get_subnet list_subnets subnets;
     SecurityGroup SecurityGroupServiceClient
         get_security_group list_security_groups security_groups;
+    PrefixList PrefixListServiceClient get_prefix_list list_prefix_lists prefix_lists;
+    OperatorPolicy OperatorPolicyServiceClient
+        get_operator_policy list_operator_policies operator_policies;
     Vtep VtepServiceClient get_vtep list_vteps vteps;
     Host HostServiceClient get_host list_hosts hosts;
     Port PortServiceClient get_port list_ports ports;

@@ -1,6 +1,6 @@
 //! Columns of each kind of resource.
 
-use andromede_proto::v1::{Direction, Resource, SecurityGroup, resource};
+use andromede_proto::v1::{Direction, Resource, Rule, resource};
 
 use crate::{
     kind::Kind,
@@ -27,6 +27,8 @@ fn header(kind: Kind) -> (&'static [&'static str], &'static [&'static str]) {
         Kind::Network => (&["TENANT", "NAME", "VNI", "MTU"], &["INDEX", "REVISION"]),
         Kind::Subnet => (&["NETWORK", "NAME", "CIDR", "GATEWAY", "HOST"], &["REVISION"]),
         Kind::SecurityGroup => (&["NETWORK", "NAME", "INGRESS", "EGRESS"], &["REVISION"]),
+        Kind::PrefixList => (&["NETWORK", "NAME", "PREFIXES"], &["REVISION"]),
+        Kind::OperatorPolicy => (&["NAME", "NETWORKS", "INGRESS", "EGRESS"], &["REVISION"]),
         Kind::Vtep => (&["NETWORK", "NAME", "UNDERLAY", "PREFIXES"], &["MAC", "INDEX", "REVISION"]),
         Kind::Host => (&["NAME", "UNDERLAY", "ZONE"], &["INDEX", "REVISION"]),
         Kind::Port => (&["NETWORK", "NAME", "ADDRESSES", "HOST", "GROUPS"], &["MAC", "IDENTITY", "REVISION"]),
@@ -59,8 +61,21 @@ fn row(resource: &Resource) -> Vec<String> {
         resource::Kind::SecurityGroup(it) => vec![
             network_of(&it.name),
             last(&it.name).to_owned(),
-            rules(it, Direction::Ingress),
-            rules(it, Direction::Egress),
+            rules(&it.rules, Direction::Ingress),
+            rules(&it.rules, Direction::Egress),
+            it.revision.to_string(),
+        ],
+        resource::Kind::PrefixList(it) => vec![
+            network_of(&it.name),
+            last(&it.name).to_owned(),
+            it.prefixes.len().to_string(),
+            it.revision.to_string(),
+        ],
+        resource::Kind::OperatorPolicy(it) => vec![
+            last(&it.name).to_owned(),
+            if it.networks.is_empty() { "all".to_owned() } else { it.networks.len().to_string() },
+            rules(&it.rules, Direction::Ingress),
+            rules(&it.rules, Direction::Egress),
             it.revision.to_string(),
         ],
         resource::Kind::Vtep(it) => vec![
@@ -92,8 +107,8 @@ fn row(resource: &Resource) -> Vec<String> {
     }
 }
 
-fn rules(group: &SecurityGroup, direction: Direction) -> String {
-    match group.rules.iter().filter(|rule| rule.direction() == direction).count() {
+fn rules(rules: &[Rule], direction: Direction) -> String {
+    match rules.iter().filter(|rule| rule.direction() == direction).count() {
         0 => "default".to_owned(),
         1 => "1 rule".to_owned(),
         many => format!("{many} rules"),
@@ -116,6 +131,8 @@ mod tests {
             resource::Kind::SecurityGroup(v1::SecurityGroup::default()),
             resource::Kind::Host(v1::Host::default()),
             resource::Kind::Vtep(v1::Vtep::default()),
+            resource::Kind::PrefixList(v1::PrefixList::default()),
+            resource::Kind::OperatorPolicy(v1::OperatorPolicy::default()),
         ]
         .map(|kind| Resource { kind: Some(kind) });
         for resource in &resources {

@@ -242,6 +242,8 @@ impl Parts {
             .add_service(v1::port_service_server::PortServiceServer::new(resources.clone()))
             .add_service(v1::security_group_service_server::SecurityGroupServiceServer::new(resources.clone()))
             .add_service(v1::host_service_server::HostServiceServer::new(resources.clone()))
+            .add_service(v1::prefix_list_service_server::PrefixListServiceServer::new(resources.clone()))
+            .add_service(v1::operator_policy_service_server::OperatorPolicyServiceServer::new(resources.clone()))
             .add_service(v1::vtep_service_server::VtepServiceServer::new(resources))
             .add_service(AgentServiceServer::new(agents).max_decoding_message_size(ANSWER_BYTES))
             .add_service(health_service)

@@ -68,13 +68,17 @@ pub fn run(ctx: &TcContext, hook: u8, host: &HostConfig) -> i32 {
     if host.features & feature::RECORD != 0 {
         record(&verdict, hook, scratch);
     }
+    // A packet that is dropped and answered is counted as it came.
+    if verdict.reason.is_some() {
+        count::dropped(&mut frame, &context, &verdict, &scratch.packet);
+    }
     match act(&mut frame, &context, &verdict, scratch) {
         Ok(action) => action,
         Err(reason) => {
             if verdict.target.kind != TargetKind::Drop {
                 (verdict.reason, verdict.stage) = (Some(reason), Stage::Apply);
+                count::dropped(&mut frame, &context, &verdict, &scratch.packet);
             }
-            count::dropped(&mut frame, &context, &verdict, &scratch.packet);
             TC_ACT_SHOT
         }
     }

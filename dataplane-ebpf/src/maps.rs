@@ -1,9 +1,7 @@
 //! The tables. Names, layouts and sizes are those of `andromede_abi::maps`.
 
 use andromede_abi::{
-    CellKey, CellRow, DropCounterKey, EventBudget, FlowKey, FlowRow, FragmentKey, FragmentRow, HostRow,
-    IdentityClassKey, LocationKey, LocationRow, MemberKey, MemberRow, NetworkRow, PolicyPrefixKey, PortRow, PrefixKey,
-    ServiceKey, SourceKey, UsageRow, VerdictRecord, maps,
+    CellKey, CellRow, DropCounterKey, EventBudget, FlowKey, FlowRow, HostRow, IdentityClass, IdentityClassKey, LocationKey, LocationRow, MemberKey, MemberRow, PolicyPrefixKey, PortRow, PrefixClasses, PrefixKey, ServiceClasses, ServiceKey, SourceKey, VerdictRecord, maps, FragmentKey, FragmentRow, NetworkRow, UsageRow,
 };
 use andromede_pipeline::Scratch;
 use aya_ebpf::{
@@ -47,11 +45,11 @@ pub static MEMBERS: HashMap<MemberKey, MemberRow, { rows!(MEMBERS) }, SPARSE> = 
 #[btf_map]
 pub static EPOCHS: Array<u32, { rows!(EPOCHS) }, { aya_ebpf::bindings::BPF_F_MMAPABLE as usize }> = Array::new();
 #[btf_map]
-pub static POLICY_IDS: HashMap<IdentityClassKey, u32, { rows!(POLICY_IDENTITIES) }, SPARSE> = HashMap::new();
+pub static POLICY_IDS: HashMap<IdentityClassKey, IdentityClass, { rows!(POLICY_IDENTITIES) }, SPARSE> = HashMap::new();
 #[btf_map]
-pub static POLICY_PREFIXES: LpmTrie<PolicyPrefixKey, u32, { rows!(POLICY_PREFIXES) }> = LpmTrie::new();
+pub static POLICY_PREFIXES: LpmTrie<PolicyPrefixKey, PrefixClasses, { rows!(POLICY_PREFIXES) }> = LpmTrie::new();
 #[btf_map]
-pub static POLICY_SERVICES: LpmTrie<ServiceKey, u32, { rows!(POLICY_SERVICES) }> = LpmTrie::new();
+pub static POLICY_SERVICES: LpmTrie<ServiceKey, ServiceClasses, { rows!(POLICY_SERVICES) }> = LpmTrie::new();
 #[btf_map]
 pub static POLICY_CELLS: HashMap<CellKey, CellRow, { rows!(POLICY_CELLS) }, SPARSE> = HashMap::new();
 #[btf_map]

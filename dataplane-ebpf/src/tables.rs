@@ -6,8 +6,8 @@ use core::{
 };
 
 use andromede_abi::{
-    CellKey, CellRow, Counter, FlowKey, FlowRow, FragmentKey, FragmentRow, HostRow, IdentityClassKey, LocationKey,
-    LocationRow, MemberKey, MemberRow, NetworkRow, PolicyPrefixKey, PortRow, PrefixKey, Prefixed, ServiceKey,
+    CellKey, CellRow, Counter, FlowKey, FlowRow, FragmentKey, FragmentRow, HostRow, IdentityClass, IdentityClassKey, LocationKey,
+    LocationRow, MemberKey, MemberRow, NetworkRow, PolicyPrefixKey, PortRow, PrefixClasses, PrefixKey, Prefixed, ServiceClasses, ServiceKey,
     SourceKey, Usage, UsageRow,
 };
 use andromede_pipeline::{Account, FlowRef, NotPut, Phase, Put, Tables, UsageRef};
@@ -305,23 +305,24 @@ impl Tables for Maps {
     }
 
     #[inline(always)]
-    fn identity_class(&self, key: &IdentityClassKey) -> Option<u32> {
-        // SAFETY: a word of a map element; sets are immutable while a port refers to them.
+    fn identity_class(&self, key: &IdentityClassKey) -> Option<IdentityClass> {
+        // SAFETY: a map element; no row of a set changes while a port refers to the set. Rows of identities come before an
+        // address has the identity, and go when none has it any more.
         unsafe { maps::POLICY_IDS.get(StackKey::of(key).get()).copied() }
     }
 
     #[inline(always)]
-    fn prefix_class(&self, key: &PolicyPrefixKey) -> Option<u32> {
+    fn prefix_classes(&self, key: &PolicyPrefixKey) -> Option<PrefixClasses> {
         maps::POLICY_PREFIXES.get(prefix(StackPrefix::of(ADDRESS_BITS, key).get())).copied()
     }
 
     #[inline(always)]
-    fn service_class(&self, key: &ServiceKey) -> Option<u32> {
+    fn service_classes(&self, key: &ServiceKey) -> Option<ServiceClasses> {
         maps::POLICY_SERVICES.get(prefix(StackPrefix::of(SERVICE_BITS, key).get())).copied()
     }
 
     #[inline(always)]
-    fn protocol_class(&self, key: &ServiceKey) -> Option<u32> {
+    fn protocol_classes(&self, key: &ServiceKey) -> Option<ServiceClasses> {
         maps::POLICY_SERVICES.get(prefix(StackPrefix::of(ServiceKey::PROTOCOL_BITS, key).get())).copied()
     }
 

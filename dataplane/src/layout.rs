@@ -4,9 +4,9 @@
 //! and a pinned map that differs from it is not adopted.
 
 use andromede_abi::{
-    CellKey, CellRow, DropCounterKey, EventBudget, FlowKey, FlowRow, FragmentKey, FragmentRow, HostRow,
-    IdentityClassKey, LocationKey, LocationRow, MemberKey, MemberRow, NetworkRow, PolicyPrefixKey, PortRow, PrefixKey,
-    Prefixed, ReaperRow, ServiceKey, SourceKey, UsageRow,
+    CellKey, CellRow, DropCounterKey, EventBudget, FlowKey, FlowRow, FragmentKey, FragmentRow, HostRow, IdentityClass,
+    IdentityClassKey, LocationKey, LocationRow, MemberKey, MemberRow, NetworkRow, PolicyPrefixKey, PortRow,
+    PrefixClasses, PrefixKey, Prefixed, ReaperRow, ServiceClasses, ServiceKey, SourceKey, UsageRow,
     maps::{self, Table},
 };
 
@@ -46,9 +46,9 @@ pub(crate) const LAYOUTS: &[Layout] = &[
     rows::<u32, HostRow>(&maps::HOSTS, Kind::Hash),
     rows::<MemberKey, MemberRow>(&maps::MEMBERS, Kind::Hash),
     rows::<u32, u32>(&maps::EPOCHS, Kind::Array),
-    rows::<IdentityClassKey, u32>(&maps::POLICY_IDENTITIES, Kind::Hash),
-    rows::<Prefixed<PolicyPrefixKey>, u32>(&maps::POLICY_PREFIXES, Kind::LongestPrefix),
-    rows::<Prefixed<ServiceKey>, u32>(&maps::POLICY_SERVICES, Kind::LongestPrefix),
+    rows::<IdentityClassKey, IdentityClass>(&maps::POLICY_IDENTITIES, Kind::Hash),
+    rows::<Prefixed<PolicyPrefixKey>, PrefixClasses>(&maps::POLICY_PREFIXES, Kind::LongestPrefix),
+    rows::<Prefixed<ServiceKey>, ServiceClasses>(&maps::POLICY_SERVICES, Kind::LongestPrefix),
     rows::<CellKey, CellRow>(&maps::POLICY_CELLS, Kind::Hash),
     rows::<u32, NetworkRow>(&maps::NETWORKS, Kind::Hash),
     rows::<FlowKey, FlowRow>(&maps::FLOWS, Kind::Hash),

@@ -3,9 +3,9 @@
 use std::{collections::BTreeMap, io, os::fd::OwnedFd};
 
 use andromede_abi::{
-    CellKey, CellRow, FragmentKey, FragmentRow, HostIndex, HostRow, IdentityClassKey, LocationKey, LocationRow,
-    MemberKey, MemberRow, NetworkIndex, NetworkRow, Pod, PolicyPrefixKey, PortRow, PrefixKey, Prefixed, ReaperRow,
-    ServiceKey, Slot, SourceKey, UsageRow,
+    CellKey, CellRow, FragmentKey, FragmentRow, HostIndex, HostRow, IdentityClass, IdentityClassKey, LocationKey,
+    LocationRow, MemberKey, MemberRow, NetworkIndex, NetworkRow, Pod, PolicyPrefixKey, PortRow, PrefixClasses,
+    PrefixKey, Prefixed, ReaperRow, ServiceClasses, ServiceKey, Slot, SourceKey, UsageRow,
     maps::{self, Table},
 };
 
@@ -31,9 +31,9 @@ pub struct Tables {
     pub hosts: Rows<HostIndex, HostRow>,
     pub members: Rows<MemberKey, MemberRow>,
     pub epochs: Epochs,
-    pub policy_identities: Rows<IdentityClassKey, u32>,
-    pub policy_prefixes: Rows<Prefixed<PolicyPrefixKey>, u32>,
-    pub policy_services: Rows<Prefixed<ServiceKey>, u32>,
+    pub policy_identities: Rows<IdentityClassKey, IdentityClass>,
+    pub policy_prefixes: Rows<Prefixed<PolicyPrefixKey>, PrefixClasses>,
+    pub policy_services: Rows<Prefixed<ServiceKey>, ServiceClasses>,
     pub policy_cells: Rows<CellKey, CellRow>,
     pub networks: Rows<NetworkIndex, NetworkRow>,
     pub flows: Flows,

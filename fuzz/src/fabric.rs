@@ -5,8 +5,9 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use andromede_abi::{
     Action, Address, CellKey, CellRow, HostConfig, HostIndex, HostRow, LocationKey, LocationRow, Mac, MemberKey,
-    MemberRow, NetworkIndex, PolicyPrefixKey, PolicySet, PortLimits, PortRow, PrefixKey, Prefixed, ServiceKey, Slot,
-    feature, location_flag, location_kind, member_flag, port_flag, remote_class, rule,
+    MemberRow, NetworkIndex, PolicyPrefixKey, PolicySet, PortLimits, PortRow, PrefixClasses, PrefixKey, Prefixed,
+    ServiceClasses, ServiceKey, Slot, feature, location_flag, location_kind, member_flag, pair, port_flag,
+    remote_level, rule, service_level,
 };
 use andromede_pipeline::memory::Tables;
 
@@ -154,7 +155,9 @@ fn port(network: NetworkIndex, end: u8) -> PortRow {
         epoch: 0,
         v6: address(true, end),
         limits: PortLimits::default(),
-        reserved: [0; 4],
+        operator_egress_set: 0,
+        operator_ingress_set: 0,
+        reserved: [0; 2],
     }
 }
 
@@ -182,20 +185,26 @@ fn location(network: NetworkIndex, end: u8, host: HostIndex, kind: u8, key: &Loc
 /// two of the fabric's rules overlap otherwise, so that one cell is enough for each.
 fn add_rule(tables: &mut Tables, place: usize, compiled: &Rule) {
     let key = ServiceKey { set: SET, protocol: u16::from(compiled.protocol).to_be(), port: compiled.port.to_be() };
-    let service = u32::from(compiled.protocol) << 16 | u32::from(compiled.port);
     let length = if compiled.port == 0 { 48 } else { 64 };
-    tables.policy_services.insert(Prefixed { length, data: key }, service);
-    let remote = compiled.remote.map_or(remote_class::ANY, u32::from);
+    let (service_level, remote_level) =
+        (service_level::LEAF, compiled.remote.map_or(remote_level::ANY, |_| remote_level::LEAF));
+    let service = u32::from(compiled.protocol) << 16 | u32::from(compiled.port);
+    let row = ServiceClasses { inner: 0, leaf: service, pairs: 0 };
+    let row = tables.policy_services.entry(Prefixed { length, data: key }).or_insert(row);
+    row.pairs |= pair::bit(service_level, remote_level);
+    let remote = compiled.remote.map_or(0, u32::from);
     for v6 in [false, true] {
         if let Some(end) = compiled.remote {
             let prefix = PolicyPrefixKey { set: SET, address: address(v6, end) };
-            tables.policy_prefixes.insert(Prefixed { length: 32 + 128, data: prefix }, remote);
+            let row = PrefixClasses { top: 0, middle: 0, leaf: remote, pairs: pair::of_remote(remote_level) };
+            tables.policy_prefixes.insert(Prefixed { length: 32 + 128, data: prefix }, row);
         }
     }
     let action = if compiled.allow { Action::Allow } else { Action::Deny };
     let order = place as u32;
     let row = CellRow { order, rule: rule::FIRST + order, action: action as u8, flags: 0, reserved: 0 };
-    tables.policy_cells.insert(CellKey { set: SET, remote, service }, row);
+    let (remote_level, service_level) = (remote_level as u16, service_level as u16);
+    tables.policy_cells.insert(CellKey { set: SET, remote, service, remote_level, service_level }, row);
 }
 
 /// Closes the ingress of every port, or opens it again: the change that a security group's rules would make.

@@ -7,8 +7,8 @@ use std::{
 };
 
 use crate::{
-    AnyName, Cause, HostName, IdentitySet, Model, Network, NetworkName, Port, PortName, Resource, SecurityGroupName,
-    SubnetName, TenantName, Violation, Vni, VtepName, state::NetworkState,
+    AnyName, Cause, HostName, IdentitySet, Model, Network, NetworkName, OperatorPolicyName, Port, PortName,
+    PrefixListName, Resource, SecurityGroupName, SubnetName, TenantName, Violation, Vni, VtepName, state::NetworkState,
 };
 
 /// What a write does to one network.
@@ -17,12 +17,13 @@ pub(crate) struct Touched {
     /// The network itself is written.
     pub(crate) network: bool,
     pub(crate) subnets: Vec<SubnetName>,
+    pub(crate) prefix_lists: Vec<PrefixListName>,
     pub(crate) groups: Vec<SecurityGroupName>,
     pub(crate) ports: Vec<PortName>,
     pub(crate) vteps: Vec<VtepName>,
     /// A subnet is deleted.
     pub(crate) subnets_deleted: bool,
-    /// A security group is deleted.
+    /// A security group or a prefix list, which rules refer to, is deleted.
     pub(crate) groups_deleted: bool,
     /// Identities that a port may have had before.
     left: BTreeSet<u32>,
@@ -39,6 +40,7 @@ pub(crate) struct Draft<'a> {
     pub(crate) touched: BTreeMap<NetworkName, Touched>,
     pub(crate) tenants: Vec<TenantName>,
     pub(crate) hosts: Vec<HostName>,
+    pub(crate) operator_policies: Vec<OperatorPolicyName>,
     pub(crate) violations: Vec<Violation>,
     /// Interned sets that are new, with their networks.
     pub(crate) interned: Vec<(NetworkName, IdentitySet)>,
@@ -54,6 +56,7 @@ impl<'a> Draft<'a> {
             touched: BTreeMap::new(),
             tenants: Vec::new(),
             hosts: Vec::new(),
+            operator_policies: Vec::new(),
             violations: Vec::new(),
             interned: Vec::new(),
         };
@@ -85,13 +88,15 @@ impl<'a> Draft<'a> {
         match name {
             AnyName::Tenant(name) => return self.tenants.push(name.clone()),
             AnyName::Host(name) => return self.hosts.push(name.clone()),
+            AnyName::OperatorPolicy(name) => return self.operator_policies.push(name.clone()),
             _ => {}
         }
         let Some(network) = name.network() else { return };
         let touched = self.touched.entry(network).or_default();
         match name {
-            AnyName::Tenant(_) | AnyName::Host(_) => {}
+            AnyName::Tenant(_) | AnyName::Host(_) | AnyName::OperatorPolicy(_) => {}
             AnyName::Network(_) => touched.network = true,
+            AnyName::PrefixList(name) => touched.prefix_lists.push(name.clone()),
             AnyName::Subnet(name) => touched.subnets.push(name.clone()),
             AnyName::SecurityGroup(name) => touched.groups.push(name.clone()),
             AnyName::Vtep(name) => touched.vteps.push(name.clone()),
@@ -108,9 +113,13 @@ impl<'a> Draft<'a> {
         let touched = self.touched.entry(network).or_default();
         match name {
             AnyName::Subnet(_) => touched.subnets_deleted = true,
-            AnyName::SecurityGroup(_) => touched.groups_deleted = true,
+            AnyName::SecurityGroup(_) | AnyName::PrefixList(_) => touched.groups_deleted = true,
             AnyName::Port(name) => touched.left.extend(self.before.port(name).map(|port| port.identity)),
-            AnyName::Tenant(_) | AnyName::Host(_) | AnyName::Network(_) | AnyName::Vtep(_) => {}
+            AnyName::Tenant(_)
+            | AnyName::Host(_)
+            | AnyName::Network(_)
+            | AnyName::OperatorPolicy(_)
+            | AnyName::Vtep(_) => {}
         }
     }
 

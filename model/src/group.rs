@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Labels, PortRange, Prefix, Protocol, RuleName, SecurityGroupName};
+use crate::{Labels, PortRange, Prefix, PrefixListName, Protocol, RuleName, SecurityGroupName};
 
 /// Which way a rule looks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -22,6 +22,19 @@ pub enum Action {
     Allow,
     /// Drop it.
     Deny,
+    /// Leave the decision to the tenant: only in the operator's tier.
+    Pass,
+}
+
+/// What a rule means for connections that are there when it comes or goes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Existing {
+    /// A deny cuts them; what an allow let in ends with it.
+    #[default]
+    Cut,
+    /// A deny spares them; what an allow let in survives it, unless a deny that cuts refuses it.
+    Keep,
 }
 
 /// The other side that a rule looks for.
@@ -32,6 +45,8 @@ pub enum Remote {
     Any,
     /// An address in the prefix.
     Cidr(Prefix),
+    /// An address in a prefix of the list.
+    PrefixList(PrefixListName),
     /// A port that has the group.
     Group(SecurityGroupName),
 }
@@ -57,6 +72,10 @@ pub struct Rule {
     pub icmp_code: Option<u8>,
     /// The other side.
     pub remote: Remote,
+    /// Report each connection that it opens or refuses.
+    pub log: bool,
+    /// What it means for connections that are there already.
+    pub existing: Existing,
     /// Its number in traces, events and counters; given by the model, stable while the rule exists.
     pub number: u32,
 }

@@ -15,8 +15,10 @@ mod model;
 mod name;
 mod network;
 mod number;
+mod operator_policy;
 mod port;
 mod prefix;
+mod prefix_list;
 mod prepare;
 mod resource;
 mod shared;
@@ -31,16 +33,19 @@ mod violation;
 mod vtep;
 
 pub use commit::{Commit, CommitError, Counters};
-pub use group::{Action, Direction, Remote, Rule, SecurityGroup};
+pub use group::{Action, Direction, Existing, Remote, Rule, SecurityGroup};
 pub use host::Host;
 pub use label::Labels;
 pub use model::Model;
 pub use name::{
-    AnyName, HostName, NameError, NetworkName, PortName, RuleName, SecurityGroupName, SubnetName, TenantName, VtepName,
+    AnyName, HostName, NameError, NetworkName, OperatorPolicyName, PortName, PrefixListName, RuleName,
+    SecurityGroupName, SubnetName, TenantName, VtepName,
 };
 pub use network::Network;
+pub use operator_policy::OperatorPolicy;
 pub use port::Port;
 pub use prefix::Prefix;
+pub use prefix_list::PrefixList;
 pub use resource::{Resource, ResourceKind};
 pub use subnet::Subnet;
 pub use tenant::Tenant;

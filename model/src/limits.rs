@@ -12,8 +12,16 @@ pub const LABEL_CHARACTERS: usize = 63;
 pub const ADDRESSES_PER_PORT: usize = 16;
 /// Security groups of a port.
 pub const GROUPS_PER_PORT: usize = 16;
-/// Rules of a security group.
-pub const RULES_PER_GROUP: usize = 1_000;
+/// Rules of a security group, or of a policy of the operator.
+pub const RULES_PER_GROUP: usize = 10_000;
+/// Prefixes of a prefix list.
+pub const PREFIXES_PER_LIST: usize = 10_000;
+/// Prefix lists of a network.
+pub const LISTS_PER_NETWORK: usize = 256;
+/// Policies of the operator.
+pub const OPERATOR_POLICIES: usize = 256;
+/// Networks that a policy of the operator names.
+pub const NETWORKS_PER_POLICY: usize = 10_000;
 /// Port ranges of a rule.
 pub const PORT_RANGES_PER_RULE: usize = 64;
 /// Prefixes behind a foreign tunnel endpoint.

@@ -3,9 +3,9 @@
 use std::{collections::BTreeSet, net::IpAddr, sync::Arc};
 
 use crate::{
-    AnyName, Commit, Counters, Host, HostName, IdentitySet, Network, NetworkName, NetworkView, Port, PortName,
-    Resource, ResourceKind, Subnet, Tenant, TenantName, Vni, commit::CommitError, shared::SharedMap,
-    state::NetworkState,
+    AnyName, Commit, Counters, Host, HostName, IdentitySet, Network, NetworkName, NetworkView, OperatorPolicy,
+    OperatorPolicyName, Port, PortName, Resource, ResourceKind, Subnet, Tenant, TenantName, Vni, commit::CommitError,
+    shared::SharedMap, state::NetworkState,
 };
 
 /// The whole state. A copy is cheap: it shares with the original what neither changes.
@@ -17,6 +17,7 @@ pub struct Model {
     pub(crate) counters: Counters,
     pub(crate) tenants: SharedMap<TenantName, Tenant>,
     pub(crate) hosts: SharedMap<HostName, Host>,
+    pub(crate) operator_policies: SharedMap<OperatorPolicyName, Arc<OperatorPolicy>>,
     pub(crate) networks: SharedMap<NetworkName, Arc<NetworkState>>,
     /// Which network has a VNI.
     pub(crate) vnis: SharedMap<Vni, NetworkName>,
@@ -83,6 +84,9 @@ impl Model {
         match resource {
             Resource::Tenant(tenant) => drop(self.tenants.insert(tenant.name.clone(), tenant.clone())),
             Resource::Host(host) => drop(self.hosts.insert(host.name.clone(), host.clone())),
+            Resource::OperatorPolicy(policy) => {
+                drop(self.operator_policies.insert(policy.name.clone(), Arc::new(policy.clone())));
+            }
             Resource::Network(network) => {
                 self.vnis.insert(network.vni, network.name.clone());
                 if let Some(state) = self.networks.get_mut(&network.name) {
@@ -91,7 +95,11 @@ impl Model {
                     self.networks.insert(network.name.clone(), Arc::new(NetworkState::new(network.clone())));
                 }
             }
-            Resource::Subnet(_) | Resource::SecurityGroup(_) | Resource::Port(_) | Resource::Vtep(_) => {
+            Resource::Subnet(_)
+            | Resource::PrefixList(_)
+            | Resource::SecurityGroup(_)
+            | Resource::Port(_)
+            | Resource::Vtep(_) => {
                 let state = resource.network().and_then(|network| self.networks.get_mut(&network));
                 Arc::make_mut(state.ok_or_else(|| resource.name())?).insert(resource);
             }
@@ -104,6 +112,7 @@ impl Model {
         match name {
             AnyName::Tenant(name) => drop(self.tenants.remove(name)),
             AnyName::Host(name) => drop(self.hosts.remove(name)),
+            AnyName::OperatorPolicy(name) => drop(self.operator_policies.remove(name)),
             AnyName::Network(name) => {
                 if let Some(state) = self.networks.remove(name)
                     && self.vnis.get(&state.network.vni) == Some(name)
@@ -111,7 +120,11 @@ impl Model {
                     self.vnis.remove(&state.network.vni);
                 }
             }
-            AnyName::Subnet(_) | AnyName::SecurityGroup(_) | AnyName::Port(_) | AnyName::Vtep(_) => {
+            AnyName::Subnet(_)
+            | AnyName::PrefixList(_)
+            | AnyName::SecurityGroup(_)
+            | AnyName::Port(_)
+            | AnyName::Vtep(_) => {
                 if let Some(state) = name.network().and_then(|network| self.networks.get_mut(&network)) {
                     Arc::make_mut(state).remove(name);
                 }
@@ -148,6 +161,7 @@ impl Model {
         match name {
             AnyName::Tenant(name) => self.tenants.get(name).cloned().map(Into::into),
             AnyName::Host(name) => self.hosts.get(name).cloned().map(Into::into),
+            AnyName::OperatorPolicy(name) => Some(self.operator_policies.get(name)?.as_ref().clone().into()),
             _ => self.networks.get(&name.network()?)?.get(name),
         }
     }
@@ -157,6 +171,9 @@ impl Model {
         match kind {
             ResourceKind::Tenant => Box::new(self.tenants.values().cloned().map(Into::into)),
             ResourceKind::Host => Box::new(self.hosts.values().cloned().map(Into::into)),
+            ResourceKind::OperatorPolicy => {
+                Box::new(self.operator_policies.values().map(|policy| policy.as_ref().clone().into()))
+            }
             _ => Box::new(self.networks.values().flat_map(move |state| state.all(kind))),
         }
     }
@@ -174,6 +191,11 @@ impl Model {
     /// A host.
     pub fn host(&self, name: &HostName) -> Option<&Host> {
         self.hosts.get(name)
+    }
+
+    /// A policy of the operator.
+    pub fn operator_policy(&self, name: &OperatorPolicyName) -> Option<&OperatorPolicy> {
+        self.operator_policies.get(name).map(AsRef::as_ref)
     }
 
     /// A network.
@@ -214,7 +236,12 @@ impl Model {
             network: state.network.clone(),
             subnets: state.subnets.iter().map(|(name, subnet)| (name.clone(), subnet.clone())).collect(),
             ports: placed.map(|(name, port)| (name.clone(), port.as_ref().clone())).collect(),
+            prefix_lists: state.plain_prefix_lists(),
             groups: state.plain_groups(),
+            operator_policies: (self.operator_policies.values())
+                .filter(|policy| policy.concerns(network))
+                .map(|policy| (policy.name.clone(), policy.as_ref().clone()))
+                .collect(),
             vteps: state.plain_vteps(),
             hosts: hosts.map(|host| (host.name.clone(), host.clone())).collect(),
             identities: state.identity_sets(),

@@ -146,6 +146,10 @@ names! {
     PortName "tenants/{tenant}/networks/{network}/ports/{port}";
     /// Name of a security group.
     SecurityGroupName "tenants/{tenant}/networks/{network}/securityGroups/{group}";
+    /// Name of a prefix list.
+    PrefixListName "tenants/{tenant}/networks/{network}/prefixLists/{list}";
+    /// Name of a policy of the operator.
+    OperatorPolicyName "operatorPolicies/{policy}";
     /// Name of a foreign tunnel endpoint.
     VtepName "tenants/{tenant}/networks/{network}/vteps/{vtep}";
     /// Name of a host.
@@ -169,7 +173,7 @@ macro_rules! inside_a_network {
         }
     )* };
 }
-inside_a_network! { SubnetName PortName SecurityGroupName VtepName }
+inside_a_network! { SubnetName PortName SecurityGroupName PrefixListName VtepName }
 
 /// Name of a rule, unique in its group: 1 to 63 characters of a-z, 0-9 and "-".
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -232,8 +236,12 @@ pub enum AnyName {
     Host(HostName),
     /// A network.
     Network(NetworkName),
+    /// A policy of the operator.
+    OperatorPolicy(OperatorPolicyName),
     /// A subnet.
     Subnet(SubnetName),
+    /// A prefix list.
+    PrefixList(PrefixListName),
     /// A security group.
     SecurityGroup(SecurityGroupName),
     /// A port.
@@ -249,7 +257,9 @@ impl AnyName {
             Self::Tenant(name) => name.as_str(),
             Self::Host(name) => name.as_str(),
             Self::Network(name) => name.as_str(),
+            Self::OperatorPolicy(name) => name.as_str(),
             Self::Subnet(name) => name.as_str(),
+            Self::PrefixList(name) => name.as_str(),
             Self::SecurityGroup(name) => name.as_str(),
             Self::Port(name) => name.as_str(),
             Self::Vtep(name) => name.as_str(),
@@ -262,7 +272,9 @@ impl AnyName {
             Self::Tenant(_) => ResourceKind::Tenant,
             Self::Host(_) => ResourceKind::Host,
             Self::Network(_) => ResourceKind::Network,
+            Self::OperatorPolicy(_) => ResourceKind::OperatorPolicy,
             Self::Subnet(_) => ResourceKind::Subnet,
+            Self::PrefixList(_) => ResourceKind::PrefixList,
             Self::SecurityGroup(_) => ResourceKind::SecurityGroup,
             Self::Port(_) => ResourceKind::Port,
             Self::Vtep(_) => ResourceKind::Vtep,
@@ -272,9 +284,10 @@ impl AnyName {
     /// The network that it is, or that it belongs to.
     pub fn network(&self) -> Option<NetworkName> {
         match self {
-            Self::Tenant(_) | Self::Host(_) => None,
+            Self::Tenant(_) | Self::Host(_) | Self::OperatorPolicy(_) => None,
             Self::Network(name) => Some(name.clone()),
             Self::Subnet(name) => Some(name.network()),
+            Self::PrefixList(name) => Some(name.network()),
             Self::SecurityGroup(name) => Some(name.network()),
             Self::Port(name) => Some(name.network()),
             Self::Vtep(name) => Some(name.network()),
@@ -291,6 +304,8 @@ impl FromStr for AnyName {
             Some("tenants") => text.parse().map(Self::Tenant),
             Some("hosts") => text.parse().map(Self::Host),
             Some("networks") => text.parse().map(Self::Network),
+            Some("operatorPolicies") => text.parse().map(Self::OperatorPolicy),
+            Some("prefixLists") => text.parse().map(Self::PrefixList),
             Some("subnets") => text.parse().map(Self::Subnet),
             Some("securityGroups") => text.parse().map(Self::SecurityGroup),
             Some("ports") => text.parse().map(Self::Port),
@@ -298,7 +313,8 @@ impl FromStr for AnyName {
             _ => Err(NameError {
                 value: text.chars().take(200).collect(),
                 pattern: "{collection}/{id}",
-                rule: "the last but one part of a name is tenants, hosts, networks, subnets, securityGroups, ports or vteps"
+                rule: "the last but one part of a name is tenants, hosts, networks, operatorPolicies, subnets, prefixLists, \
+                       securityGroups, ports or vteps"
                     .into(),
                 fix: "write a whole name, for example \"tenants/mairie/networks/intranet\"".into(),
             }),
@@ -345,7 +361,9 @@ any_from! {
     Tenant TenantName
     Host HostName
     Network NetworkName
+    OperatorPolicy OperatorPolicyName
     Subnet SubnetName
+    PrefixList PrefixListName
     SecurityGroup SecurityGroupName
     Port PortName
     Vtep VtepName

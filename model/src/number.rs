@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use crate::{
-    AnyName, Counters, Host, MacAddress, Model, Network, Port, Resource, SecurityGroup, Tenant, Uid, Vni, Vtep,
-    draft::Draft,
+    AnyName, Counters, Host, MacAddress, Model, Network, OperatorPolicy, Port, Resource, Rule, SecurityGroup, Tenant,
+    Uid, Vni, Vtep, draft::Draft,
 };
 
 /// Numbers for the resources of one write. Resources that are there already keep theirs.
@@ -69,8 +69,9 @@ impl Numbers {
             (Resource::Vtep(vtep), Some(Resource::Vtep(before))) => Vtep { index: before.index, ..vtep }.into(),
             (Resource::Vtep(vtep), _) => Vtep { index: next(&mut self.counters.host), ..vtep }.into(),
             (Resource::SecurityGroup(group), before) => self.group(group, before).into(),
+            (Resource::OperatorPolicy(policy), before) => self.operator_policy(policy, before).into(),
             (Resource::Port(port), before) => self.port(draft, port, before).into(),
-            (resource @ Resource::Subnet(_), _) => resource,
+            (resource @ (Resource::Subnet(_) | Resource::PrefixList(_)), _) => resource,
         };
         numbered.at_revision(revision)
     }
@@ -117,11 +118,25 @@ impl Numbers {
             Some(Resource::SecurityGroup(before)) => before.rules,
             _ => Vec::new(),
         };
+        self.rules(&mut group.rules, &before);
+        group
+    }
+
+    fn operator_policy(&mut self, mut policy: OperatorPolicy, before: Option<Resource>) -> OperatorPolicy {
+        let before = match before {
+            Some(Resource::OperatorPolicy(before)) => before.rules,
+            _ => Vec::new(),
+        };
+        self.rules(&mut policy.rules, &before);
+        policy
+    }
+
+    /// A rule keeps its number as long as its name is there.
+    fn rules(&mut self, rules: &mut [Rule], before: &[Rule]) {
         let known: BTreeMap<_, _> = before.iter().map(|rule| (&rule.name, rule.number)).collect();
-        for rule in &mut group.rules {
+        for rule in rules {
             rule.number = known.get(&rule.name).copied().unwrap_or_else(|| next(&mut self.counters.rule));
         }
-        group
     }
 
     fn port(&mut self, draft: &mut Draft<'_>, mut port: Port, before: Option<Resource>) -> Port {
@@ -160,7 +175,9 @@ impl Resource {
             Self::Tenant(tenant) => &mut tenant.revision,
             Self::Host(host) => &mut host.revision,
             Self::Network(network) => &mut network.revision,
+            Self::OperatorPolicy(policy) => &mut policy.revision,
             Self::Subnet(subnet) => &mut subnet.revision,
+            Self::PrefixList(list) => &mut list.revision,
             Self::SecurityGroup(group) => &mut group.revision,
             Self::Port(port) => &mut port.revision,
             Self::Vtep(vtep) => &mut vtep.revision,

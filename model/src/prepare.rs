@@ -70,8 +70,8 @@ impl Draft<'_> {
                 self.after.networks.keys().find(|network| network.tenant() == *tenant).map(ToString::to_string)
             }
             AnyName::Network(network) => self.after.networks.get(network).and_then(|state| {
-                let kinds = [ResourceKind::Port, ResourceKind::Subnet, ResourceKind::SecurityGroup, ResourceKind::Vtep];
-                kinds.into_iter().find_map(|kind| state.all(kind).next()).map(|child| child.name().to_string())
+                let mut kinds = ResourceKind::ALL.into_iter().filter(|kind| *kind != ResourceKind::Network);
+                kinds.find_map(|kind| state.all(kind).next()).map(|child| child.name().to_string())
             }),
             _ => None,
         };

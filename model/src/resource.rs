@@ -4,7 +4,9 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{AnyName, Host, Labels, Network, NetworkName, Port, SecurityGroup, Subnet, Tenant, Vtep};
+use crate::{
+    AnyName, Host, Labels, Network, NetworkName, OperatorPolicy, Port, PrefixList, SecurityGroup, Subnet, Tenant, Vtep,
+};
 
 /// One resource.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -16,8 +18,12 @@ pub enum Resource {
     Host(Host),
     /// A network.
     Network(Network),
+    /// A policy of the operator.
+    OperatorPolicy(OperatorPolicy),
     /// A subnet.
     Subnet(Subnet),
+    /// A prefix list.
+    PrefixList(PrefixList),
     /// A security group.
     SecurityGroup(SecurityGroup),
     /// A port.
@@ -35,8 +41,12 @@ pub enum ResourceKind {
     Host,
     /// Networks.
     Network,
+    /// Policies of the operator.
+    OperatorPolicy,
     /// Subnets.
     Subnet,
+    /// Prefix lists.
+    PrefixList,
     /// Security groups.
     SecurityGroup,
     /// Ports.
@@ -47,8 +57,17 @@ pub enum ResourceKind {
 
 impl ResourceKind {
     /// All of them; a kind stands behind those that it refers to.
-    pub const ALL: [Self; 7] =
-        [Self::Tenant, Self::Host, Self::Network, Self::Subnet, Self::SecurityGroup, Self::Port, Self::Vtep];
+    pub const ALL: [Self; 9] = [
+        Self::Tenant,
+        Self::Host,
+        Self::Network,
+        Self::OperatorPolicy,
+        Self::Subnet,
+        Self::PrefixList,
+        Self::SecurityGroup,
+        Self::Port,
+        Self::Vtep,
+    ];
 
     /// Its name as in `kind:` of a bundle, for example `SecurityGroup`.
     pub const fn name(self) -> &'static str {
@@ -56,7 +75,9 @@ impl ResourceKind {
             Self::Tenant => "Tenant",
             Self::Host => "Host",
             Self::Network => "Network",
+            Self::OperatorPolicy => "OperatorPolicy",
             Self::Subnet => "Subnet",
+            Self::PrefixList => "PrefixList",
             Self::SecurityGroup => "SecurityGroup",
             Self::Port => "Port",
             Self::Vtep => "Vtep",
@@ -69,7 +90,9 @@ impl ResourceKind {
             Self::Tenant => "tenants",
             Self::Host => "hosts",
             Self::Network => "networks",
+            Self::OperatorPolicy => "operatorPolicies",
             Self::Subnet => "subnets",
+            Self::PrefixList => "prefixLists",
             Self::SecurityGroup => "securityGroups",
             Self::Port => "ports",
             Self::Vtep => "vteps",
@@ -82,7 +105,9 @@ impl ResourceKind {
             Self::Tenant => "tenant",
             Self::Host => "host",
             Self::Network => "network",
+            Self::OperatorPolicy => "operator_policy",
             Self::Subnet => "subnet",
+            Self::PrefixList => "prefix_list",
             Self::SecurityGroup => "security_group",
             Self::Port => "port",
             Self::Vtep => "vtep",
@@ -103,7 +128,9 @@ impl Resource {
             Self::Tenant(tenant) => tenant.name.clone().into(),
             Self::Host(host) => host.name.clone().into(),
             Self::Network(network) => network.name.clone().into(),
+            Self::OperatorPolicy(policy) => policy.name.clone().into(),
             Self::Subnet(subnet) => subnet.name.clone().into(),
+            Self::PrefixList(list) => list.name.clone().into(),
             Self::SecurityGroup(group) => group.name.clone().into(),
             Self::Port(port) => port.name.clone().into(),
             Self::Vtep(vtep) => vtep.name.clone().into(),
@@ -121,7 +148,9 @@ impl Resource {
             Self::Tenant(_) => ResourceKind::Tenant,
             Self::Host(_) => ResourceKind::Host,
             Self::Network(_) => ResourceKind::Network,
+            Self::OperatorPolicy(_) => ResourceKind::OperatorPolicy,
             Self::Subnet(_) => ResourceKind::Subnet,
+            Self::PrefixList(_) => ResourceKind::PrefixList,
             Self::SecurityGroup(_) => ResourceKind::SecurityGroup,
             Self::Port(_) => ResourceKind::Port,
             Self::Vtep(_) => ResourceKind::Vtep,
@@ -138,6 +167,8 @@ impl Resource {
             Self::SecurityGroup(group) => &group.labels,
             Self::Port(port) => &port.labels,
             Self::Vtep(vtep) => &vtep.labels,
+            Self::OperatorPolicy(policy) => &policy.labels,
+            Self::PrefixList(list) => &list.labels,
         }
     }
 
@@ -147,7 +178,9 @@ impl Resource {
             Self::Tenant(tenant) => tenant.revision,
             Self::Host(host) => host.revision,
             Self::Network(network) => network.revision,
+            Self::OperatorPolicy(policy) => policy.revision,
             Self::Subnet(subnet) => subnet.revision,
+            Self::PrefixList(list) => list.revision,
             Self::SecurityGroup(group) => group.revision,
             Self::Port(port) => port.revision,
             Self::Vtep(vtep) => vtep.revision,
@@ -164,4 +197,4 @@ macro_rules! resource_from {
         }
     )* };
 }
-resource_from! { Tenant Host Network Subnet SecurityGroup Port Vtep }
+resource_from! { Tenant Host Network OperatorPolicy Subnet PrefixList SecurityGroup Port Vtep }

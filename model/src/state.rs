@@ -8,8 +8,8 @@ use std::{
 };
 
 use crate::{
-    AnyName, HostName, IdentitySet, MacAddress, Network, NetworkName, Port, PortName, Resource, ResourceKind,
-    SecurityGroup, SecurityGroupName, Subnet, SubnetName, Vtep, VtepName, shared::SharedMap,
+    AnyName, HostName, IdentitySet, MacAddress, Network, NetworkName, Port, PortName, PrefixList, PrefixListName,
+    Resource, ResourceKind, SecurityGroup, SecurityGroupName, Subnet, SubnetName, Vtep, VtepName, shared::SharedMap,
 };
 
 /// A set of groups.
@@ -20,6 +20,7 @@ pub(crate) type Groups = BTreeSet<SecurityGroupName>;
 pub(crate) struct NetworkState {
     pub(crate) network: Network,
     pub(crate) subnets: SharedMap<SubnetName, Subnet>,
+    pub(crate) prefix_lists: SharedMap<PrefixListName, Arc<PrefixList>>,
     pub(crate) groups: SharedMap<SecurityGroupName, Arc<SecurityGroup>>,
     pub(crate) ports: SharedMap<PortName, Arc<Port>>,
     pub(crate) vteps: SharedMap<VtepName, Arc<Vtep>>,
@@ -46,6 +47,7 @@ impl NetworkState {
         Self {
             network,
             subnets: SharedMap::default(),
+            prefix_lists: SharedMap::default(),
             groups: SharedMap::default(),
             ports: SharedMap::default(),
             vteps: SharedMap::default(),
@@ -65,9 +67,10 @@ impl NetworkState {
     /// Puts a resource of this network in place.
     pub(crate) fn insert(&mut self, resource: &Resource) {
         match resource.clone() {
-            Resource::Tenant(_) | Resource::Host(_) => {}
+            Resource::Tenant(_) | Resource::Host(_) | Resource::OperatorPolicy(_) => {}
             Resource::Network(network) => self.network = network,
             Resource::Subnet(subnet) => drop(self.subnets.insert(subnet.name.clone(), subnet)),
+            Resource::PrefixList(list) => drop(self.prefix_lists.insert(list.name.clone(), Arc::new(list))),
             Resource::SecurityGroup(group) => drop(self.groups.insert(group.name.clone(), Arc::new(group))),
             Resource::Port(port) => self.insert_port(port),
             Resource::Vtep(vtep) => drop(self.vteps.insert(vtep.name.clone(), Arc::new(vtep))),
@@ -115,8 +118,9 @@ impl NetworkState {
     /// Removes a resource of this network, not the network itself.
     pub(crate) fn remove(&mut self, name: &AnyName) {
         match name {
-            AnyName::Tenant(_) | AnyName::Host(_) | AnyName::Network(_) => {}
+            AnyName::Tenant(_) | AnyName::Host(_) | AnyName::Network(_) | AnyName::OperatorPolicy(_) => {}
             AnyName::Subnet(name) => drop(self.subnets.remove(name)),
+            AnyName::PrefixList(name) => drop(self.prefix_lists.remove(name)),
             AnyName::SecurityGroup(name) => drop(self.groups.remove(name)),
             AnyName::Port(name) => self.remove_port(name),
             AnyName::Vtep(name) => drop(self.vteps.remove(name)),
@@ -171,9 +175,10 @@ impl NetworkState {
     /// One resource of this network.
     pub(crate) fn get(&self, name: &AnyName) -> Option<Resource> {
         match name {
-            AnyName::Tenant(_) | AnyName::Host(_) => None,
+            AnyName::Tenant(_) | AnyName::Host(_) | AnyName::OperatorPolicy(_) => None,
             AnyName::Network(name) => (name == self.name()).then(|| self.network.clone().into()),
             AnyName::Subnet(name) => self.subnets.get(name).cloned().map(Into::into),
+            AnyName::PrefixList(name) => Some(self.prefix_lists.get(name)?.as_ref().clone().into()),
             AnyName::SecurityGroup(name) => Some(self.groups.get(name)?.as_ref().clone().into()),
             AnyName::Port(name) => Some(self.ports.get(name)?.as_ref().clone().into()),
             AnyName::Vtep(name) => Some(self.vteps.get(name)?.as_ref().clone().into()),
@@ -183,9 +188,10 @@ impl NetworkState {
     /// All resources of one kind, by name.
     pub(crate) fn all(&self, kind: ResourceKind) -> Box<dyn Iterator<Item = Resource> + '_> {
         match kind {
-            ResourceKind::Tenant | ResourceKind::Host => Box::new(empty()),
+            ResourceKind::Tenant | ResourceKind::Host | ResourceKind::OperatorPolicy => Box::new(empty()),
             ResourceKind::Network => Box::new(once(self.network.clone().into())),
             ResourceKind::Subnet => Box::new(self.subnets.values().cloned().map(Into::into)),
+            ResourceKind::PrefixList => Box::new(self.prefix_lists.values().map(|list| list.as_ref().clone().into())),
             ResourceKind::SecurityGroup => Box::new(self.groups.values().map(|group| group.as_ref().clone().into())),
             ResourceKind::Port => Box::new(self.ports.values().map(|port| port.as_ref().clone().into())),
             ResourceKind::Vtep => Box::new(self.vteps.values().map(|vtep| vtep.as_ref().clone().into())),
@@ -196,6 +202,11 @@ impl NetworkState {
     pub(crate) fn hosts(&self) -> BTreeSet<&HostName> {
         let ports = self.ports.values().filter_map(|port| port.host.as_ref());
         ports.chain(self.subnets.values().filter_map(|subnet| subnet.host.as_ref())).collect()
+    }
+
+    /// All prefix lists, copied.
+    pub(crate) fn plain_prefix_lists(&self) -> BTreeMap<PrefixListName, PrefixList> {
+        plain(&self.prefix_lists)
     }
 
     /// All security groups, copied.

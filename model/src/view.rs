@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    AnyName, Host, HostName, Network, NetworkName, Port, PortName, Resource, SecurityGroup, SecurityGroupName, Subnet,
-    SubnetName, Vtep, VtepName,
+    AnyName, Host, HostName, Network, NetworkName, OperatorPolicy, OperatorPolicyName, Port, PortName, PrefixList,
+    PrefixListName, Resource, SecurityGroup, SecurityGroupName, Subnet, SubnetName, Vtep, VtepName,
 };
 
 /// An interned set of security groups: the identity of the ports that have exactly these.
@@ -27,6 +27,10 @@ pub struct NetworkView {
     pub subnets: BTreeMap<SubnetName, Subnet>,
     /// Its ports that are placed on a host.
     pub ports: BTreeMap<PortName, Port>,
+    /// Its prefix lists.
+    pub prefix_lists: BTreeMap<PrefixListName, PrefixList>,
+    /// The policies of the operator that concern it.
+    pub operator_policies: BTreeMap<OperatorPolicyName, OperatorPolicy>,
     /// Its security groups.
     pub groups: BTreeMap<SecurityGroupName, SecurityGroup>,
     /// Its foreign tunnel endpoints.
@@ -91,6 +95,8 @@ impl NetworkView {
         }
         compare(&self.hosts, &later.hosts, &mut delta);
         compare(&self.subnets, &later.subnets, &mut delta);
+        compare(&self.prefix_lists, &later.prefix_lists, &mut delta);
+        compare(&self.operator_policies, &later.operator_policies, &mut delta);
         compare(&self.groups, &later.groups, &mut delta);
         compare(&self.ports, &later.ports, &mut delta);
         compare(&self.vteps, &later.vteps, &mut delta);
@@ -130,6 +136,10 @@ impl NetworkView {
             Resource::Network(network) => self.network = network,
             Resource::Host(host) => drop(self.hosts.insert(host.name.clone(), host)),
             Resource::Subnet(subnet) => drop(self.subnets.insert(subnet.name.clone(), subnet)),
+            Resource::PrefixList(list) => drop(self.prefix_lists.insert(list.name.clone(), list)),
+            Resource::OperatorPolicy(policy) => {
+                drop(self.operator_policies.insert(policy.name.clone(), policy));
+            }
             Resource::SecurityGroup(group) => drop(self.groups.insert(group.name.clone(), group)),
             Resource::Port(port) => drop(self.ports.insert(port.name.clone(), port)),
             Resource::Vtep(vtep) => drop(self.vteps.insert(vtep.name.clone(), vtep)),
@@ -141,6 +151,8 @@ impl NetworkView {
             AnyName::Tenant(_) | AnyName::Network(_) => {}
             AnyName::Host(name) => drop(self.hosts.remove(name)),
             AnyName::Subnet(name) => drop(self.subnets.remove(name)),
+            AnyName::PrefixList(name) => drop(self.prefix_lists.remove(name)),
+            AnyName::OperatorPolicy(name) => drop(self.operator_policies.remove(name)),
             AnyName::SecurityGroup(name) => drop(self.groups.remove(name)),
             AnyName::Port(name) => drop(self.ports.remove(name)),
             AnyName::Vtep(name) => drop(self.vteps.remove(name)),

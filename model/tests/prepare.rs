@@ -3,8 +3,11 @@
 
 mod common;
 
-use andromede_model::{Cause, Model, Port, Prefix, Remote, Resource, SecurityGroup, Uid, Vni, limits};
-use common::{fabric, group, host, name, network, port, rule, subnet, tenant, violations, vtep, write};
+use andromede_model::{Action, Cause, Model, Port, Prefix, Remote, Resource, SecurityGroup, Uid, Vni, limits};
+use common::{
+    fabric, group, host, name, network, operator_policy, port, prefix_list, rule, subnet, tenant, violations, vtep,
+    write,
+};
 
 #[test]
 fn a_fabric_is_written_at_once_in_any_order() {
@@ -146,6 +149,48 @@ fn ports_are_checked() {
     mac.mac = "02:ad:00:00:00:03".parse().unwrap();
     refused(mac, "resources[0].port.mac", "belongs to one port");
     refused(port("nobody", "x", &["10.0.0.5"], None, &[]), "resources[0].port.name", "there is no");
+}
+
+#[test]
+fn prefix_lists_and_operator_policies_are_checked() {
+    refused(
+        prefix_list("mairie", "l", &["10.0.0.0/8", "10.0.0.0/8"]),
+        "resources[0].prefix_list.prefixes[1]",
+        "stands in a list once",
+    );
+    let mut listed = rule("listed");
+    listed.remote = Remote::PrefixList(name("tenants/mairie/networks/net/prefixLists/nope"));
+    let field = "resources[0].security_group.rules[0].remote_prefix_list";
+    refused(group("mairie", "g", vec![listed.clone()]), field, "no such prefix list");
+    refused(group("hopital", "g", vec![listed.clone()]), field, "own network");
+    let field = "resources[0].operator_policy.rules[0].remote_prefix_list";
+    refused(operator_policy("o", &[], vec![listed]), field, "belong to tenants");
+    refused(operator_policy("o", &["nobody"], vec![]), "resources[0].operator_policy.networks[0]", "no such network");
+    let mut pass = rule("pass");
+    pass.action = Action::Pass;
+    refused(group("mairie", "g", vec![pass.clone()]), "resources[0].security_group.rules[0].action", "operator");
+    pass.log = true;
+    refused(operator_policy("o", &[], vec![pass]), "resources[0].operator_policy.rules[0].action", "neither opens");
+}
+
+#[test]
+fn what_rules_and_policies_refer_to_is_not_deleted() {
+    let mut model = Model::default();
+    write(&mut model, fabric());
+    let mut listed = rule("listed");
+    listed.remote = Remote::PrefixList(name("tenants/mairie/networks/net/prefixLists/l"));
+    let list = prefix_list("mairie", "l", &["10.0.0.0/8"]);
+    write(&mut model, vec![list.into(), group("mairie", "g", vec![listed]).into()]);
+    let refused = model.prepare(vec![], vec![name("tenants/mairie/networks/net/prefixLists/l")]).unwrap_err();
+    assert!(refused[0].rule.contains("securityGroups/g refers to it"), "{refused:?}");
+    let both = ["tenants/mairie/networks/net/prefixLists/l", "tenants/mairie/networks/net/securityGroups/g"];
+    model.prepare(vec![], both.map(name).to_vec()).unwrap();
+    write(
+        &mut model,
+        vec![tenant("t").into(), network("t", "net").into(), operator_policy("o", &["t"], vec![]).into()],
+    );
+    let refused = model.prepare(vec![], vec![name("tenants/t/networks/net")]).unwrap_err();
+    assert!(refused[0].rule.contains("operatorPolicies/o refers to it"), "{refused:?}");
 }
 
 #[test]

@@ -6,7 +6,7 @@ mod common;
 use std::collections::{BTreeMap, BTreeSet};
 
 use andromede_model::{AnyName, Commit, Model, Remote, Resource, ResourceKind, Vni};
-use common::{group, host, name, network, port, rule, subnet, tenant, vtep};
+use common::{group, host, name, network, operator_policy, port, prefix_list, rule, subnet, tenant, vtep};
 use proptest::{prelude::*, sample::select};
 
 const TENANTS: [&str; 2] = ["a", "b"];
@@ -24,7 +24,9 @@ fn resource() -> impl Strategy<Value = Resource> {
     let groups = prop::collection::btree_set(select(GROUPS.to_vec()), 0..3);
     let place = prop::option::of(select(HOSTS.to_vec()));
     let cidr = select(vec!["10.0.0.0/24", "10.0.1.0/24", "10.0.0.0/16", "fd00::/64"]);
-    let rules = prop::collection::vec((select(vec!["x", "y", "z"]), prop::option::of(select(GROUPS.to_vec()))), 0..3);
+    let remotes: Vec<&'static str> = GROUPS.into_iter().chain(["list"]).collect();
+    let rules = prop::collection::vec((select(vec!["x", "y", "z"]), prop::option::of(select(remotes))), 0..3);
+    let named = prop::collection::btree_set(select(TENANTS.to_vec()), 0..2);
     let underlay = select(vec!["192.0.2.1", "192.0.2.2", "192.0.2.3", "192.0.2.4", "127.0.0.1"]);
     prop_oneof![
         1 => a_tenant().prop_map(|id| tenant(id).into()),
@@ -37,7 +39,9 @@ fn resource() -> impl Strategy<Value = Resource> {
         3 => (a_tenant(), select(GROUPS.to_vec()), rules).prop_map(|(id, name_of, rules)| {
             let rules = rules.into_iter().map(|(one, remote)| {
                 let mut one = rule(one);
-                if let Some(remote) = remote {
+                if remote == Some("list") {
+                    one.remote = Remote::PrefixList(name(&format!("tenants/{id}/networks/net/prefixLists/l")));
+                } else if let Some(remote) = remote {
                     one.remote = Remote::Group(name(&format!("tenants/{id}/networks/net/securityGroups/{remote}")));
                 }
                 one
@@ -46,6 +50,13 @@ fn resource() -> impl Strategy<Value = Resource> {
         }),
         5 => (a_tenant(), select(vec!["p", "q", "r"]), addresses, place, groups).prop_map(|(id, p, addresses, host, groups)| {
             port(id, p, &addresses, host, &groups.into_iter().collect::<Vec<_>>()).into()
+        }),
+        2 => (a_tenant(), any::<bool>()).prop_map(|(id, one)| {
+            let prefixes: &[&str] = if one { &["10.7.0.0/16"] } else { &["10.7.0.0/16", "fd00::/8"] };
+            prefix_list(id, "l", prefixes).into()
+        }),
+        1 => (select(vec!["o1", "o2"]), named).prop_map(|(id, named)| {
+            operator_policy(id, &named.into_iter().collect::<Vec<_>>(), vec![rule("x")]).into()
         }),
         2 => (select(HOSTS.to_vec()), underlay.clone()).prop_map(|(id, address)| host(id, address).into()),
         1 => (a_tenant(), underlay).prop_map(|(id, address)| vtep(id, "v", address, &["10.7.0.0/16"]).into()),
@@ -103,8 +114,22 @@ fn assert_valid(model: &Model) {
             Resource::Vtep(vtep) => assert!(vtep.index != 0 && hosts.insert(vtep.index)),
             Resource::SecurityGroup(group) => {
                 assert!(group.rules.iter().all(|rule| rule.number >= 1024 && rules.insert(rule.number)));
+                let view = model.view(&group.name.network()).unwrap();
+                assert!(group.rules.iter().all(|rule| match &rule.remote {
+                    Remote::Group(name) => view.groups.contains_key(name),
+                    Remote::PrefixList(name) => view.prefix_lists.contains_key(name),
+                    Remote::Any | Remote::Cidr(_) => true,
+                }));
             }
-            Resource::Tenant(_) | Resource::Subnet(_) | Resource::Port(_) => {}
+            Resource::OperatorPolicy(policy) => {
+                assert!(policy.rules.iter().all(|rule| rule.number >= 1024 && rules.insert(rule.number)));
+                assert!(policy.networks.iter().all(|network| model.network(network).is_some()));
+                for network in model.networks() {
+                    let view = model.view(network).unwrap();
+                    assert_eq!(view.operator_policies.contains_key(&policy.name), policy.concerns(network));
+                }
+            }
+            Resource::Tenant(_) | Resource::Subnet(_) | Resource::PrefixList(_) | Resource::Port(_) => {}
         }
     }
 }
@@ -118,6 +143,9 @@ fn numbers(resource: &Resource) -> Vec<(&'static str, u32, String)> {
         Resource::Vtep(vtep) => vec![("host", vtep.index, name)],
         Resource::SecurityGroup(group) => {
             group.rules.iter().map(|rule| ("rule", rule.number, format!("{name}/{}", rule.name))).collect()
+        }
+        Resource::OperatorPolicy(policy) => {
+            policy.rules.iter().map(|rule| ("rule", rule.number, format!("{name}/{}", rule.name))).collect()
         }
         _ => vec![],
     }

@@ -4,6 +4,7 @@ use andromede_abi::{Address, Mac};
 
 use crate::{
     frame::Frame,
+    too_big,
     verdict::{Edit, EditKind},
     wire::{arp, ethernet, ip, ip_protocol, neighbor},
 };
@@ -16,6 +17,7 @@ pub fn apply_edit<F: Frame>(frame: &mut F, edit: &Edit) -> Option<()> {
         EditKind::Destination => destination(frame, edit.mac),
         EditKind::ArpReply => arp_reply(frame, edit.mac),
         EditKind::HostAdvertisement | EditKind::RouterAdvertisement => advertisement(frame, *edit),
+        EditKind::TooBig => too_big::write(frame, *edit),
     }
 }
 

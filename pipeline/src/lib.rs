@@ -26,6 +26,7 @@ mod related;
 mod scratch;
 mod stage;
 mod tables;
+mod too_big;
 mod verdict;
 pub mod walk;
 pub mod wire;

@@ -101,7 +101,9 @@ impl Scratch {
                 receive_packets: 0,
                 receive_kilobits: 0,
             },
-            reserved: [0; 4],
+            operator_egress_set: 0,
+            operator_ingress_set: 0,
+            reserved: [0; 2],
         },
         key: FlowKey {
             network: 0,

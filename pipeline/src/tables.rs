@@ -1,9 +1,9 @@
 //! What the walk looks into. The kernel implements it by BPF maps, userspace by ordinary collections.
 
 use andromede_abi::{
-    CellKey, CellRow, FlowKey, FlowRow, FragmentKey, FragmentRow, HostIndex, HostRow, IdentityClassKey, LocationKey,
-    LocationRow, MemberKey, MemberRow, NetworkIndex, NetworkRow, PolicyPrefixKey, PortRow, PrefixKey, ServiceKey, Slot,
-    SourceKey, Usage,
+    CellKey, CellRow, FlowKey, FlowRow, FragmentKey, FragmentRow, HostIndex, HostRow, IdentityClass, IdentityClassKey,
+    LocationKey, LocationRow, MemberKey, MemberRow, NetworkIndex, NetworkRow, PolicyPrefixKey, PortRow, PrefixClasses,
+    PrefixKey, ServiceClasses, ServiceKey, Slot, SourceKey, Usage,
 };
 
 use crate::{budget::Account, verdict::Phase};
@@ -88,13 +88,13 @@ pub trait Tables {
     /// Present epoch of a slot.
     fn epoch(&self, slot: Slot) -> Option<u32>;
     /// Class of a remote identity in a set.
-    fn identity_class(&self, key: &IdentityClassKey) -> Option<u32>;
-    /// Class of a remote address in a set.
-    fn prefix_class(&self, key: &PolicyPrefixKey) -> Option<u32>;
-    /// Class of a service in a set.
-    fn service_class(&self, key: &ServiceKey) -> Option<u32>;
-    /// Class in a set of a service's protocol, whatever the port.
-    fn protocol_class(&self, key: &ServiceKey) -> Option<u32>;
+    fn identity_class(&self, key: &IdentityClassKey) -> Option<IdentityClass>;
+    /// Classes of a remote address in a set.
+    fn prefix_classes(&self, key: &PolicyPrefixKey) -> Option<PrefixClasses>;
+    /// Classes of a service in a set.
+    fn service_classes(&self, key: &ServiceKey) -> Option<ServiceClasses>;
+    /// Classes in a set of a service's protocol, whatever the port.
+    fn protocol_classes(&self, key: &ServiceKey) -> Option<ServiceClasses>;
     /// First rule that matches both classes.
     fn cell(&self, key: &CellKey) -> Option<CellRow>;
     /// A connection.

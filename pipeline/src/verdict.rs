@@ -79,6 +79,9 @@ pub enum EditKind {
     HostAdvertisement = 3,
     /// The same, and the target is a router.
     RouterAdvertisement = 4,
+    /// Turn the packet into the ICMP error that says how large it may be: the first four bytes of the address are the number of bytes
+    /// that pass, network byte order.
+    TooBig = 5,
 }
 
 /// Changes of the header, as data; `apply_edit` carries them out. One word, because the verifier wants accesses to the
@@ -86,7 +89,7 @@ pub enum EditKind {
 #[repr(C, align(8))]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Edit {
-    /// The Ethernet address that is written.
+    /// The Ethernet address that is written, or what the kind says.
     pub mac: Mac,
     /// What is done with it.
     pub kind: EditKind,
@@ -96,6 +99,13 @@ pub struct Edit {
 impl Edit {
     /// Nothing changes.
     pub const NONE: Self = Self::new(EditKind::None, [0; 6]);
+
+    /// See [`EditKind::TooBig`]; `largest` is in bytes.
+    #[inline(always)]
+    pub const fn too_big(largest: u32) -> Self {
+        let [a, b, c, d] = largest.to_be_bytes();
+        Self::new(EditKind::TooBig, [a, b, c, d, 0, 0])
+    }
 
     /// This change, with this address.
     #[inline(always)]

@@ -21,6 +21,7 @@ use crate::{
     scratch::Scratch,
     stage::{arp, fragment, judge, neighbor},
     tables::Tables,
+    too_big,
     verdict::{Edit, Refusal, Target, Verdict},
 };
 
@@ -86,6 +87,9 @@ pub fn decide_into<F: Frame, T: Tables>(
     };
     if let Err(refusal) = outcome {
         verdict.refuse(refusal);
+    }
+    if matches!(verdict.reason, Some(DropReason::TooBig)) {
+        too_big::tell(context, scratch, verdict);
     }
     if scratch.packet.fragment.is_part() && verdict.reason.is_none() {
         fragment::remember(scratch, context.now);

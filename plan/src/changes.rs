@@ -17,7 +17,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use andromede_abi::{PolicySet, Slot};
+use andromede_abi::{PolicySet, PortRow, Slot};
 
 use crate::{
     Row, RowKey, Rows, Step, Wanted,
@@ -35,7 +35,7 @@ pub fn changes(found: &Rows, wanted: &Wanted) -> Vec<Step> {
     let mut words = Words { words: found.epochs.clone(), steps: Vec::new() };
     let (old_slots, new_slots) = (found.slots(), wanted.rows.slots());
 
-    let referred = found.ports.values().flat_map(|row| [row.egress_set, row.ingress_set]).collect();
+    let referred = found.ports.values().flat_map(PortRow::sets).collect();
     let (garbage, leftovers) = difference.leftovers(&referred);
     let mut steps = after_grace(garbage);
     steps.extend(difference.unreferenced());

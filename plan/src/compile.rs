@@ -1,342 +1,90 @@
 //! From views to rows.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    net::{IpAddr, Ipv4Addr},
-};
-
-use andromede_abi::{
-    Address, HostIndex, HostRow, LocationKey, LocationRow, MemberKey, MemberRow, NetworkRow, PolicySet, PortRow,
-    PrefixKey, Prefixed, Slot, SourceKey, Timeouts, encapsulation, location_flag, location_kind, maps, member_flag,
-    port_flag,
-};
-use andromede_model::{Direction, GATEWAY_MAC, Network, NetworkView, Port, PortName, Prefix, SecurityGroupName, Vtep};
+use andromede_model::NetworkView;
 
 use crate::{
-    Attachments, Cost, HostFacts, Rows, TooLarge, Wanted,
+    Attachments, Cost, HostFacts, Refused, Rows, TooLarge, Wanted,
     budgets::Sharers,
+    compiler::Compiler,
     epochs,
-    policy::{self, Sets},
-    rows::prefix_length,
+    policy::{Cache, Sets},
     slots::Slots,
 };
 
+/// What the compiler remembers from one time to the next, so that what did not change is not compiled again.
+#[derive(Clone, Debug, Default)]
+pub struct Memory(Cache);
+
 /// The rows that this host should have. `views` are the networks that it holds. Slots and numbers of compiled sets are taken
-/// over from `found` where they mean the same, so that the change is small. The same arguments give the same rows.
+/// over from `found` where they mean the same, so that the change is small. The same arguments give the same rows, whatever
+/// `memory` holds. A network that does not fit is left out and named: its rows are to stay as they are.
+pub fn compile_with(
+    memory: &mut Memory,
+    views: &[NetworkView],
+    facts: &HostFacts,
+    attachments: &Attachments,
+    found: &Rows,
+) -> Wanted {
+    let mut sorted: Vec<&NetworkView> = views.iter().collect();
+    sorted.sort_by_key(|view| view.network.index);
+    let sharers = Sharers::of(views, facts);
+    let mut refused: Vec<Refused> = Vec::new();
+    // Each time one network less is tried: the newest of those that are too many.
+    let mut wanted = loop {
+        match attempt(memory, &sorted, &sharers, facts, attachments, found) {
+            Ok(wanted) => break wanted,
+            Err(one) => {
+                sorted.retain(|view| view.network.index != one.index);
+                refused.push(one);
+            }
+        }
+    };
+    memory.0.sweep();
+    wanted.refused = refused;
+    epochs::settle(found, &mut wanted.rows);
+    wanted
+}
+
+/// As [`compile_with`], by a compiler that remembers nothing, and all or nothing.
 pub fn compile(
     views: &[NetworkView],
     facts: &HostFacts,
     attachments: &Attachments,
     found: &Rows,
 ) -> Result<Wanted, TooLarge> {
+    let wanted = compile_with(&mut Memory::default(), views, facts, attachments, found);
+    match wanted.refused.first() {
+        Some(refused) => Err(refused.error),
+        None => Ok(wanted),
+    }
+}
+
+/// Compiles all networks, or says which does not fit.
+fn attempt(
+    memory: &mut Memory,
+    views: &[&NetworkView],
+    sharers: &Sharers,
+    facts: &HostFacts,
+    attachments: &Attachments,
+    found: &Rows,
+) -> Result<Wanted, Refused> {
     let mut compiler = Compiler {
         facts,
         attachments,
         slots: Slots::new(found),
         sets: Sets::new(found),
-        sharers: Sharers::of(views, facts),
+        sharers,
+        cache: &mut memory.0,
         wanted: Wanted::default(),
     };
-    let mut sorted: Vec<&NetworkView> = views.iter().collect();
-    sorted.sort_by_key(|view| view.network.index);
     // What is there takes its slots over before anything new asks for one.
-    let mut placed = Vec::with_capacity(sorted.len());
-    for view in sorted {
-        placed.push((view, compiler.known_slots(view)));
+    let mut placed = Vec::with_capacity(views.len());
+    for view in views {
+        placed.push((*view, compiler.known_slots(view)));
     }
     for (view, slots) in placed {
-        compiler.network(view, &slots)?;
+        let fits = compiler.network(view, &slots).and_then(|()| Cost::of(&compiler.wanted.rows).fits());
+        fits.map_err(|error| Refused { network: view.network.name.clone(), index: view.network.index, error })?;
     }
-    let mut wanted = compiler.wanted;
-    epochs::settle(found, &mut wanted.rows);
-    Cost::of(&wanted.rows).fits()?;
-    Ok(wanted)
-}
-
-/// The compiler at work.
-struct Compiler<'a> {
-    facts: &'a HostFacts,
-    attachments: &'a Attachments,
-    slots: Slots<'a>,
-    sharers: Sharers,
-    sets: Sets,
-    wanted: Wanted,
-}
-
-/// Compiled sets of one network, by groups: egress and ingress.
-type NetworkSets<'a> = BTreeMap<&'a BTreeSet<SecurityGroupName>, (PolicySet, PolicySet)>;
-
-/// No slot is left.
-fn full(slot: Option<Slot>) -> Result<Slot, TooLarge> {
-    let (table, most) = (maps::EPOCHS.name, maps::EPOCHS.rows);
-    slot.ok_or(TooLarge { table, rows: most as usize + 1, most })
-}
-
-impl<'a> Compiler<'a> {
-    /// The slots that ports of the network have already.
-    fn known_slots(&mut self, view: &'a NetworkView) -> BTreeMap<&'a PortName, Slot> {
-        let network = view.network.index;
-        let slots = &mut self.slots;
-        let known = |port: &'a Port| Some((&port.name, slots.known_port(network, port.mac.bytes())?));
-        view.ports.values().filter_map(known).collect()
-    }
-
-    /// All rows of one network.
-    fn network(&mut self, view: &'a NetworkView, known: &BTreeMap<&PortName, Slot>) -> Result<(), TooLarge> {
-        let network_slot = full(self.slots.network(view.network.index))?;
-        let name = &view.network.name;
-        self.wanted.network_slots.insert(name.clone(), network_slot);
-        self.wanted.names.networks.insert(view.network.index, name.clone());
-        for group in view.groups.values() {
-            let rules = group.rules.iter().map(|rule| (rule.number, (group.name.clone(), rule.name.clone())));
-            self.wanted.names.rules.extend(rules);
-        }
-        self.wanted
-            .rows
-            .networks
-            .insert(view.network.index, network_row(&view.network, network_slot, self.sharers.tenant_flows()));
-        for host in view.hosts.values().filter(|host| host.index != self.facts.host) {
-            self.endpoint(view, host.index, host.underlay, network_slot, 0);
-        }
-        for vtep in view.vteps.values() {
-            self.endpoint(view, vtep.index, vtep.underlay, network_slot, member_flag::VTEP);
-            self.vtep(view, vtep)?;
-        }
-        self.shield_v4(view)?;
-        let mut sets = NetworkSets::new();
-        for port in view.ports.values() {
-            let addresses: Vec<Address> = port.addresses.iter().copied().map(Into::into).collect();
-            let slot = known.get(&port.name).copied();
-            let slot = full(slot.or_else(|| self.slots.port(view.network.index, &addresses)))?;
-            self.port(view, port, slot, network_slot, &mut sets)?;
-        }
-        for subnet in view.subnets.values() {
-            self.gateway(view, subnet.gateway)?;
-        }
-        Ok(())
-    }
-
-    /// Another host, or a foreign tunnel endpoint: how to reach it, and that it may send into the network.
-    fn endpoint(&mut self, view: &NetworkView, host: HostIndex, underlay: Ipv4Addr, network_slot: Slot, flags: u32) {
-        let gateway = self.facts.gateways.get(&underlay).copied().unwrap_or(underlay);
-        let row = HostRow {
-            owner: HostRow::owner_of(host),
-            underlay: underlay.into(),
-            gateway: gateway.into(),
-            ifindex: self.facts.underlay_ifindex,
-            zone: 0,
-            key_id: 0,
-            reserved: 0,
-        };
-        self.wanted.rows.hosts.insert(host, row);
-        let key = MemberKey { vni: view.network.vni.get(), underlay: underlay.into() };
-        let row = MemberRow {
-            owner: MemberRow::owner_of(&key),
-            network: view.network.index,
-            host,
-            network_slot,
-            zone: 0,
-            flags,
-            reserved: [0; 3],
-        };
-        self.wanted.rows.members.insert(key, row);
-    }
-
-    /// The prefixes behind a foreign tunnel endpoint.
-    fn vtep(&mut self, view: &NetworkView, vtep: &Vtep) -> Result<(), TooLarge> {
-        for prefix in &vtep.prefixes {
-            let key = prefix_key(view, *prefix);
-            let row = LocationRow {
-                slot: full(self.slots.prefix(&key))?,
-                kind: location_kind::VTEP,
-                host: vtep.index,
-                mac: vtep.mac.bytes(),
-                ..location(&LocationKey { network: key.data.network, address: key.data.address })
-            };
-            self.wanted.rows.prefixes.insert(key, row);
-        }
-        Ok(())
-    }
-
-    /// IPv4 stands inside IPv6 in the table (`::ffff:0:0/96`). Where a prefix like `::/0` is around that range, a row that says
-    /// "unknown" keeps it from being found for IPv4.
-    fn shield_v4(&mut self, view: &NetworkView) -> Result<(), TooLarge> {
-        let mapped = IpAddr::V6(Ipv4Addr::UNSPECIFIED.to_ipv6_mapped());
-        let around = view.vteps.values().flat_map(|vtep| &vtep.prefixes).any(|prefix| prefix.contains(mapped));
-        let Ok(v4) = Prefix::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0) else { return Ok(()) };
-        let key = prefix_key(view, v4);
-        if around && !self.wanted.rows.prefixes.contains_key(&key) {
-            let slot = full(self.slots.prefix(&key))?;
-            let row = LocationRow {
-                slot,
-                kind: location_kind::UNKNOWN,
-                ..location(&LocationKey { network: key.data.network, address: key.data.address })
-            };
-            self.wanted.rows.prefixes.insert(key, row);
-        }
-        Ok(())
-    }
-
-    /// The network's own router.
-    fn gateway(&mut self, view: &NetworkView, address: IpAddr) -> Result<(), TooLarge> {
-        let key = LocationKey { network: view.network.index, address: address.into() };
-        let row = LocationRow {
-            slot: full(self.slots.gateway(&key))?,
-            kind: location_kind::GATEWAY,
-            mac: GATEWAY_MAC.bytes(),
-            ..location(&key)
-        };
-        self.wanted.rows.locations.entry(key).or_insert(row);
-        Ok(())
-    }
-
-    /// One port, here or elsewhere. A port whose host is not in the view has no place.
-    fn port(
-        &mut self,
-        view: &'a NetworkView,
-        port: &'a Port,
-        slot: Slot,
-        network_slot: Slot,
-        sets: &mut NetworkSets<'a>,
-    ) -> Result<(), TooLarge> {
-        let Some(host) = port.host.as_ref().and_then(|host| view.hosts.get(host)) else { return Ok(()) };
-        let local = host.index == self.facts.host;
-        let attachment = self.attachments.get(&port.name).copied().filter(|_| local);
-        for address in &port.addresses {
-            let key = LocationKey { network: view.network.index, address: (*address).into() };
-            let row = LocationRow {
-                slot,
-                kind: location_kind::PORT,
-                flags: if local { location_flag::LOCAL } else { 0 },
-                host: host.index,
-                identity: port.identity,
-                ifindex: attachment.map_or(0, |attachment| attachment.ifindex),
-                mac: port.mac.bytes(),
-                ..location(&key)
-            };
-            self.wanted.rows.locations.insert(key, row);
-        }
-        if local {
-            self.wanted.slots.insert(port.name.clone(), slot);
-            self.wanted.names.ports.insert(slot, port.name.clone());
-        }
-        let Some(attachment) = attachment else { return Ok(()) };
-        let (egress_set, ingress_set) = match sets.get(&port.groups) {
-            Some(sets) => *sets,
-            None => self.sets_of(view, &port.groups)?,
-        };
-        sets.insert(&port.groups, (egress_set, ingress_set));
-        let further = self.sources(port, slot);
-        let row = PortRow {
-            owner: PortRow::owner_of(attachment.ifindex, view.network.index),
-            network: view.network.index,
-            vni: view.network.vni.get(),
-            slot,
-            network_slot,
-            identity: port.identity,
-            ifindex: attachment.ifindex,
-            egress_set,
-            ingress_set,
-            tenant: view.network.tenant_index,
-            zone: 0,
-            mac: port.mac.bytes(),
-            flags: port_flag::EGRESS_DEFAULT_ALLOW
-                | if further { port_flag::FURTHER_SOURCES } else { 0 }
-                | if attachment.tap { port_flag::TAP } else { 0 },
-            v4: first_v4(port),
-            epoch: 0,
-            v6: first_v6(port),
-            limits: self.sharers.port(view.network.tenant_index),
-            reserved: [0; 4],
-        };
-        self.wanted.rows.ports.insert(attachment.ifindex, row);
-        Ok(())
-    }
-
-    /// The addresses of a port behind the first of each family; are there any?
-    fn sources(&mut self, port: &Port, slot: Slot) -> bool {
-        let v4 = port.addresses.iter().filter(|address| address.is_ipv4()).skip(1);
-        let v6 = port.addresses.iter().filter(|address| address.is_ipv6()).skip(1);
-        let further: Vec<Address> = v4.chain(v6).copied().map(Address::from).collect();
-        for address in &further {
-            let data = SourceKey { slot, address: *address };
-            self.wanted.rows.sources.insert(Prefixed { length: prefix_length(128, false), data }, 1);
-        }
-        !further.is_empty()
-    }
-
-    /// The compiled sets of ports that have these groups.
-    fn sets_of(
-        &mut self,
-        view: &NetworkView,
-        groups: &BTreeSet<SecurityGroupName>,
-    ) -> Result<(PolicySet, PolicySet), TooLarge> {
-        let mut of = |direction: Direction| {
-            let content = policy::compile(view, groups, direction)?;
-            Ok(self.sets.number(content, &mut self.wanted.rows))
-        };
-        Ok((of(Direction::Egress)?, of(Direction::Ingress)?))
-    }
-}
-
-/// The key of a prefix of a network.
-fn prefix_key(view: &NetworkView, prefix: Prefix) -> Prefixed<PrefixKey> {
-    Prefixed {
-        length: prefix_length(prefix.length(), prefix.is_ipv4()),
-        data: PrefixKey::new(view.network.index, prefix.address().into()),
-    }
-}
-
-/// A location of which only the place is known.
-fn location(key: &LocationKey) -> LocationRow {
-    LocationRow {
-        owner: LocationRow::owner_of(key),
-        slot: 0,
-        kind: location_kind::UNKNOWN,
-        encapsulation: encapsulation::VXLAN_V4,
-        key_id: 0,
-        flags: 0,
-        host: 0,
-        alternate_host: 0,
-        zone: 0,
-        identity: 0,
-        ifindex: 0,
-        mac: [0; 6],
-        reserved0: 0,
-        epoch: 0,
-        reserved: [0; 4],
-    }
-}
-
-/// What holds for the whole network.
-const fn network_row(network: &Network, network_slot: Slot, tenant_flows: u32) -> NetworkRow {
-    let timeouts = network.timeouts;
-    NetworkRow {
-        owner: NetworkRow::owner_of(network.index),
-        tenant: network.tenant_index,
-        network_slot,
-        flags: 0,
-        timeouts: Timeouts {
-            tcp_established: timeouts.tcp_established,
-            tcp_transitory: timeouts.tcp_transitory,
-            tcp_closed: timeouts.tcp_closed,
-            udp_replied: timeouts.udp_replied,
-            udp_one_way: timeouts.udp_one_way,
-            other: timeouts.other,
-        },
-        tenant_flows,
-        reserved: [0; 4],
-    }
-}
-
-/// The main IPv4 address as it stands in a header; 0 if there is none.
-fn first_v4(port: &Port) -> u32 {
-    let first = port.addresses.iter().find(|address| address.is_ipv4());
-    first.map(|address| Address::from(*address).v4_word()).unwrap_or_default()
-}
-
-/// The main IPv6 address; unspecified if there is none.
-fn first_v6(port: &Port) -> Address {
-    let first = port.addresses.iter().find(|address| address.is_ipv6());
-    first.map_or(Address::UNSPECIFIED, |address| Address::from(*address))
+    Ok(compiler.wanted)
 }

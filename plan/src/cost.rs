@@ -69,7 +69,7 @@ impl Cost {
                 (maps::HOSTS, rows.hosts.len()),
                 (maps::MEMBERS, rows.members.len()),
                 (maps::NETWORKS, rows.networks.len()),
-                (maps::EPOCHS, rows.slots().last().map_or(0, |slot| *slot as usize + 1)),
+                (maps::EPOCHS, rows.highest_slot().map_or(0, |slot| slot as usize + 1)),
                 (maps::POLICY_IDENTITIES, rows.policy_identities.len()),
                 (maps::POLICY_PREFIXES, rows.policy_prefixes.len()),
                 (maps::POLICY_SERVICES, rows.policy_services.len()),

@@ -3,8 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use andromede_abi::{
-    Address, CellKey, CellRow, HostIndex, HostRow, IdentityClassKey, LocationKey, LocationRow, MemberKey, MemberRow,
-    NetworkIndex, NetworkRow, PolicyPrefixKey, PortRow, PrefixKey, Prefixed, ServiceKey, Slot, SourceKey,
+    Address, CellKey, CellRow, HostIndex, HostRow, IdentityClass, IdentityClassKey, LocationKey, LocationRow,
+    MemberKey, MemberRow, NetworkIndex, NetworkRow, PolicyPrefixKey, PortRow, PrefixClasses, PrefixKey, Prefixed,
+    ServiceClasses, ServiceKey, Slot, SourceKey,
 };
 
 use crate::{Row, RowKey, Rows, Step};
@@ -85,9 +86,9 @@ pub(crate) struct Difference<'a> {
     pub(crate) hosts: Table<'a, HostIndex, HostRow>,
     pub(crate) members: Table<'a, MemberKey, MemberRow>,
     pub(crate) networks: Table<'a, NetworkIndex, NetworkRow>,
-    pub(crate) policy_identities: Table<'a, IdentityClassKey, u32>,
-    pub(crate) policy_prefixes: Table<'a, Prefixed<PolicyPrefixKey>, u32>,
-    pub(crate) policy_services: Table<'a, Prefixed<ServiceKey>, u32>,
+    pub(crate) policy_identities: Table<'a, IdentityClassKey, IdentityClass>,
+    pub(crate) policy_prefixes: Table<'a, Prefixed<PolicyPrefixKey>, PrefixClasses>,
+    pub(crate) policy_services: Table<'a, Prefixed<ServiceKey>, ServiceClasses>,
     pub(crate) policy_cells: Table<'a, CellKey, CellRow>,
 }
 

@@ -6,6 +6,7 @@
 mod budgets;
 mod changes;
 mod compile;
+mod compiler;
 mod cost;
 mod difference;
 mod epochs;
@@ -17,8 +18,8 @@ mod wanted;
 mod window;
 
 pub use changes::changes;
-pub use compile::compile;
+pub use compile::{Memory, compile, compile_with};
 pub use cost::{Cost, TooLarge};
 pub use rows::{Row, RowKey, Rows};
 pub use step::Step;
-pub use wanted::{Attachment, Attachments, HostFacts, Names, OVERHEAD, Wanted};
+pub use wanted::{Attachment, Attachments, HostFacts, Names, OVERHEAD, Refused, Wanted};

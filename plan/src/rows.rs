@@ -3,8 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use andromede_abi::{
-    CellKey, CellRow, HostIndex, HostRow, IdentityClassKey, LocationKey, LocationRow, MemberKey, MemberRow,
-    NetworkIndex, NetworkRow, PolicyPrefixKey, PortRow, PrefixKey, Prefixed, ServiceKey, Slot, SourceKey,
+    CellKey, CellRow, HostIndex, HostRow, IdentityClass, IdentityClassKey, LocationKey, LocationRow, MemberKey,
+    MemberRow, NetworkIndex, NetworkRow, PolicyPrefixKey, PortRow, PrefixClasses, PrefixKey, Prefixed, ServiceClasses,
+    ServiceKey, Slot, SourceKey,
 };
 
 macro_rules! tables {
@@ -80,11 +81,11 @@ tables! {
     /// `NETWORKS`: what holds for a whole network.
     networks Network NetworkIndex => NetworkRow;
     /// `POLICY_IDS`: remote class of an identity.
-    policy_identities PolicyIdentity IdentityClassKey => u32;
+    policy_identities PolicyIdentity IdentityClassKey => IdentityClass;
     /// `POLICY_PREFIXES`: remote class of an address.
-    policy_prefixes PolicyPrefix Prefixed<PolicyPrefixKey> => u32;
+    policy_prefixes PolicyPrefix Prefixed<PolicyPrefixKey> => PrefixClasses;
     /// `POLICY_SERVICES`: service class of protocol and port.
-    policy_services PolicyService Prefixed<ServiceKey> => u32;
+    policy_services PolicyService Prefixed<ServiceKey> => ServiceClasses;
     /// `POLICY_CELLS`: the first rule for a remote class and a service class.
     policy_cells PolicyCell CellKey => CellRow;
 }

@@ -17,6 +17,14 @@ impl Rows {
         ports.chain(sources).chain(locations).chain(members).chain(networks).filter(|slot| *slot != 0).collect()
     }
 
+    /// The highest slot that a row refers to.
+    pub(crate) fn highest_slot(&self) -> Option<Slot> {
+        let ports = self.ports.values().map(|row| row.slot.max(row.network_slot));
+        let locations = self.locations.values().chain(self.prefixes.values()).map(|row| row.slot);
+        let members = self.members.values().map(|row| row.network_slot);
+        ports.chain(locations).chain(members).max()
+    }
+
     /// The epoch in a slot.
     pub(crate) fn epoch(&self, slot: Slot) -> u32 {
         self.epochs.get(&slot).copied().unwrap_or_default()

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, net::Ipv4Addr};
 use andromede_abi::{HostIndex, NetworkIndex, RuleNumber, Slot};
 use andromede_model::{NetworkName, PortName, RuleName, SecurityGroupName};
 
-use crate::Rows;
+use crate::{Rows, TooLarge};
 
 /// Bytes that the encapsulation adds to an IP packet: outer IPv4 (20), UDP (8), VXLAN (8), inner Ethernet (14).
 pub const OVERHEAD: u32 = 50;
@@ -48,6 +48,17 @@ pub struct Names {
     pub rules: BTreeMap<RuleNumber, (SecurityGroupName, RuleName)>,
 }
 
+/// A network that does not fit beside the others.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refused {
+    /// Its name.
+    pub network: NetworkName,
+    /// Its number.
+    pub index: NetworkIndex,
+    /// What is too large.
+    pub error: TooLarge,
+}
+
 /// The rows that a host should have, and what their numbers stand for.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Wanted {
@@ -59,4 +70,6 @@ pub struct Wanted {
     pub network_slots: BTreeMap<NetworkName, Slot>,
     /// What the numbers stand for.
     pub names: Names,
+    /// Networks that do not fit: nothing of them is among the rows.
+    pub refused: Vec<Refused>,
 }

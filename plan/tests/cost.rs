@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, net::Ipv4Addr};
 
 use andromede_abi::maps;
 use andromede_model::{
-    Action, Direction, Host, Labels, MacAddress, Network, NetworkView, Port, Prefix, Protocol, Remote, Rule,
+    Action, Direction, Existing, Host, Labels, MacAddress, Network, NetworkView, Port, Prefix, Protocol, Remote, Rule,
     SecurityGroup, Vni,
 };
 use andromede_plan::Cost;
@@ -33,6 +33,8 @@ fn rule(number: u32, remote: Remote, port: &str) -> Rule {
         icmp_type: None,
         icmp_code: None,
         remote,
+        log: false,
+        existing: Existing::Cut,
         number: 1024 + number,
     }
 }
@@ -53,6 +55,8 @@ fn view(ports: u32, groups: &[Vec<Rule>]) -> NetworkView {
         },
         subnets: BTreeMap::new(),
         ports: BTreeMap::new(),
+        prefix_lists: BTreeMap::new(),
+        operator_policies: BTreeMap::new(),
         groups: BTreeMap::new(),
         vteps: BTreeMap::new(),
         hosts: [(host().name, host())].into(),
@@ -97,7 +101,7 @@ fn cells_grow_with_the_rules_not_with_their_product() {
     let cost = Cost::of_host(&[view(100, &[rules.collect()])], &host()).unwrap();
     assert_eq!(rows(&cost, maps::POLICY_CELLS), 1000);
     assert_eq!(rows(&cost, maps::POLICY_PREFIXES), 1000);
-    assert_eq!(rows(&cost, maps::POLICY_SERVICES), 1000);
+    assert_eq!(rows(&cost, maps::POLICY_SERVICES), 1001, "one for each port, and one for any service");
     assert_eq!(rows(&cost, maps::PORTS), 100);
 }
 
@@ -116,20 +120,40 @@ fn a_host_with_too_many_ports_is_refused_with_the_size() {
 }
 
 #[test]
-fn rules_that_combine_too_much_are_refused_before_they_are_compiled() {
+fn rules_for_any_service_and_rules_for_any_remote_do_not_multiply() {
     let any = |n: u32| {
         let cidr = Prefix::host(Ipv4Addr::from_bits(0xc0a8_0000 + n).into());
         Rule { ports: vec![], protocol: Protocol::Any, ..rule(n, Remote::Cidr(cidr), "1") }
     };
-    // A rule for any service stands in every class of services: remotes times services.
-    let product = |size: u32| {
-        let rules = (0..size).map(any).chain((0..size).map(|n| rule(size + n, Remote::Any, &(1 + 2 * n).to_string())));
-        let view = view(1, &[rules.collect()]);
-        Cost::of_groups(&view, &view.ports.values().next().unwrap().groups)
-    };
-    let cost = product(100).unwrap();
-    assert_eq!(rows(&cost, maps::POLICY_CELLS), 100 * 101 + 100);
-    assert!(product(2_000).unwrap_err().rows > 4_000_000);
+    // A block list beside a list of services.
+    let rules = (0..2_000).map(any).chain((0..2_000).map(|n| rule(2_000 + n, Remote::Any, &(1 + 2 * n).to_string())));
+    let view = view(1, &[rules.collect()]);
+    let cost = Cost::of_groups(&view, &view.ports.values().next().unwrap().groups).unwrap();
+    assert_eq!(rows(&cost, maps::POLICY_CELLS), 4_000);
+}
+
+#[test]
+fn wide_rules_and_the_narrow_ones_within_them_do_not_multiply() {
+    let wide: Prefix = "10.0.0.0/8".parse().unwrap();
+    let host = |n: u32| Prefix::host(Ipv4Addr::from_bits(0x0a00_0000 + n).into());
+    // A prefix that may use many ports, and hosts within it that may use one; a host each that may use a wide range, and ports
+    // within it that everybody may use.
+    let prefix = (0..1_000).map(|n| rule(n, Remote::Cidr(wide), &(10_000 + n).to_string()));
+    let hosts = (0..1_000).map(|n| rule(1_000 + n, Remote::Cidr(host(n)), "1024-65535"));
+    let everybody = (0..1_000).map(|n| rule(2_000 + n, Remote::Any, &(20_000 + n).to_string()));
+    let view = view(1, &[prefix.chain(hosts).chain(everybody).collect()]);
+    let cost = Cost::of_groups(&view, &view.ports.values().next().unwrap().groups).unwrap();
+    assert!(rows(&cost, maps::POLICY_CELLS) < 10_000, "{cost:?}");
+}
+
+#[test]
+fn rules_that_combine_too_much_are_refused_before_they_are_compiled() {
+    let remote = |n: u32| Remote::Cidr(Prefix::host(Ipv4Addr::from_bits(0xc0a8_0000 + n).into()));
+    // Each rule has its own remote, and a range that crosses those of a thousand others.
+    let crossing = |n: u32| rule(n, remote(n), &format!("{}-{}", 1 + n, 2_000 + n));
+    let crossed = view(1, &[(0..4_000).map(crossing).collect()]);
+    let error = Cost::of_groups(&crossed, &crossed.ports.values().next().unwrap().groups).unwrap_err();
+    assert!(error.rows > error.most as usize, "{error}");
     let nested = |n: u32| rule(n, Remote::Any, &format!("{}-{}", 1 + n, 65_534 - n));
     let view = view(1, &[(0..3_000).map(nested).collect()]);
     let error = Cost::of_groups(&view, &view.ports.values().next().unwrap().groups).unwrap_err();

@@ -42,14 +42,17 @@ proptest! {
         let row = wanted.rows.ports[&World::ifindex(0)];
         let groups = &view.ports[&port_name(0)].groups;
         for (remote, identity, service, ingress) in packets {
-            let (direction, set) =
-                if ingress { (Direction::Ingress, row.ingress_set) } else { (Direction::Egress, row.egress_set) };
+            let (direction, sets) = if ingress {
+                (Direction::Ingress, (row.operator_ingress_set, row.ingress_set))
+            } else {
+                (Direction::Egress, (row.operator_egress_set, row.egress_set))
+            };
             let expected = oracle(&view, groups, direction, identity, remote, service);
             let expected = expected.map(|rule| {
                 let allow = rule.action == andromede_model::Action::Allow;
                 (rule.number, if allow { Action::Allow as u8 } else { Action::Deny as u8 })
             });
-            let found = lookup::cell(&wanted.rows, set, identity, Address::from(remote), service);
+            let found = lookup::decide(&wanted.rows, sets, identity, Address::from(remote), service);
             prop_assert_eq!(found.map(|cell| (cell.rule, cell.action)), expected, "{:?} {} {:?}", direction, remote, service);
         }
     }

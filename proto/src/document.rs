@@ -346,6 +346,9 @@ mod tests {
             assert_eq!(found.len(), 1, "{found:?}");
         }
         assert!(errors(&json!({"kind": "port"}))[0].1.contains("Port"));
-        assert_eq!(kinds().unwrap(), ["Tenant", "Network", "Subnet", "Port", "SecurityGroup", "Host", "Vtep"]);
+        assert_eq!(
+            kinds().unwrap(),
+            ["Tenant", "Network", "Subnet", "Port", "SecurityGroup", "Host", "Vtep", "PrefixList", "OperatorPolicy"]
+        );
     }
 }

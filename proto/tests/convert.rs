@@ -2,11 +2,12 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
 use andromede_model::{
-    Action, Direction, Host, IdentitySet, Labels, MacAddress, Network, NetworkView, Port, PortRange, Prefix, Protocol,
-    Remote, Resource, Rule, SecurityGroup, Subnet, Tenant, Timeouts, Uid, ViewDelta, Violation, Vni, Vtep, limits,
+    Action, Direction, Existing, Host, IdentitySet, Labels, MacAddress, Network, NetworkView, OperatorPolicy, Port,
+    PortRange, Prefix, PrefixList, Protocol, Remote, Resource, Rule, SecurityGroup, Subnet, Tenant, Timeouts, Uid,
+    ViewDelta, Violation, Vni, Vtep, limits,
 };
 use andromede_proto::{agent, convert, v1};
-use proptest::prelude::*;
+use proptest::{prelude::*, sample::select};
 
 fn fields(violations: Vec<Violation>) -> Vec<String> {
     violations.into_iter().map(|violation| violation.field).collect()
@@ -90,12 +91,14 @@ fn rule() -> impl Strategy<Value = Rule> {
         prefix().prop_map(Remote::Cidr),
         "[a-z][a-z0-9-]{0,20}"
             .prop_map(|id| Remote::Group(format!("tenants/t/networks/n/securityGroups/{id}").parse().unwrap())),
+        "[a-z][a-z0-9-]{0,20}"
+            .prop_map(|id| Remote::PrefixList(format!("tenants/t/networks/n/prefixLists/{id}").parse().unwrap())),
     ];
     let protocol = prop_oneof![Just(Protocol::Any), any::<u8>().prop_map(Protocol::Number)];
     let range = (any::<u16>(), any::<u16>()).prop_map(|(a, b)| PortRange::new(a.min(b), a.max(b)).unwrap());
     let shape = (
         "[a-z0-9-]{1,63}",
-        any::<(bool, bool)>(),
+        (any::<bool>(), select(vec![Action::Allow, Action::Deny, Action::Pass]), any::<(bool, bool)>()),
         1u16..,
         protocol,
         prop::collection::vec(range, 0..4),
@@ -103,18 +106,44 @@ fn rule() -> impl Strategy<Value = Rule> {
         remote,
         any::<u32>(),
     );
-    shape.prop_map(|(name, (ingress, allow), priority, protocol, ports, (icmp_type, icmp_code), remote, number)| Rule {
-        name: name.parse().unwrap(),
-        direction: if ingress { Direction::Ingress } else { Direction::Egress },
-        action: if allow { Action::Allow } else { Action::Deny },
-        priority,
-        protocol,
-        ports,
-        icmp_type,
-        icmp_code,
-        remote,
-        number,
-    })
+    shape.prop_map(
+        |(name, (ingress, action, (log, keep)), priority, protocol, ports, (icmp_type, icmp_code), remote, number)| {
+            Rule {
+                name: name.parse().unwrap(),
+                direction: if ingress { Direction::Ingress } else { Direction::Egress },
+                action,
+                priority,
+                protocol,
+                ports,
+                icmp_type,
+                icmp_code,
+                remote,
+                log,
+                existing: if keep { Existing::Keep } else { Existing::Cut },
+                number,
+            }
+        },
+    )
+}
+
+/// Rules, and what they name.
+fn resource_of_rules() -> impl Strategy<Value = Resource> {
+    let net = "tenants/t/networks/n";
+    prop_oneof![
+        prop::collection::vec(rule(), 0..5).prop_map(move |rules| {
+            let name = format!("{net}/securityGroups/g").parse().unwrap();
+            SecurityGroup { name, rules, revision: 4, labels: Labels::default() }.into()
+        }),
+        prop::collection::vec(prefix(), 0..5).prop_map(move |prefixes| {
+            let name = format!("{net}/prefixLists/l").parse().unwrap();
+            PrefixList { name, prefixes, revision: 4, labels: Labels::default() }.into()
+        }),
+        (prop::collection::vec(rule(), 0..5), any::<bool>()).prop_map(move |(rules, all)| {
+            let networks = (!all).then(|| net.parse().unwrap()).into_iter().collect();
+            let name = "operatorPolicies/o".parse().unwrap();
+            OperatorPolicy { name, networks, rules, revision: 4, labels: Labels::default() }.into()
+        }),
+    ]
 }
 
 fn resource() -> impl Strategy<Value = Resource> {
@@ -165,10 +194,7 @@ fn resource() -> impl Strategy<Value = Resource> {
                 }
                 .into()
             }),
-        prop::collection::vec(rule(), 0..5).prop_map(move |rules| {
-            let name = format!("{net}/securityGroups/g").parse().unwrap();
-            SecurityGroup { name, rules, revision: 4, labels: Labels::default() }.into()
-        }),
+        resource_of_rules(),
         (any::<u32>(), any::<u32>()).prop_map(|(underlay, index)| {
             let (name, underlay) = ("hosts/h".parse().unwrap(), underlay.into());
             Host { name, underlay, index, revision: 1, labels: Labels::default() }.into()

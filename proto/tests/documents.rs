@@ -39,21 +39,26 @@ fn any_rule() -> impl Strategy<Value = v1::Rule> {
         Just(None),
         ".{0,20}".prop_map(|text| Some(Remote::RemoteCidr(text))),
         ".{0,20}".prop_map(|text| Some(Remote::RemoteGroup(text))),
+        ".{0,20}".prop_map(|text| Some(Remote::RemotePrefixList(text))),
     ];
-    let numbers = (0..3_i32, 0..3_i32, any::<u32>(), any::<u32>());
+    let numbers = (0..3_i32, 0..4_i32, 0..3_i32, any::<bool>(), any::<u32>(), any::<u32>());
     let icmp = (proptest::option::of(any::<u32>()), proptest::option::of(any::<u32>()));
     (".{0,20}", numbers, icmp, prop::collection::vec(".{0,8}", 0..4), remote).prop_map(
-        |(name, (direction, action, priority, number), (icmp_type, icmp_code), ports, remote)| v1::Rule {
-            name,
-            direction,
-            action,
-            priority,
-            protocol: "tcp".to_owned(),
-            ports,
-            icmp_type,
-            icmp_code,
-            remote,
-            number,
+        |(name, (direction, action, existing, log, priority, number), (icmp_type, icmp_code), ports, remote)| {
+            v1::Rule {
+                name,
+                direction,
+                action,
+                priority,
+                protocol: "tcp".to_owned(),
+                ports,
+                icmp_type,
+                icmp_code,
+                remote,
+                number,
+                log,
+                existing,
+            }
         },
     )
 }

@@ -6,7 +6,9 @@ use std::net::Ipv4Addr;
 
 use andromede_abi::{DropReason, rule, target};
 use andromede_dataplane::Hook;
-use andromede_testkit::packet::{Ends, Ipv6, Tcp, ethernet, neighbor_solicitation, tcp_flag};
+use andromede_testkit::packet::{
+    Ends, Ipv6, Tcp, checksum, ethernet, neighbor_solicitation, tcp_flag, transport_checksum,
+};
 use andromede_tests::twin::{
     END_LOCAL_A as A, END_LOCAL_B as B, END_REMOTE as REMOTE, END_VTEP as FOREIGN, End, Met, UNDERLAY_IFINDEX, ifindex,
     talk::{GATEWAY_MAC, VNI, conversation, drops, outer_ends, passes, received, sent, tcp, v4, v6},
@@ -313,6 +315,37 @@ fn what_the_underlay_cannot_carry_is_dropped() {
     conversation(|_, twin| {
         let of = |length: usize| sent(A, v4(A, REMOTE).udp(1, 2, &vec![0; length - 28]));
         passes(twin, "1500 bytes fit into an underlay of 1550", &of(1500), target::ENCAP);
-        drops(twin, "1501 do not, and nothing is fragmented", &of(1501), DropReason::TooBig);
+        let large = of(1501);
+        let told = twin.compare(&large).unwrap();
+        let says = "1501 do not, and nothing is fragmented: the sender is told how much does (RFC 1191)";
+        assert_eq!((told.record.target, told.record.reason), (target::REPLY, DropReason::TooBig as u16), "{says}");
+        assert_eq!(told.frame[..12], [A.mac(), REMOTE.mac()].concat()[..], "back to it");
+        assert_eq!(told.frame[14..16], [0x45, 0]);
+        assert_eq!(checksum(&[&told.frame[14..34]]), 0, "the header checksum is right");
+        assert_eq!(told.frame[23], 1, "ICMP");
+        assert_eq!(told.frame[26..34], [REMOTE.v4().octets(), A.v4().octets()].concat()[..]);
+        assert_eq!(told.frame[34..36], [3, 4], "fragmentation needed");
+        assert_eq!(checksum(&[&told.frame[34..]]), 0, "and so is that of ICMP");
+        assert_eq!(told.frame[38..42], 1500_u32.to_be_bytes());
+        assert_eq!(told.frame[42..], large.frame[14..42], "the headers are quoted");
+        let later = sent(A, v4(A, REMOTE).loose_piece(7, 17, 100, true, &[0; 1496]));
+        drops(twin, "a later fragment is not answered", &later, DropReason::TooBig);
+    });
+}
+
+#[test]
+fn what_the_underlay_cannot_carry_of_ipv6_is_told_too() {
+    conversation(|_, twin| {
+        let large = sent(A, v6(A, REMOTE).tcp(&tcp(2), &vec![0; 1441]));
+        let told = twin.compare(&large).unwrap();
+        assert_eq!((told.record.target, told.record.reason), (target::REPLY, DropReason::TooBig as u16));
+        assert_eq!(told.frame[14..18], [0x60, 0, 0, 0]);
+        assert_eq!(told.frame[20], 58, "ICMPv6");
+        assert_eq!(told.frame[22..54], [REMOTE.v6().octets(), A.v6().octets()].concat()[..]);
+        assert_eq!(told.frame[54..56], [2, 0], "packet too big (RFC 4443)");
+        assert_eq!(told.frame[58..62], 1500_u32.to_be_bytes());
+        assert_eq!(told.frame[62..], large.frame[14..62], "the headers are quoted");
+        let sum = transport_checksum(REMOTE.v6().into(), A.v6().into(), 58, &told.frame[54..]);
+        assert_eq!(sum, 0, "the checksum is right");
     });
 }

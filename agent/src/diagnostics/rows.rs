@@ -41,7 +41,7 @@ pub(super) fn of_network(
     let flows = select(tables.flows.all(), |key, _| key.network == index)?;
 
     let local: BTreeSet<u32> = ports.iter().map(|(_, row)| row.slot).collect();
-    let sets: BTreeSet<u32> = ports.iter().flat_map(|(_, row)| [row.egress_set, row.ingress_set]).collect();
+    let sets: BTreeSet<u32> = ports.iter().flat_map(|(_, row)| row.sets()).collect();
     let places = || locations.iter().map(|(_, row)| row).chain(prefixes.iter().map(|(_, row)| row));
     let hosts: BTreeSet<u32> = places().map(|row| row.host).chain(members.iter().map(|(_, row)| row.host)).collect();
     let slots: BTreeSet<u32> = places()

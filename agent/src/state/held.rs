@@ -8,7 +8,7 @@ use std::{
 
 use andromede_proto::{
     agent::v1::{Identity, NetworkDelta, NetworkView, Update},
-    v1::{Host, Network, Port, Resource, SecurityGroup, Subnet, Vtep, resource::Kind},
+    v1::{Host, Network, OperatorPolicy, Port, PrefixList, Resource, SecurityGroup, Subnet, Vtep, resource::Kind},
 };
 
 /// One network and how far it is told.
@@ -148,6 +148,8 @@ struct Written {
     ports: Vec<Port>,
     security_groups: Vec<SecurityGroup>,
     vteps: Vec<Vtep>,
+    prefix_lists: Vec<PrefixList>,
+    operator_policies: Vec<OperatorPolicy>,
     hosts: Vec<Host>,
 }
 
@@ -161,6 +163,8 @@ impl Written {
                 Some(Kind::Port(resource)) => written.ports.push(resource.clone()),
                 Some(Kind::SecurityGroup(resource)) => written.security_groups.push(resource.clone()),
                 Some(Kind::Vtep(resource)) => written.vteps.push(resource.clone()),
+                Some(Kind::PrefixList(resource)) => written.prefix_lists.push(resource.clone()),
+                Some(Kind::OperatorPolicy(resource)) => written.operator_policies.push(resource.clone()),
                 Some(Kind::Host(resource)) => written.hosts.push(resource.clone()),
                 Some(Kind::Tenant(_)) | None => {
                     return Err(FoldError::Foreign { network: network.to_owned(), revision });
@@ -182,6 +186,8 @@ fn fold_delta(view: &mut NetworkView, delta: &NetworkDelta, revision: u64) -> Re
     replace(&mut view.subnets, written.subnets, |subnet| subnet.name.clone(), gone);
     replace(&mut view.ports, written.ports, |port| port.name.clone(), gone);
     replace(&mut view.security_groups, written.security_groups, |group| group.name.clone(), gone);
+    replace(&mut view.prefix_lists, written.prefix_lists, |list| list.name.clone(), gone);
+    replace(&mut view.operator_policies, written.operator_policies, |policy| policy.name.clone(), gone);
     replace(&mut view.vteps, written.vteps, |vtep| vtep.name.clone(), gone);
     replace(&mut view.hosts, written.hosts, |host| host.name.clone(), gone);
     let number = |identity: &Identity| identity.number;

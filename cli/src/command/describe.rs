@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use andromede_proto::v1::{
-    Action, Direction, HostStatus, ListDropsRequest, Port, Resource, Rule, SecurityGroup,
+    Action, Direction, Existing, HostStatus, ListDropsRequest, Port, Resource, Rule,
     diagnostics_service_client::DiagnosticsServiceClient, resource, rule::Remote,
 };
 use clap::Args;
@@ -69,7 +69,7 @@ impl Page<'_> {
                 self.section(&mut text, Kind::Network, &self.children(Kind::Network, name).await?);
             }
             Some(resource::Kind::Network(_)) => {
-                for kind in [Kind::Subnet, Kind::SecurityGroup, Kind::Port, Kind::Vtep] {
+                for kind in [Kind::Subnet, Kind::PrefixList, Kind::SecurityGroup, Kind::Port, Kind::Vtep] {
                     self.section(&mut text, kind, &self.children(kind, name).await?);
                 }
             }
@@ -78,7 +78,7 @@ impl Page<'_> {
             }
             Some(resource::Kind::SecurityGroup(group)) => {
                 text = format!("kind: SecurityGroup\nname: {name}\nrevision: {}\n", group.revision);
-                self.rules(&mut text, std::slice::from_ref(group));
+                self.rules(&mut text, &[(last(name), &group.rules)]);
                 let network = name.rsplit_once("/securityGroups/").map_or("", |(network, _)| network);
                 let ports = self.children(Kind::Port, network).await?;
                 let users = ports_where(ports, |port| port.security_groups.iter().any(|group| group == name));
@@ -91,7 +91,15 @@ impl Page<'_> {
                 let ports = self.children(Kind::Port, "").await?;
                 self.section(&mut text, Kind::Port, &ports_where(ports, |port| port.host == name));
             }
-            Some(resource::Kind::Subnet(_) | resource::Kind::Vtep(_)) | None => {}
+            Some(resource::Kind::OperatorPolicy(policy)) => {
+                let networks = if policy.networks.is_empty() { "all".to_owned() } else { policy.networks.join(", ") };
+                text = format!(
+                    "kind: OperatorPolicy\nname: {name}\nrevision: {}\nnetworks: {networks}\n",
+                    policy.revision
+                );
+                self.rules(&mut text, &[(last(name), &policy.rules)]);
+            }
+            Some(resource::Kind::Subnet(_) | resource::Kind::PrefixList(_) | resource::Kind::Vtep(_)) | None => {}
         }
         Ok(format!("{} {}\n{text}", self.palette.strong(kind.singular()), self.palette.strong(name)))
     }
@@ -120,7 +128,8 @@ impl Page<'_> {
                 groups.push(group);
             }
         }
-        self.rules(text, &groups);
+        let rules: Vec<_> = groups.iter().map(|group| (last(&group.name), group.rules.as_slice())).collect();
+        self.rules(text, &rules);
         if let Some(status) = self.host_status(&port.host).await? {
             self.status(text, &status);
         }
@@ -162,21 +171,22 @@ impl Page<'_> {
     }
 
     /// Rules in the order in which they are looked at, with what holds where none decides.
-    fn rules(&self, text: &mut String, groups: &[SecurityGroup]) {
+    fn rules(&self, text: &mut String, groups: &[(&str, &[Rule])]) {
         for (direction, title) in [(Direction::Ingress, "ingress rules"), (Direction::Egress, "egress rules")] {
             self.heading(text, title);
-            let mut rules: Vec<(&SecurityGroup, &Rule)> = groups
+            let mut rules: Vec<(&str, &Rule)> = groups
                 .iter()
-                .flat_map(|group| group.rules.iter().map(move |rule| (group, rule)))
+                .flat_map(|(group, rules)| rules.iter().map(move |rule| (*group, rule)))
                 .filter(|(_, rule)| rule.direction() == direction)
                 .collect();
             rules.sort_by_key(|(_, rule)| (priority(rule), rule.action() != Action::Deny, rule.number));
             let mut rows: Vec<Vec<String>> = rules.iter().map(|(group, rule)| rule_row(group, rule)).collect();
             let default = if direction == Direction::Ingress { "deny" } else { "allow" };
             let any = || "any".to_owned();
-            rows.push(vec!["default".into(), String::new(), default.into(), any(), any(), any(), String::new()]);
+            let none = String::new;
+            rows.push(vec!["default".into(), none(), default.into(), any(), any(), any(), none(), none()]);
             text.push_str(&terminal::table(
-                &["PRIORITY", "RULE", "ACTION", "PROTOCOL", "PORTS", "REMOTE", "NUMBER"],
+                &["PRIORITY", "RULE", "ACTION", "PROTOCOL", "PORTS", "REMOTE", "OPTIONS", "NUMBER"],
                 rows,
             ));
         }
@@ -195,7 +205,7 @@ fn priority(rule: &Rule) -> u32 {
     if rule.priority == 0 { 1000 } else { rule.priority }
 }
 
-fn rule_row(group: &SecurityGroup, rule: &Rule) -> Vec<String> {
+fn rule_row(group: &str, rule: &Rule) -> Vec<String> {
     let ports = match (rule.icmp_type, rule.icmp_code) {
         (Some(kind), Some(code)) => format!("type {kind} code {code}"),
         (Some(kind), None) => format!("type {kind}"),
@@ -205,15 +215,27 @@ fn rule_row(group: &SecurityGroup, rule: &Rule) -> Vec<String> {
     let remote = match &rule.remote {
         Some(Remote::RemoteCidr(cidr)) => cidr.clone(),
         Some(Remote::RemoteGroup(name)) => format!("group {}", last(name)),
+        Some(Remote::RemotePrefixList(name)) => format!("list {}", last(name)),
         None => "any".to_owned(),
     };
+    let options: Vec<&str> = [(rule.log, "log"), (rule.existing() == Existing::Keep, "keep")]
+        .iter()
+        .filter(|it| it.0)
+        .map(|it| it.1)
+        .collect();
     vec![
         priority(rule).to_string(),
-        format!("{}/{}", last(&group.name), rule.name),
-        if rule.action() == Action::Deny { "deny" } else { "allow" }.to_owned(),
+        format!("{group}/{}", rule.name),
+        match rule.action() {
+            Action::Deny => "deny",
+            Action::Pass => "pass",
+            Action::Allow | Action::Unspecified => "allow",
+        }
+        .to_owned(),
         if rule.protocol.is_empty() { "any".to_owned() } else { rule.protocol.clone() },
         ports,
         remote,
+        options.join(","),
         rule.number.to_string(),
     ]
 }

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use andromede_model::{
-    AnyName, HostName, NetworkName, PortName, Resource, ResourceKind, SecurityGroupName, SubnetName, TenantName,
-    VtepName,
+    AnyName, HostName, NetworkName, OperatorPolicyName, PortName, PrefixListName, Resource, ResourceKind,
+    SecurityGroupName, SubnetName, TenantName, VtepName,
 };
 use andromede_proto::{mask, v1};
 use prost_types::FieldMask;
@@ -257,4 +257,14 @@ services! {
     vtep_service_server VtepService Vtep VtepName vtep vteps [parent]
         create_vtep CreateVtepRequest vtep_id get_vtep list_vteps ListVtepsResponse
         update_vtep UpdateVtepRequest delete_vtep watch_vteps WatchVtepsStream;
+    prefix_list_service_server PrefixListService PrefixList PrefixListName prefix_list prefix_lists [parent]
+        create_prefix_list CreatePrefixListRequest prefix_list_id
+        get_prefix_list list_prefix_lists ListPrefixListsResponse
+        update_prefix_list UpdatePrefixListRequest delete_prefix_list watch_prefix_lists WatchPrefixListsStream;
+    operator_policy_service_server OperatorPolicyService OperatorPolicy OperatorPolicyName
+        operator_policy operator_policies []
+        create_operator_policy CreateOperatorPolicyRequest operator_policy_id
+        get_operator_policy list_operator_policies ListOperatorPoliciesResponse
+        update_operator_policy UpdateOperatorPolicyRequest delete_operator_policy
+        watch_operator_policies WatchOperatorPoliciesStream;
 }

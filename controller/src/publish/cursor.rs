@@ -128,7 +128,7 @@ fn delta(model: &Model, network: NetworkName, change: Change, hosts_left: Vec<An
         identities_removed: Vec::new(),
     };
     for name in change.names {
-        match visible(model, &name) {
+        match visible(model, &delta.network, &name) {
             Some(resource) => delta.written.push(resource),
             None => delta.deleted.push(name),
         }
@@ -142,9 +142,13 @@ fn delta(model: &Model, network: NetworkName, change: Change, hosts_left: Vec<An
     delta
 }
 
-/// The resource, if it is in its network's view: ports are only while they are placed.
-fn visible(model: &Model, name: &AnyName) -> Option<Resource> {
+/// The resource, if it is in the network's view: ports are only while they are placed, policies of the operator only where they
+/// concern the network.
+fn visible(model: &Model, network: &NetworkName, name: &AnyName) -> Option<Resource> {
     match name {
+        AnyName::OperatorPolicy(name) => {
+            model.operator_policy(name).filter(|policy| policy.concerns(network)).cloned().map(Into::into)
+        }
         AnyName::Port(port) => model.port(port).filter(|port| port.host.is_some()).cloned().map(Into::into),
         _ => model.get(name),
     }

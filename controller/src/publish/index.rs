@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use andromede_model::{AnyName, Commit, HostName, Model, NetworkName, Resource};
+use andromede_model::{AnyName, Commit, HostName, Model, NetworkName, OperatorPolicyName, Resource};
 use tokio::sync::watch;
 
 use super::log::{Change, NetworkLog};
@@ -75,6 +75,8 @@ struct Host {
 pub struct Index {
     networks: BTreeMap<NetworkName, Network>,
     hosts: BTreeMap<HostName, Host>,
+    /// The networks that each policy of the operator names; none: it concerns all.
+    policies: BTreeMap<OperatorPolicyName, BTreeSet<NetworkName>>,
 }
 
 impl Index {
@@ -130,13 +132,33 @@ impl Index {
         }
     }
 
+    /// The networks that a policy of the operator concerned before, or concerns after, and notes the latter.
+    fn concerned(&mut self, commit: &Commit, name: &OperatorPolicyName) -> BTreeSet<NetworkName> {
+        let before = self.policies.remove(name);
+        let after = commit.written.iter().find_map(|resource| match resource {
+            Resource::OperatorPolicy(policy) if policy.name == *name => Some(policy.networks.clone()),
+            _ => None,
+        });
+        let named: BTreeSet<NetworkName> = before.iter().chain(&after).flatten().cloned().collect();
+        let all = before.iter().chain(&after).any(BTreeSet::is_empty);
+        if let Some(after) = after {
+            self.policies.insert(name.clone(), after);
+        }
+        if all { self.networks.keys().cloned().collect() } else { named }
+    }
+
     /// The names that the commit itself touches, by network. Ports are left to their moves.
-    fn changes(&self, commit: &Commit, woken: &mut BTreeSet<HostName>) -> BTreeMap<NetworkName, Change> {
+    fn changes(&mut self, commit: &Commit, woken: &mut BTreeSet<HostName>) -> BTreeMap<NetworkName, Change> {
         let mut changes: BTreeMap<NetworkName, Change> = BTreeMap::new();
         let written = commit.written.iter().map(Resource::name);
         for name in written.chain(commit.deleted.iter().cloned()) {
             match &name {
                 AnyName::Port(_) | AnyName::Tenant(_) => {}
+                AnyName::OperatorPolicy(policy) => {
+                    for network in self.concerned(commit, policy) {
+                        changes.entry(network).or_default().names.insert(name.clone());
+                    }
+                }
                 AnyName::Host(host) => {
                     for network in self.hosts.get(host).iter().flat_map(|host| host.networks.keys()) {
                         changes.entry(network.clone()).or_default().names.insert(name.clone());

@@ -3,9 +3,9 @@
 use std::cell::RefCell;
 
 use andromede_abi::{
-    CellKey, CellRow, FlowKey, FlowRow, FragmentKey, FragmentRow, HostIndex, HostRow, IdentityClassKey, LocationKey,
-    LocationRow, MemberKey, MemberRow, NetworkIndex, NetworkRow, PolicyPrefixKey, PortRow, PrefixKey, ServiceKey, Slot,
-    SourceKey,
+    CellKey, CellRow, FlowKey, FlowRow, FragmentKey, FragmentRow, HostIndex, HostRow, IdentityClass, IdentityClassKey,
+    LocationKey, LocationRow, MemberKey, MemberRow, NetworkIndex, NetworkRow, PolicyPrefixKey, PortRow, PrefixClasses,
+    PrefixKey, ServiceClasses, ServiceKey, Slot, SourceKey,
 };
 use andromede_pipeline::{FlowRef as _, NotPut, Put, Scratch, Tables, memory};
 
@@ -20,9 +20,9 @@ pub(super) enum Lookup {
     Member(MemberKey, Option<MemberRow>),
     Network(NetworkIndex, Option<NetworkRow>),
     Epoch(Slot, Option<u32>),
-    IdentityClass(IdentityClassKey, Option<u32>),
-    PrefixClass(PolicyPrefixKey, Option<u32>),
-    ServiceClass(ServiceKey, Option<u32>),
+    IdentityClass(IdentityClassKey, Option<IdentityClass>),
+    PrefixClasses(PolicyPrefixKey, Option<PrefixClasses>),
+    ServiceClasses(ServiceKey, Option<ServiceClasses>),
     Cell(CellKey, Option<CellRow>),
     Flow(FlowKey, Option<FlowRow>),
 }
@@ -71,10 +71,10 @@ impl Tables for Recorder<'_> {
         member(key: &MemberKey) -> Option<MemberRow>, Member(*key);
         network(network: NetworkIndex) -> Option<NetworkRow>, Network(network);
         epoch(slot: Slot) -> Option<u32>, Epoch(slot);
-        identity_class(key: &IdentityClassKey) -> Option<u32>, IdentityClass(*key);
-        prefix_class(key: &PolicyPrefixKey) -> Option<u32>, PrefixClass(*key);
-        service_class(key: &ServiceKey) -> Option<u32>, ServiceClass(*key);
-        protocol_class(key: &ServiceKey) -> Option<u32>, ServiceClass(*key);
+        identity_class(key: &IdentityClassKey) -> Option<IdentityClass>, IdentityClass(*key);
+        prefix_classes(key: &PolicyPrefixKey) -> Option<PrefixClasses>, PrefixClasses(*key);
+        service_classes(key: &ServiceKey) -> Option<ServiceClasses>, ServiceClasses(*key);
+        protocol_classes(key: &ServiceKey) -> Option<ServiceClasses>, ServiceClasses(*key);
         cell(key: &CellKey) -> Option<CellRow>, Cell(*key);
     }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use andromede_abi::{
     Action, Address, CellKey, CellRow, FlowKey, FlowRow, HostRow, LocationRow, MemberKey, MemberRow, PolicySet,
-    PortRow, Stage, hook, location_flag, location_kind, maps, remote_class,
+    PortRow, Stage, hook, location_flag, location_kind, maps, remote_level,
 };
 use andromede_model::MacAddress;
 use andromede_proto::v1::TraceStep;
@@ -84,28 +84,40 @@ impl<'a> Narrator<'a> {
             Lookup::Network(..) => {}
             Lookup::Epoch(slot, word) => self.epoch(*slot, *word),
             Lookup::Flow(key, row) => self.flow(key, row.as_ref()),
-            Lookup::ServiceClass(key, class) => {
+            Lookup::ServiceClasses(key, row) => {
                 let what = service(u16::from_be(key.protocol) as u8, key.port);
-                let text = match class {
-                    Some(class) => format!("rules of set {} look at {what}: service class {class}", key.set),
-                    None => format!("no rule of set {} looks at {what}", key.set),
+                let (row, text) = match row {
+                    Some(row) => (
+                        format!("set {} classes {} and {} pairs {:#x}", key.set, row.inner, row.leaf, row.pairs),
+                        format!("rules of set {} that look at {what}", key.set),
+                    ),
+                    None => (String::new(), format!("no rule of set {} looks at {what}", key.set)),
                 };
-                self.class(key.set, maps::POLICY_SERVICES.name, *class, text);
+                self.step(self.direction(key.set), maps::POLICY_SERVICES.name, row, text);
             }
-            Lookup::IdentityClass(key, class) => {
+            Lookup::IdentityClass(key, row) => {
                 let groups = self.names.groups(key.identity);
-                let text = match class {
-                    Some(class) => format!("rules name a group of the other side ({groups}): remote class {class}"),
-                    None => format!("no rule names a group of the other side ({groups})"),
+                let (row, text) = match row {
+                    Some(row) => (
+                        format!("set {} class {} pairs {:#x}", key.set, row.class, row.pairs),
+                        format!("rules name a group of the other side ({groups})"),
+                    ),
+                    None => (String::new(), format!("no rule names a group of the other side ({groups})")),
                 };
-                self.class(key.set, maps::POLICY_IDENTITIES.name, *class, text);
+                self.step(self.direction(key.set), maps::POLICY_IDENTITIES.name, row, text);
             }
-            Lookup::PrefixClass(key, class) => {
-                let text = match class {
-                    Some(class) => format!("rules name a prefix with {}: remote class {class}", key.address),
-                    None => format!("no rule names a prefix with {}", key.address),
+            Lookup::PrefixClasses(key, row) => {
+                let (row, text) = match row {
+                    Some(row) => (
+                        format!(
+                            "set {} classes {}, {} and {} pairs {:#x}",
+                            key.set, row.top, row.middle, row.leaf, row.pairs
+                        ),
+                        format!("rules name a prefix with {}", key.address),
+                    ),
+                    None => (String::new(), format!("no rule names a prefix with {}", key.address)),
                 };
-                self.class(key.set, maps::POLICY_PREFIXES.name, *class, text);
+                self.step(self.direction(key.set), maps::POLICY_PREFIXES.name, row, text);
             }
             Lookup::Cell(key, row) => self.cell(key, row.as_ref()),
         }
@@ -118,7 +130,7 @@ impl<'a> Narrator<'a> {
             return self.step(stage, maps::PORTS.name, String::new(), format!("no port is behind interface {ifindex}"));
         };
         self.network_slot = Some(row.network_slot);
-        self.egress.insert(row.egress_set);
+        self.egress.extend([row.egress_set, row.operator_egress_set]);
         let v4 = Address::from_v4_word(row.v4);
         let addresses: Vec<_> = [v4, row.v6].into_iter().filter(|address| !address.is_unspecified()).collect();
         let name = addresses.first().map(|address| self.names.owner(*address)).unwrap_or_default();
@@ -224,19 +236,19 @@ impl<'a> Narrator<'a> {
         if self.egress.contains(&set) { Stage::Egress } else { Stage::Ingress }
     }
 
-    fn class(&mut self, set: PolicySet, table: &str, class: Option<u32>, text: String) {
-        let row = class.map(|class| format!("set {set} class {class}")).unwrap_or_default();
-        self.step(self.direction(set), table, row, text);
-    }
-
     fn cell(&mut self, key: &CellKey, row: Option<&CellRow>) {
-        let remote = match key.remote {
-            remote_class::ANY => "any remote".to_owned(),
-            class => format!("remote class {class}"),
+        let remote = match usize::from(key.remote_level) {
+            remote_level::ANY => "any remote",
+            remote_level::IDENTITY => "its group",
+            _ => "its prefix",
         };
         let (row, text) = match row {
             Some(row) => {
-                let does = if row.action == Action::Allow as u8 { "allows" } else { "denies" };
+                let does = match row.action {
+                    action if action == Action::Allow as u8 => "allows",
+                    action if action == Action::Pass as u8 => "leaves to the tenant",
+                    _ => "denies",
+                };
                 (
                     format!("set {} order {} rule {} action {}", key.set, row.order, row.rule, row.action),
                     format!("for {remote}, {} {does} it, at rank {}", self.names.rule(row.rule), row.order),

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::{
-    AnyName, Protocol, Remote, Rule, SecurityGroup,
+    Action, AnyName, Protocol, Remote, Rule, SecurityGroup,
     draft::{Draft, Touched},
     limits,
     state::NetworkState,
@@ -17,32 +17,49 @@ pub(super) fn check(draft: &mut Draft<'_>, state: &NetworkState, touched: &Touch
 }
 
 fn check_group(draft: &mut Draft<'_>, state: &NetworkState, group: &SecurityGroup) {
-    let number = group.rules.len();
+    let name = AnyName::from(group.name.clone());
+    check_rules(draft, &name, &group.rules);
+    for (place, rule) in group.rules.iter().enumerate() {
+        if rule.action == Action::Pass {
+            let text = "only a rule of the operator passes the decision on: behind a tenant's rules nobody is asked";
+            draft.refuse(name.clone(), &format!("rules[{place}].action"), "pass", text, "write allow or deny");
+        }
+        let (field, kind, remote, there): (_, _, AnyName, _) = match &rule.remote {
+            Remote::Any | Remote::Cidr(_) => continue,
+            Remote::Group(remote) => {
+                ("remote_group", "group", remote.clone().into(), state.groups.contains_key(remote))
+            }
+            Remote::PrefixList(remote) => {
+                ("remote_prefix_list", "prefix list", remote.clone().into(), state.prefix_lists.contains_key(remote))
+            }
+        };
+        let field = format!("rules[{place}].{field}");
+        if remote.network().as_ref() != Some(state.name()) {
+            let text = "a rule names groups and prefix lists of its own network";
+            draft.refuse(name.clone(), &field, remote, text, format!("name a {kind} of {}", state.name()));
+        } else if !there && !draft.deleted.contains_key(&remote) {
+            let fix = format!("write the {kind} in the same call, or correct the name");
+            draft.refuse(name.clone(), &field, remote, format!("there is no such {kind}"), fix);
+        }
+    }
+}
+
+/// Checks what does not depend on whose rules they are.
+pub(super) fn check_rules(draft: &mut Draft<'_>, owner: &AnyName, rules: &[Rule]) {
+    let number = rules.len();
     if number > limits::RULES_PER_GROUP {
-        let rule = format!("a group has at most {} rules", limits::RULES_PER_GROUP);
-        draft.refuse(group.name.clone(), "rules", number, rule, "divide it into several groups");
+        let rule = format!("a {} has at most {} rules", owner.kind(), limits::RULES_PER_GROUP);
+        draft.refuse(owner.clone(), "rules", number, rule, "divide it into several");
     }
     let mut names = BTreeSet::new();
-    for (place, rule) in group.rules.iter().enumerate() {
+    for (place, rule) in rules.iter().enumerate() {
         if !names.insert(&rule.name) {
             let field = format!("rules[{place}].name");
-            let text = "names of rules are unique in their group";
-            draft.refuse(group.name.clone(), &field, &rule.name, text, "rename one of the two");
+            let text = format!("names of rules are unique in their {}", owner.kind());
+            draft.refuse(owner.clone(), &field, &rule.name, text, "rename one of the two");
         }
         for (field, value, text, fix) in faults(rule) {
-            draft.refuse(group.name.clone(), &format!("rules[{place}].{field}"), value, text, fix);
-        }
-        if let Remote::Group(remote) = &rule.remote
-            && !state.groups.contains_key(remote)
-        {
-            let field = format!("rules[{place}].remote_group");
-            if remote.network() != *state.name() {
-                let text = "a rule names groups of its own network";
-                draft.refuse(group.name.clone(), &field, remote, text, format!("name a group of {}", state.name()));
-            } else if !draft.deleted.contains_key(&remote.clone().into()) {
-                let fix = "write the group in the same call, or correct the name";
-                draft.refuse(group.name.clone(), &field, remote, "there is no such group", fix);
-            }
+            draft.refuse(owner.clone(), &format!("rules[{place}].{field}"), value, text, fix);
         }
     }
 }
@@ -90,7 +107,7 @@ fn list<T: ToString>(items: &[T]) -> String {
     items.iter().map(ToString::to_string).collect::<Vec<_>>().join(",")
 }
 
-/// Adds, for each deleted group of the network, one that still refers to it.
+/// Adds, for each deleted group or prefix list of the network, one that still refers to it.
 pub(super) fn users_of_deleted(draft: &Draft<'_>, state: &NetworkState, users: &mut BTreeMap<AnyName, AnyName>) {
     for port in state.ports.values() {
         for group in port.groups.iter().map(|group| AnyName::from(group.clone())) {
@@ -101,11 +118,13 @@ pub(super) fn users_of_deleted(draft: &Draft<'_>, state: &NetworkState, users: &
     }
     for group in state.groups.values() {
         for rule in &group.rules {
-            if let Remote::Group(remote) = &rule.remote {
-                let remote = AnyName::from(remote.clone());
-                if draft.deleted.contains_key(&remote) {
-                    users.entry(remote).or_insert_with(|| group.name.clone().into());
-                }
+            let remote: AnyName = match &rule.remote {
+                Remote::Any | Remote::Cidr(_) => continue,
+                Remote::Group(remote) => remote.clone().into(),
+                Remote::PrefixList(remote) => remote.clone().into(),
+            };
+            if draft.deleted.contains_key(&remote) {
+                users.entry(remote).or_insert_with(|| group.name.clone().into());
             }
         }
     }

@@ -3,7 +3,9 @@
 mod address;
 mod group;
 mod network;
+mod operator_policy;
 mod port;
+mod prefix_list;
 mod underlay;
 
 use std::collections::BTreeMap;
@@ -19,11 +21,13 @@ pub(crate) fn check(draft: &mut Draft<'_>) {
             draft.refuse(name, "display_name", &tenant.display_name, rule, "shorten it");
         }
     }
+    operator_policy::check(draft);
     let touched = std::mem::take(&mut draft.touched);
     underlay::check(draft, &touched);
     for (name, touched) in &touched {
         let Some(state) = draft.state(name) else { continue };
         network::check(draft, &state, touched);
+        prefix_list::check(draft, &state, touched);
         group::check(draft, &state, touched);
         port::check(draft, &state, touched);
     }
@@ -46,6 +50,7 @@ pub(crate) fn check_deletions(draft: &mut Draft<'_>) {
             }
         }
     }
+    operator_policy::users_of_deleted(draft, &mut users);
     for (name, touched) in &draft.touched {
         if let Some(state) = draft.state(name).filter(|_| touched.groups_deleted) {
             group::users_of_deleted(draft, &state, &mut users);

@@ -35,6 +35,7 @@ pub(super) fn check(draft: &mut Draft<'_>, state: &NetworkState, touched: &Touch
     let counts = [
         ("subnets", state.subnets.len(), limits::SUBNETS_PER_NETWORK),
         ("ports", state.ports.len(), limits::PORTS_PER_NETWORK),
+        ("prefix lists", state.prefix_lists.len(), limits::LISTS_PER_NETWORK),
         ("security groups", state.groups.len(), limits::GROUPS_PER_NETWORK),
         ("foreign tunnel endpoints", state.vteps.len(), limits::VTEPS_PER_NETWORK),
     ];

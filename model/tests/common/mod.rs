@@ -4,8 +4,8 @@
 use std::str::FromStr;
 
 use andromede_model::{
-    Action, Commit, Direction, Host, Labels, MacAddress, Model, Network, Port, Prefix, Protocol, Remote, Resource,
-    Rule, SecurityGroup, Subnet, Tenant, Timeouts, Uid, Violation, Vni, Vtep,
+    Action, Commit, Direction, Existing, Host, Labels, MacAddress, Model, Network, OperatorPolicy, Port, Prefix,
+    PrefixList, Protocol, Remote, Resource, Rule, SecurityGroup, Subnet, Tenant, Timeouts, Uid, Violation, Vni, Vtep,
 };
 
 pub(crate) fn name<T: FromStr>(text: &str) -> T
@@ -77,6 +77,8 @@ pub(crate) fn rule(id: &str) -> Rule {
         icmp_type: None,
         icmp_code: None,
         remote: Remote::Any,
+        log: false,
+        existing: Existing::Cut,
         number: 0,
     }
 }
@@ -84,6 +86,26 @@ pub(crate) fn rule(id: &str) -> Rule {
 pub(crate) fn group(tenant: &str, id: &str, rules: Vec<Rule>) -> SecurityGroup {
     SecurityGroup {
         name: name(&format!("tenants/{tenant}/networks/net/securityGroups/{id}")),
+        rules,
+        revision: 0,
+        labels: Labels::default(),
+    }
+}
+
+pub(crate) fn prefix_list(tenant: &str, id: &str, prefixes: &[&str]) -> PrefixList {
+    PrefixList {
+        name: name(&format!("tenants/{tenant}/networks/net/prefixLists/{id}")),
+        prefixes: prefixes.iter().map(|text| name(text)).collect(),
+        revision: 0,
+        labels: Labels::default(),
+    }
+}
+
+/// A policy for the networks of these tenants; none: for all.
+pub(crate) fn operator_policy(id: &str, tenants: &[&str], rules: Vec<Rule>) -> OperatorPolicy {
+    OperatorPolicy {
+        name: name(&format!("operatorPolicies/{id}")),
+        networks: tenants.iter().map(|tenant| name(&format!("tenants/{tenant}/networks/net"))).collect(),
         rules,
         revision: 0,
         labels: Labels::default(),

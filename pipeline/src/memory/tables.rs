@@ -7,9 +7,9 @@ use std::{
 };
 
 use andromede_abi::{
-    CellKey, CellRow, FlowKey, FlowRow, FragmentKey, FragmentRow, HostIndex, HostRow, IdentityClassKey, LocationKey,
-    LocationRow, MemberKey, MemberRow, NetworkIndex, NetworkRow, PolicyPrefixKey, PortRow, PrefixKey, Prefixed,
-    ServiceKey, Slot, SourceKey, UsageRow, bytes_of,
+    CellKey, CellRow, FlowKey, FlowRow, FragmentKey, FragmentRow, HostIndex, HostRow, IdentityClass, IdentityClassKey,
+    LocationKey, LocationRow, MemberKey, MemberRow, NetworkIndex, NetworkRow, PolicyPrefixKey, PortRow, PrefixClasses,
+    PrefixKey, Prefixed, ServiceClasses, ServiceKey, Slot, SourceKey, UsageRow, bytes_of,
 };
 
 use crate::{
@@ -38,11 +38,11 @@ pub struct Tables {
     /// Epochs.
     pub epochs: BTreeMap<Slot, u32>,
     /// Classes of identities.
-    pub policy_identities: BTreeMap<IdentityClassKey, u32>,
+    pub policy_identities: BTreeMap<IdentityClassKey, IdentityClass>,
     /// Classes of prefixes.
-    pub policy_prefixes: BTreeMap<Prefixed<PolicyPrefixKey>, u32>,
+    pub policy_prefixes: BTreeMap<Prefixed<PolicyPrefixKey>, PrefixClasses>,
     /// Classes of services.
-    pub policy_services: BTreeMap<Prefixed<ServiceKey>, u32>,
+    pub policy_services: BTreeMap<Prefixed<ServiceKey>, ServiceClasses>,
     /// Cells.
     pub policy_cells: BTreeMap<CellKey, CellRow>,
     /// Connections.
@@ -195,19 +195,19 @@ impl crate::tables::Tables for Tables {
         (slot < andromede_abi::maps::EPOCHS.rows).then(|| self.epochs.get(&slot).copied().unwrap_or(0))
     }
 
-    fn identity_class(&self, key: &IdentityClassKey) -> Option<u32> {
+    fn identity_class(&self, key: &IdentityClassKey) -> Option<IdentityClass> {
         self.policy_identities.get(key).copied()
     }
 
-    fn prefix_class(&self, key: &PolicyPrefixKey) -> Option<u32> {
+    fn prefix_classes(&self, key: &PolicyPrefixKey) -> Option<PrefixClasses> {
         longest(&self.policy_prefixes, *key)
     }
 
-    fn service_class(&self, key: &ServiceKey) -> Option<u32> {
+    fn service_classes(&self, key: &ServiceKey) -> Option<ServiceClasses> {
         longest(&self.policy_services, *key)
     }
 
-    fn protocol_class(&self, key: &ServiceKey) -> Option<u32> {
+    fn protocol_classes(&self, key: &ServiceKey) -> Option<ServiceClasses> {
         let covers = |prefix: &&Prefixed<ServiceKey>| {
             let equal = leading_equal_bits(bytes_of(&prefix.data), bytes_of(key));
             prefix.length <= ServiceKey::PROTOCOL_BITS && equal >= prefix.length

@@ -76,6 +76,7 @@ pub(crate) struct End {
     mark: EndpointMark,
     ifindex: u32,
     pub(crate) set: PolicySet,
+    pub(crate) operator_set: PolicySet,
     pub(crate) identity: Identity,
     host: HostIndex,
     mac: Mac,
@@ -99,6 +100,7 @@ impl End {
         mark: EndpointMark { slot: 0, epoch: 0 },
         ifindex: 0,
         set: 0,
+        operator_set: 0,
         identity: 0,
         host: 0,
         mac: [0; 6],
@@ -233,7 +235,11 @@ fn end<T: Tables>(
     end.ifindex = location.ifindex;
     end.default_allow = port.flags & default != 0;
     let is_initiator = default == port_flag::EGRESS_DEFAULT_ALLOW;
-    end.set = if is_initiator { port.egress_set } else { port.ingress_set };
+    (end.set, end.operator_set) = if is_initiator {
+        (port.egress_set, port.operator_egress_set)
+    } else {
+        (port.ingress_set, port.operator_ingress_set)
+    };
     end.flows_most = if is_initiator { port.limits.flows_outbound } else { port.limits.flows_inbound };
     end.half_open_most = port.limits.half_open;
     end.new_flows_per_second = port.limits.new_flows_per_second;

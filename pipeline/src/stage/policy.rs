@@ -1,7 +1,8 @@
 //! Which rule decides? A constant number of lookups, whatever the number of rules.
 
 use andromede_abi::{
-    Action, Address, CellKey, CellRow, IdentityClassKey, PolicyPrefixKey, RuleNumber, ServiceKey, remote_class, rule,
+    Action, Address, CellKey, CellRow, IdentityClassKey, PolicyPrefixKey, PolicySet, RuleNumber, ServiceKey, pair,
+    remote_level, rule,
 };
 
 use crate::{packet::Packet, stage::judge::End, tables::Tables};
@@ -40,55 +41,106 @@ impl Decision {
     }
 }
 
-/// Asks the rules.
-#[cfg_attr(target_arch = "bpf", inline(never))]
+/// Asks the rules: the operator's first, then the tenant's. What neither decide the default does.
+#[inline(always)]
 pub(crate) fn decide<T: Tables>(tables: &T, question: &Question<'_>) -> Decision {
-    let default = Decision::new(question.port.default_allow, question.default_rule, 0);
-    if question.port.set == 0 {
-        return default;
+    let operator = ask(tables, question, question.port.operator_set);
+    let answer = if operator.is_final() { operator } else { ask(tables, question, question.port.set) };
+    if answer.is_final() {
+        return Decision::new(answer.action == Action::Allow as u8, answer.rule, answer.flags);
     }
-    let service = ServiceKey {
-        set: question.port.set,
-        protocol: (question.packet.protocol as u16).to_be(),
-        port: question.packet.service_port,
-    };
-    let class = if question.packet.fragment.is_early() {
-        tables.protocol_class(&service)
-    } else {
-        tables.service_class(&service)
-    };
-    let Some(service) = class else { return default };
-    let cell = first_cell(tables, question, service);
-    if cell.order == NO_RULE.order {
-        return default;
-    }
-    Decision::new(cell.action == Action::Allow as u8, cell.rule, cell.flags)
+    Decision::new(question.port.default_allow, question.default_rule, 0)
 }
+
+/// What the rules of one set say. One word, as `Edit`.
+#[repr(C, align(8))]
+#[derive(Clone, Copy)]
+struct Answer {
+    rule: RuleNumber,
+    /// [`Action`] as its number; 0: no rule matches.
+    action: u8,
+    flags: u8,
+    reserved: u16,
+}
+
+impl Answer {
+    const NONE: Self = Self { rule: rule::NONE, action: 0, flags: 0, reserved: 0 };
+
+    #[inline(always)]
+    const fn is_final(self) -> bool {
+        self.action == Action::Allow as u8 || self.action == Action::Deny as u8
+    }
+}
+
+/// Asks one set. In the kernel it is a function of its own, for its stack.
+#[cfg_attr(target_arch = "bpf", inline(never))]
+fn ask<T: Tables>(tables: &T, question: &Question<'_>, set: PolicySet) -> Answer {
+    if set == 0 {
+        return Answer::NONE;
+    }
+    let service =
+        ServiceKey { set, protocol: (question.packet.protocol as u16).to_be(), port: question.packet.service_port };
+    let services = if question.packet.fragment.is_early() {
+        tables.protocol_classes(&service)
+    } else {
+        tables.service_classes(&service)
+    };
+    let Some(services) = services else { return Answer::NONE };
+    let mut remotes = [0; remote_level::COUNT];
+    let mut pairs = pair::ANY_REMOTE;
+    let identity = IdentityClassKey { set, identity: question.other.identity };
+    if services.pairs & OF_IDENTITIES != 0
+        && identity.identity != 0
+        && let Some(row) = tables.identity_class(&identity)
+    {
+        remotes[remote_level::IDENTITY] = row.class;
+        pairs |= row.pairs;
+    }
+    if services.pairs & OF_PREFIXES != 0
+        && let Some(row) = tables.prefix_classes(&PolicyPrefixKey { set, address: *question.remote })
+    {
+        remotes[remote_level::TOP] = row.top;
+        remotes[remote_level::MIDDLE] = row.middle;
+        remotes[remote_level::LEAF] = row.leaf;
+        pairs |= row.pairs;
+    }
+    pairs &= services.pairs;
+    let services = [0, services.inner, services.leaf];
+    let mut first = NO_RULE;
+    let mut place = 0;
+    while place < pair::COUNT {
+        let (service_level, remote_level) = (place / remote_level::COUNT, place % remote_level::COUNT);
+        place = place.wrapping_add(1);
+        if pairs & pair::bit(service_level, remote_level) == 0 {
+            continue;
+        }
+        let (Some(remote), Some(service)) = (remotes.get(remote_level), services.get(service_level)) else { continue };
+        let key = CellKey {
+            set,
+            remote: *remote,
+            service: *service,
+            remote_level: remote_level as u16,
+            service_level: service_level as u16,
+        };
+        if let Some(cell) = tables.cell(&key)
+            && cell.order < first.order
+        {
+            first = cell;
+        }
+    }
+    if first.order == NO_RULE.order {
+        return Answer::NONE;
+    }
+    Answer { rule: first.rule, action: first.action, flags: first.flags, reserved: 0 }
+}
+
+/// The pairs with a class of identities.
+const OF_IDENTITIES: u32 = pair::of_remote(remote_level::IDENTITY);
+/// The pairs with a class of prefixes.
+const OF_PREFIXES: u32 =
+    pair::of_remote(remote_level::TOP) | pair::of_remote(remote_level::MIDDLE) | pair::of_remote(remote_level::LEAF);
 
 /// What stands for a cell that is not there: no rule has this order. A value, and not a missing one, because the verifier
 /// refuses to carry along what was never written.
 const NO_RULE: CellRow =
     CellRow { order: u32::MAX, rule: rule::NONE, action: Action::Deny as u8, flags: 0, reserved: 0 };
-
-/// The cell that stands first in the order of the rules, of those that the remote's classes lead to.
-#[inline(always)]
-fn first_cell<T: Tables>(tables: &T, question: &Question<'_>, service: u32) -> CellRow {
-    let set = question.port.set;
-    let cell = |remote| tables.cell(&CellKey { set, remote, service }).unwrap_or(NO_RULE);
-    let mut first = cell(remote_class::ANY);
-    let identity = IdentityClassKey { set, identity: question.other.identity };
-    if identity.identity != 0
-        && let Some(class) = tables.identity_class(&identity)
-    {
-        first = lower(first, cell(class));
-    }
-    if let Some(class) = tables.prefix_class(&PolicyPrefixKey { set, address: *question.remote }) {
-        first = lower(first, cell(class));
-    }
-    first
-}
-
-#[inline(always)]
-const fn lower(one: CellRow, other: CellRow) -> CellRow {
-    if other.order < one.order { other } else { one }
-}

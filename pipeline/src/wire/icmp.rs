@@ -2,6 +2,12 @@
 
 /// Bytes of the header that all messages have.
 pub const HEADER: usize = 8;
+/// Destination unreachable.
+pub const UNREACHABLE: u8 = 3;
+/// Code of "unreachable": the packet must be fragmented, and must not be.
+pub const FRAGMENTATION_NEEDED: u8 = 4;
+/// `ICMPv6`: the packet is too big.
+pub const V6_PACKET_TOO_BIG: u8 = 2;
 /// Echo reply.
 pub const ECHO_REPLY: u8 = 0;
 /// Echo request.

@@ -2,6 +2,8 @@
 
 /// Bytes of an IPv4 header without options.
 pub const V4_HEADER: usize = 20;
+/// Offset of the checksum in an IPv4 header.
+pub const V4_CHECKSUM: usize = 10;
 /// Bytes of an IPv6 header without extensions.
 pub const V6_HEADER: usize = 40;
 /// Flag and offset bits of an IPv4 header that make a fragment: more fragments, and the offset.

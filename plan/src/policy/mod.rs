@@ -1,24 +1,44 @@
 //! Compiling rules: from a list that is scanned to tables that are looked up.
 //!
-//! A *class* stands for a set of rules: all those that match everything in the class. Remotes that the same rules match share
-//! a class, and so do services; a cell says which rule is the first for a remote class and a service class. How the tables
-//! are read is written in `abi::policy`.
+//! A *class* stands for a set of rules of one level: all those that match everything in the class. Remotes that the same rules
+//! match share a class, and so do services; a cell says which rule is the first for a class of remotes and a class of services.
+//! How the tables are read, and what levels are, is written in `abi::policy`.
 
+mod cache;
+mod cells;
+mod classes;
+mod groups;
+mod ranked;
 mod remote;
 mod service;
 mod set;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
-use andromede_abi::{Action, CellRow, remote_class};
-use andromede_model::{Direction, NetworkView, Rule, SecurityGroupName};
+use andromede_abi::{Address, CellRow, PrefixClasses, ServiceClasses, remote_level, service_level};
+
+use andromede_model::{Direction, NetworkView, SecurityGroupName};
 
 use crate::{Rows, TooLarge};
 
+pub(crate) use cache::Cache;
+pub(crate) use groups::Groups;
+pub(crate) use ranked::{Ranked, of_groups, of_operator};
 pub(crate) use set::Sets;
 
 /// Ranks of rules, ascending: what a class stands for.
 type Ranks = Vec<u32>;
+
+/// A class and its level.
+type Class = (usize, u32);
+
+/// The one class of the rules for any service.
+const ANY_SERVICE: Class = (service_level::ANY, 0);
+/// The one class of the rules for any remote.
+const ANY_REMOTE: Class = (remote_level::ANY, 0);
 
 /// Most pairs of a remote class and a service class that one set of rules may have, counted once for each rule that matches both:
 /// as many as the table of cells has rows.
@@ -39,115 +59,34 @@ impl Mentions {
     }
 }
 
+/// What is left of [`COMBINATIONS`] while cells are made.
+struct Combinations(usize);
+
+impl Combinations {
+    fn spend(&mut self, number: usize) -> Result<(), TooLarge> {
+        self.0 = self.0.saturating_add(number);
+        let most = COMBINATIONS as u32;
+        let error = TooLarge { table: "combinations of remotes and services", rows: self.0, most };
+        if self.0 > COMBINATIONS { Err(error) } else { Ok(()) }
+    }
+}
+
+/// What the rules of one set say, whoever belongs to which group: the part of a set that never changes.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub(crate) struct Rules {
+    /// Prefix length (32 and that of the address) and address to classes of remotes.
+    pub(crate) prefixes: BTreeMap<(u32, Address), PrefixClasses>,
+    /// Prefix length, protocol and port, as in a `ServiceKey`, to classes of services.
+    pub(crate) services: BTreeMap<(u32, u16, u16), ServiceClasses>,
+    /// The first rule for a service and a remote that is no group.
+    pub(crate) cells: BTreeMap<(Class, Class), CellRow>,
+}
+
 /// The tables of one set, without its number.
-#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Content {
-    /// Identity to remote class.
-    pub(crate) identities: BTreeMap<u32, u32>,
-    /// Prefix length (32 and that of the address) and address to remote class.
-    pub(crate) prefixes: BTreeMap<(u32, andromede_abi::Address), u32>,
-    /// Prefix length, protocol and port, as in a `ServiceKey`, to service class.
-    pub(crate) services: BTreeMap<(u32, u16, u16), u32>,
-    /// Remote class and service class to the first rule.
-    pub(crate) cells: BTreeMap<(u32, u32), CellRow>,
-}
-
-/// Gives each distinct set of rules a number.
-struct Classes {
-    numbers: BTreeMap<Ranks, u32>,
-    next: u32,
-}
-
-impl Classes {
-    fn starting_at(next: u32) -> Self {
-        Self { numbers: BTreeMap::new(), next }
-    }
-
-    /// The number of the class that stands for these rules.
-    fn of(&mut self, ranks: &Ranks) -> u32 {
-        if let Some(number) = self.numbers.get(ranks) {
-            return *number;
-        }
-        let number = self.next;
-        self.next += 1;
-        self.numbers.insert(ranks.clone(), number);
-        number
-    }
-
-    /// For each rule, the classes that it belongs to.
-    fn by_rule(&self, rules: usize) -> Vec<Vec<u32>> {
-        let mut classes = vec![Vec::new(); rules];
-        for (ranks, number) in &self.numbers {
-            for rank in ranks {
-                if let Some(classes) = classes.get_mut(*rank as usize) {
-                    classes.push(*number);
-                }
-            }
-        }
-        classes
-    }
-}
-
-/// The rules in the order in which they decide: priority, then deny before allow, then number.
-fn ranked<'a>(rules: impl IntoIterator<Item = &'a Rule>) -> Vec<&'a Rule> {
-    let mut rules: Vec<&Rule> = rules.into_iter().collect();
-    rules.sort_by_key(|rule| (rule.priority, action(rule) == Action::Allow, rule.number));
-    rules.dedup_by_key(|rule| rule.number);
-    rules
-}
-
-/// What a rule does, as the rows say it.
-fn action(rule: &Rule) -> Action {
-    match rule.action {
-        andromede_model::Action::Allow => Action::Allow,
-        andromede_model::Action::Deny => Action::Deny,
-    }
-}
-
-/// The tables for the rules of one direction of these groups.
-pub(crate) fn compile(
-    view: &NetworkView,
-    groups: &BTreeSet<SecurityGroupName>,
-    direction: Direction,
-) -> Result<Content, TooLarge> {
-    let rules = groups.iter().filter_map(|group| view.groups.get(group)).flat_map(|group| &group.rules);
-    let rules = ranked(rules.filter(|rule| rule.direction == direction));
-    let mut content = Content::default();
-    let mut services = Classes::starting_at(1);
-    service::classify(&rules, &mut services, &mut content)?;
-    let mut remotes = Classes::starting_at(remote_class::FIRST);
-    remote::classify_identities(&rules, &view.identities, &mut remotes, &mut content);
-    let of_identities = remotes.by_rule(rules.len());
-    // A class of identities and one of prefixes never share a number, so the second begins behind the first.
-    let mut remotes = Classes::starting_at(remotes.next);
-    remote::classify_prefixes(&rules, &mut remotes, &mut content)?;
-    let of_prefixes = remotes.by_rule(rules.len());
-    let of_services = services.by_rule(rules.len());
-    let remotes = of_identities.iter().zip(&of_prefixes).map(|(one, other)| one.len() + other.len() + 1);
-    let combinations: usize = remotes.zip(&of_services).map(|(remotes, services)| remotes * services.len()).sum();
-    if combinations > COMBINATIONS {
-        return Err(TooLarge {
-            table: "combinations of remotes and services",
-            rows: combinations,
-            most: COMBINATIONS as u32,
-        });
-    }
-    let ranked = rules.iter().zip(of_identities).zip(of_prefixes).zip(of_services);
-    for (rank, (((rule, identities), prefixes), services)) in ranked.enumerate() {
-        let any = remote::is_any(rule).then_some(remote_class::ANY);
-        let row = CellRow { order: rank as u32, rule: rule.number, action: action(rule) as u8, flags: 0, reserved: 0 };
-        for service in services {
-            // Rules come in the order in which they decide. The cell of any remote is always read, so behind a rule for any
-            // remote no other is needed; and the first to claim a cell has it.
-            if content.cells.contains_key(&(remote_class::ANY, service)) {
-                continue;
-            }
-            for remote in identities.iter().chain(&prefixes).copied().chain(any) {
-                content.cells.entry((remote, service)).or_insert(row);
-            }
-        }
-    }
-    Ok(content)
+    pub(crate) rules: Arc<Rules>,
+    pub(crate) groups: Groups,
 }
 
 /// The rows of these groups for one direction, under some number.
@@ -157,6 +96,8 @@ pub(crate) fn rows(
     direction: Direction,
 ) -> Result<Rows, TooLarge> {
     let mut rows = Rows::default();
-    Sets::new(&Rows::default()).number(compile(view, groups, direction)?, &mut rows);
+    let owner = (view.network.index, Some(groups.clone()), direction);
+    let content = Cache::default().compile(owner, &of_groups(view, groups, direction), &view.identities)?;
+    Sets::new(&Rows::default()).number(content, &view.identities, &mut rows);
     Ok(rows)
 }

@@ -1,50 +1,46 @@
-//! Remote classes: who the other side is, and where.
+//! Classes of addresses: where the other side is.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeMap,
     net::{IpAddr, Ipv4Addr},
 };
 
-use andromede_abi::Address;
-use andromede_model::{Prefix, Remote, Rule, SecurityGroupName};
+use andromede_abi::{Address, PrefixClasses, remote_level};
+use andromede_model::{Prefix, Remote};
 
-use super::{Classes, Content, Mentions, Ranks};
+use super::{
+    Class, Mentions, Ranked, Ranks,
+    classes::{Classes, Node, Trie},
+};
 use crate::{TooLarge, rows::prefix_length};
 
-/// Has the rule no condition on the other side?
-pub(super) fn is_any(rule: &Rule) -> bool {
-    rule.remote == Remote::Any
+/// The rows of prefixes, pairs still to be filled in, and for each rule its classes.
+pub(super) struct Prefixes {
+    pub(super) rows: BTreeMap<(u32, Address), PrefixClasses>,
+    pub(super) of_rule: Vec<Vec<Class>>,
 }
 
-/// Fills the identity table: a class stands for the rules whose remote group is in the identity.
-pub(super) fn classify_identities(
-    rules: &[&Rule],
-    identities: &BTreeMap<u32, BTreeSet<SecurityGroupName>>,
-    classes: &mut Classes,
-    content: &mut Content,
-) {
-    let mut of_group: BTreeMap<&SecurityGroupName, Ranks> = BTreeMap::new();
-    for (rank, rule) in rules.iter().enumerate() {
-        if let Remote::Group(group) = &rule.remote {
-            of_group.entry(group).or_default().push(rank as u32);
-        }
-    }
-    for (identity, groups) in identities {
-        let mut ranks: Ranks = groups.iter().filter_map(|group| of_group.get(group)).flatten().copied().collect();
-        ranks.sort_unstable();
-        if !ranks.is_empty() {
-            content.identities.insert(*identity, classes.of(&ranks));
-        }
+/// Prefixes within others have a level each, so that rules for wide prefixes and rules for narrow ones never multiply.
+fn level(node: &Node<Prefix>) -> usize {
+    match node.height {
+        0 => remote_level::LEAF,
+        1 => remote_level::MIDDLE,
+        _ => remote_level::TOP,
     }
 }
 
-/// Fills the prefix table. A prefix's class includes the rules of all prefixes that cover it, because only the longest is found.
-pub(super) fn classify_prefixes(rules: &[&Rule], classes: &mut Classes, content: &mut Content) -> Result<(), TooLarge> {
+/// The classes of the prefixes that rules name.
+pub(super) fn classify(rules: &[Ranked<'_>]) -> Result<Prefixes, TooLarge> {
     let mut mentions = Mentions(0);
     let mut of_prefix: BTreeMap<Prefix, Ranks> = BTreeMap::new();
-    for (rank, rule) in rules.iter().enumerate() {
-        if let Remote::Cidr(cidr) = rule.remote {
-            of_prefix.entry(cidr).or_default().push(rank as u32);
+    for (rank, ranked) in rules.iter().enumerate() {
+        let one = match &ranked.rule.remote {
+            Remote::Cidr(cidr) => Some(cidr),
+            Remote::Any | Remote::PrefixList(_) | Remote::Group(_) => None,
+        };
+        mentions.spend(ranked.list.len())?;
+        for prefix in ranked.list.iter().chain(one) {
+            of_prefix.entry(*prefix).or_default().push(rank as u32);
         }
     }
     // IPv4 stands inside IPv6 in the table (::ffff:0:0/96). An IPv6 prefix around that range must not be found for IPv4.
@@ -55,19 +51,19 @@ pub(super) fn classify_prefixes(rules: &[&Rule], classes: &mut Classes, content:
     {
         of_prefix.entry(v4).or_default();
     }
-    let mut above: Vec<(Prefix, Ranks)> = Vec::new();
-    // In the order of prefixes one stands right before those that it covers.
-    for (prefix, own) in of_prefix {
-        while above.last().is_some_and(|(upper, _)| !upper.covers(prefix)) {
-            above.pop();
+    let trie = Trie::new(of_prefix, Prefix::covers);
+    let mut classes = Classes::new(remote_level::COUNT);
+    let of_node = trie.classify(level, remote_level::COUNT, &mut classes, &mut mentions)?;
+    let row = |of_node: &Vec<u32>| {
+        let class = |level: usize| of_node.get(level).copied().unwrap_or_default();
+        PrefixClasses {
+            top: class(remote_level::TOP),
+            middle: class(remote_level::MIDDLE),
+            leaf: class(remote_level::LEAF),
+            pairs: 0,
         }
-        let mut ranks = above.last().map(|(_, ranks)| ranks.clone()).unwrap_or_default();
-        ranks.extend(own);
-        ranks.sort_unstable();
-        mentions.spend(ranks.len())?;
-        let key = (prefix_length(prefix.length(), prefix.is_ipv4()), Address::from(prefix.address()));
-        content.prefixes.insert(key, classes.of(&ranks));
-        above.push((prefix, ranks));
-    }
-    Ok(())
+    };
+    let key = |prefix: Prefix| (prefix_length(prefix.length(), prefix.is_ipv4()), Address::from(prefix.address()));
+    let rows = trie.0.iter().zip(&of_node).map(|(node, of_node)| (key(node.key), row(of_node))).collect();
+    Ok(Prefixes { rows, of_rule: classes.by_rule(rules.len()) })
 }

@@ -2,20 +2,24 @@
 
 use std::collections::BTreeMap;
 
+use andromede_abi::{ServiceClasses, service_level};
 use andromede_model::{Protocol, Rule};
 
-use super::{Classes, Content, Mentions, Ranks};
+use super::{
+    ANY_SERVICE, Class, Mentions, Ranked, Ranks,
+    classes::{Classes, Node, Trie},
+};
 use crate::TooLarge;
 
-/// A node of the trie over protocol (16 bits) and port (16 bits): the value, shifted up to 32 bits, and how many bits count.
-/// In this order a node stands right before those beneath it.
-type Node = (u32, u8);
+/// A place in the trie over protocol (16 bits) and port (16 bits): the value, shifted up to 32 bits, and how many bits count.
+/// In this order a place stands right before those beneath it.
+type Place = (u32, u8);
 
 /// Bits of the protocol.
 const PROTOCOL_BITS: u8 = 16;
 
 /// Is `lower` beneath `upper`, or the same?
-fn covers(upper: Node, lower: Node) -> bool {
+fn covers(upper: Place, lower: Place) -> bool {
     let shift = 32 - u32::from(upper.1);
     upper.1 <= lower.1 && (upper.0 ^ lower.0).checked_shr(shift).unwrap_or(0) == 0
 }
@@ -35,51 +39,61 @@ pub(crate) fn prefixes_of_range(first: u16, last: u16) -> Vec<(u16, u8)> {
     prefixes
 }
 
-/// The nodes that a rule matches.
-fn nodes(rule: &Rule) -> Vec<Node> {
-    let Protocol::Number(protocol) = rule.protocol else {
-        return vec![(0, 0)];
-    };
-    let node = |(port, bits): (u16, u8)| (u32::from(protocol) << 16 | u32::from(port), PROTOCOL_BITS + bits);
+/// The places that a rule for some protocol matches.
+fn places(rule: &Rule, protocol: u8) -> Vec<Place> {
+    let place = |(port, bits): (u16, u8)| (u32::from(protocol) << 16 | u32::from(port), PROTOCOL_BITS + bits);
     if rule.protocol.has_ports() && !rule.ports.is_empty() {
         let ranges = rule.ports.iter().flat_map(|range| prefixes_of_range(range.first(), range.last()));
-        return ranges.map(node).collect();
+        return ranges.map(place).collect();
     }
     match (rule.icmp_type.filter(|_| rule.protocol.is_icmp()), rule.icmp_code) {
-        (Some(kind), Some(code)) => vec![node((u16::from_be_bytes([kind, code]), 16))],
-        (Some(kind), None) => vec![node((u16::from_be_bytes([kind, 0]), 8))],
-        (None, _) => vec![node((0, 0))],
+        (Some(kind), Some(code)) => vec![place((u16::from_be_bytes([kind, code]), 16))],
+        (Some(kind), None) => vec![place((u16::from_be_bytes([kind, 0]), 8))],
+        (None, _) => vec![place((0, 0))],
     }
 }
 
-/// Fills the service table. A node's class includes the rules of all nodes above it, because only the longest is found.
-pub(super) fn classify(rules: &[&Rule], classes: &mut Classes, content: &mut Content) -> Result<(), TooLarge> {
+/// The rows of services, pairs still to be filled in, and for each rule its classes.
+pub(super) struct Services {
+    pub(super) rows: BTreeMap<(u32, u16, u16), ServiceClasses>,
+    pub(super) of_rule: Vec<Vec<Class>>,
+}
+
+/// Ranges within others, and all within their protocol, are of another level than what is around them.
+fn level(node: &Node<Place>) -> usize {
+    if node.height == 0 { service_level::LEAF } else { service_level::INNER }
+}
+
+/// The key of a place, as in a `ServiceKey`.
+fn key((value, bits): Place) -> (u32, u16, u16) {
+    (32 + u32::from(bits), ((value >> 16) as u16).to_be(), (value as u16).to_be())
+}
+
+/// The classes of the services that rules name. There is always a row for any service.
+pub(super) fn classify(rules: &[Ranked<'_>]) -> Result<Services, TooLarge> {
     let mut mentions = Mentions(0);
-    let mut trie: BTreeMap<Node, Ranks> = BTreeMap::new();
-    for (rank, rule) in rules.iter().enumerate() {
-        for node in nodes(rule) {
+    let mut of_place: BTreeMap<Place, Ranks> = BTreeMap::new();
+    for (rank, ranked) in rules.iter().enumerate() {
+        let Protocol::Number(protocol) = ranked.rule.protocol else { continue };
+        for place in places(ranked.rule, protocol) {
             mentions.spend(1)?;
-            trie.entry(node).or_default().push(rank as u32);
+            of_place.entry(place).or_default().push(rank as u32);
         }
     }
-    let mut above: Vec<(Node, Ranks)> = Vec::new();
-    for (node, own) in trie {
-        while above.last().is_some_and(|(upper, _)| !covers(*upper, node)) {
-            above.pop();
+    let trie = Trie::new(of_place, covers);
+    let mut classes = Classes::new(service_level::COUNT);
+    let of_node = trie.classify(level, service_level::COUNT, &mut classes, &mut mentions)?;
+    let row = |of_node: &Vec<u32>| {
+        let class = |level: usize| of_node.get(level).copied().unwrap_or_default();
+        ServiceClasses { inner: class(service_level::INNER), leaf: class(service_level::LEAF), pairs: 0 }
+    };
+    let mut rows: BTreeMap<_, _> = trie.0.iter().zip(&of_node).map(|(node, of)| (key(node.key), row(of))).collect();
+    rows.insert(key((0, 0)), ServiceClasses { inner: 0, leaf: 0, pairs: 0 });
+    let mut of_rule = classes.by_rule(rules.len());
+    for (ranked, classes) in rules.iter().zip(&mut of_rule) {
+        if ranked.rule.protocol == Protocol::Any {
+            classes.push(ANY_SERVICE);
         }
-        let inherited = above.last().map(|(_, ranks)| ranks.clone()).unwrap_or_default();
-        mentions.spend(inherited.len())?;
-        let mut ranks = inherited.clone();
-        ranks.extend(own);
-        ranks.sort_unstable();
-        ranks.dedup();
-        // A node that says the same as the one above it is not needed.
-        if ranks != inherited {
-            let (value, bits) = node;
-            let key = (32 + u32::from(bits), ((value >> 16) as u16).to_be(), (value as u16).to_be());
-            content.services.insert(key, classes.of(&ranks));
-        }
-        above.push((node, ranks));
     }
-    Ok(())
+    Ok(Services { rows, of_rule })
 }

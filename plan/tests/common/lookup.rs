@@ -4,7 +4,8 @@ use std::net::IpAddr;
 
 use andromede_abi::{
     Action, Address, CellKey, CellRow, IdentityClassKey, LocationKey, LocationRow, MemberKey, PolicyPrefixKey,
-    PrefixKey, Prefixed, ServiceKey, SourceKey, location_flag, location_kind, port_flag, remote_class,
+    PrefixClasses, PrefixKey, Prefixed, ServiceClasses, ServiceKey, SourceKey, location_flag, location_kind, port_flag,
+    remote_level, service_level,
 };
 use andromede_plan::Rows;
 
@@ -27,14 +28,14 @@ fn leading(address: Address, bits: u32) -> Address {
     Address(std::array::from_fn(|place| u32::from_ne_bytes(bytes[place * 4..place * 4 + 4].try_into().unwrap())))
 }
 
-fn remote_prefix(rows: &Rows, set: u32, address: Address) -> Option<u32> {
+fn remote_prefix(rows: &Rows, set: u32, address: Address) -> Option<PrefixClasses> {
     (0..=128).rev().find_map(|bits| {
         let data = PolicyPrefixKey { set, address: leading(address, bits) };
         rows.policy_prefixes.get(&Prefixed { length: 32 + bits, data }).copied()
     })
 }
 
-fn service_class(rows: &Rows, set: u32, service: Service) -> Option<u32> {
+fn service_classes(rows: &Rows, set: u32, service: Service) -> Option<ServiceClasses> {
     (0..=32).rev().find_map(|bits| {
         let whole = u32::from(service.protocol) << 16 | u32::from(service.port);
         let cut = whole & u32::MAX.checked_shl(32 - bits).unwrap_or(0);
@@ -43,16 +44,42 @@ fn service_class(rows: &Rows, set: u32, service: Service) -> Option<u32> {
     })
 }
 
-/// The cell that decides, if one does.
+/// The cell of a set that decides, if one does. Every cell of a class is read, whatever `pairs` says: that it says no too little
+/// is seen where the packet path itself walks.
 pub(crate) fn cell(rows: &Rows, set: u32, identity: u32, address: Address, service: Service) -> Option<CellRow> {
-    let service = service_class(rows, set, service)?;
-    let of_identity = rows.policy_identities.get(&IdentityClassKey { set, identity }).copied();
+    let services = service_classes(rows, set, service)?;
+    let of_identity = rows.policy_identities.get(&IdentityClassKey { set, identity });
     let of_prefix = remote_prefix(rows, set, address);
-    let remotes = [of_identity, of_prefix, Some(remote_class::ANY)];
-    let cells = remotes.into_iter().flatten();
-    cells
-        .filter_map(|remote| rows.policy_cells.get(&CellKey { set, remote, service }).copied())
-        .min_by_key(|cell| cell.order)
+    let prefix = |class: fn(PrefixClasses) -> u32| of_prefix.map(class).filter(|class| *class != 0);
+    let remotes = [
+        (remote_level::ANY, Some(0)),
+        (remote_level::IDENTITY, of_identity.map(|row| row.class)),
+        (remote_level::TOP, prefix(|row| row.top)),
+        (remote_level::MIDDLE, prefix(|row| row.middle)),
+        (remote_level::LEAF, prefix(|row| row.leaf)),
+    ];
+    let services =
+        [(service_level::ANY, 0), (service_level::INNER, services.inner), (service_level::LEAF, services.leaf)];
+    let mut cells = Vec::new();
+    for (remote_level, remote) in remotes.into_iter().filter_map(|(level, class)| Some((level as u16, class?))) {
+        for (service_level, service) in services.map(|(level, class)| (level as u16, class)) {
+            let key = CellKey { set, remote, service, remote_level, service_level };
+            cells.extend(rows.policy_cells.get(&key).copied());
+        }
+    }
+    cells.into_iter().min_by_key(|cell| cell.order)
+}
+
+/// The rule that decides for a port: the operator's, else the tenant's.
+pub(crate) fn decide(
+    rows: &Rows,
+    (operator, set): (u32, u32),
+    identity: u32,
+    address: Address,
+    service: Service,
+) -> Option<CellRow> {
+    let operator = cell(rows, operator, identity, address, service).filter(|cell| cell.action != Action::Pass as u8);
+    operator.or_else(|| cell(rows, set, identity, address, service))
 }
 
 /// Where an address is.
@@ -114,7 +141,7 @@ pub(crate) fn outbound(rows: &Rows, ifindex: u32, from: IpAddr, to: IpAddr, serv
         return None;
     }
     let location = locate(rows, port.network, destination)?;
-    let egress = cell(rows, port.egress_set, location.identity, destination, service);
+    let egress = decide(rows, (port.operator_egress_set, port.egress_set), location.identity, destination, service);
     if !allows(egress, port.flags & port_flag::EGRESS_DEFAULT_ALLOW != 0) {
         return None;
     }
@@ -124,7 +151,7 @@ pub(crate) fn outbound(rows: &Rows, ifindex: u32, from: IpAddr, to: IpAddr, serv
         location_kind::PORT if location.flags & location_flag::LOCAL != 0 => {
             let peer = rows.ports.get(&location.ifindex).filter(|peer| peer.slot == location.slot)?;
             marks[1].1 = location.epoch.min(peer.epoch);
-            let ingress = cell(rows, peer.ingress_set, port.identity, source, service);
+            let ingress = decide(rows, (peer.operator_ingress_set, peer.ingress_set), port.identity, source, service);
             let allowed = allows(ingress, false) && peer.network == port.network;
             allowed.then_some(Passed { to_ifindex: location.ifindex, to_underlay: Address::UNSPECIFIED, marks })
         }
@@ -158,7 +185,7 @@ pub(crate) fn inbound(
         return None;
     }
     let port = rows.ports.get(&location.ifindex).filter(|port| port.slot == location.slot)?;
-    let ingress = cell(rows, port.ingress_set, sender.identity, from.into(), service);
+    let ingress = decide(rows, (port.operator_ingress_set, port.ingress_set), sender.identity, from.into(), service);
     let marks = [(sender.slot, sender.epoch), (location.slot, location.epoch.min(port.epoch))];
     (allows(ingress, false) && port.network == member.network).then_some(Passed {
         to_ifindex: location.ifindex,

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, net::IpAddr};
 
-use andromede_model::{Direction, NetworkView, PortRange, Protocol, Remote, Rule, SecurityGroupName};
+use andromede_model::{Action, Direction, NetworkView, PortRange, Protocol, Remote, Rule, SecurityGroupName};
 
 use super::lookup::Service;
 
@@ -18,6 +18,7 @@ fn matches(rule: &Rule, view: &NetworkView, identity: u32, remote: IpAddr, servi
     let other_side = match &rule.remote {
         Remote::Any => true,
         Remote::Cidr(cidr) => cidr.contains(remote),
+        Remote::PrefixList(list) => view.prefix_lists[list].prefixes.iter().any(|prefix| prefix.contains(remote)),
         Remote::Group(group) => view.identities.get(&identity).is_some_and(|groups| groups.contains(group)),
     };
     protocol && ports && icmp && other_side
@@ -32,8 +33,22 @@ pub(crate) fn oracle<'a>(
     remote: IpAddr,
     service: Service,
 ) -> Option<&'a Rule> {
-    let rules = groups.iter().flat_map(|group| &view.groups[group].rules);
-    rules
-        .filter(|rule| rule.direction == direction && matches(rule, view, identity, remote, service))
-        .min_by_key(|rule| (rule.priority, rule.action == andromede_model::Action::Allow, rule.number))
+    let first = |rules: Vec<&'a Rule>| {
+        rules
+            .into_iter()
+            .filter(|rule| rule.direction == direction && matches(rule, view, identity, remote, service))
+            .min_by_key(|rule| (rule.priority, order(rule.action), rule.number))
+    };
+    let operator = first(view.operator_policies.values().flat_map(|policy| &policy.rules).collect());
+    let tenant = first(groups.iter().flat_map(|group| &view.groups[group].rules).collect());
+    operator.filter(|rule| rule.action != Action::Pass).or(tenant)
+}
+
+/// Deny stands before pass, and pass before allow.
+fn order(action: Action) -> u8 {
+    match action {
+        Action::Deny => 0,
+        Action::Pass => 1,
+        Action::Allow => 2,
+    }
 }

@@ -6,8 +6,9 @@ use std::{
 };
 
 use andromede_model::{
-    Action, Direction, Host, Labels, MacAddress, Network, NetworkView, Port, PortName, PortRange, Prefix, Protocol,
-    Remote, Rule, SecurityGroup, SecurityGroupName, Subnet, Uid, Vni, Vtep,
+    Action, Direction, Existing, Host, HostName, Labels, MacAddress, Network, NetworkView, OperatorPolicy,
+    OperatorPolicyName, Port, PortName, PortRange, Prefix, PrefixList, PrefixListName, Protocol, Remote, Rule,
+    SecurityGroup, SecurityGroupName, Subnet, Uid, Vni, Vtep,
 };
 use andromede_plan::{Attachment, Attachments, HostFacts};
 use proptest::{prelude::*, sample::select};
@@ -33,6 +34,10 @@ pub(crate) struct PortSpec {
 pub(crate) struct World {
     pub(crate) ports: Vec<Option<PortSpec>>,
     pub(crate) rules: [Vec<Rule>; GROUPS],
+    /// Rules of the operator.
+    pub(crate) operator: Vec<Rule>,
+    /// Two prefix lists.
+    pub(crate) lists: [Vec<&'static str>; 2],
     pub(crate) underlays: [u8; 3],
     pub(crate) vtep: Option<Vec<&'static str>>,
 }
@@ -78,8 +83,40 @@ fn remote() -> impl Strategy<Value = Remote> {
     prop_oneof![
         Just(Remote::Any),
         select(CIDRS.to_vec()).prop_map(|cidr| Remote::Cidr(cidr.parse::<Prefix>().unwrap())),
+        (0..2usize).prop_map(|list| Remote::PrefixList(list_name(list))),
         (0..GROUPS).prop_map(|group| Remote::Group(group_name(group))),
     ]
+}
+
+/// A rule of the operator.
+fn operator_rule() -> impl Strategy<Value = Rule> {
+    let remote = prop_oneof![
+        Just(Remote::Any),
+        select(CIDRS.to_vec()).prop_map(|cidr| Remote::Cidr(cidr.parse::<Prefix>().unwrap())),
+    ];
+    let action = select(vec![Action::Allow, Action::Deny, Action::Pass, Action::Pass]);
+    (rule(), remote, action).prop_map(|(rule, remote, action)| Rule { remote, action, ..rule })
+}
+
+fn operator() -> impl Strategy<Value = Vec<Rule>> {
+    prop_oneof![
+        2 => Just(Vec::new()),
+        1 => prop::collection::vec(operator_rule(), 0..4).prop_map(|mut rules| {
+            for (place, rule) in rules.iter_mut().enumerate() {
+                rule.number = 2000 + place as u32;
+            }
+            rules
+        }),
+    ]
+}
+
+fn lists() -> impl Strategy<Value = [Vec<&'static str>; 2]> {
+    let list = || prop::sample::subsequence(CIDRS.to_vec(), 0..4);
+    [list(), list()]
+}
+
+pub(crate) fn list_name(list: usize) -> PrefixListName {
+    format!("{NETWORK}/prefixLists/l{list}").parse().unwrap()
 }
 
 /// A rule; its number is that of its place.
@@ -95,6 +132,8 @@ fn rule() -> impl Strategy<Value = Rule> {
         icmp_type,
         icmp_code,
         remote,
+        log: false,
+        existing: Existing::Cut,
         number: 0,
     })
 }
@@ -118,13 +157,20 @@ fn port() -> impl Strategy<Value = PortSpec> {
 pub(crate) fn world() -> impl Strategy<Value = World> {
     let vtep = select(vec![vec!["10.9.0.0/16"], vec!["10.0.0.0/24", "::/0"], vec!["10.9.0.0/16", "10.9.9.0/24"]]);
     let ports = prop::collection::vec(prop::option::weighted(0.8, port()), 6);
-    let shape = (ports, rules(), prop::array::uniform3(0u8..2), prop::option::of(vtep));
-    shape.prop_map(|(ports, rules, underlays, vtep)| World { ports, rules, underlays, vtep })
+    let shape = (ports, rules(), operator(), lists(), prop::array::uniform3(0u8..2), prop::option::of(vtep));
+    shape.prop_map(|(ports, rules, operator, lists, underlays, vtep)| World {
+        ports,
+        rules,
+        operator,
+        lists,
+        underlays,
+        vtep,
+    })
 }
 
 /// A world that differs from another in a part only, as most changes do.
 pub(crate) fn next_world(world: &World) -> impl Strategy<Value = World> + use<> {
-    let (one, two, three) = (world.clone(), world.clone(), world.clone());
+    let (one, two, three, four, five) = (world.clone(), world.clone(), world.clone(), world.clone(), world.clone());
     prop_oneof![
         (0..6usize, prop::option::weighted(0.7, port())).prop_map(move |(place, port)| {
             let mut next = one.clone();
@@ -132,10 +178,14 @@ pub(crate) fn next_world(world: &World) -> impl Strategy<Value = World> + use<> 
             next
         }),
         rules().prop_map(move |rules| World { rules, ..two.clone() }),
+        operator().prop_map(move |operator| World { operator, ..four.clone() }),
+        lists().prop_map(move |lists| World { lists, ..five.clone() }),
         (super::world::world(), any::<[bool; 3]>()).prop_map(move |(other, take)| World {
             ports: if take[0] { other.ports } else { three.ports.clone() },
             rules: if take[1] { other.rules } else { three.rules.clone() },
             underlays: if take[2] { other.underlays } else { three.underlays },
+            operator: other.operator,
+            lists: other.lists,
             vtep: other.vtep,
         }),
     ]
@@ -170,14 +220,31 @@ impl World {
         groups.iter().enumerate().filter(|(_, has)| **has).map(|(group, _)| group_name(group)).collect()
     }
 
+    fn prefix_lists(&self) -> BTreeMap<PrefixListName, PrefixList> {
+        let list = |(place, prefixes): (usize, &Vec<&str>)| {
+            let prefixes = prefixes.iter().map(|prefix| prefix.parse().unwrap()).collect();
+            (list_name(place), PrefixList { name: list_name(place), prefixes, revision: 1, labels: Labels::default() })
+        };
+        self.lists.iter().enumerate().map(list).collect()
+    }
+
+    fn operator_policies(&self) -> BTreeMap<OperatorPolicyName, OperatorPolicy> {
+        let policy = OperatorPolicy {
+            name: "operatorPolicies/o".parse().unwrap(),
+            networks: BTreeSet::new(),
+            rules: self.operator.clone(),
+            revision: 1,
+            labels: Labels::default(),
+        };
+        [(policy.name.clone(), policy)].into()
+    }
+
     pub(crate) fn view(&self) -> NetworkView {
-        let mut ports = BTreeMap::new();
-        let mut hosts = BTreeMap::new();
-        let mut identities = BTreeMap::new();
+        let (mut ports, mut hosts, mut identities) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
         for (place, spec) in self.ports.iter().enumerate() {
             let Some(spec) = spec else { continue };
-            let host: andromede_model::HostName = format!("hosts/h{}", spec.host).parse().unwrap();
             let identity = Self::identity(spec.groups);
+            let host: HostName = format!("hosts/h{}", spec.host).parse().unwrap();
             let port = Port {
                 name: port_name(place),
                 addresses: self.addresses(place),
@@ -232,6 +299,8 @@ impl World {
             },
             subnets: [("a", "10.0.0.0/24"), ("b", "fd00:10::/64"), ("c", "10.9.9.0/24")].map(subnet).into(),
             ports,
+            prefix_lists: self.prefix_lists(),
+            operator_policies: self.operator_policies(),
             groups: self.rules.iter().enumerate().map(group).collect(),
             vteps: vtep.collect(),
             hosts,

@@ -1,6 +1,6 @@
-//! Security groups and their rules.
+//! Rules, and what they stand in: security groups, prefix lists, policies of the operator.
 
-use andromede_model::{Action, Direction, Protocol, Remote, Rule, SecurityGroup};
+use andromede_model::{Action, Direction, Existing, OperatorPolicy, PrefixList, Protocol, Remote, Rule, SecurityGroup};
 
 use super::fields::{Fields, FromMessage};
 use crate::v1::{self, rule};
@@ -20,8 +20,17 @@ fn action(number: i32, fields: &mut Fields<'_>) -> Option<Action> {
     match v1::Action::try_from(number) {
         Ok(v1::Action::Allow) => Some(Action::Allow),
         Ok(v1::Action::Deny) => Some(Action::Deny),
+        Ok(v1::Action::Pass) => Some(Action::Pass),
         Ok(v1::Action::Unspecified) => fields.refuse("action", "", "the field must be given", "write allow or deny"),
-        Err(_) => fields.refuse("action", number, "an action is allow (1) or deny (2)", "write one of them"),
+        Err(_) => fields.refuse("action", number, "an action is allow (1), deny (2) or pass (3)", "write one of them"),
+    }
+}
+
+fn existing(number: i32, fields: &mut Fields<'_>) -> Option<Existing> {
+    match v1::Existing::try_from(number) {
+        Ok(v1::Existing::Unspecified | v1::Existing::Cut) => Some(Existing::Cut),
+        Ok(v1::Existing::Keep) => Some(Existing::Keep),
+        Err(_) => fields.refuse("existing", number, "it is cut (1) or keep (2)", "write one of them"),
     }
 }
 
@@ -64,7 +73,11 @@ impl FromMessage for Rule {
             None => Some(Remote::Any),
             Some(rule::Remote::RemoteCidr(cidr)) => fields.text("remote_cidr", &cidr).map(Remote::Cidr),
             Some(rule::Remote::RemoteGroup(group)) => fields.text("remote_group", &group).map(Remote::Group),
+            Some(rule::Remote::RemotePrefixList(list)) => {
+                fields.text("remote_prefix_list", &list).map(Remote::PrefixList)
+            }
         };
+        let existing = existing(message.existing, fields);
         Some(Self {
             name: name?,
             direction: direction?,
@@ -75,6 +88,8 @@ impl FromMessage for Rule {
             icmp_type: icmp_type?,
             icmp_code: icmp_code?,
             remote: remote?,
+            log: message.log,
+            existing: existing?,
             number: message.number,
         })
     }
@@ -89,6 +104,12 @@ impl From<Rule> for v1::Rule {
         let action = match rule.action {
             Action::Allow => v1::Action::Allow,
             Action::Deny => v1::Action::Deny,
+            Action::Pass => v1::Action::Pass,
+        };
+        // The default is left out, so that it does not stand in every rule that is shown.
+        let existing = match rule.existing {
+            Existing::Cut => v1::Existing::Unspecified,
+            Existing::Keep => v1::Existing::Keep,
         };
         Self {
             name: rule.name.into(),
@@ -103,8 +124,11 @@ impl From<Rule> for v1::Rule {
                 Remote::Any => None,
                 Remote::Cidr(cidr) => Some(rule::Remote::RemoteCidr(cidr.to_string())),
                 Remote::Group(group) => Some(rule::Remote::RemoteGroup(group.into())),
+                Remote::PrefixList(list) => Some(rule::Remote::RemotePrefixList(list.into())),
             },
             number: rule.number,
+            log: rule.log,
+            existing: existing.into(),
         }
     }
 }
@@ -127,6 +151,55 @@ impl From<SecurityGroup> for v1::SecurityGroup {
             rules: group.rules.into_iter().map(Into::into).collect(),
             revision: group.revision,
             labels: group.labels.into(),
+            etag: String::new(),
+        }
+    }
+}
+
+impl FromMessage for PrefixList {
+    type Message = v1::PrefixList;
+
+    fn read(message: v1::PrefixList, fields: &mut Fields<'_>) -> Option<Self> {
+        let name = fields.text("name", &message.name);
+        let prefixes = fields.texts("prefixes", &message.prefixes);
+        let labels = fields.labels(message.labels);
+        Some(Self { name: name?, prefixes, revision: message.revision, labels: labels? })
+    }
+}
+
+impl From<PrefixList> for v1::PrefixList {
+    fn from(list: PrefixList) -> Self {
+        Self {
+            name: list.name.into(),
+            prefixes: list.prefixes.iter().map(ToString::to_string).collect(),
+            revision: list.revision,
+            labels: list.labels.into(),
+            etag: String::new(),
+        }
+    }
+}
+
+impl FromMessage for OperatorPolicy {
+    type Message = v1::OperatorPolicy;
+
+    fn read(message: v1::OperatorPolicy, fields: &mut Fields<'_>) -> Option<Self> {
+        let name = fields.text("name", &message.name);
+        let networks = fields.texts("networks", &message.networks);
+        let rules = fields.list("rules", message.rules);
+        let labels = fields.labels(message.labels);
+        let (networks, revision) = (networks.into_iter().collect(), message.revision);
+        Some(Self { name: name?, networks, rules, revision, labels: labels? })
+    }
+}
+
+impl From<OperatorPolicy> for v1::OperatorPolicy {
+    fn from(policy: OperatorPolicy) -> Self {
+        Self {
+            name: policy.name.into(),
+            networks: policy.networks.into_iter().map(Into::into).collect(),
+            rules: policy.rules.into_iter().map(Into::into).collect(),
+            revision: policy.revision,
+            labels: policy.labels.into(),
             etag: String::new(),
         }
     }

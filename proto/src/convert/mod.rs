@@ -62,6 +62,8 @@ try_from! {
     v1::SecurityGroup => model::SecurityGroup;
     v1::Host => model::Host;
     v1::Vtep => model::Vtep;
+    v1::PrefixList => model::PrefixList;
+    v1::OperatorPolicy => model::OperatorPolicy;
     v1::Resource => model::Resource;
     agent::NetworkView => model::NetworkView;
     agent::NetworkDelta => model::ViewDelta;

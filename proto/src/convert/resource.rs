@@ -1,7 +1,8 @@
 //! Resources other than security groups.
 
 use andromede_model::{
-    Host, MacAddress, Network, Port, Resource, SecurityGroup, Subnet, Tenant, Timeouts, Vni, Vtep, limits,
+    Host, MacAddress, Network, OperatorPolicy, Port, PrefixList, Resource, SecurityGroup, Subnet, Tenant, Timeouts,
+    Vni, Vtep, limits,
 };
 
 use super::fields::{Fields, FromMessage};
@@ -247,7 +248,7 @@ impl FromMessage for Resource {
             return fields.refuse(
                 "kind",
                 "",
-                "a resource is a tenant, network, subnet, port, security_group, host or vtep",
+                "a resource is a tenant, network, subnet, port, security_group, host, vtep, prefix_list or operator_policy",
                 "set exactly one of them",
             );
         };
@@ -261,6 +262,10 @@ impl FromMessage for Resource {
             }
             Kind::Host(host) => Host::read(host, &mut fields.inside("host")).map(Self::Host),
             Kind::Vtep(vtep) => Vtep::read(vtep, &mut fields.inside("vtep")).map(Self::Vtep),
+            Kind::PrefixList(list) => PrefixList::read(list, &mut fields.inside("prefix_list")).map(Self::PrefixList),
+            Kind::OperatorPolicy(policy) => {
+                OperatorPolicy::read(policy, &mut fields.inside("operator_policy")).map(Self::OperatorPolicy)
+            }
         }
     }
 }
@@ -275,6 +280,8 @@ impl From<Resource> for v1::Resource {
             Resource::SecurityGroup(group) => Kind::SecurityGroup(group.into()),
             Resource::Host(host) => Kind::Host(host.into()),
             Resource::Vtep(vtep) => Kind::Vtep(vtep.into()),
+            Resource::PrefixList(list) => Kind::PrefixList(list.into()),
+            Resource::OperatorPolicy(policy) => Kind::OperatorPolicy(policy.into()),
         };
         Self { kind: Some(kind) }
     }

@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use andromede_model::{Host, IdentitySet, NetworkView, Port, SecurityGroup, Subnet, ViewDelta, Vtep};
+use andromede_model::{
+    Host, IdentitySet, NetworkView, OperatorPolicy, Port, PrefixList, SecurityGroup, Subnet, ViewDelta, Vtep,
+};
 
 use super::fields::{Fields, FromMessage};
 use crate::agent::v1 as agent;
@@ -39,6 +41,8 @@ impl FromMessage for NetworkView {
         let subnets: Vec<Subnet> = fields.list("subnets", message.subnets);
         let ports: Vec<Port> = fields.list("ports", message.ports);
         let groups: Vec<SecurityGroup> = fields.list("security_groups", message.security_groups);
+        let prefix_lists: Vec<PrefixList> = fields.list("prefix_lists", message.prefix_lists);
+        let policies: Vec<OperatorPolicy> = fields.list("operator_policies", message.operator_policies);
         let vteps: Vec<Vtep> = fields.list("vteps", message.vteps);
         let hosts: Vec<Host> = fields.list("hosts", message.hosts);
         let identities: Vec<IdentitySet> = fields.list("identities", message.identities);
@@ -47,6 +51,8 @@ impl FromMessage for NetworkView {
             subnets: by_name(subnets, |subnet| subnet.name.clone()),
             ports: by_name(ports, |port| port.name.clone()),
             groups: by_name(groups, |group| group.name.clone()),
+            prefix_lists: by_name(prefix_lists, |list| list.name.clone()),
+            operator_policies: by_name(policies, |policy| policy.name.clone()),
             vteps: by_name(vteps, |vtep| vtep.name.clone()),
             hosts: by_name(hosts, |host| host.name.clone()),
             identities: identities.into_iter().map(|set| (set.number, set.groups)).collect(),
@@ -66,6 +72,8 @@ impl From<NetworkView> for agent::NetworkView {
             vteps: view.vteps.into_values().map(Into::into).collect(),
             hosts: view.hosts.into_values().map(Into::into).collect(),
             identities: view.identities.into_iter().map(identity).collect(),
+            prefix_lists: view.prefix_lists.into_values().map(Into::into).collect(),
+            operator_policies: view.operator_policies.into_values().map(Into::into).collect(),
         }
     }
 }

@@ -9,7 +9,7 @@ use anyhow::{Context as _, Result, ensure};
 use super::{Twin, coarse_now};
 
 impl Twin {
-    /// The connections, which are the same in both worlds but for the moments at which they were seen.
+    /// The connections, which are the same in both worlds but for the moments at which they were opened and seen.
     pub fn flows(&self) -> Result<Vec<(FlowKey, FlowRow)>> {
         let memory = self.memory_flows();
         let mut kernel = self.kernel.tables.flows.all()?;

@@ -1,0 +1,333 @@
+//! One host's rows, network by network.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::{IpAddr, Ipv4Addr},
+};
+
+use andromede_abi::{
+    Address, HostIndex, HostRow, LocationKey, LocationRow, MemberKey, MemberRow, NetworkRow, PolicySet, PortRow,
+    PrefixKey, Prefixed, Slot, SourceKey, Timeouts, encapsulation, location_flag, location_kind, maps, member_flag,
+    port_flag,
+};
+use andromede_model::{Direction, GATEWAY_MAC, Network, NetworkView, Port, PortName, Prefix, SecurityGroupName, Vtep};
+
+use crate::{
+    Attachments, HostFacts, TooLarge, Wanted,
+    budgets::Sharers,
+    policy::{self, Cache, Content, Sets},
+    rows::prefix_length,
+    slots::Slots,
+};
+
+/// The compiler at work.
+pub(crate) struct Compiler<'a> {
+    pub(crate) facts: &'a HostFacts,
+    pub(crate) attachments: &'a Attachments,
+    pub(crate) slots: Slots<'a>,
+    pub(crate) sharers: &'a Sharers,
+    pub(crate) sets: Sets,
+    pub(crate) cache: &'a mut Cache,
+    pub(crate) wanted: Wanted,
+}
+
+/// Compiled sets of one network, by groups: egress and ingress.
+type NetworkSets<'a> = BTreeMap<&'a BTreeSet<SecurityGroupName>, (PolicySet, PolicySet)>;
+
+/// The rules that the ports of one network are judged by.
+#[derive(Default)]
+struct NetworkRules<'a> {
+    of_operator: (PolicySet, PolicySet),
+    of_groups: NetworkSets<'a>,
+}
+
+/// No slot is left.
+fn full(slot: Option<Slot>) -> Result<Slot, TooLarge> {
+    let (table, most) = (maps::EPOCHS.name, maps::EPOCHS.rows);
+    slot.ok_or(TooLarge { table, rows: most as usize + 1, most })
+}
+
+impl<'a> Compiler<'a> {
+    /// The slots that ports of the network have already.
+    pub(crate) fn known_slots(&mut self, view: &'a NetworkView) -> BTreeMap<&'a PortName, Slot> {
+        let network = view.network.index;
+        let slots = &mut self.slots;
+        let known = |port: &'a Port| Some((&port.name, slots.known_port(network, port.mac.bytes())?));
+        view.ports.values().filter_map(known).collect()
+    }
+
+    /// All rows of one network.
+    pub(crate) fn network(&mut self, view: &'a NetworkView, known: &BTreeMap<&PortName, Slot>) -> Result<(), TooLarge> {
+        let network_slot = full(self.slots.network(view.network.index))?;
+        let name = &view.network.name;
+        self.wanted.network_slots.insert(name.clone(), network_slot);
+        self.wanted.names.networks.insert(view.network.index, name.clone());
+        for group in view.groups.values() {
+            let rules = group.rules.iter().map(|rule| (rule.number, (group.name.clone(), rule.name.clone())));
+            self.wanted.names.rules.extend(rules);
+        }
+        self.wanted
+            .rows
+            .networks
+            .insert(view.network.index, network_row(&view.network, network_slot, self.sharers.tenant_flows()));
+        for host in view.hosts.values().filter(|host| host.index != self.facts.host) {
+            self.endpoint(view, host.index, host.underlay, network_slot, 0);
+        }
+        for vtep in view.vteps.values() {
+            self.endpoint(view, vtep.index, vtep.underlay, network_slot, member_flag::VTEP);
+            self.vtep(view, vtep)?;
+        }
+        self.shield_v4(view)?;
+        let mut rules = NetworkRules { of_operator: self.operator_sets(view)?, ..NetworkRules::default() };
+        for port in view.ports.values() {
+            let addresses: Vec<Address> = port.addresses.iter().copied().map(Into::into).collect();
+            let slot = known.get(&port.name).copied();
+            let slot = full(slot.or_else(|| self.slots.port(view.network.index, &addresses)))?;
+            self.port(view, port, slot, network_slot, &mut rules)?;
+        }
+        for subnet in view.subnets.values() {
+            self.gateway(view, subnet.gateway)?;
+        }
+        Ok(())
+    }
+
+    /// Another host, or a foreign tunnel endpoint: how to reach it, and that it may send into the network.
+    fn endpoint(&mut self, view: &NetworkView, host: HostIndex, underlay: Ipv4Addr, network_slot: Slot, flags: u32) {
+        let gateway = self.facts.gateways.get(&underlay).copied().unwrap_or(underlay);
+        let row = HostRow {
+            owner: HostRow::owner_of(host),
+            underlay: underlay.into(),
+            gateway: gateway.into(),
+            ifindex: self.facts.underlay_ifindex,
+            zone: 0,
+            key_id: 0,
+            reserved: 0,
+        };
+        self.wanted.rows.hosts.insert(host, row);
+        let key = MemberKey { vni: view.network.vni.get(), underlay: underlay.into() };
+        let row = MemberRow {
+            owner: MemberRow::owner_of(&key),
+            network: view.network.index,
+            host,
+            network_slot,
+            zone: 0,
+            flags,
+            reserved: [0; 3],
+        };
+        self.wanted.rows.members.insert(key, row);
+    }
+
+    /// The prefixes behind a foreign tunnel endpoint.
+    fn vtep(&mut self, view: &NetworkView, vtep: &Vtep) -> Result<(), TooLarge> {
+        for prefix in &vtep.prefixes {
+            let key = prefix_key(view, *prefix);
+            let row = LocationRow {
+                slot: full(self.slots.prefix(&key))?,
+                kind: location_kind::VTEP,
+                host: vtep.index,
+                mac: vtep.mac.bytes(),
+                ..location(&LocationKey { network: key.data.network, address: key.data.address })
+            };
+            self.wanted.rows.prefixes.insert(key, row);
+        }
+        Ok(())
+    }
+
+    /// IPv4 stands inside IPv6 in the table (`::ffff:0:0/96`). Where a prefix like `::/0` is around that range, a row that says
+    /// "unknown" keeps it from being found for IPv4.
+    fn shield_v4(&mut self, view: &NetworkView) -> Result<(), TooLarge> {
+        let mapped = IpAddr::V6(Ipv4Addr::UNSPECIFIED.to_ipv6_mapped());
+        let around = view.vteps.values().flat_map(|vtep| &vtep.prefixes).any(|prefix| prefix.contains(mapped));
+        let Ok(v4) = Prefix::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0) else { return Ok(()) };
+        let key = prefix_key(view, v4);
+        if around && !self.wanted.rows.prefixes.contains_key(&key) {
+            let slot = full(self.slots.prefix(&key))?;
+            let row = LocationRow {
+                slot,
+                kind: location_kind::UNKNOWN,
+                ..location(&LocationKey { network: key.data.network, address: key.data.address })
+            };
+            self.wanted.rows.prefixes.insert(key, row);
+        }
+        Ok(())
+    }
+
+    /// The network's own router.
+    fn gateway(&mut self, view: &NetworkView, address: IpAddr) -> Result<(), TooLarge> {
+        let key = LocationKey { network: view.network.index, address: address.into() };
+        let row = LocationRow {
+            slot: full(self.slots.gateway(&key))?,
+            kind: location_kind::GATEWAY,
+            mac: GATEWAY_MAC.bytes(),
+            ..location(&key)
+        };
+        self.wanted.rows.locations.entry(key).or_insert(row);
+        Ok(())
+    }
+
+    /// One port, here or elsewhere. A port whose host is not in the view has no place.
+    fn port(
+        &mut self,
+        view: &'a NetworkView,
+        port: &'a Port,
+        slot: Slot,
+        network_slot: Slot,
+        rules: &mut NetworkRules<'a>,
+    ) -> Result<(), TooLarge> {
+        let Some(host) = port.host.as_ref().and_then(|host| view.hosts.get(host)) else { return Ok(()) };
+        let local = host.index == self.facts.host;
+        let attachment = self.attachments.get(&port.name).copied().filter(|_| local);
+        for address in &port.addresses {
+            let key = LocationKey { network: view.network.index, address: (*address).into() };
+            let row = LocationRow {
+                slot,
+                kind: location_kind::PORT,
+                flags: if local { location_flag::LOCAL } else { 0 },
+                host: host.index,
+                identity: port.identity,
+                ifindex: attachment.map_or(0, |attachment| attachment.ifindex),
+                mac: port.mac.bytes(),
+                ..location(&key)
+            };
+            self.wanted.rows.locations.insert(key, row);
+        }
+        if local {
+            self.wanted.slots.insert(port.name.clone(), slot);
+            self.wanted.names.ports.insert(slot, port.name.clone());
+        }
+        let Some(attachment) = attachment else { return Ok(()) };
+        let (egress_set, ingress_set) = match rules.of_groups.get(&port.groups) {
+            Some(sets) => *sets,
+            None => self.sets_of(view, &port.groups)?,
+        };
+        rules.of_groups.insert(&port.groups, (egress_set, ingress_set));
+        let (operator_egress_set, operator_ingress_set) = rules.of_operator;
+        let further = self.sources(port, slot);
+        let row = PortRow {
+            owner: PortRow::owner_of(attachment.ifindex, view.network.index),
+            network: view.network.index,
+            vni: view.network.vni.get(),
+            slot,
+            network_slot,
+            identity: port.identity,
+            ifindex: attachment.ifindex,
+            egress_set,
+            ingress_set,
+            tenant: view.network.tenant_index,
+            zone: 0,
+            mac: port.mac.bytes(),
+            flags: port_flag::EGRESS_DEFAULT_ALLOW
+                | if further { port_flag::FURTHER_SOURCES } else { 0 }
+                | if attachment.tap { port_flag::TAP } else { 0 },
+            v4: first_v4(port),
+            epoch: 0,
+            v6: first_v6(port),
+            limits: self.sharers.port(view.network.tenant_index),
+            operator_egress_set,
+            operator_ingress_set,
+            reserved: [0; 2],
+        };
+        self.wanted.rows.ports.insert(attachment.ifindex, row);
+        Ok(())
+    }
+
+    /// The addresses of a port behind the first of each family; are there any?
+    fn sources(&mut self, port: &Port, slot: Slot) -> bool {
+        let v4 = port.addresses.iter().filter(|address| address.is_ipv4()).skip(1);
+        let v6 = port.addresses.iter().filter(|address| address.is_ipv6()).skip(1);
+        let further: Vec<Address> = v4.chain(v6).copied().map(Address::from).collect();
+        for address in &further {
+            let data = SourceKey { slot, address: *address };
+            self.wanted.rows.sources.insert(Prefixed { length: prefix_length(128, false), data }, 1);
+        }
+        !further.is_empty()
+    }
+
+    /// The compiled sets of ports that have these groups.
+    fn sets_of(
+        &mut self,
+        view: &NetworkView,
+        groups: &BTreeSet<SecurityGroupName>,
+    ) -> Result<(PolicySet, PolicySet), TooLarge> {
+        let mut of = |direction: Direction| {
+            let rules = policy::of_groups(view, groups, direction);
+            let owner = (view.network.index, Some(groups.clone()), direction);
+            let content: Content = self.cache.compile(owner, &rules, &view.identities)?;
+            Ok(self.sets.number(content, &view.identities, &mut self.wanted.rows))
+        };
+        Ok((of(Direction::Egress)?, of(Direction::Ingress)?))
+    }
+
+    /// The compiled sets of the operator's policies that concern the network. Networks that the same concern share them.
+    fn operator_sets(&mut self, view: &NetworkView) -> Result<(PolicySet, PolicySet), TooLarge> {
+        let mut of = |direction: Direction| {
+            let rules = policy::of_operator(view, direction);
+            let owner = (view.network.index, None, direction);
+            let content: Content = self.cache.compile(owner, &rules, &BTreeMap::new())?;
+            Ok(self.sets.number(content, &BTreeMap::new(), &mut self.wanted.rows))
+        };
+        Ok((of(Direction::Egress)?, of(Direction::Ingress)?))
+    }
+}
+
+/// The key of a prefix of a network.
+fn prefix_key(view: &NetworkView, prefix: Prefix) -> Prefixed<PrefixKey> {
+    Prefixed {
+        length: prefix_length(prefix.length(), prefix.is_ipv4()),
+        data: PrefixKey::new(view.network.index, prefix.address().into()),
+    }
+}
+
+/// A location of which only the place is known.
+fn location(key: &LocationKey) -> LocationRow {
+    LocationRow {
+        owner: LocationRow::owner_of(key),
+        slot: 0,
+        kind: location_kind::UNKNOWN,
+        encapsulation: encapsulation::VXLAN_V4,
+        key_id: 0,
+        flags: 0,
+        host: 0,
+        alternate_host: 0,
+        zone: 0,
+        identity: 0,
+        ifindex: 0,
+        mac: [0; 6],
+        reserved0: 0,
+        epoch: 0,
+        reserved: [0; 4],
+    }
+}
+
+/// What holds for the whole network.
+const fn network_row(network: &Network, network_slot: Slot, tenant_flows: u32) -> NetworkRow {
+    let timeouts = network.timeouts;
+    NetworkRow {
+        owner: NetworkRow::owner_of(network.index),
+        tenant: network.tenant_index,
+        network_slot,
+        flags: 0,
+        timeouts: Timeouts {
+            tcp_established: timeouts.tcp_established,
+            tcp_transitory: timeouts.tcp_transitory,
+            tcp_closed: timeouts.tcp_closed,
+            udp_replied: timeouts.udp_replied,
+            udp_one_way: timeouts.udp_one_way,
+            other: timeouts.other,
+        },
+        tenant_flows,
+        reserved: [0; 4],
+    }
+}
+
+/// The main IPv4 address as it stands in a header; 0 if there is none.
+fn first_v4(port: &Port) -> u32 {
+    let first = port.addresses.iter().find(|address| address.is_ipv4());
+    first.map(|address| Address::from(*address).v4_word()).unwrap_or_default()
+}
+
+/// The main IPv6 address; unspecified if there is none.
+fn first_v6(port: &Port) -> Address {
+    let first = port.addresses.iter().find(|address| address.is_ipv6());
+    first.map_or(Address::UNSPECIFIED, |address| Address::from(*address))
+}
