@@ -2,16 +2,21 @@
 
 use andromede_abi::{DropReason, HostConfig, NextHop, Stage, feature, hook};
 use andromede_pipeline::{
-    Context, Frame, OVERHEAD, Scratch, Target, TargetKind, Verdict, apply_edit, carry_out, decide_into, outer_header,
+    Context, Frame, OUTER_TTL, OVERHEAD, Scratch, Target, TargetKind, Verdict, apply_edit, carry_out, decide_into,
+    outer_header,
 };
 use aya_ebpf::{
     EbpfContext,
     bindings::{
         __sk_buff, BPF_F_ADJ_ROOM_ENCAP_L2_ETH, BPF_F_ADJ_ROOM_ENCAP_L3_IPV4, BPF_F_ADJ_ROOM_ENCAP_L4_UDP,
-        BPF_F_ADJ_ROOM_FIXED_GSO, BPF_F_ADJ_ROOM_NO_CSUM_RESET, TC_ACT_OK, TC_ACT_SHOT,
-        bpf_adj_room_mode::BPF_ADJ_ROOM_MAC, bpf_redir_neigh, bpf_redir_neigh__bindgen_ty_1,
+        BPF_F_ADJ_ROOM_FIXED_GSO, BPF_F_ADJ_ROOM_NO_CSUM_RESET, BPF_F_DONT_FRAGMENT, BPF_F_ZERO_CSUM_TX, TC_ACT_OK,
+        TC_ACT_SHOT, bpf_adj_room_mode::BPF_ADJ_ROOM_MAC, bpf_redir_neigh, bpf_redir_neigh__bindgen_ty_1,
+        bpf_tunnel_key,
     },
-    helpers::{bpf_redirect, bpf_redirect_neigh, bpf_redirect_peer, bpf_skb_adjust_room, bpf_skb_change_type},
+    helpers::{
+        bpf_redirect, bpf_redirect_neigh, bpf_redirect_peer, bpf_skb_adjust_room, bpf_skb_change_type,
+        bpf_skb_set_tunnel_key,
+    },
     programs::TcContext,
 };
 
@@ -29,6 +34,9 @@ type Ethernet = [u16; 7];
 const ROOM: i32 = OVERHEAD as i32;
 /// `BPF_F_ADJ_ROOM_ENCAP_L2(14)`: the inner frame begins with an Ethernet header (linux/bpf.h).
 const INNER_ETHERNET: u64 = 14 << 56;
+/// As whole words: the verifier wants accesses to the stack aligned.
+#[repr(C, align(8))]
+struct TunnelKey(bpf_tunnel_key);
 /// Flags for making room for VXLAN over IPv4.
 const GROW: u64 = BPF_F_ADJ_ROOM_FIXED_GSO as u64
     | BPF_F_ADJ_ROOM_ENCAP_L3_IPV4 as u64
@@ -42,6 +50,8 @@ const SHRINK: u64 = BPF_F_ADJ_ROOM_FIXED_GSO as u64;
 const KEEP_CHECKSUM: u64 = BPF_F_ADJ_ROOM_NO_CSUM_RESET as u64;
 /// `BPF_F_ADJ_ROOM_DECAP_L3_IPV6`: what is left is IPv6 (Linux 6.3).
 const SHRINK_TO_IPV6: u64 = 1 << 8;
+/// What the vxlan device writes is what is written here: DF set, no UDP checksum.
+const AS_DIRECT: u64 = BPF_F_ZERO_CSUM_TX as u64 | BPF_F_DONT_FRAGMENT as u64;
 /// Offset of the outer UDP checksum.
 const OUTER_CHECKSUM: usize = 14 + 20 + 6;
 /// Offset of the Ethernet type.
@@ -171,6 +181,29 @@ fn decapsulate(frame: &mut Buffer, host: &HostConfig) -> Result<bool, DropReason
     Ok(ipv6 && !can_say)
 }
 
+/// Lets the kernel's vxlan device encapsulate what `bpf_skb_adjust_room` does not: frames of a tunnel that the workload made itself
+/// (`skb->encapsulation` is set: -EALREADY, `bpf_skb_net_grow` in net/core/filter.c). The device cuts large ones into segments
+/// first, chooses the source port by the inner flow, and sends by the host's routes. A function of its own, for its stack.
+#[inline(never)]
+fn by_overlay_device(frame: &Buffer, host: &HostConfig, next_hop: &NextHop) -> Result<i32, DropReason> {
+    let skb = frame.skb();
+    // SAFETY: plain integers; zero is a value of each.
+    let mut aligned: TunnelKey = unsafe { core::mem::zeroed() };
+    let key = &mut aligned.0;
+    key.tunnel_id = next_hop.vni;
+    key.tunnel_ttl = OUTER_TTL;
+    // The helper takes addresses in host byte order.
+    key.__bindgen_anon_1.remote_ipv4 = u32::from_be(next_hop.underlay.v4_word());
+    key.__bindgen_anon_3.local_ipv4 = u32::from_be(host.underlay_v4);
+    // SAFETY: helpers of this program type, on its own context; the size is that of the key.
+    unsafe {
+        if bpf_skb_set_tunnel_key(skb, &raw mut *key, size_of::<bpf_tunnel_key>() as u32, AS_DIRECT) != 0 {
+            return Err(DropReason::EncapFailed);
+        }
+        Ok(bpf_redirect(host.overlay_ifindex, 0) as i32)
+    }
+}
+
 /// Puts the outer header before the frame and sends it off.
 #[inline(always)]
 fn encapsulate(frame: &mut Buffer, host: &HostConfig, next_hop: &NextHop, source_port: u16) -> Result<i32, DropReason> {
@@ -178,7 +211,7 @@ fn encapsulate(frame: &mut Buffer, host: &HostConfig, next_hop: &NextHop, source
     let outer = outer_header(host, next_hop, source_port, frame.len());
     // SAFETY: a helper of this program type, on its own context.
     if unsafe { bpf_skb_adjust_room(frame.skb(), ROOM, BPF_ADJ_ROOM_MAC, GROW) } != 0 {
-        return Err(DropReason::EncapFailed);
+        return by_overlay_device(frame, host, next_hop);
     }
     frame.reload();
     frame.store(0, outer).ok_or(DropReason::EncapFailed)?;

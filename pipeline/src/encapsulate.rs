@@ -8,7 +8,7 @@ use crate::wire::{ethernet, ip, ip_protocol, vxlan};
 pub const OVERHEAD: usize = ethernet::HEADER + ip::V4_HEADER + vxlan::UDP_HEADER + vxlan::HEADER;
 
 /// Hop limit of what this host sends.
-const OUTER_TTL: u16 = 64;
+pub const OUTER_TTL: u8 = 64;
 
 /// The outer header for an inner frame of `inner_length` bytes, as 16-bit words of the wire.
 ///
@@ -24,7 +24,7 @@ pub fn outer_header(host: &HostConfig, hop: &NextHop, source_port: u16, inner_le
     let [v0, v1] = split((hop.vni << 8).to_be());
     let version = 0x4500_u16.to_be();
     let fragment = ip::V4_DONT_FRAGMENT.to_be();
-    let ttl = (OUTER_TTL << 8 | ip_protocol::UDP as u16).to_be();
+    let ttl = ((OUTER_TTL as u16) << 8 | ip_protocol::UDP as u16).to_be();
     let sum = (version as u32)
         .wrapping_add(total_length.to_be() as u32)
         .wrapping_add(fragment as u32)

@@ -35,7 +35,7 @@ pub use budget::Account;
 pub use claim::{carry_out, reap};
 pub use context::{Context, Tunnel};
 pub use edit::apply_edit;
-pub use encapsulate::{OVERHEAD, outer_header};
+pub use encapsulate::{OUTER_TTL, OVERHEAD, outer_header};
 pub use fragment::{Fragment, FragmentKind};
 pub use frame::{Frame, MAX_OFFSET};
 pub use packet::{Packet, Transport, flow_key};

@@ -9,13 +9,14 @@ use std::{
 use andromede_testkit::{
     Fabric, FabricOptions, Namespace, Underlay, Workload,
     fabric::INTERFACE,
+    namespace::veth,
     packet::{
-        ArpPacket, BROADCAST, Ends, Ipv4, Mac, Udp, VXLAN_PORT, ether_type, neighbor_advertisement, protocol, vxlan,
-        vxlan_header,
+        ArpPacket, BROADCAST, Ends, Ipv4, Mac, Udp, VXLAN_PORT, ether_type, format_mac, neighbor_advertisement,
+        protocol, vxlan, vxlan_header,
     },
     raw::RawSocket,
     traffic::{Outcome, Responder, tcp_probe, udp_probe},
-    underlay::UPLINK,
+    underlay::{MTU_DEFAULT, UPLINK},
     wait,
 };
 use andromede_tests::{
@@ -236,6 +237,35 @@ fn only_members_of_a_network_may_send_into_it() {
     }
 }
 
+/// The vxlan device hears on every interface of the host; what did not pass the underlay's program has not its mark.
+#[test]
+fn the_tunnel_port_answers_on_no_other_interface() {
+    let scene = TwoTenants::start().unwrap();
+    let h1 = scene.fabric.agent(1).unwrap().namespace().clone();
+    let h2 = scene.fabric.agent(2).unwrap().namespace().clone();
+    let elsewhere = Namespace::new().unwrap();
+    veth(&h1, "up1", &elsewhere, UPLINK, MTU_DEFAULT).unwrap();
+    let mac = format_mac(h1.mac(UPLINK).unwrap());
+    h1.ip_batch(&["addr add 198.51.100.1/24 dev up1".to_owned(), format!("link set up1 address {mac}")]).unwrap();
+    // The kernel's own check of sources would drop it as well: not here.
+    for interface in ["all", "up1"] {
+        let file = format!("/proc/sys/net/ipv4/conf/{interface}/rp_filter");
+        h1.run(|| std::fs::write(file, "0")).unwrap().unwrap();
+    }
+    let red = Ear::at(&scene.red_a);
+    for source in [v4(12), v6(12)] {
+        let source = (scene.red_b.mac().unwrap(), source);
+        let good = Tunnel::to_red_a(&h2, 2, &scene, source);
+        RawSocket::open(&h2, UPLINK, true).unwrap().send(&good.frame(RED_VNI, "good")).unwrap();
+        assert!(red.hears("good"), "by the underlay it arrives");
+        let before = dropped(&scene.fabric, "not-from-underlay").unwrap();
+        let forged = Tunnel::to_red_a(&elsewhere, 2, &scene, source);
+        RawSocket::open(&elsewhere, UPLINK, true).unwrap().send(&forged.frame(RED_VNI, "elsewhere")).unwrap();
+        assert!(!red.hears("elsewhere"));
+        dropped_more(&scene.fabric, "not-from-underlay", before, 1).unwrap();
+    }
+}
+
 #[test]
 fn outer_options_and_fragments_get_nowhere() {
     let mut scene = TwoTenants::start().unwrap();
@@ -305,16 +335,35 @@ fn detach_programs(fabric: &Fabric, number: u8) {
     assert!(removed.unwrap() > 0, "no pinned link in {}", folder.display());
 }
 
+/// The same where programs are filters: all of their rank, on every interface.
+fn detach_filters(fabric: &Fabric, number: u8) {
+    let host = fabric.agent(number).unwrap().namespace();
+    let listed = String::from_utf8(host.exec("ip -o link show").unwrap().stdout).unwrap();
+    let names = listed.lines().filter_map(|line| line.split(": ").nth(1)?.split('@').next());
+    let filters = names.flat_map(|name| ["ingress", "egress"].map(|side| format!("{name} {side}")));
+    let removed = filters.filter(|place| host.exec(&format!("tc filter delete dev {place} pref 1")).is_ok()).count();
+    assert!(removed > 4, "{removed} filters in:\n{listed}");
+}
+
 #[test]
 fn with_every_program_detached_nothing_crosses() {
-    let mut scene = TwoTenants::start_with(FabricOptions { attachment: "tcx", ..FabricOptions::default() }).unwrap();
+    nothing_crosses_without("tcx", detach_programs);
+}
+
+#[test]
+fn with_every_filter_removed_nothing_crosses() {
+    nothing_crosses_without("clsact", detach_filters);
+}
+
+fn nothing_crosses_without(attachment: &'static str, detach: impl Fn(&Fabric, u8)) {
+    let mut scene = TwoTenants::start_with(FabricOptions { attachment, ..FabricOptions::default() }).unwrap();
     let _b = Responder::start(scene.red_b.namespace(), "red b", &[80], &[53]).unwrap();
     assert!(scene.red_a.ping(v4(12)).unwrap().outcome().is_answered(), "before, it does");
     assert!(scene.red_a.ping(v4(13)).unwrap().outcome().is_answered(), "before, it does");
     let stranger = scene.fabric.underlay_mut().join(77).unwrap();
     for number in [1, 2] {
         scene.fabric.agent_mut(number).unwrap().stop(nix::sys::signal::Signal::SIGKILL).unwrap();
-        detach_programs(&scene.fabric, number);
+        detach(&scene.fabric, number);
     }
     // The kernel detaches a link that nobody holds a moment later.
     wait::until("programs are detached", Duration::from_secs(5), || {

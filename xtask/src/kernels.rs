@@ -27,8 +27,11 @@ const RELEASE: &str = "6.1.";
 /// Kernel modules that the fabric and its tests use; what they depend on comes along.
 const MODULES: &[&str] = &["veth", "bridge", "vxlan", "sch_ingress", "cls_bpf", "cls_matchall", "act_gact"];
 
+/// Those that more tests use.
+const MORE_MODULES: &[&str] = &["ip_gre", "ip6_gre"];
+
 /// Tools that the tests run.
-const TOOLS: &[&str] = &["ip", "tc", "ss"];
+const TOOLS: &[&str] = &["ip", "tc", "ss", "ethtool"];
 
 /// The project's programs, for the tests that start them: the quick part does without, and unpacking them takes seconds.
 const PROGRAMS: &[&str] = &["andromede-controller", "andromede-agent", "andromedectl"];
@@ -43,6 +46,7 @@ const FULL: &[(&str, &str, &[&str])] = &[
     ("andromede-dataplane", "attach", &[]),
     ("andromede-tests", "isolation", &["only_members_of_a_network_may_send_into_it"]),
     ("andromede-tests", "firewall", &["a_rule_change_cuts_live_connections_at_the_next_packet"]),
+    ("andromede-tests", "nested", &["a_workloads_own_tunnels_are_carried"]),
 ];
 
 /// How long the machine may take.
@@ -65,16 +69,27 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     fs::create_dir_all(&folder)?;
     let kernel = Kernel::fetch(&folder)?;
     println!("kernels: {} (cached in {})", kernel.release, folder.display());
-    let tests = if arguments.full { FULL } else { QUICK };
+    let part = if arguments.full {
+        Part { tests: FULL, programs: PROGRAMS, modules: [MODULES, MORE_MODULES].concat() }
+    } else {
+        Part { tests: QUICK, programs: &[], modules: MODULES.to_vec() }
+    };
     let executables = build_tests()?;
     let root = folder.join("root");
     let image = folder.join("initrd.cpio");
-    pack(&root, &kernel, tests, if arguments.full { PROGRAMS } else { &[] }, &executables)?;
+    pack(&root, &kernel, &part, &executables)?;
     archive(&root, &image)?;
     let begin = Instant::now();
     boot(&kernel, &image)?;
     println!("kernels: {} passed in {:.1} s", kernel.release, begin.elapsed().as_secs_f32());
     Ok(())
+}
+
+/// What runs there, and what it needs.
+struct Part {
+    tests: &'static [(&'static str, &'static str, &'static [&'static str])],
+    programs: &'static [&'static str],
+    modules: Vec<&'static str>,
 }
 
 /// A kernel that was unpacked.
@@ -126,14 +141,14 @@ impl Kernel {
     }
 
     /// The files of the wanted modules and of all that they depend on, relative to the folder of modules.
-    fn modules(&self) -> Result<BTreeSet<String>> {
+    fn modules(&self, names: &[&str]) -> Result<BTreeSet<String>> {
         let folder = self.folder.join("lib/modules").join(&self.release);
         if !folder.join("modules.dep").is_file() {
             workspace::run(Command::new(find("depmod")?).arg("-b").arg(&self.folder).arg(&self.release))?;
         }
         let listed = fs::read_to_string(folder.join("modules.dep")).context("reading the modules' dependencies")?;
         let mut files = BTreeSet::new();
-        for module in MODULES {
+        for module in names {
             let wanted = format!("/{module}.ko:");
             // A module that is built in has no file.
             let Some(line) = listed.lines().find(|line| line.contains(&wanted)) else { continue };
@@ -179,13 +194,7 @@ fn build_tests() -> Result<Vec<Executable>> {
 }
 
 /// Lays out the root file system.
-fn pack(
-    root: &Path,
-    kernel: &Kernel,
-    tests: &[(&str, &str, &[&str])],
-    programs: &[&str],
-    built: &[Executable],
-) -> Result<()> {
+fn pack(root: &Path, kernel: &Kernel, part: &Part, built: &[Executable]) -> Result<()> {
     if root.exists() {
         fs::remove_dir_all(root)?;
     }
@@ -197,22 +206,22 @@ fn pack(
     for tool in TOOLS {
         copy_program(root, &find(tool)?, &format!("bin/{tool}"))?;
     }
-    for program in programs {
+    for program in part.programs {
         let built = workspace::root().join("target/debug").join(program);
         copy_program(root, &built, &format!("a/{program}"))?;
     }
     let mut commands = String::new();
-    for (package, target, names) in tests {
+    for (package, target, names) in part.tests {
         let executable = built.iter().find(|executable| executable.package == *package && executable.target == *target);
         let executable = executable.with_context(|| format!("{package} has no tests named {target}"))?;
         copy_program(root, &executable.file, &format!("a/deps/{target}"))?;
         commands += &["/a/deps/", target, " --test-threads 2 ", &names.join(" "), " || failed=1\n"].concat();
     }
-    copy_modules(root, kernel)?;
+    copy_modules(root, kernel, &part.modules)?;
     let init = root.join("init");
     fs::write(
         &init,
-        INIT.replace("@TESTS@", &commands).replace("@MODULES@", &MODULES.join(" ")).replace("@VERDICT@", VERDICT),
+        INIT.replace("@TESTS@", &commands).replace("@MODULES@", &part.modules.join(" ")).replace("@VERDICT@", VERDICT),
     )?;
     fs::set_permissions(&init, fs::Permissions::from_mode(0o755))?;
     Ok(())
@@ -237,10 +246,10 @@ failed=0
 /bin/busybox reboot -f
 "#;
 
-fn copy_modules(root: &Path, kernel: &Kernel) -> Result<()> {
+fn copy_modules(root: &Path, kernel: &Kernel, modules: &[&str]) -> Result<()> {
     let (from, to) = (kernel.folder.join("lib/modules"), root.join("lib/modules"));
     let (from, to) = (from.join(&kernel.release), to.join(&kernel.release));
-    for file in kernel.modules()? {
+    for file in kernel.modules(modules)? {
         let target = to.join(&file);
         fs::create_dir_all(target.parent().unwrap_or(&to))?;
         fs::copy(from.join(&file), target).with_context(|| format!("copying the module {file}"))?;

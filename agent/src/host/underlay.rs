@@ -172,6 +172,8 @@ async fn create_overlay(netlink: &Netlink, port: u16) -> Result<(), UnderlayErro
         .collect_metadata(true)
         .learning(false)
         .port(port)
+        // RFC 7348, section 5: of the dynamic range, as the packet path does.
+        .port_range(49_152, 65_535)
         .arp(false)
         .build();
     netlink.add_link(interface_name::OVERLAY, device).await?;
