@@ -16,6 +16,7 @@ mod counter;
 mod drop_reason;
 mod event;
 mod flow;
+mod flow_layout1;
 mod fragment;
 mod identifiers;
 mod location;
@@ -39,6 +40,7 @@ pub use event::{DropCounterKey, DropEvent, EVENT_BURST, EVENT_KIND_DROP, EVENTS_
 pub use flow::{
     Direction, EndpointMark, FlowKey, FlowRow, NextHop, flow_class, flow_flag, flow_hold, flow_state, side_kind,
 };
+pub use flow_layout1::FlowRow1;
 pub use fragment::{Datagram, FRAGMENT_LIFETIME, FRAGMENT_PLACES, FragmentKey, FragmentRow, fragment_way};
 pub use identifiers::{HostIndex, Identity, Mac, NetworkIndex, PolicySet, RuleNumber, Slot, rule};
 pub use location::{HostRow, LocationKey, LocationRow, PrefixKey, encapsulation, location_flag, location_kind};

@@ -67,6 +67,9 @@ tables! {
     EVENT_BUDGET = "EVENT_BUDGET", 1, 1;
 }
 
+/// The layout of `FLOWS` before the present one, which an upgrade reads: `FlowKey` -> `FlowRow1`.
+pub const FLOWS_BEFORE: Table = Table { layout: 1, ..FLOWS };
+
 /// Per-CPU array of one `VerdictRecord`, written only with `feature::RECORD`; not pinned.
 pub const VERDICTS: &str = "VERDICTS";
 /// Per-CPU array of one `pipeline::Scratch`: what is too large for a program's stack; not pinned.

@@ -161,6 +161,11 @@ impl Programs {
             }
             Err(error) => errors.push(error.into()),
         }
+        if errors.is_empty()
+            && let Err(error) = self.dataplane.finish_upgrade()
+        {
+            tracing::error!(error = causes(&error), "connections of an older layout stay behind");
+        }
         errors
     }
 

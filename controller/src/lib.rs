@@ -21,6 +21,7 @@ mod fixtures;
 pub mod history;
 pub mod preview;
 pub mod publish;
+pub mod quarantine;
 pub mod record;
 pub mod registry;
 pub mod requests;

@@ -90,6 +90,7 @@ fn ports(before: &Model, after: &Model, commit: &Commit) -> BTreeSet<AnyName> {
             AnyName::SecurityGroup(group) => drop(groups.insert(group)),
             AnyName::Network(network) => drop(whole.insert(network)),
             AnyName::Subnet(subnet) => drop(whole.insert(subnet.network())),
+            AnyName::PrefixList(list) => drop(whole.insert(list.network())),
             _ => {}
         }
     }

@@ -48,6 +48,20 @@ pub struct Record {
     /// The request that made it, if that had an id.
     #[prost(message, optional, tag = "11")]
     pub request: Option<RequestRecord>,
+    /// Addresses that ports lost by it: they rest for a while.
+    #[prost(message, repeated, tag = "12")]
+    pub released: Vec<ReleasedRecord>,
+}
+
+/// Addresses that a port lost.
+#[derive(Clone, PartialEq, Eq, Message)]
+pub struct ReleasedRecord {
+    /// Name of the port.
+    #[prost(string, tag = "1")]
+    pub port: String,
+    /// The addresses.
+    #[prost(string, repeated, tag = "2")]
+    pub addresses: Vec<String>,
 }
 
 /// A request with an id, and what it was answered besides the commit.
@@ -81,7 +95,7 @@ pub struct EffectRecord {
     pub kind: i32,
 }
 
-/// The part of a [`Record`] by which repeated requests are known; the rest is passed over.
+/// The part of a [`Record`] that a start reads of the last commits; the rest is passed over.
 #[derive(Clone, PartialEq, Message)]
 pub struct Remembered {
     /// See [`Record::time_unix_nanos`].
@@ -90,6 +104,9 @@ pub struct Remembered {
     /// See [`Record::request`].
     #[prost(message, optional, tag = "11")]
     pub request: Option<RequestRecord>,
+    /// See [`Record::released`].
+    #[prost(message, repeated, tag = "12")]
+    pub released: Vec<ReleasedRecord>,
 }
 
 impl Remembered {
@@ -187,6 +204,7 @@ impl Record {
             counters: Some(counters_record(&commit.counters)),
             method: String::new(),
             request: None,
+            released: Vec::new(),
         }
     }
 

@@ -74,25 +74,10 @@ impl Requests {
     /// The requests of the log's last hour before `now` (nanoseconds since 1970).
     pub fn load(store: &Store, now: i64) -> Result<Self, StoreError> {
         let requests = Self::default();
-        let oldest = now.saturating_sub(kept());
         let mut found = Vec::new();
-        let mut end = store.head()?.number;
-        let first = store.first()?;
-        'log: while end >= first {
-            let start = end.saturating_sub(STEP).max(first.saturating_sub(1));
-            for (number, bytes) in store.read(start, (end - start) as usize)?.into_iter().rev() {
-                let corrupt = |error: prost::DecodeError| StoreError::Corrupt { number, reason: error.to_string() };
-                let head = Remembered::decode(bytes.as_slice()).map_err(corrupt)?;
-                if head.time_unix_nanos < oldest {
-                    break 'log;
-                }
-                found.extend(head.entry().map(|(key, digest)| (head.time_unix_nanos, key, digest, number)));
-            }
-            if start < first {
-                break;
-            }
-            end = start;
-        }
+        recent(store, now.saturating_sub(kept()), &mut |number, head| {
+            found.extend(head.entry().map(|(key, digest)| (head.time_unix_nanos, key, digest, number)));
+        })?;
         let mut table = requests.table();
         for (time, key, digest, revision) in found.into_iter().rev() {
             table.answered.insert(key, (digest, revision));
@@ -135,6 +120,28 @@ impl Requests {
         table.answered.insert(key, (digest, revision));
         table.order.push_back((time, key));
     }
+}
+
+/// Tells the commits since a time (nanoseconds since 1970), the newest first.
+pub(crate) fn recent(store: &Store, oldest: i64, tell: &mut impl FnMut(u64, Remembered)) -> Result<(), StoreError> {
+    let first = store.first()?;
+    let mut end = store.head()?.number;
+    while end >= first {
+        let start = end.saturating_sub(STEP).max(first.saturating_sub(1));
+        for (number, bytes) in store.read(start, (end - start) as usize)?.into_iter().rev() {
+            let corrupt = |error: prost::DecodeError| StoreError::Corrupt { number, reason: error.to_string() };
+            let head = Remembered::decode(bytes.as_slice()).map_err(corrupt)?;
+            if head.time_unix_nanos < oldest {
+                return Ok(());
+            }
+            tell(number, head);
+        }
+        if start < first {
+            break;
+        }
+        end = start;
+    }
+    Ok(())
 }
 
 fn kept() -> i64 {

@@ -7,7 +7,7 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 
-use andromede_model::{AnyName, Commit, Model, Resource};
+use andromede_model::{AnyName, Commit, Model, PortName, Resource};
 use prost::Message as _;
 use tokio::sync::{mpsc, oneshot};
 
@@ -18,6 +18,7 @@ use crate::{
     checkpoint::{self, Checkpoints, Retention},
     claim,
     publish::{Index, Move, Publisher},
+    quarantine::{self, Quarantine},
     record::Record,
     registry::Registry,
     requests::{self, Request, Requests},
@@ -55,11 +56,13 @@ impl Writer {
         let checkpoints = Checkpoints::new(Arc::clone(&store), retention)?;
         let clock = Clock { last: last_time(&store)? };
         let requests = Arc::new(Requests::load(&store, now_nanos())?);
+        let quarantine = Quarantine::load(&store, now_nanos())?;
         let (changes, waiting) = mpsc::channel(WAITING);
         let (ended, end) = oneshot::channel();
         let writer = Self { changes, store: Arc::clone(&store), requests: Arc::clone(&requests) };
         thread::spawn(move || {
-            let result = Task { store, publisher, registry, requests, head, checkpoints, clock }.run(waiting);
+            let result =
+                Task { store, publisher, registry, requests, quarantine, head, checkpoints, clock }.run(waiting);
             // Nobody listens any more once the server has ended.
             drop(ended.send(result));
         });
@@ -112,6 +115,7 @@ fn last_time(store: &Store) -> Result<i64, StoreError> {
 
 /// Commits that are ready to be stored.
 struct Batch<'a> {
+    quarantine: &'a mut Quarantine,
     requests: &'a Requests,
     store: &'a Store,
     time: i64,
@@ -130,6 +134,7 @@ struct Task {
     publisher: Arc<Publisher>,
     registry: Arc<Registry>,
     requests: Arc<Requests>,
+    quarantine: Quarantine,
     head: Head,
     checkpoints: Checkpoints,
     clock: Clock,
@@ -140,10 +145,14 @@ impl Task {
         let mut together = Vec::with_capacity(TOGETHER);
         while waiting.blocking_recv_many(&mut together, TOGETHER) > 0 {
             let (requests, store) = (Arc::clone(&self.requests), Arc::clone(&self.store));
+            let time = self.clock.now();
+            let mut quarantine = std::mem::take(&mut self.quarantine);
+            quarantine.tidy(time);
             let mut batch = Batch {
+                quarantine: &mut quarantine,
                 requests: &requests,
                 store: &store,
-                time: self.clock.now(),
+                time,
                 ahead: Model::clone(&self.publisher.model()),
                 commits: Vec::new(),
                 records: Vec::new(),
@@ -154,6 +163,7 @@ impl Task {
                 batch.add(change, reply);
             }
             self.finish(batch)?;
+            self.quarantine = quarantine;
         }
         Ok(())
     }
@@ -229,7 +239,10 @@ impl Batch<'_> {
             return Err(WriteError::NotFound(name.clone()));
         }
         let names: Vec<_> = written.iter().map(Resource::name).collect();
-        let commit = self.ahead.prepare(written, deleted.clone()).map_err(WriteError::Invalid)?;
+        let commit = {
+            let rests = |port: &PortName, address| self.quarantine.holds_back(port, address);
+            self.ahead.prepare_with(written, deleted.clone(), &rests).map_err(WriteError::Invalid)?
+        };
         capacity::check(&self.ahead, &commit, &names).map_err(WriteError::Invalid)?;
         let only = if let [name] = names.as_slice() { Some(name.clone()) } else { None };
         let effects = effects(&self.ahead, &commit, names, deleted);
@@ -242,9 +255,12 @@ impl Batch<'_> {
         }
         answer.revision = commit.revision;
         let moves = Move::all(&self.ahead, &commit);
+        let released = quarantine::released(&self.ahead, &commit);
         self.ahead.commit(&commit)?;
+        self.quarantine.release(self.time, &released);
         let mut record = Record::new(&commit, &principal.to_string(), self.time);
         method.clone_into(&mut record.method);
+        record.released = released;
         if let Some(request) = request {
             let key = request.key(&principal);
             record.remember(&request, key, &answer);

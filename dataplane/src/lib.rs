@@ -44,6 +44,7 @@ mod rows;
 mod sys;
 mod tables;
 mod test_run;
+mod upgrade;
 
 pub use attachment::{AttachError, AttachMode, Health, TearDownError, UnknownAttachMode};
 pub use counters::{DropTotals, Drops, EventBudgets};
@@ -62,3 +63,4 @@ pub use reaper::{ReapError, Reaper};
 pub use rows::{Rows, TableError};
 pub use tables::Tables;
 pub use test_run::{FrameContext, TestBench, TestRunError, TestRunOutcome};
+pub use upgrade::Upgraded;

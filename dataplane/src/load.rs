@@ -25,6 +25,7 @@ use crate::{
     pins::{PinError, PinLock, Pins},
     sys::{self, RawMap},
     tables::{Maps, Tables},
+    upgrade::{self, Upgraded},
 };
 
 /// Why the programs could not be loaded.
@@ -182,12 +183,21 @@ impl Dataplane {
             .and_then(RawMap::new)
             .map_err(|source| LoadError::Table { table: maps::VERDICTS, source })?;
         let tables = maps.into_tables()?;
+        if let Some(pins) = pins {
+            upgrade::flows(pins, &tables.flows)?;
+        }
         Ok(Self { pins: pins.cloned(), programs, tables, events: Some(events), reap, verdicts, lock })
     }
 
     /// The pins, if there are any.
     pub fn pins(&self) -> Option<&Pins> {
         self.pins.as_ref()
+    }
+
+    /// Copies the connections that programs of an older layout opened since this was loaded, and removes their table: to be called when the
+    /// programs of this one are in the place of all of theirs.
+    pub fn finish_upgrade(&self) -> Result<Upgraded, LoadError> {
+        self.pins.as_ref().map_or(Ok(Upgraded::default()), |pins| upgrade::finish(pins, &self.tables.flows))
     }
 
     /// Takes the reader of events; there is one.

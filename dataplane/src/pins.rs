@@ -119,6 +119,8 @@ pub struct Attachment {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Pin {
     Table,
+    /// A table of the layout before, which an upgrade reads and then removes.
+    Older,
     Attachment(Attachment),
     /// Left behind by a process that died while it replaced a pin.
     Remnant,
@@ -129,6 +131,9 @@ const REMNANT: &str = "new-";
 fn meaning(name: &str) -> Option<Pin> {
     if maps::ALL.iter().any(|table| table_name(table) == name) {
         return Some(Pin::Table);
+    }
+    if name == table_name(&maps::FLOWS_BEFORE) {
+        return Some(Pin::Older);
     }
     let mut parts = name.splitn(3, '-');
     let (form, hook, ifindex) = (parts.next()?, parts.next()?, parts.next());
@@ -199,7 +204,7 @@ impl Pins {
             .into_iter()
             .filter_map(|(pin, _)| match pin {
                 Pin::Attachment(attachment) => Some(attachment),
-                Pin::Table | Pin::Remnant => None,
+                Pin::Table | Pin::Older | Pin::Remnant => None,
             })
             .collect();
         found.sort();
@@ -225,6 +230,11 @@ impl Pins {
 
     pub(crate) fn table(&self, table: &Table) -> PathBuf {
         self.folder.join(table_name(table))
+    }
+
+    /// Where the connections of the layout before are, if there are any.
+    pub(crate) fn older_flows(&self) -> PathBuf {
+        self.table(&maps::FLOWS_BEFORE)
     }
 
     pub(crate) fn attachment(&self, attachment: Attachment) -> PathBuf {
@@ -277,6 +287,7 @@ mod tests {
         assert_eq!(pins.attachment(attachment), Path::new("/b/andromede/host-1/filter-from_host-7"));
         assert_eq!(meaning("filter-from_host-7"), Some(Pin::Attachment(attachment)));
         assert_eq!(meaning("PORTS@1"), Some(Pin::Table));
+        assert_eq!(meaning("FLOWS@1"), Some(Pin::Older));
         assert_eq!(meaning("new-link-from_host-7"), Some(Pin::Remnant));
         for strange in ["PORTS@2", "ports@1", "link-from_host-", "link-from_host-x", "link-nowhere-7", "tail", ""] {
             assert_eq!(meaning(strange), None, "{strange}");

@@ -161,6 +161,17 @@ impl<'a> Draft<'a> {
         }
     }
 
+    /// Notes that there is no address left for a port in these subnets.
+    pub(crate) fn refuse_full(&mut self, port: &PortName, subnets: &str) {
+        let rule = format!("no address is free in {subnets}");
+        let fix = "delete ports that are not needed, or add a subnet; addresses rest before they are given out again";
+        self.refuse(port.clone(), "addresses", "", rule, fix);
+        if let Some(last) = self.violations.last_mut() {
+            last.cause = Cause::Quota;
+            last.value = port.network().to_string();
+        }
+    }
+
     /// Is the resource part of the write?
     pub(crate) fn is_written(&self, name: &AnyName) -> bool {
         self.written.contains_key(name)

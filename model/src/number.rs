@@ -3,13 +3,15 @@
 use std::collections::BTreeMap;
 
 use crate::{
-    AnyName, Counters, Host, MacAddress, Model, Network, OperatorPolicy, Port, Resource, Rule, SecurityGroup, Tenant,
-    Uid, Vni, Vtep, draft::Draft,
+    AnyName, Counters, Host, MacAddress, Model, Network, OperatorPolicy, Port, Quarantine, Resource, Rule,
+    SecurityGroup, Tenant, Uid, Vni, Vtep, draft::Draft,
 };
 
 /// Numbers for the resources of one write. Resources that are there already keep theirs.
-pub(crate) struct Numbers {
+pub(crate) struct Numbers<'a> {
     pub(crate) counters: Counters,
+    /// Which addresses must rest.
+    quarantined: Quarantine<'a>,
     /// Identifier of what this write creates.
     uid: Uid,
 }
@@ -21,24 +23,26 @@ fn next(counter: &mut u32) -> u32 {
     number
 }
 
-/// Resources with a choice of their own stand before those that are given one, so that they are not forestalled.
-fn leaves_choice(resource: &Resource) -> bool {
+/// How much a resource leaves to be chosen. Those with a choice of their own stand before those that are given one, and those
+/// that keep what they have before those that are new, so that they are not forestalled.
+fn leaves_choice(before: &Model, resource: &Resource) -> u8 {
     match resource {
-        Resource::Network(network) => network.vni == Vni::UNSET,
-        Resource::Port(port) => port.mac.is_unset(),
-        _ => false,
+        Resource::Network(network) => u8::from(network.vni == Vni::UNSET),
+        Resource::Port(port) if port.addresses.is_empty() && before.port(&port.name).is_none() => 2,
+        Resource::Port(port) => u8::from(port.mac.is_unset()),
+        _ => 0,
     }
 }
 
-impl Numbers {
-    pub(crate) const fn new(model: &Model) -> Self {
+impl<'a> Numbers<'a> {
+    pub(crate) const fn new(model: &Model, quarantined: Quarantine<'a>) -> Self {
         let uid = Uid { epoch: model.epoch, revision: model.revision + 1 };
-        Self { counters: model.counters, uid }
+        Self { counters: model.counters, quarantined, uid }
     }
 
     /// Puts the written resources, with their numbers, into the draft: their names, parents before children.
     pub(crate) fn place(&mut self, draft: &mut Draft<'_>, mut written: Vec<Resource>) -> Vec<AnyName> {
-        written.sort_by_cached_key(|resource| (resource.kind(), leaves_choice(resource), resource.name()));
+        written.sort_by_cached_key(|it| (it.kind(), leaves_choice(draft.before, it), it.name()));
         draft.release_ports();
         let mut names = Vec::with_capacity(written.len());
         for resource in written {
@@ -145,6 +149,15 @@ impl Numbers {
             port.uid = before.uid;
             if port.mac.is_unset() {
                 port.mac = before.mac;
+            }
+            if port.addresses.is_empty() {
+                port.addresses = before.addresses;
+            }
+        }
+        if port.addresses.is_empty() {
+            match draft.free_addresses(&port, self.quarantined) {
+                Ok(addresses) => port.addresses = addresses,
+                Err(full) => draft.refuse_full(&port.name, &full),
             }
         }
         if port.mac.is_unset() {

@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, net::IpAddr};
 
 use serde::{Deserialize, Serialize};
 
-use crate::{HostName, Labels, MacAddress, PortName, SecurityGroupName, Uid};
+use crate::{HostName, Labels, MacAddress, PortLimits, PortName, SecurityGroupName, Uid};
 
 /// A workload's interface.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -19,6 +19,9 @@ pub struct Port {
     pub host: Option<HostName>,
     /// Its security groups, of the same network.
     pub groups: BTreeSet<SecurityGroupName>,
+    /// What it may take.
+    #[serde(default)]
+    pub limits: PortLimits,
     /// Number of the interned set of its groups; given by the model, 0 without groups.
     pub identity: u32,
     /// Revision of its last write; set by the model.

@@ -1,7 +1,7 @@
 //! From a write to a commit.
 
 use crate::{
-    AnyName, Commit, Model, Resource, ResourceKind, Violation,
+    AnyName, Commit, Model, Quarantine, Resource, ResourceKind, Violation,
     check::{check, check_deletions},
     draft::Draft,
     limits,
@@ -14,6 +14,16 @@ impl Model {
     /// if there are several). What the caller set in fields that the model sets is ignored, and what does not change is left
     /// out of the commit. The same model and the same write, in any order, give the same commit.
     pub fn prepare(&self, written: Vec<Resource>, deleted: Vec<AnyName>) -> Result<Commit, Vec<Violation>> {
+        self.prepare_with(written, deleted, &|_, _| false)
+    }
+
+    /// The same, while some addresses are not given out to ports that choose none.
+    pub fn prepare_with(
+        &self,
+        written: Vec<Resource>,
+        deleted: Vec<AnyName>,
+        quarantined: Quarantine<'_>,
+    ) -> Result<Commit, Vec<Violation>> {
         if written.len().saturating_add(deleted.len()) > limits::RESOURCES_PER_WRITE {
             return Err(vec![Violation::new(
                 "resources",
@@ -28,7 +38,7 @@ impl Model {
         for name in &deleted {
             draft.delete(name);
         }
-        let mut numbers = Numbers::new(self);
+        let mut numbers = Numbers::new(self, quarantined);
         let names = numbers.place(&mut draft, written);
         check(&mut draft);
         check_deletions(&mut draft);

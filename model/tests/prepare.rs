@@ -133,7 +133,7 @@ fn ports_are_checked() {
     refused(at(&["10.0.0.255"]), "resources[0].port.addresses[0]", "broadcast");
     refused(at(&["10.0.0.0"]), "resources[0].port.addresses[0]", "first address");
     refused(at(&["10.0.0.5", "10.0.0.5"]), "resources[0].port.addresses[1]", "once");
-    refused(at(&[]), "resources[0].port.addresses", "1 to 16");
+    refused(at(&["10.0.0.5"; 17]), "resources[0].port.addresses", "1 to 16");
     refused(port("mairie", "x", &["10.0.0.5"], Some("h77"), &[]), "resources[0].port.host", "no such host");
     refused(
         port("mairie", "x", &["10.0.0.5"], None, &["nope"]),

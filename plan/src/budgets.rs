@@ -7,8 +7,8 @@
 
 use std::collections::BTreeMap;
 
-use andromede_abi::PortLimits;
-use andromede_model::NetworkView;
+use andromede_abi::{PortLimits, port_flag};
+use andromede_model::{self as model, NetworkView};
 
 use crate::HostFacts;
 
@@ -22,6 +22,18 @@ pub(crate) struct Sharers {
     /// Ports on this host, by number of the tenant.
     ports: BTreeMap<u32, u32>,
     flow_rows: u32,
+}
+
+/// Whole thousands of bits; a rate that is given is never 0.
+fn kilobits(bits: u64) -> u32 {
+    u32::try_from(bits / 1_000).unwrap_or(u32::MAX).max(u32::from(bits != 0))
+}
+
+/// The flags that say which of these limits packets are held to.
+pub(crate) const fn policed(limits: &PortLimits) -> u16 {
+    let transmit =
+        if limits.transmit_packets | limits.transmit_kilobits == 0 { 0 } else { port_flag::TRANSMIT_POLICED };
+    transmit | if limits.receive_packets | limits.receive_kilobits == 0 { 0 } else { port_flag::RECEIVE_POLICED }
 }
 
 /// A share, if one more is to stay free.
@@ -49,8 +61,24 @@ impl Sharers {
         share(self.flow_rows, u32::try_from(self.ports.len()).unwrap_or(u32::MAX)).max(1)
     }
 
+    /// What a port of this tenant may have: what was given, and for the rest the share.
+    pub(crate) fn limits(&self, tenant: u32, given: &model::PortLimits) -> PortLimits {
+        let share = self.port(tenant);
+        let or = |given: u32, share: u32| if given == 0 { share } else { given };
+        PortLimits {
+            flows_inbound: or(given.flows_inbound, share.flows_inbound),
+            flows_outbound: or(given.flows_outbound, share.flows_outbound),
+            half_open: or(given.half_open_flows, share.half_open),
+            new_flows_per_second: or(given.new_flows_per_second, share.new_flows_per_second),
+            transmit_packets: given.transmit.packets_per_second,
+            transmit_kilobits: kilobits(given.transmit.bits_per_second),
+            receive_packets: given.receive.packets_per_second,
+            receive_kilobits: kilobits(given.receive.bits_per_second),
+        }
+    }
+
     /// What a port of this tenant may have where nobody said anything else.
-    pub(crate) fn port(&self, tenant: u32) -> PortLimits {
+    fn port(&self, tenant: u32) -> PortLimits {
         let tenant_flows = self.tenant_flows();
         let fair = share(tenant_flows, self.ports.get(&tenant).copied().unwrap_or(1));
         let flows = fair.max(PORT_FLOWS_LEAST).min(tenant_flows / 2).max(1);
@@ -80,6 +108,17 @@ mod tests {
             let before = sharers.tenant_flows();
             assert!(before >= 131_072 / (2 * (tenants + 1)), "{tenants}: rounding costs half at most");
         }
+    }
+
+    #[test]
+    fn what_is_given_stands_before_the_share() {
+        let sharers = sharers(&[1, 1], 131_072);
+        let rate = model::RateLimits { packets_per_second: 0, bits_per_second: 64_999 };
+        let given = model::PortLimits { flows_inbound: 50_000, receive: rate, ..model::PortLimits::default() };
+        let limits = sharers.limits(1, &given);
+        assert_eq!((limits.flows_inbound, limits.flows_outbound), (50_000, sharers.port(1).flows_outbound));
+        assert_eq!((limits.receive_kilobits, policed(&limits)), (64, port_flag::RECEIVE_POLICED));
+        assert_eq!(policed(&sharers.port(1)), 0);
     }
 
     #[test]

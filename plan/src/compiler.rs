@@ -14,7 +14,7 @@ use andromede_model::{Direction, GATEWAY_MAC, Network, NetworkView, Port, PortNa
 
 use crate::{
     Attachments, HostFacts, TooLarge, Wanted,
-    budgets::Sharers,
+    budgets::{self, Sharers},
     policy::{self, Cache, Content, Sets},
     rows::prefix_length,
     slots::Slots,
@@ -203,6 +203,7 @@ impl<'a> Compiler<'a> {
         rules.of_groups.insert(&port.groups, (egress_set, ingress_set));
         let (operator_egress_set, operator_ingress_set) = rules.of_operator;
         let further = self.sources(port, slot);
+        let limits = self.sharers.limits(view.network.tenant_index, &port.limits);
         let row = PortRow {
             owner: PortRow::owner_of(attachment.ifindex, view.network.index),
             network: view.network.index,
@@ -217,12 +218,13 @@ impl<'a> Compiler<'a> {
             zone: 0,
             mac: port.mac.bytes(),
             flags: port_flag::EGRESS_DEFAULT_ALLOW
+                | budgets::policed(&limits)
                 | if further { port_flag::FURTHER_SOURCES } else { 0 }
                 | if attachment.tap { port_flag::TAP } else { 0 },
             v4: first_v4(port),
             epoch: 0,
             v6: first_v6(port),
-            limits: self.sharers.port(view.network.tenant_index),
+            limits,
             operator_egress_set,
             operator_ingress_set,
             reserved: [0; 2],

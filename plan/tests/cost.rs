@@ -78,6 +78,7 @@ fn view(ports: u32, groups: &[Vec<Rule>]) -> NetworkView {
             mac: MacAddress::new([2, 1, a, b, c, d]).unwrap(),
             host: Some(host().name),
             groups: [group_name(group)].into(),
+            limits: andromede_model::PortLimits::default(),
             identity: group as u32 + 1,
             revision: 1,
             uid: andromede_model::Uid::UNSET,

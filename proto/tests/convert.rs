@@ -3,8 +3,8 @@
 
 use andromede_model::{
     Action, Direction, Existing, Host, IdentitySet, Labels, MacAddress, Network, NetworkView, OperatorPolicy, Port,
-    PortRange, Prefix, PrefixList, Protocol, Remote, Resource, Rule, SecurityGroup, Subnet, Tenant, Timeouts, Uid,
-    ViewDelta, Violation, Vni, Vtep, limits,
+    PortLimits, PortRange, Prefix, PrefixList, Protocol, RateLimits, Remote, Resource, Rule, SecurityGroup, Subnet,
+    Tenant, Timeouts, Uid, ViewDelta, Violation, Vni, Vtep, limits,
 };
 use andromede_proto::{agent, convert, v1};
 use proptest::{prelude::*, sample::select};
@@ -187,6 +187,11 @@ fn resource() -> impl Strategy<Value = Resource> {
                     mac: MacAddress::new([2, a, b, c, d, e]).unwrap(),
                     host: placed.then(|| "hosts/h".parse().unwrap()),
                     groups: [format!("{net}/securityGroups/g").parse().unwrap()].into(),
+                    limits: PortLimits {
+                        flows_inbound: identity % 1_048_576,
+                        receive: RateLimits { packets_per_second: 0, bits_per_second: 64_000 + u64::from(identity) },
+                        ..PortLimits::default()
+                    },
                     identity,
                     revision: 9,
                     uid: Uid { epoch: 1, revision: u64::from(identity) + 1 },

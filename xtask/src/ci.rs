@@ -16,6 +16,7 @@ With a command of their own, because they take long:
   ./x fuzz                                                    random packets and conversations
   ./x kernels --full                                          more tests on kernel 6.1
   ./x test -p andromede-agent --test host -- --ignored        a hundred kills of an agent under traffic
+  ./x test -p andromede-controller --test clients -- --ignored  a client in Python, generated from the schema
   ./x test -p andromede-controller --test scale -- --ignored  a log of 100,000 commits";
 
 struct Step {

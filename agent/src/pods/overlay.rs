@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 
-use andromede_model::{HostName, Labels, NetworkView, Port, PortName, Uid};
+use andromede_model::{HostName, Labels, NetworkView, Port, PortLimits, PortName, Uid};
 use andromede_proto::agent::v1::Claim;
 
 use super::lease::{Lease, Leases, is_of_a_lease};
@@ -79,6 +79,7 @@ fn port_of(lease: &Lease, host: &HostName) -> Port {
         mac: lease.mac,
         host: Some(host.clone()),
         groups: lease.groups.clone(),
+        limits: PortLimits::default(),
         identity: 0,
         revision: 0,
         uid: Uid::UNSET,

@@ -63,6 +63,8 @@ pub(crate) struct RawMap {
     pub(crate) max_entries: u32,
 }
 
+/// `BPF_NOEXIST`: only where there is no element.
+const NOEXIST: u64 = 1;
 const PERCPU_HASH: u32 = 5;
 const PERCPU_ARRAY: u32 = 6;
 
@@ -108,6 +110,19 @@ impl RawMap {
             Ok(())
         } else {
             Err(io::Error::from(io::ErrorKind::InvalidInput))
+        }
+    }
+
+    /// Writes the value of a key that has none; false if it has one.
+    #[allow(unsafe_code, reason = "bpf(2)")]
+    pub(crate) fn insert_new(&self, key: &[u8], value: &[u8]) -> io::Result<bool> {
+        self.check(key.len(), value.len())?;
+        let mut attribute = self.element(key.as_ptr(), value.as_ptr(), NOEXIST);
+        // SAFETY: both lengths are the map's; the kernel only reads.
+        match unsafe { call(command::MAP_UPDATE_ELEM, &mut attribute) } {
+            Ok(_) => Ok(true),
+            Err(error) if error.raw_os_error() == Some(libc::EEXIST) => Ok(false),
+            Err(error) => Err(error),
         }
     }
 

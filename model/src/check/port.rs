@@ -55,9 +55,15 @@ fn check_places(draft: &mut Draft<'_>, subnets: &Subnets<'_>, port: &Port) {
 fn shape(draft: &mut Draft<'_>, state: &NetworkState, port: &Port) {
     let name = &port.name;
     let number = port.addresses.len();
-    if number == 0 || number > limits::ADDRESSES_PER_PORT {
+    let full = draft.path(&name.clone().into(), "addresses");
+    let told = number == 0 && draft.violations.iter().any(|violation| violation.field == full);
+    if (number == 0 && !told) || number > limits::ADDRESSES_PER_PORT {
         let rule = format!("a port has 1 to {} addresses", limits::ADDRESSES_PER_PORT);
         draft.refuse(name.clone(), "addresses", number, rule, "give it an address of each family of its subnets");
+    }
+    for (field, error) in port.limits.wrong() {
+        let field = format!("limits.{field}");
+        draft.refuse(name.clone(), &field, error.value, error.rule, error.fix);
     }
     if port.mac == GATEWAY_MAC {
         let rule = "this address is that of the network's router";

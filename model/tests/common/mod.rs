@@ -4,8 +4,9 @@
 use std::str::FromStr;
 
 use andromede_model::{
-    Action, Commit, Direction, Existing, Host, Labels, MacAddress, Model, Network, OperatorPolicy, Port, Prefix,
-    PrefixList, Protocol, Remote, Resource, Rule, SecurityGroup, Subnet, Tenant, Timeouts, Uid, Violation, Vni, Vtep,
+    Action, Commit, Direction, Existing, Host, Labels, MacAddress, Model, Network, OperatorPolicy, Port, PortLimits,
+    Prefix, PrefixList, Protocol, Remote, Resource, Rule, SecurityGroup, Subnet, Tenant, Timeouts, Uid, Violation, Vni,
+    Vtep,
 };
 
 pub(crate) fn name<T: FromStr>(text: &str) -> T
@@ -59,6 +60,7 @@ pub(crate) fn port(tenant: &str, id: &str, addresses: &[&str], host: Option<&str
         mac: MacAddress::UNSET,
         host: host.map(|host| name(&format!("hosts/{host}"))),
         groups: groups.iter().map(group).collect(),
+        limits: PortLimits::default(),
         identity: 0,
         revision: 0,
         uid: Uid::UNSET,

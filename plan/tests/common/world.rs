@@ -251,6 +251,7 @@ impl World {
                 mac: MacAddress::new([2, 0, 0, spec.mac, 0, place as u8 + 1]).unwrap(),
                 host: Some(host.clone()),
                 groups: Self::groups(spec.groups),
+                limits: andromede_model::PortLimits::default(),
                 identity,
                 revision: 1,
                 uid: Uid::UNSET,

@@ -5,6 +5,7 @@
 
 mod fields;
 mod group;
+mod limits;
 mod resource;
 mod timeouts;
 mod view;

@@ -1,11 +1,14 @@
 //! Resources other than security groups.
 
 use andromede_model::{
-    Host, MacAddress, Network, OperatorPolicy, Port, PrefixList, Resource, SecurityGroup, Subnet, Tenant, Timeouts,
-    Vni, Vtep, limits,
+    Host, MacAddress, Network, OperatorPolicy, Port, PortLimits, PrefixList, Resource, SecurityGroup, Subnet, Tenant,
+    Timeouts, Vni, Vtep, limits,
 };
 
-use super::fields::{Fields, FromMessage};
+use super::{
+    fields::{Fields, FromMessage},
+    limits::limits_message,
+};
 use crate::v1::{self, resource::Kind};
 
 impl FromMessage for Tenant {
@@ -139,12 +142,14 @@ impl FromMessage for Port {
         let host = fields.optional_text("host", &message.host);
         let groups = fields.texts("security_groups", &message.security_groups);
         let uid = fields.optional_text("uid", &message.uid);
+        let limits = PortLimits::read(message.limits.unwrap_or_default(), &mut fields.inside("limits"));
         Some(Self {
             name: name?,
             addresses,
             mac: mac?.unwrap_or(MacAddress::UNSET),
             host: host?,
             groups: groups.into_iter().collect(),
+            limits: limits?,
             identity: message.identity,
             revision: message.revision,
             uid: uid?.unwrap_or_default(),
@@ -161,6 +166,7 @@ impl From<Port> for v1::Port {
             mac: if port.mac.is_unset() { String::new() } else { port.mac.to_string() },
             host: port.host.map(Into::into).unwrap_or_default(),
             security_groups: port.groups.into_iter().map(Into::into).collect(),
+            limits: limits_message(port.limits),
             identity: port.identity,
             revision: port.revision,
             uid: port.uid.to_string(),
