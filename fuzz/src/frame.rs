@@ -14,24 +14,31 @@ pub(crate) struct Inner {
     pub(crate) destination: Address,
     pub(crate) protocol: u8,
     pub(crate) upper: Vec<u8>,
+    /// It is a part of a datagram: what names that, where it begins in units of eight bytes, and whether more follow.
+    pub(crate) part: Option<(u32, u16, bool)>,
 }
 
 impl Inner {
     /// The bytes; lengths are right, checksums are zero (nothing on the path reads them).
     pub(crate) fn bytes(&self) -> Vec<u8> {
         let mut frame = [self.destination_mac, self.source_mac].concat();
-        let length = self.upper.len() as u16;
+        let length = self.upper.len() as u16 + if self.part.is_some() && !self.source.is_v4() { 8 } else { 0 };
         match (IpAddr::from(self.source), IpAddr::from(self.destination)) {
             (IpAddr::V4(source), IpAddr::V4(destination)) => {
                 frame.extend([0x08, 0x00]);
-                frame.extend(ipv4(self.protocol, source.octets(), destination.octets(), length));
+                frame.extend(ipv4(self.protocol, self.part, source.octets(), destination.octets(), length));
             }
             (source, destination) => {
                 frame.extend([0x86, 0xdd, 0x60, 0, 0, 0]);
                 frame.extend(length.to_be_bytes());
-                frame.extend([self.protocol, 64]);
+                frame.extend([if self.part.is_some() { 44 } else { self.protocol }, 64]);
                 frame.extend(sixteen(source));
                 frame.extend(sixteen(destination));
+                if let Some((id, offset, more)) = self.part {
+                    frame.extend([self.protocol, 0]);
+                    frame.extend((offset << 3 | u16::from(more)).to_be_bytes());
+                    frame.extend(id.to_be_bytes());
+                }
             }
         }
         frame.extend(&self.upper);
@@ -46,10 +53,13 @@ fn sixteen(ip: IpAddr) -> [u8; 16] {
     }
 }
 
-fn ipv4(protocol: u8, source: [u8; 4], destination: [u8; 4], length: u16) -> Vec<u8> {
+fn ipv4(protocol: u8, part: Option<(u32, u16, bool)>, source: [u8; 4], destination: [u8; 4], length: u16) -> Vec<u8> {
     let mut header = vec![0x45, 0];
     header.extend((length + 20).to_be_bytes());
-    header.extend([0, 0, 0x40, 0, 64, protocol, 0, 0]);
+    let (id, place) = part.map_or((0, 0x4000), |(id, offset, more)| (id as u16, offset | u16::from(more) << 13));
+    header.extend(id.to_be_bytes());
+    header.extend(place.to_be_bytes());
+    header.extend([64, protocol, 0, 0]);
     header.extend(source);
     header.extend(destination);
     header
@@ -91,6 +101,7 @@ pub(crate) fn encapsulated(inner: &[u8], sender: HostIndex, vni: u32) -> Vec<u8>
         destination: underlay(HERE),
         protocol: 17,
         upper,
+        part: None,
     };
     outer.bytes()
 }

@@ -37,27 +37,58 @@ pub(crate) struct Seen {
     /// 0 where the protocol has none.
     pub(crate) source_port: u16,
     pub(crate) destination_port: u16,
+    /// What names its datagram, if it is a part of one, and whether it is the first part.
+    pub(crate) part: Option<(u32, bool)>,
 }
 
-/// Reads a frame without extension headers; none if it is no whole IP packet.
+/// Reads a frame without extension headers other than that of a fragment; none if it is no whole IP packet.
 pub(crate) fn read(frame: &[u8]) -> Option<Seen> {
     let source_mac = frame.get(6..12)?.try_into().ok()?;
     let ip = frame.get(14..)?;
+    let two = |at: usize| ip.get(at..at + 2).map(|bytes| u16::from_be_bytes([bytes[0], bytes[1]]));
+    let mut part = None;
     let (source, destination, protocol, upper): (IpAddr, IpAddr, u8, &[u8]) = match frame.get(12..14)? {
         [0x08, 0x00] => {
             let header = usize::from(ip.first()? & 0x0f) * 4;
+            let place = two(6)?;
+            if place & 0x3fff != 0 {
+                part = Some((u32::from(two(4)?), place << 3 == 0));
+            }
             let four = |at: usize| <[u8; 4]>::try_from(ip.get(at..at + 4)?).ok().map(Ipv4Addr::from);
             (four(12)?.into(), four(16)?.into(), *ip.get(9)?, ip.get(header..)?)
         }
         [0x86, 0xdd] => {
             let sixteen = |at: usize| <[u8; 16]>::try_from(ip.get(at..at + 16)?).ok().map(Ipv6Addr::from);
-            (sixteen(8)?.into(), sixteen(24)?.into(), *ip.get(6)?, ip.get(40..)?)
+            let (mut protocol, mut header) = (*ip.get(6)?, 40);
+            if protocol == 44 {
+                (protocol, header) = (*ip.get(40)?, 48);
+                let place = two(42)?;
+                if place & 0xfff9 != 0 {
+                    part = Some((u32::from(two(44)?) << 16 | u32::from(two(46)?), place & 0xfff8 == 0));
+                }
+            }
+            (sixteen(8)?.into(), sixteen(24)?.into(), protocol, ip.get(header..)?)
         }
         _ => return None,
     };
     let port = |at: usize| upper.get(at..at + 2).map_or(0, |bytes| u16::from_be_bytes([bytes[0], bytes[1]]));
-    let (source_port, destination_port) = if matches!(protocol, 6 | 17 | 132) { (port(0), port(2)) } else { (0, 0) };
-    Some(Seen { source_mac, source, destination, protocol, source_port, destination_port })
+    let headless = part.is_some_and(|(_, first)| !first);
+    let (source_port, destination_port) =
+        if matches!(protocol, 6 | 17 | 132) && !headless { (port(0), port(2)) } else { (0, 0) };
+    Some(Seen { source_mac, source, destination, protocol, source_port, destination_port, part })
+}
+
+/// The packet that an ICMP error quotes; none if the frame is no error, or quotes nothing.
+pub(crate) fn quoted(frame: &[u8], seen: &Seen) -> Option<Seen> {
+    let header = if seen.source.is_ipv4() { usize::from(frame.get(14)? & 0x0f) * 4 } else { 40 };
+    let message = frame.get(14 + header..)?;
+    let error = match seen.protocol {
+        1 => matches!(message.first()?, 3 | 11 | 12),
+        58 => *message.first()? < 128,
+        _ => false,
+    };
+    let quote = [frame.get(..14)?, message.get(8..)?].concat();
+    if error { read(&quote) } else { None }
 }
 
 /// May a connection be opened towards this port of this protocol, from this remote?

@@ -91,6 +91,7 @@ fn left_over(tables: &Tables, host: &HostConfig) -> Scratch {
         destination: address(true, 3),
         protocol: 17,
         upper: udp(1, 2),
+        part: None,
     };
     let context = Context {
         hook: hook::FROM_WORKLOAD,

@@ -1,6 +1,9 @@
 //! The target `walk`: conversations between ends of two networks with the same addresses, under changing rules.
 
-use std::{collections::BTreeSet, net::IpAddr};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+};
 
 use andromede_abi::{HostIndex, NetworkIndex, hook};
 use andromede_pipeline::{
@@ -35,6 +38,10 @@ struct Host {
     changing: bool,
     /// Answers to what ports of this host have sent: they need no ingress rule.
     answers: BTreeSet<Answer>,
+    /// What has passed, as [`answer`] has it.
+    passed: BTreeSet<Answer>,
+    /// First parts of datagrams that have passed.
+    firsts: BTreeMap<(NetworkIndex, IpAddr, IpAddr, u32), Seen>,
 }
 
 /// Runs a conversation: each step sends a frame, changes a rule, or lets time pass.
@@ -50,6 +57,8 @@ pub fn walk(data: &[u8]) {
         closed: false,
         changing: false,
         answers: BTreeSet::new(),
+        passed: BTreeSet::new(),
+        firsts: BTreeMap::new(),
     };
     for _ in 0..STEPS_MAX {
         if input.is_empty() {
@@ -130,14 +139,24 @@ impl Host {
         assert!(!(self.changing && opens), "a connection was opened while several tables change together");
         carry_out(&self.tables, &context, &mut self.scratch, &mut verdict);
         let offset = if sent.hook == hook::FROM_UNDERLAY { 50 } else { 0 };
-        if let Some(seen) = sent.frame.get(offset..).and_then(oracle::read) {
-            self.check(sent, &seen, &verdict);
+        let inner = sent.frame.get(offset..).unwrap_or_default();
+        if let Some(seen) = oracle::read(inner) {
+            let quoted = oracle::quoted(inner, &seen).filter(|_| seen.part.is_none());
+            self.check(sent, &self.with_ports(sent.network, &seen), quoted.as_ref(), &verdict);
         }
         assert!(self.tables.flows.borrow().len() <= self.tables.flows_max, "the flow table is bounded");
     }
 
+    /// A later part of a datagram, with the ports of the first if that has passed.
+    fn with_ports(&self, network: NetworkIndex, seen: &Seen) -> Seen {
+        let Some((id, false)) = seen.part else { return *seen };
+        let first = self.firsts.get(&(network, seen.source, seen.destination, id));
+        let first = first.filter(|first| first.source.is_ipv6() || first.protocol == seen.protocol);
+        first.map_or(*seen, |first| Seen { source_mac: seen.source_mac, ..*first })
+    }
+
     /// The promises about one frame.
-    fn check(&mut self, sent: &Sent, seen: &Seen, verdict: &Verdict<Flow>) {
+    fn check(&mut self, sent: &Sent, seen: &Seen, quoted: Option<&Seen>, verdict: &Verdict<Flow>) {
         let network = sent.network;
         let passed = matches!(verdict.target.kind, TargetKind::Deliver | TargetKind::Encap);
         if !passed {
@@ -150,11 +169,27 @@ impl Host {
         if sent.sender.is_none() {
             assert_eq!(seen.source_mac, mac(network, sent.holds), "passed with another's Ethernet address: {seen:?}");
         }
-        if sent.sender.is_none() {
-            self.answers.insert(answer(network, seen));
+        if let Some(quoted) = quoted {
+            assert_eq!(quoted.source, seen.destination, "an error goes to the sender of what it is about: {quoted:?}");
+            // Of a live connection: one of its two ways has passed.
+            let Seen { source, destination, protocol, source_port, destination_port, .. } = *quoted;
+            let reversed = (network, source, destination, protocol, source_port, destination_port);
+            let known = self.passed.contains(&answer(network, quoted)) || self.passed.contains(&reversed);
+            assert!(known, "an error about nothing passed: {quoted:?}");
+        }
+        if let Some((id, true)) = seen.part {
+            self.firsts.insert((network, seen.source, seen.destination, id), *seen);
+        }
+        if seen.part.is_none_or(|(_, first)| first) {
+            self.passed.insert(answer(network, seen));
+            if sent.sender.is_none() && quoted.is_none() {
+                self.answers.insert(answer(network, seen));
+            }
         }
         match verdict.target {
-            Target { kind: TargetKind::Deliver, ifindex: to, .. } => self.check_delivery(network, seen, to),
+            Target { kind: TargetKind::Deliver, ifindex: to, .. } => {
+                self.check_delivery(network, seen, quoted.is_some(), to);
+            }
             Target { kind: TargetKind::Encap, .. } => {
                 let next_hop = self.scratch.row.next_hop;
                 assert_eq!(next_hop.vni, vni(network), "the name on the wire is the network's");
@@ -166,7 +201,7 @@ impl Host {
         }
     }
 
-    fn check_delivery(&self, network: NetworkIndex, seen: &Seen, to: u32) {
+    fn check_delivery(&self, network: NetworkIndex, seen: &Seen, is_error: bool, to: u32) {
         let Some(port) = self.tables.ports.get(&to) else { panic!("delivered to interface {to}, which has no port") };
         assert_eq!(port.network, network, "delivered to another tenant");
         let own = [port.v6.into(), andromede_abi::Address::from_v4_word(port.v4).into()];
@@ -179,7 +214,7 @@ impl Host {
             seen.source_port,
             seen.destination_port,
         ));
-        assert!(oracle::may_reach(seen, self.closed, answers), "no rule lets this in: {seen:?}");
+        assert!(is_error || oracle::may_reach(seen, self.closed, answers), "no rule lets this in: {seen:?}");
     }
 }
 
@@ -195,14 +230,36 @@ fn inner(input: &mut Input<'_>, network: NetworkIndex, holds: u8) -> Vec<u8> {
     let source_end = if choice & 0x60 == 0x60 { input.one_of(ENDS) } else { holds };
     let source_mac_end = if choice & 0x90 == 0x90 { input.one_of(ENDS) } else { holds };
     let destination_end = input.one_of(ENDS);
-    let (protocol, upper) = upper(input, v6);
+    let (kind, protocol, mut upper) = upper(input, v6);
+    let (source, destination) = (address(v6, source_end), address(v6, destination_end));
+    // An error about a packet that its receiver might have sent.
+    if kind & 0x10 != 0 && matches!((protocol, upper[0]), (1, 3) | (58, 1)) {
+        let (protocol, quoted) = transport(kind >> 5, v6, input.byte());
+        let end = input.one_of(ENDS);
+        let about = Inner {
+            destination_mac: [0; 6],
+            source_mac: [0; 6],
+            source: destination,
+            destination: address(v6, end),
+            protocol,
+            upper: quoted,
+            part: None,
+        };
+        upper.extend_from_slice(&about.bytes()[14..]);
+    }
+    let part = (kind & 0xc0 == 0xc0).then(|| {
+        let place = input.byte();
+        upper.resize(usize::from(place >> 5) * 8 + 8, 0);
+        (u32::from(place & 3), u16::from(place >> 2 & 7), place >> 2 & 7 < 5)
+    });
     let frame = Inner {
         destination_mac: mac(network, destination_end),
         source_mac: mac(network, source_mac_end),
-        source: address(v6, source_end),
-        destination: address(v6, destination_end),
+        source,
+        destination,
         protocol,
         upper,
+        part,
     };
     let mut bytes = frame.bytes();
     if choice & 0x0e == 0x0e {
@@ -212,19 +269,27 @@ fn inner(input: &mut Input<'_>, network: NetworkIndex, holds: u8) -> Vec<u8> {
     bytes
 }
 
-/// A protocol and its header.
-fn upper(input: &mut Input<'_>, v6: bool) -> (u8, Vec<u8>) {
+/// A protocol and its header, and the choice that led there.
+fn upper(input: &mut Input<'_>, v6: bool) -> (u8, u8, Vec<u8>) {
     let kind = input.byte();
+    let variant = if kind >> 2 & 3 == 2 { 0 } else { input.byte() };
+    let (protocol, upper) = transport(kind, v6, variant);
+    (kind, protocol, upper)
+}
+
+/// The header that a choice and its variant stand for.
+fn transport(kind: u8, v6: bool, variant: u8) -> (u8, Vec<u8>) {
     let (source_port, destination_port) = match kind & 3 {
         0 => (40_000, 80),
         1 => (80, 40_000),
         2 => (40_000, 22),
         _ => (40_001, 53),
     };
+    let variant = usize::from(variant);
     match kind >> 2 & 3 {
-        0 | 1 => (6, tcp(source_port, destination_port, input.one_of([2, 18, 16, 17, 4, 24]))),
+        0 | 1 => (6, tcp(source_port, destination_port, [2, 18, 16, 17, 4, 24][variant % 6])),
         2 => (17, udp(source_port, destination_port)),
-        _ if v6 => (58, icmp(input.one_of([128, 129, 135, 1]), 7)),
-        _ => (1, icmp(input.one_of([8, 0, 3]), 7)),
+        _ if v6 => (58, icmp([128, 129, 135, 1][variant % 4], 7)),
+        _ => (1, icmp([8, 0, 3][variant % 3], 7)),
     }
 }

@@ -150,6 +150,11 @@ pub(crate) fn judge<T: Tables>(tables: &T, scratch: &mut Scratch) -> Result<(), 
     let before = tables.epoch(opening.network_slot).unwrap_or(1);
     end(tables, opening.network, &packet.source, port_flag::EGRESS_DEFAULT_ALLOW, initiator)?;
     end(tables, opening.network, &packet.destination, port_flag::INGRESS_DEFAULT_ALLOW, answerer)?;
+    // Else the rules of the workload's own port would not be asked.
+    let source = if opening.is_answer { answerer.kind } else { initiator.kind };
+    if opening.sender == 0 && source != side_kind::LOCAL {
+        return Err(sender_guard::MOVING);
+    }
     next_hop(tables, opening.vni, initiator, answerer, &mut row.next_hop)?;
     row.flags = if opening.is_known { row.flags & flow_flag::LASTING } else { 0 };
     let permitted = permit(tables, initiator, answerer, packet, opening.is_known, row);

@@ -89,15 +89,19 @@ pub(crate) fn holds(sender: HostIndex, location: &LocationRow) -> Result<(), Ref
 /// The refusal of a sender that does not hold the inner source address.
 pub(crate) const NOT_HOLDER: Refusal = refuse(DropReason::SenderNotHolder);
 
-/// An established packet from the underlay: the sender guard compares the row with the sender.
+/// An established packet: its row must say that its source is where it came from. What a workload sends while its port is still on
+/// its way here waits until the tables are the new ones.
 #[inline(always)]
 pub(crate) fn row(sender: HostIndex, row: &FlowRow, direction: Direction) -> Result<(), Refusal> {
-    if sender == 0 {
-        return Ok(());
-    }
     let from = match direction {
         Direction::LowToHigh => row.low_kind,
         Direction::HighToLow => row.high_kind,
     };
+    if sender == 0 {
+        return if from == side_kind::LOCAL { Ok(()) } else { Err(MOVING) };
+    }
     if from == side_kind::REMOTE && row.next_hop.host == sender { Ok(()) } else { Err(NOT_HOLDER) }
 }
+
+/// The refusal of a workload's packet whose source is not here yet, by the location that this host knows.
+pub(crate) const MOVING: Refusal = Refusal::new(Stage::Locate, DropReason::NetworkChanging);

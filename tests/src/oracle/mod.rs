@@ -7,6 +7,7 @@ pub mod packet;
 pub mod rules;
 mod story;
 mod traffic;
+pub mod weave;
 
 use std::collections::BTreeMap;
 

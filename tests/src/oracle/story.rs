@@ -7,6 +7,7 @@ use andromede_pipeline::{
     Context, Scratch, Tunnel, carry_out, decide,
     memory::{Bytes, Tables},
 };
+use andromede_plan::Rows;
 use andromede_testkit::packet::vxlan;
 use anyhow::Result;
 
@@ -122,74 +123,94 @@ impl Story {
 impl Host {
     fn set_rules(&mut self, tenant: usize, group: usize, rules: &[super::rules::Rule]) -> Result<()> {
         let documents: Vec<_> = (0..).zip(rules).map(|(place, rule)| rule.document(place, TENANTS[tenant])).collect();
-        match group {
-            0 => self.fabric.set_client_rules(TENANTS[tenant], &documents.into())?,
-            _ => self.fabric.set_rules(TENANTS[tenant], &documents.into())?,
-        }
-        let rows = self.fabric.rows().clone();
-        self.tables = Tables {
-            ports: rows.ports,
-            sources: rows.sources,
-            locations: rows.locations,
-            prefixes: rows.prefixes,
-            hosts: rows.hosts,
-            members: rows.members,
-            networks: rows.networks,
-            epochs: rows.epochs,
-            policy_identities: rows.policy_identities,
-            policy_prefixes: rows.policy_prefixes,
-            policy_services: rows.policy_services,
-            policy_cells: rows.policy_cells,
-            flows: self.tables.flows.clone(),
-            fragments: self.tables.fragments.clone(),
-            usage: self.tables.usage.clone(),
-            ..Tables::default()
-        };
+        self.fabric.set_group(TENANTS[tenant], GROUPS[group], &documents)?;
+        self.tables = tables(self.fabric.rows(), &self.tables);
         Ok(())
     }
 
     fn send(&self, tenant: usize, sender: Sender, packet: &Packet) -> Fate {
-        let inner = packet.frame();
-        let (hook, interface, frame) = match sender {
-            Sender::Workload(end) => (hook::FROM_WORKLOAD, ifindex(tenant, end), inner),
-            Sender::Host(host) => {
-                let outer = vxlan(&outer_ends(host), 50_000, VNI[tenant], &inner);
-                (hook::FROM_UNDERLAY, UNDERLAY_IFINDEX, outer)
-            }
-        };
-        let context = Context {
-            hook,
-            ifindex: interface,
-            gso_size: 0,
-            now: SECOND + self.now,
-            tunnel: Tunnel::NONE,
-            marked: false,
-            tagged: false,
-            host: &self.config,
-        };
-        let mut scratch = Scratch::EMPTY;
-        let mut verdict = decide(&Bytes(frame), &context, &self.tables, &mut scratch);
-        carry_out(&self.tables, &context, &mut scratch, &mut verdict);
-        let record = verdict.record(hook, &scratch);
-        match (record.target, verdict.reason) {
-            (target::DELIVER, None) => Fate::Reaches(End((record.ifindex - 100 - tenant as u32 * 10) as u8)),
-            (target::ENCAP, None) => towards(tenant, &record.next_hop),
-            (target::DROP, Some(reason)) => Fate::drops(reason),
-            other => unreachable!("{other:?} is no verdict on a packet"),
+        match meet(&self.config, &self.tables, SECOND + self.now, (tenant, sender), packet) {
+            Went::Here(end) => Fate::Reaches(end),
+            Went::Host(HOST) => Fate::Reaches(END_REMOTE),
+            Went::Host(_) => Fate::Reaches(END_VTEP),
+            Went::Dropped(reason) => Fate::drops(reason),
         }
     }
 }
 
-/// The end that is behind a tunnel.
-fn towards(tenant: usize, next_hop: &NextHop) -> Fate {
-    let host = |last: u8| Address::from(std::net::Ipv4Addr::new(192, 0, 2, last));
-    assert_eq!(next_hop.vni, VNI[tenant], "the name on the wire is the network's");
-    if next_hop.underlay == host(HOST) {
-        Fate::Reaches(END_REMOTE)
-    } else {
-        assert_eq!(next_hop.underlay, host(FOREIGN[tenant]), "nobody else is a member");
-        Fate::Reaches(END_VTEP)
+/// Where a packet went.
+pub(super) enum Went {
+    /// To this port of this host.
+    Here(End),
+    /// To a host, by the last byte of its address.
+    Host(u8),
+    /// Nowhere.
+    Dropped(DropReason),
+}
+
+/// The rows as tables in memory, with what packets have left in those before.
+pub(super) fn tables(rows: &Rows, before: &Tables) -> Tables {
+    let rows = rows.clone();
+    Tables {
+        ports: rows.ports,
+        sources: rows.sources,
+        locations: rows.locations,
+        prefixes: rows.prefixes,
+        hosts: rows.hosts,
+        members: rows.members,
+        networks: rows.networks,
+        epochs: rows.epochs,
+        policy_identities: rows.policy_identities,
+        policy_prefixes: rows.policy_prefixes,
+        policy_services: rows.policy_services,
+        policy_cells: rows.policy_cells,
+        flows: before.flows.clone(),
+        fragments: before.fragments.clone(),
+        usage: before.usage.clone(),
+        ..Tables::default()
     }
+}
+
+/// Sends a packet through the packet path.
+pub(super) fn meet(config: &HostConfig, tables: &Tables, now: u64, by: (usize, Sender), packet: &Packet) -> Went {
+    let (tenant, sender) = by;
+    let inner = packet.frame();
+    let (hook, interface, frame) = match sender {
+        Sender::Workload(end) => (hook::FROM_WORKLOAD, ifindex(tenant, end), inner),
+        Sender::Host(host) => {
+            let outer = vxlan(&outer_ends(host), 50_000, VNI[tenant], &inner);
+            (hook::FROM_UNDERLAY, UNDERLAY_IFINDEX, outer)
+        }
+    };
+    let context = Context {
+        hook,
+        ifindex: interface,
+        gso_size: 0,
+        now,
+        tunnel: Tunnel::NONE,
+        marked: false,
+        tagged: false,
+        host: config,
+    };
+    let mut scratch = Scratch::EMPTY;
+    let mut verdict = decide(&Bytes(frame), &context, tables, &mut scratch);
+    carry_out(tables, &context, &mut scratch, &mut verdict);
+    let record = verdict.record(hook, &scratch);
+    match (record.target, verdict.reason) {
+        (target::DELIVER, None) => Went::Here(End((record.ifindex - ifindex(tenant, End(0))) as u8)),
+        (target::ENCAP, None) => Went::Host(behind(tenant, &record.next_hop)),
+        (target::DROP, Some(reason)) => Went::Dropped(reason),
+        other => unreachable!("{other:?} is no verdict on a packet"),
+    }
+}
+
+/// The host that is behind a tunnel.
+fn behind(tenant: usize, next_hop: &NextHop) -> u8 {
+    assert_eq!(next_hop.vni, VNI[tenant], "the name on the wire is the network's");
+    let is = |host: &u8| next_hop.underlay == Address::from(std::net::Ipv4Addr::new(192, 0, 2, *host));
+    let host = [HOST, FOREIGN[tenant]].into_iter().find(is);
+    assert!(host.is_some(), "{:?} is no member", next_hop.underlay);
+    host.unwrap_or_default()
 }
 
 impl fmt::Debug for Story {

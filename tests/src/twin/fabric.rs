@@ -98,6 +98,33 @@ impl SmallFabric {
         self.set(vec![group(tenant, "clients", rules)])
     }
 
+    /// A group of a tenant gets these rules.
+    pub fn set_group(&mut self, tenant: &str, name: &str, rules: &[Value]) -> Result<()> {
+        self.set(vec![group(tenant, name, &json!(rules))])
+    }
+
+    /// The port of an end moves to a host.
+    pub fn set_host(&mut self, tenant: &str, end: End, host: u8) -> Result<()> {
+        let name = port_name(tenant, end);
+        let documents = tenant_resources(tenant).into_iter().filter(|document| document["name"] == json!(name));
+        let moved = documents.map(|mut document| {
+            document["host"] = json!(format!("hosts/h{host}"));
+            document
+        });
+        self.set(moved.collect())
+    }
+
+    /// Workloads of all ports have an interface here, also of those that are not here yet.
+    pub fn attach_everything(&mut self) -> Result<()> {
+        for (network, tenant) in TENANTS.iter().enumerate() {
+            for end in [END_LOCAL_A, END_LOCAL_B, END_REMOTE] {
+                let attachment = Attachment { ifindex: ifindex(network, end), tap: false };
+                self.attachments.insert(port_name(tenant, end).parse()?, attachment);
+            }
+        }
+        Ok(())
+    }
+
     /// The network of a tenant gets these timeouts.
     pub fn set_timeouts(&mut self, tenant: &str, timeouts: &Value) -> Result<()> {
         let name = format!("tenants/{tenant}/networks/n");
@@ -120,13 +147,17 @@ impl SmallFabric {
     }
 
     fn compile(&self) -> Result<Rows> {
+        Ok(self.wanted(&self.rows)?.rows)
+    }
+
+    /// What the host should have, if it has the rows found.
+    pub fn wanted(&self, found: &Rows) -> Result<Wanted> {
         let mut views = Vec::new();
         for tenant in TENANTS {
             let name: NetworkName = format!("tenants/{tenant}/networks/n").parse()?;
             views.push(self.model.view(&name).context("the network is there")?);
         }
-        let wanted: Wanted = compile(&views, &self.facts, &self.attachments, &self.rows)?;
-        Ok(wanted.rows)
+        Ok(compile(&views, &self.facts, &self.attachments, found)?)
     }
 
     /// What the programs know of the host.

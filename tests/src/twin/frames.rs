@@ -172,7 +172,7 @@ impl Generator {
         payload.resize(self.pick(&[8, 16, 20, 24, 24, 24, 40]), 0x5a);
         let offset = self.pick(&[0, 0, 0, 1, 2, 3, 3, 3, 4, 5, 8000, 8191]);
         let more = payload.len() % 8 == 0 && !self.one_in(3);
-        ends.loose_piece(self.pieces / 16, upper, offset, more, &payload)
+        ends.loose_piece(self.pieces / 256, upper, offset, more, &payload)
     }
 
     /// IPv6 with extension headers in front of a UDP datagram.

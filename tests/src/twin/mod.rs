@@ -75,12 +75,19 @@ pub struct Twin {
 impl Twin {
     /// Both with these rows. The calling thread must be in a namespace that has the interfaces.
     pub fn new(host: HostConfig, rows: &Rows) -> Result<Self> {
+        Self::with_flows(host, rows, 65_536)
+    }
+
+    /// The same with room for so many connections.
+    pub fn with_flows(host: HostConfig, rows: &Rows, flows: u32) -> Result<Self> {
         let features = Kernel::probe().features() | feature::RECORD;
         let host = HostConfig { features, ..host };
         let mut sizes = Sizes::small();
-        sizes.set(maps::FLOWS.name, 65_536)?;
+        sizes.set(maps::FLOWS.name, flows)?;
         let kernel = Dataplane::load(None, &host, &sizes)?;
-        Self::of(kernel, host, rows)
+        let mut twin = Self::of(kernel, host, rows)?;
+        twin.memory.flows_max = flows as usize;
+        Ok(twin)
     }
 
     /// Of a packet path that was loaded for this host, without rows.
@@ -197,7 +204,9 @@ impl Twin {
         if record.target == target::DELIVER && context.hook == hook::FROM_UNDERLAY {
             frame.0.drain(..OVERHEAD);
         }
-        assert_eq!(apply_edit(&mut frame, &verdict.edit), Some(()), "an edit that was decided can be made");
+        if record.target != target::DROP {
+            assert_eq!(apply_edit(&mut frame, &verdict.edit), Some(()), "an edit that was decided can be made");
+        }
         if record.target == target::ENCAP {
             let length = frame.0.len() as u32;
             let outer = outer_header(&self.host, &record.next_hop, record.outer_port, length);
