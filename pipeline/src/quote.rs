@@ -25,13 +25,13 @@ pub(crate) fn read<F: Frame>(frame: &F, error: &Packet, length: u32, quote: &mut
     if length > LONGEST {
         return Err(REFUSED);
     }
-    let at = (error.transport_offset as usize).wrapping_add(icmp::HEADER);
+    let at = error.transport_at().wrapping_add(icmp::HEADER);
     if error.source.is_v4() {
         ipv4(frame, at, quote)?;
     } else {
         ipv6(frame, at, quote)?;
     }
-    let upper = quote.transport_offset as usize;
+    let upper = quote.transport_at();
     match quote.protocol {
         ip_protocol::TCP | ip_protocol::UDP | ip_protocol::SCTP => {
             [quote.source_port, quote.destination_port] = frame.load(upper).ok_or(REFUSED)?;
