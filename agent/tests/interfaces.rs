@@ -121,8 +121,10 @@ fn nothing_comes_out_of_the_idle_vxlan_device() {
 
     // The proof that the test can fail: without the static drop they do come through.
     host.exec("tc qdisc del dev amd-vxlan clsact").unwrap();
-    host.exec("sysctl -q net.ipv4.conf.amd-vxlan.rp_filter=0").unwrap();
-    host.exec("sysctl -q net.ipv4.conf.all.rp_filter=0").unwrap();
+    for interface in ["amd-vxlan", "all"] {
+        let file = format!("/proc/sys/net/ipv4/conf/{interface}/rp_filter");
+        host.run(|| std::fs::write(file, "0")).unwrap().unwrap();
+    }
     host.ip("route add 10.9.0.0/24 dev amd-vxlan").unwrap();
     send("198.51.100.1:5353");
     assert!(listener.recv_from(&mut [0; 64]).is_ok(), "the test does not test");

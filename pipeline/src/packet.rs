@@ -4,6 +4,7 @@ use andromede_abi::{Address, Direction, FlowKey, NetworkIndex, flow_class};
 
 use crate::{
     fragment::Fragment,
+    frame::MAX_OFFSET,
     wire::{icmp, ip_protocol, sctp, tcp},
 };
 
@@ -99,6 +100,14 @@ impl Packet {
         chunk: 0,
         reserved: 0,
     };
+
+    /// Where the upper layer begins. The bound, which every packet that was read keeps, is said here anew: Linux 6.1 forgets it while
+    /// the offset lies in memory, and refuses what is read there.
+    #[inline(always)]
+    pub(crate) const fn transport_at(&self) -> usize {
+        const { assert!(MAX_OFFSET.is_power_of_two()) };
+        self.transport_offset as usize & (2 * MAX_OFFSET - 1)
+    }
 
     /// May a packet like this begin a connection? TCP begins by SYN alone, SCTP by INIT, an echo by its request, and an error is
     /// about one that is there.

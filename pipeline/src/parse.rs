@@ -37,7 +37,7 @@ pub(crate) fn ip_packet<F: Frame>(
         ethernet::TYPE_VLAN | ethernet::TYPE_SERVICE_VLAN => return Err(refuse(DropReason::BadEthernet)),
         _ => return Err(refuse(DropReason::UnknownEtherType)),
     }
-    let transport_at = packet.transport_offset as usize;
+    let transport_at = packet.transport_at();
     let header = transport_at.wrapping_sub(at) as u16;
     packet.header_length = header;
     if packet.fragment.is_headless() {

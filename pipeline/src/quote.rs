@@ -4,7 +4,7 @@
 use andromede_abi::{Address, DropReason, Stage};
 
 use crate::{
-    frame::{Frame, MAX_OFFSET},
+    frame::Frame,
     packet::{Packet, Transport},
     parse,
     verdict::Refusal,
@@ -14,9 +14,6 @@ use crate::{
 /// Most bytes of an error with its IP header: the least MTU of IPv6 (RFC 4443, section 2.4 c). Senders of IPv4 keep below 576
 /// (RFC 1812, section 4.3.2.3).
 const LONGEST: u32 = 1_280;
-
-/// Bits of an offset that can be loaded from, and more.
-const OFFSET_BITS: usize = (MAX_OFFSET + 1).next_power_of_two() - 1;
 
 const REFUSED: Refusal = Refusal::new(Stage::Parse, DropReason::BadIcmpError);
 
@@ -28,14 +25,13 @@ pub(crate) fn read<F: Frame>(frame: &F, error: &Packet, length: u32, quote: &mut
     if length > LONGEST {
         return Err(REFUSED);
     }
-    // Masked: Linux 6.1 takes the bound of a sum from its parts, and only what the compiler does not compare elsewhere.
-    let at = (error.transport_offset as usize & OFFSET_BITS).wrapping_add(icmp::HEADER);
+    let at = error.transport_at().wrapping_add(icmp::HEADER);
     if error.source.is_v4() {
         ipv4(frame, at, quote)?;
     } else {
         ipv6(frame, at, quote)?;
     }
-    let upper = quote.transport_offset as usize & OFFSET_BITS;
+    let upper = quote.transport_at();
     match quote.protocol {
         ip_protocol::TCP | ip_protocol::UDP | ip_protocol::SCTP => {
             [quote.source_port, quote.destination_port] = frame.load(upper).ok_or(REFUSED)?;

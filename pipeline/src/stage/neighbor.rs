@@ -36,7 +36,7 @@ pub(crate) fn answer<F: Frame, T: Tables>(
     if u16::from_be(packet.service_port) != (neighbor::SOLICITATION as u16) << 8 {
         return Err(refuse(DropReason::NeighborIgnored));
     }
-    let at = packet.transport_offset as usize;
+    let at = packet.transport_at();
     if packet.hop_limit != neighbor::HOP_LIMIT || at != MESSAGE {
         return Err(refuse(DropReason::BadNeighbor));
     }
