@@ -1,8 +1,8 @@
 //! May this connection be? Both ends are located, and the rules of those that are ports of this host are asked.
 
 use andromede_abi::{
-    Address, Direction, DropReason, EndpointMark, FlowRow, HostIndex, Identity, Mac, NetworkIndex, NextHop, PolicySet,
-    RuleNumber, Slot, Stage, cell_flag, flow_flag, location_flag, port_flag, rule, side_kind,
+    Address, CellRow, Direction, DropReason, EndpointMark, FlowRow, HostIndex, Identity, Mac, NetworkIndex, NextHop,
+    PolicySet, RuleNumber, Slot, Stage, cell_flag, flow_flag, location_flag, port_flag, rule, side_kind,
 };
 
 use crate::{
@@ -77,6 +77,8 @@ pub(crate) struct End {
     ifindex: u32,
     pub(crate) set: PolicySet,
     pub(crate) operator_set: PolicySet,
+    /// What the rules of the set asked last say.
+    pub(crate) answer: CellRow,
     pub(crate) identity: Identity,
     host: HostIndex,
     mac: Mac,
@@ -101,6 +103,7 @@ impl End {
         ifindex: 0,
         set: 0,
         operator_set: 0,
+        answer: policy::NO_RULE,
         identity: 0,
         host: 0,
         mac: [0; 6],
@@ -246,16 +249,16 @@ fn end<T: Tables>(
 #[inline(always)]
 fn permit<T: Tables>(
     tables: &T,
-    from: &End,
-    to: &End,
+    from: &mut End,
+    to: &mut End,
     packet: &Packet,
     is_known: bool,
     row: &mut FlowRow,
 ) -> Result<(), Refusal> {
     if from.kind == side_kind::LOCAL {
         let default_rule = rule::DEFAULT_EGRESS;
-        let question = Question { port: from, other: to, packet, remote: &packet.destination, default_rule };
-        let decision = policy::decide(tables, &question);
+        let mut question = Question { port: from, other: to, packet, remote: &packet.destination, default_rule };
+        let decision = policy::decide(tables, &mut question);
         if decision.allowed {
             row.egress_rule = decision.rule;
             row.flags |= keeping(decision, is_known, flow_flag::EGRESS_KEEPS);
@@ -267,8 +270,8 @@ fn permit<T: Tables>(
     }
     if to.kind == side_kind::LOCAL {
         let default_rule = rule::DEFAULT_INGRESS;
-        let question = Question { port: to, other: from, packet, remote: &packet.source, default_rule };
-        let decision = policy::decide(tables, &question);
+        let mut question = Question { port: to, other: from, packet, remote: &packet.source, default_rule };
+        let decision = policy::decide(tables, &mut question);
         if decision.allowed {
             row.ingress_rule = decision.rule;
             row.flags |= keeping(decision, is_known, flow_flag::INGRESS_KEEPS);

@@ -10,7 +10,7 @@ use crate::{packet::Packet, stage::judge::End, tables::Tables};
 /// One question to the rules of one direction of one port.
 pub(crate) struct Question<'a> {
     /// The port whose rules are asked.
-    pub(crate) port: &'a End,
+    pub(crate) port: &'a mut End,
     /// The other side.
     pub(crate) other: &'a End,
     /// The packet that opens the connection.
@@ -43,40 +43,33 @@ impl Decision {
 
 /// Asks the rules: the operator's first, then the tenant's. What neither decide the default does.
 #[inline(always)]
-pub(crate) fn decide<T: Tables>(tables: &T, question: &Question<'_>) -> Decision {
-    let operator = ask(tables, question, question.port.operator_set);
-    let answer = if operator.is_final() { operator } else { ask(tables, question, question.port.set) };
-    if answer.is_final() {
+pub(crate) fn decide<T: Tables>(tables: &T, question: &mut Question<'_>) -> Decision {
+    let set = question.port.operator_set;
+    ask(tables, question, set);
+    if !is_final(question.port.answer) {
+        let set = question.port.set;
+        ask(tables, question, set);
+    }
+    let answer = question.port.answer;
+    if is_final(answer) {
         return Decision::new(answer.action == Action::Allow as u8, answer.rule, answer.flags);
     }
     Decision::new(question.port.default_allow, question.default_rule, 0)
 }
 
-/// What the rules of one set say. One word, as `Edit`.
-#[repr(C, align(8))]
-#[derive(Clone, Copy)]
-struct Answer {
-    rule: RuleNumber,
-    /// [`Action`] as its number; 0: no rule matches.
-    action: u8,
-    flags: u8,
-    reserved: u16,
+/// Does the cell say more than to ask the next tier?
+#[inline(always)]
+const fn is_final(cell: CellRow) -> bool {
+    cell.order != NO_RULE.order && (cell.action == Action::Allow as u8 || cell.action == Action::Deny as u8)
 }
 
-impl Answer {
-    const NONE: Self = Self { rule: rule::NONE, action: 0, flags: 0, reserved: 0 };
-
-    #[inline(always)]
-    const fn is_final(self) -> bool {
-        self.action == Action::Allow as u8 || self.action == Action::Deny as u8
-    }
-}
-
-/// Asks one set. In the kernel it is a function of its own, for its stack.
+/// Asks one set, and leaves the answer with the port: in the scratch space, of which the verifier remembers nothing, so that it
+/// does not follow every answer to the end of the program. In the kernel it is a function of its own, for its stack.
 #[cfg_attr(target_arch = "bpf", inline(never))]
-fn ask<T: Tables>(tables: &T, question: &Question<'_>, set: PolicySet) -> Answer {
+fn ask<T: Tables>(tables: &T, question: &mut Question<'_>, set: PolicySet) {
+    question.port.answer = NO_RULE;
     if set == 0 {
-        return Answer::NONE;
+        return;
     }
     let service =
         ServiceKey { set, protocol: (question.packet.protocol as u16).to_be(), port: question.packet.service_port };
@@ -85,7 +78,7 @@ fn ask<T: Tables>(tables: &T, question: &Question<'_>, set: PolicySet) -> Answer
     } else {
         tables.service_classes(&service)
     };
-    let Some(services) = services else { return Answer::NONE };
+    let Some(services) = services else { return };
     let mut remotes = [0; remote_level::COUNT];
     let mut pairs = pair::ANY_REMOTE;
     let identity = IdentityClassKey { set, identity: question.other.identity };
@@ -106,7 +99,6 @@ fn ask<T: Tables>(tables: &T, question: &Question<'_>, set: PolicySet) -> Answer
     }
     pairs &= services.pairs;
     let services = [0, services.inner, services.leaf];
-    let mut first = NO_RULE;
     let mut place = 0;
     while place < pair::COUNT {
         let (service_level, remote_level) = (place / remote_level::COUNT, place % remote_level::COUNT);
@@ -123,15 +115,11 @@ fn ask<T: Tables>(tables: &T, question: &Question<'_>, set: PolicySet) -> Answer
             service_level: service_level as u16,
         };
         if let Some(cell) = tables.cell(&key)
-            && cell.order < first.order
+            && cell.order < question.port.answer.order
         {
-            first = cell;
+            question.port.answer = cell;
         }
     }
-    if first.order == NO_RULE.order {
-        return Answer::NONE;
-    }
-    Answer { rule: first.rule, action: first.action, flags: first.flags, reserved: 0 }
 }
 
 /// The pairs with a class of identities.
@@ -142,5 +130,5 @@ const OF_PREFIXES: u32 =
 
 /// What stands for a cell that is not there: no rule has this order. A value, and not a missing one, because the verifier
 /// refuses to carry along what was never written.
-const NO_RULE: CellRow =
+pub(crate) const NO_RULE: CellRow =
     CellRow { order: u32::MAX, rule: rule::NONE, action: Action::Deny as u8, flags: 0, reserved: 0 };
