@@ -320,3 +320,48 @@ fn rules_are_in_force_before_the_first_packet() {
         assert_eq!(flood.stop().unwrap().received(), 0);
     }
 }
+
+/// A policy of the operator for all networks, with these rules.
+fn policy(rules: &[&str]) -> String {
+    format!("kind: OperatorPolicy\nname: operatorPolicies/law\nrules:\n  - {}\n", rules.join("\n  - "))
+}
+
+#[test]
+fn the_operator_decides_before_the_tenant_and_may_leave_it_to_him() {
+    let rules = [
+        "{name: no-web, direction: ingress, action: deny, priority: 10, protocol: tcp, ports: [80]}",
+        "{name: monitor, direction: ingress, action: allow, priority: 20, protocol: tcp, ports: [9000]}",
+        "{name: dns, direction: ingress, action: pass, priority: 30, protocol: udp, ports: [53]}",
+        "{name: no-udp, direction: ingress, action: deny, priority: 40, protocol: udp}",
+    ];
+    let no_monitor = "{name: none, direction: ingress, action: deny, priority: 1, protocol: tcp, ports: [9000]}";
+    for host in [1, 2] {
+        let pair = Pair::start(host, &bundle(host, &[], &[ANYTHING_IN, no_monitor]).with(&policy(&rules)));
+        for to in both(12) {
+            let before = dropped(&pair.fabric, "ingress-rule").unwrap();
+            assert!(!pair.tcp(to, 80), "{to} on h{host}: the operator denies it");
+            dropped_more(&pair.fabric, "ingress-rule", before, 1).unwrap();
+            assert!(pair.tcp(to, 9000), "{to} on h{host}: the operator allows it, whatever the tenant says");
+            assert!(pair.tcp(to, 443), "{to} on h{host}: the operator says nothing");
+            assert!(pair.udp(to, 53), "{to} on h{host}: the operator leaves it to the tenant");
+            assert!(!pair.udp(to, 123), "{to} on h{host}: a pass for one port is none for another");
+        }
+        let drops = pair.fabric.control().json(&["drops"]).unwrap().to_string();
+        assert!(drops.contains("law/no-web"), "{drops}");
+    }
+}
+
+#[test]
+fn a_prefix_list_is_changed_for_all_rules_that_name_it() {
+    let list = |prefixes: &str| {
+        format!("kind: PrefixList\nname: tenants/red/networks/net/prefixLists/friends\nprefixes: [{prefixes}]\n")
+    };
+    let rule = "{name: friends, direction: ingress, action: allow, \
+                remotePrefixList: tenants/red/networks/net/prefixLists/friends}";
+    let pair = Pair::start(2, &bundle(2, &[], &[rule]).with(&list("10.0.0.8/30, 'fd00:10::/120'")));
+    assert!(pair.tcp(v4(12), 80) && pair.tcp(v6(12), 80) && pair.udp(v4(12), 53));
+    pair.fabric.apply(&list("10.0.0.0/30, 'fd00:10::/120'")).unwrap();
+    pair.fabric.wait_in_force().unwrap();
+    assert!(!pair.tcp(v4(12), 80), "10.0.0.11 is no friend any more");
+    assert!(pair.tcp(v6(12), 80));
+}

@@ -5,7 +5,7 @@
 //! number as long as its rules are the same and say the same of every identity that a connection may have been judged by.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap, btree_map::Entry},
+    collections::{BTreeMap, BTreeSet, HashMap},
     hash::{BuildHasher, BuildHasherDefault, DefaultHasher},
     sync::Arc,
 };
@@ -156,21 +156,23 @@ impl Sets {
         for ((service, remote), cell) in &content.rules.cells {
             rows.policy_cells.insert(cell_key(set, *service, *remote), *cell);
         }
-        let found = self.found.get(&set);
-        let mut classes: BTreeMap<&ClassCells, u32> = BTreeMap::new();
+        let found = self.found.get(&set).map(|found| &found.classes);
+        let class_found = |identity: &u32| found.and_then(|classes| classes.get(identity)).copied();
+        // Identities that the same rules match share their cells, not only what these say: they are told apart by where they are.
+        let mut classes: HashMap<*const ClassCells, u32> = HashMap::new();
         for (identity, cells) in &content.groups.of {
-            if let Some(class) = found.and_then(|found| found.classes.get(identity)) {
-                classes.entry(cells.as_ref()).or_insert(*class);
+            if let Some(class) = class_found(identity) {
+                classes.entry(Arc::as_ptr(cells)).or_insert(class);
             }
         }
+        let mut written = BTreeSet::new();
         for (identity, cells) in &content.groups.of {
-            let own = found.and_then(|found| found.classes.get(identity)).copied();
-            let class = match (own, classes.entry(cells.as_ref())) {
-                (Some(class), _) => class,
-                (None, Entry::Occupied(class)) => *class.get(),
-                (None, Entry::Vacant(place)) => *place.insert(*identity),
-            };
+            let class = class_found(identity);
+            let class = class.unwrap_or_else(|| *classes.entry(Arc::as_ptr(cells)).or_insert(*identity));
             rows.policy_identities.insert(IdentityClassKey { set, identity: *identity }, Groups::row(class, cells));
+            if !written.insert(class) {
+                continue;
+            }
             for (service, cell) in cells.iter() {
                 rows.policy_cells.insert(cell_key(set, *service, (remote_level::IDENTITY, class)), *cell);
             }
