@@ -90,7 +90,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     }
     let rows = rows(&plugins);
     print(&rows, &plugins);
-    let report = Report { machine: Machine::this(), rows };
+    let report = Report { machine: Machine::this(), rows, ratios: Vec::new() };
     arguments.json.as_deref().map_or(Ok(()), |path| report.write(path))
 }
 
