@@ -36,7 +36,6 @@ fn bad_bundles_are_refused_whole_and_say_what_is_wrong() {
         (port("x", "addresses: [10.9.9.9]"), &["addresses", "10.9.9.9", "subnet"]),
         (port("x", "addresses: [10.0.0.11]"), &["addresses", "10.0.0.11"]),
         (port("x", "addresses: [10.0.0.300]"), &["addresses", "10.0.0.300"]),
-        (port("x", "addresses: []"), &["addresses"]),
         (port("x", "addresses: [10.0.0.20]\nmac: '01:00:00:00:00:01'"), &["mac", "01:00:00:00:00:01"]),
         (port("x", "addresses: [10.0.0.20]\nhost: hosts/nowhere"), &["host", "hosts/nowhere"]),
         (
