@@ -141,7 +141,8 @@ fn what_is_promised_fits_and_costs_what_is_published() {
             assert!(cost.rows(of) <= of.rows as usize / 2, "{}: {} leaves no room for a change", profile.name, of.name);
             write!(table, "| {} ", thousands(cost.rows(of))).unwrap();
         }
-        writeln!(table, "| {:.1} |", cost.rule_bytes() as f64 / 1e6).unwrap();
+        let tenths = (cost.rule_bytes() + 50_000) / 100_000;
+        writeln!(table, "| {}.{} |", tenths / 10, tenths % 10).unwrap();
     }
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/firewall.md");
     let text = std::fs::read_to_string(&path).unwrap();
