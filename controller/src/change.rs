@@ -103,6 +103,9 @@ pub enum WriteError {
     /// Too many ids of requests are remembered.
     #[error("too many requests with a request_id within an hour; send this one without, or later")]
     RequestsFull,
+    /// A host would have more rows than it may be given.
+    #[error(transparent)]
+    Full(Box<crate::capacity::Full>),
     /// The model prepared something that it then refused: a fault of the program. Nothing was written.
     #[error("a fault of the controller, nothing was written: {0}; report it with the request")]
     Fault(#[from] CommitError),

@@ -5,6 +5,7 @@
 //! | `INVALID_ARGUMENT` | `BadRequest`: one field violation for each rule that is broken |
 //! | `FAILED_PRECONDITION` | `PreconditionFailure`: what is still in use, and by whom |
 //! | `RESOURCE_EXHAUSTED` | `QuotaFailure`: of what the tenant has as much as it may |
+//! | `RESOURCE_EXHAUSTED` | `QuotaFailure`, and `ErrorInfo` with the reason `HOST_TABLE_FULL`: host, table, rows, limit, and what takes most |
 //! | `NOT_FOUND`, `ALREADY_EXISTS` | `ResourceInfo`: the name |
 //! | `ABORTED` | `ErrorInfo` with the reason `ETAG_MISMATCH`, the name and the etag that the resource has now; or `PLAN_OUTDATED` and the last revision |
 
@@ -14,7 +15,7 @@ use andromede_model::{AnyName, Cause, Violation};
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, FieldViolation, PreconditionViolation, QuotaViolation, StatusExt as _};
 
-use crate::change::WriteError;
+use crate::{capacity::Full, change::WriteError};
 
 /// Domain of the reasons in `ErrorInfo`.
 const DOMAIN: &str = "andromede.v1";
@@ -81,10 +82,32 @@ impl From<WriteError> for Status {
                 invalid(&[Violation::new("request_id", "", error.to_string(), "use a new one, or none")])
             }
             WriteError::RequestsFull => Self::resource_exhausted(error.to_string()),
+            WriteError::Full(full) => host_full(&full),
             WriteError::Fault(_) => Self::internal(error.to_string()),
             WriteError::Stopped => Self::unavailable(error.to_string()),
         }
     }
+}
+
+/// The status for a host that has no room: as for every quota, and its figures for programs.
+fn host_full(full: &Full) -> Status {
+    let violation = full.violation();
+    let told = cut(&format!("{}; {}", violation.rule, violation.fix));
+    let mut details = ErrorDetails::with_bad_request(vec![FieldViolation::new(cut(&violation.field), told.clone())]);
+    details.set_quota_failure(vec![QuotaViolation::new(full.host.to_string(), told)]);
+    let (largest, taken) = &full.largest;
+    let about = [
+        ("host", full.host.to_string()),
+        ("table", full.table.name.to_owned()),
+        ("rows", full.rows.to_string()),
+        ("limit", full.most.to_string()),
+        ("largest", cut(&largest.to_string())),
+        ("largest_rows", taken.to_string()),
+        ("further_hosts", full.others.to_string()),
+    ];
+    let about: HashMap<String, String> = about.map(|(key, value)| (key.to_owned(), value)).into();
+    details.set_error_info("HOST_TABLE_FULL", DOMAIN, about);
+    Status::with_error_details(Code::ResourceExhausted, cut(&violation.to_string()), details)
 }
 
 /// The status for a condition that does not hold any more.

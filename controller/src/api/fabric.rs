@@ -21,7 +21,7 @@ use super::{
 };
 use crate::{
     access::caller,
-    change::{Change, Effect, Written},
+    change::{Change, Effect, WriteError, Written},
     errors, preview,
     publish::Publisher,
     registry::Registry,
@@ -117,7 +117,16 @@ impl FabricService for Fabric {
             let rule = "a plan is that of a bundle or of a rollback";
             return Err(broken("rollback_to_revision", rollback_to_revision, rule, "leave one of the two out"));
         };
-        let planned = aside(move || Ok(preview::plan(&model, &change, |host| publisher.held(host))?)).await?;
+        let planned = aside(move || {
+            // The counts and the model are of one revision while nobody writes.
+            let capacity = publisher.capacity();
+            let now = publisher.model();
+            if rollback_to_revision != 0 && now.revision() != model.revision() {
+                return Err(WriteError::Moved(now.revision()).into());
+            }
+            Ok(preview::plan(&now, &capacity, &change)?)
+        });
+        let planned = planned.await?;
         Ok(Response::new(planned))
     }
 
