@@ -74,7 +74,7 @@ pub struct Staged {
     host_count: usize,
 }
 
-/// Rows of a host. It knows no more other hosts than there are in the fabric.
+/// Rows of a host that holds something. It knows no more other hosts than there are in the fabric.
 fn total(host: &HostUse, operator: &BTreeMap<Policies, Cost>, host_count: usize) -> Cost {
     let policies = host.policies.keys().filter_map(|policies| operator.get(policies));
     let mut cost = policies.fold(host.networks, |sum, cost| sum + *cost);
@@ -82,6 +82,8 @@ fn total(host: &HostUse, operator: &BTreeMap<Policies, Cost>, host_count: usize)
     let known = others.min(cost.rows(&maps::MEMBERS));
     cost.remove(&maps::HOSTS, usize::MAX);
     cost.add(&maps::HOSTS, known);
+    // The first slot is given to nobody.
+    cost.add(&maps::EPOCHS, 1);
     cost
 }
 
@@ -330,13 +332,7 @@ fn too_large(
 }
 
 /// Names the field by which the set came to be as it is: a group's rules, or a port's groups.
-fn violation(
-    network: &NetworkName,
-    commit: &Commit,
-    request: &[AnyName],
-    groups: &Groups,
-    rule: String,
-) -> Violation {
+fn violation(network: &NetworkName, commit: &Commit, request: &[AnyName], groups: &Groups, rule: String) -> Violation {
     let is_written = |name: &AnyName| commit.written.iter().any(|resource| resource.name() == *name);
     let group = groups.iter().map(|group| AnyName::from(group.clone())).find(is_written);
     let list = || {
