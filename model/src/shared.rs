@@ -25,6 +25,11 @@ impl<K: Ord + Clone, V: Clone> SharedMap<K, V> {
         self.length
     }
 
+    /// Is there none?
+    pub const fn is_empty(&self) -> bool {
+        self.length == 0
+    }
+
     /// The chunk that has the key, if any has.
     fn chunk_of(&self, key: &K) -> usize {
         let behind =

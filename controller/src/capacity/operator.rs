@@ -31,7 +31,7 @@ pub(super) fn measure(
 ) -> Result<BTreeMap<Policies, Cost>, TooLarge> {
     let cost = |set: Policies| {
         let policies: Vec<&OperatorPolicy> = set.iter().filter_map(|name| model.operator_policy(name)).collect();
-        Ok((set, SetCost::of_operator(policies.into_iter())?.cost()))
+        Ok((set, SetCost::of_operator(&policies)?.cost()))
     };
     sets.into_iter().map(cost).collect()
 }

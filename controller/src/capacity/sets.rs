@@ -60,7 +60,7 @@ pub(super) struct Touched {
 #[derive(Clone, Debug, Default)]
 pub(super) struct Sets {
     identities: SharedMap<u32, Arc<Identity>>,
-    sets: SharedMap<Arc<Groups>, Arc<Set>>,
+    compiled: SharedMap<Arc<Groups>, Arc<Set>>,
     /// The sets whose rules name a group.
     naming: SharedMap<SecurityGroupName, Arc<BTreeSet<Arc<Groups>>>>,
     /// What the sets of a host cost together.
@@ -75,12 +75,12 @@ impl Sets {
 
     /// What one set costs.
     pub(super) fn cost_of(&self, set: &Arc<Groups>) -> Cost {
-        self.sets.get(set).map(|set| set.cost()).unwrap_or_default()
+        self.compiled.get(set).map(|set| set.cost()).unwrap_or_default()
     }
 
     /// The set of a host that has most rows of a table.
     pub(super) fn largest_on(&self, host: &HostName, table: &maps::Table) -> Option<(Arc<Groups>, usize)> {
-        let here = self.sets.iter().filter(|(_, set)| set.hosts.contains_key(host));
+        let here = self.compiled.iter().filter(|(_, set)| set.hosts.contains_key(host));
         let rows = here.map(|(groups, set)| (Arc::clone(groups), set.cost().rows(table)));
         rows.max_by_key(|(_, rows)| *rows)
     }
@@ -153,10 +153,10 @@ impl Sets {
         let ruled = (!ruled.is_empty()).then(|| Arc::new(ruled));
         let Some(set) = ruled.clone() else { return };
         self.identities.insert(number, Arc::new(Identity { ruled, ..identity.as_ref().clone() }));
-        if !self.sets.contains_key(&set) {
+        if !self.compiled.contains_key(&set) {
             self.make(after, &set, touched);
         }
-        if let Some(set) = self.sets.get_mut(&set).map(Arc::make_mut) {
+        if let Some(set) = self.compiled.get_mut(&set).map(Arc::make_mut) {
             set.identities = set.identities.saturating_add(1);
         }
         for host in identity.hosts.keys() {
@@ -172,7 +172,7 @@ impl Sets {
         for host in identity.hosts.keys() {
             self.leave(&set, host, touched);
         }
-        let left = self.sets.get_mut(&set).map(Arc::make_mut).map(|set| {
+        let left = self.compiled.get_mut(&set).map(Arc::make_mut).map(|set| {
             set.identities = set.identities.saturating_sub(1);
             set.identities
         });
@@ -191,11 +191,12 @@ impl Sets {
             Arc::make_mut(&mut sets).insert(Arc::clone(groups));
             self.naming.insert(name.clone(), sets);
         }
-        self.sets.insert(Arc::clone(groups), Arc::new(Set { measured, identities: 0, hosts: SharedMap::default() }));
+        self.compiled
+            .insert(Arc::clone(groups), Arc::new(Set { measured, identities: 0, hosts: SharedMap::default() }));
     }
 
     fn unmake(&mut self, groups: &Arc<Groups>) {
-        let Some(set) = self.sets.remove(groups) else { return };
+        let Some(set) = self.compiled.remove(groups) else { return };
         for name in set.measured.iter().flat_map(SetCost::names) {
             let Some(sets) = self.naming.get_mut(name).map(Arc::make_mut) else { continue };
             sets.remove(groups);
@@ -213,7 +214,7 @@ impl Sets {
     /// Ports may have these groups from now on: sets whose rules name them say so.
     fn admit(&mut self, groups: &Groups, touched: &mut Touched) {
         for concerned in self.concerned(groups) {
-            let Some(set) = self.sets.get_mut(&concerned).map(Arc::make_mut) else { continue };
+            let Some(set) = self.compiled.get_mut(&concerned).map(Arc::make_mut) else { continue };
             let before = set.cost();
             if let Some(measured) = &mut set.measured
                 && let Err(error) = measured.add(groups)
@@ -232,7 +233,7 @@ impl Sets {
     /// No port has these groups any more.
     fn dismiss(&mut self, groups: &Groups, touched: &mut Touched) {
         for concerned in self.concerned(groups) {
-            let Some(set) = self.sets.get_mut(&concerned).map(Arc::make_mut) else { continue };
+            let Some(set) = self.compiled.get_mut(&concerned).map(Arc::make_mut) else { continue };
             let before = set.cost();
             if let Some(measured) = &mut set.measured {
                 measured.remove(groups);
@@ -246,7 +247,7 @@ impl Sets {
 
     /// An identity of the set comes to a host.
     fn enter(&mut self, groups: &Arc<Groups>, host: &HostName, touched: &mut Touched) {
-        let Some(set) = self.sets.get_mut(groups).map(Arc::make_mut) else { return };
+        let Some(set) = self.compiled.get_mut(groups).map(Arc::make_mut) else { return };
         let identities = set.hosts.get(host).copied().unwrap_or_default();
         set.hosts.insert(host.clone(), identities.saturating_add(1));
         if identities == 0 {
@@ -257,7 +258,7 @@ impl Sets {
 
     /// The last port of an identity leaves a host.
     fn leave(&mut self, groups: &Arc<Groups>, host: &HostName, touched: &mut Touched) {
-        let Some(set) = self.sets.get_mut(groups).map(Arc::make_mut) else { return };
+        let Some(set) = self.compiled.get_mut(groups).map(Arc::make_mut) else { return };
         match set.hosts.get(host).copied() {
             None => {}
             Some(identities) if identities > 1 => {

@@ -104,8 +104,8 @@ impl SetCost {
     }
 
     /// Measures the rules of these policies of the operator together.
-    pub fn of_operator<'a>(policies: impl Iterator<Item = &'a OperatorPolicy> + Clone) -> Result<Self, TooLarge> {
-        let of = |direction| OneDirection::of(&of_operator(policies.clone(), direction));
+    pub fn of_operator(policies: &[&OperatorPolicy]) -> Result<Self, TooLarge> {
+        let of = |direction| OneDirection::of(&of_operator(policies.iter().copied(), direction));
         Ok(Self { directions: [of(Direction::Egress)?, of(Direction::Ingress)?] })
     }
 
