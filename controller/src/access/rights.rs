@@ -84,7 +84,7 @@ impl Rights {
     }
 
     /// The names of the roles that have the right.
-    fn allowed(&self) -> String {
+    fn allowed(self) -> String {
         let allowed = COLUMNS.into_iter().zip(self.extents()).filter(|(_, extent)| *extent != Nothing);
         allowed.map(|(name, _)| name).collect::<Vec<_>>().join(", ")
     }

@@ -77,7 +77,7 @@ fn keep(resource: &Resource, before: Option<Resource>) -> Result<Resource, Refus
                 Some(Resource::Network(before)) => before.vni,
                 _ => Vni::UNSET,
             };
-            let vni = kept("vni", *vni, Vni::UNSET, decided, Vni::to_string)?;
+            let vni = kept("vni", vni, &Vni::UNSET, decided, Vni::to_string)?;
             Ok(Network { vni, ..network.clone() }.into())
         }
         Resource::Subnet(subnet) => {
@@ -86,7 +86,7 @@ fn keep(resource: &Resource, before: Option<Resource>) -> Result<Resource, Refus
                 Some(Resource::Subnet(before)) => before.host,
                 _ => None,
             };
-            let host = kept("host", host.clone(), None, decided, shown)?;
+            let host = placed(host.as_ref(), decided)?;
             Ok(Subnet { host, ..subnet.clone() }.into())
         }
         Resource::Port(port) => {
@@ -106,8 +106,8 @@ fn keep(resource: &Resource, before: Option<Resource>) -> Result<Resource, Refus
                 Some(Resource::Port(before)) => (before.host, before.limits),
                 _ => (None, PortLimits::default()),
             };
-            let host = kept("host", host.clone(), None, at, shown)?;
-            let limits = kept("limits", *limits, PortLimits::default(), most, |limits| format!("{limits:?}"))?;
+            let host = placed(host.as_ref(), at)?;
+            let limits = kept("limits", limits, &PortLimits::default(), most, |limits| format!("{limits:?}"))?;
             Ok(Port { host, limits, ..port.clone() }.into())
         }
         Resource::SecurityGroup(_) | Resource::PrefixList(_) => Ok(resource.clone()),
@@ -119,19 +119,20 @@ fn keep(resource: &Resource, before: Option<Resource>) -> Result<Resource, Refus
     }
 }
 
-fn shown(host: &Option<HostName>) -> String {
-    host.as_ref().map(ToString::to_string).unwrap_or_default()
+/// Where the operator placed it, if the caller says nothing else.
+fn placed(given: Option<&HostName>, decided: Option<HostName>) -> Result<Option<HostName>, Refusal> {
+    kept("host", &given.cloned(), &None, decided, |host| host.as_ref().map(ToString::to_string).unwrap_or_default())
 }
 
 /// The value that was decided, if none or the same is given.
 fn kept<T: PartialEq>(
     field: &'static str,
-    given: T,
-    unset: T,
+    given: &T,
+    unset: &T,
     decided: T,
     shown: impl Fn(&T) -> String,
 ) -> Result<T, Refusal> {
-    if given == unset || given == decided { Ok(decided) } else { Err((field, shown(&given))) }
+    if given == unset || *given == decided { Ok(decided) } else { Err((field, shown(given))) }
 }
 
 /// Does it say the same, or of a tenant nothing but its name?
