@@ -331,7 +331,7 @@ proptest! {
                 Err(WriteError::Full(full)) => {
                     // It is refused for a reason: the real rows, or what is counted on the safe side, do not fit.
                     prop_assert!(full.rows > full.most);
-                    let without = Capacity::new(&after, limits()).cost(&full.host);
+                    let without = Capacity::new(&after, limits()).cost(full.host.as_ref().unwrap());
                     prop_assert_eq!(without.rows(&full.table), full.rows);
                 }
                 Err(other) => panic!("{other}"),

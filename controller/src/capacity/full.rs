@@ -30,8 +30,9 @@ impl std::fmt::Display for Largest {
 pub struct Full {
     /// Path of the field in the request.
     pub field: String,
-    /// The host; of several the one that would be fullest.
-    pub host: HostName,
+    /// The host; of several the one that would be fullest. None: which hosts there are does not concern the caller, nor how full they
+    /// are by others.
+    pub host: Option<HostName>,
     /// The table.
     pub table: Table,
     /// Rows that it would have.
@@ -48,16 +49,30 @@ impl Full {
     /// The same as a rule that the write breaks.
     pub fn violation(&self) -> Violation {
         let (largest, taken) = &self.largest;
+        let table = self.table.name;
         let others = match self.others {
             0 => String::new(),
             others => format!(", and {others} further hosts have no room"),
         };
-        let rule = format!(
-            "its table {} would need {} rows and may have {}; {largest} would take {taken} of them{others}",
-            self.table.name, self.rows, self.most
-        );
+        let (value, rule) = match &self.host {
+            Some(host) => {
+                let (rows, most) = (self.rows, self.most);
+                let taken = format!("{largest} would take {taken} of them");
+                (
+                    host.as_str(),
+                    format!("its table {table} would need {rows} rows and may have {most}; {taken}{others}"),
+                )
+            }
+            None => ("", format!("a host has no room in its table {table}; {largest} would take {taken} rows there")),
+        };
         let fix = "place ports on other hosts, let ports share security groups, or use fewer rules and prefixes";
-        Violation::new(self.field.clone(), &self.host, rule, fix).of(Cause::Quota)
+        Violation::new(self.field.clone(), value, rule, fix).of(Cause::Quota)
+    }
+
+    /// The same for a tenant: neither the host nor what others take is told.
+    #[must_use]
+    pub fn for_tenant(self) -> Self {
+        Self { host: None, rows: 0, most: 0, others: 0, ..self }
     }
 
     /// The field of the request by which the host comes to be full: a port that is placed there, or else whatever was written first.

@@ -250,7 +250,7 @@ impl Capacity {
         });
         Some(Full {
             field: Full::field(request, port.as_ref()),
-            host: host.clone(),
+            host: Some(host.clone()),
             table,
             rows,
             most: self.limits.rows(&table),

@@ -4,6 +4,7 @@
 use andromede_proto::v1;
 
 use super::*;
+use crate::access::{Principal, Role};
 use crate::fixtures::{host, network, port, resource, subnet, tenant};
 
 /// Ranges that begin at these ports, apart from each other.
@@ -70,4 +71,30 @@ fn what_would_fill_the_tables_of_a_host_is_refused_with_its_size() {
     assert!(refused[0].rule.contains("POLICY_CELLS"), "{}", refused[0]);
     // No port has it: no host compiles it.
     checked(vec![group("g", 1_000, 64, nested)], &[]).unwrap();
+}
+
+#[test]
+fn a_tenant_is_not_told_which_hosts_there_are() {
+    let model = Model::default();
+    let written = vec![tenant("a"), network("a"), subnet("a"), host(1, 2), port("a", 2, Some(1), &[])];
+    let request: Vec<_> = written.iter().map(Resource::name).collect();
+    let commit = model.prepare(written, Vec::new()).unwrap();
+    let mut after = model.clone();
+    after.commit(&commit).unwrap();
+    let refused = Capacity::new(&model, Cost::default()).stage((&model, &after), &commit, &request).unwrap_err();
+    let status = |role| tonic::Status::from(refused_again(&refused).told_to(&Principal { role, name: "x".to_owned() }));
+    let told = status(Role::Operator);
+    assert!(told.message().contains("hosts/h1"), "{told:?}");
+    let told = status(Role::TenantAdmin("tenants/a".parse().unwrap()));
+    assert_eq!(told.code(), tonic::Code::ResourceExhausted);
+    let bytes = String::from_utf8_lossy(told.details()).into_owned();
+    assert!(!told.message().contains("h1") && !bytes.contains("h1"), "{told:?}");
+    assert!(told.message().contains("tenants/a/networks/n would take"), "{told:?}");
+}
+
+fn refused_again(error: &WriteError) -> WriteError {
+    match error {
+        WriteError::Full(full) => WriteError::Full(full.clone()),
+        other => panic!("{other}"),
+    }
 }
