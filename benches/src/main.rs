@@ -1,4 +1,4 @@
-//! What a packet and a pod cost: Andromède beside the kernel's own ways, on the machine that runs this. `./x bench` builds and starts it.
+//! What a packet, a pod and a change cost: Andromède beside the kernel's own ways, on the machine that runs this. `./x bench` builds and starts it.
 
 mod bar;
 mod cni;
@@ -6,6 +6,7 @@ mod cpu;
 mod datapath;
 mod document;
 mod neighbour;
+mod plan;
 mod plot;
 mod report;
 mod scale;
@@ -37,6 +38,8 @@ enum Command {
     Scale(scale::Arguments),
     /// What a tenant that floods does to another: connects and round trips beside it, and beside as much other work.
     Neighbour(neighbour::Arguments),
+    /// Compiling a large network into the tables of a host, and a change of it.
+    Plan(plan::Arguments),
     /// Write the figures of a run into docs/performance.md, and draw them.
     Document(document::Arguments),
 }
@@ -49,6 +52,7 @@ fn main() -> ExitCode {
         Command::Walk(arguments) => walk::run(&arguments),
         Command::Scale(arguments) => scale::run(&arguments),
         Command::Neighbour(arguments) => neighbour::run(&arguments),
+        Command::Plan(arguments) => plan::run(&arguments),
         Command::Document(arguments) => document::run(&arguments),
     };
     match result {

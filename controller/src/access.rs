@@ -264,7 +264,7 @@ mod tests {
         for uris in [&[][..], &["andromede://host/a", "andromede://host/b"]] {
             assert_eq!(Principal::from_certificate(&certificate(uris)), Err(AccessError::NoName), "{uris:?}");
         }
-        for uri in ["andromede://root/a", "andromede://host/", "andromede://host", "andromede://host/a/b"] {
+        for uri in ["andromede://admin/a", "andromede://host/", "andromede://host", "andromede://host/a/b"] {
             let refused = Principal::from_certificate(&certificate(&[uri]));
             assert_eq!(refused, Err(AccessError::Malformed { uri: uri.to_owned() }));
         }

@@ -142,5 +142,5 @@ fn cost(model: &Model, host: &Host, networks: &BTreeSet<NetworkName>) -> BTreeMa
     let views = networks.iter().filter_map(|network| model.view(network));
     let views: Vec<_> = views.filter(|view| view.hosts.contains_key(&host.name)).collect();
     let Ok(cost) = Cost::of_host(&views, host) else { return BTreeMap::new() };
-    cost.tables.into_iter().map(|(table, rows)| (table.name, (rows as u64, u64::from(table.rows)))).collect()
+    cost.tables().map(|(table, rows)| (table.name, (rows as u64, u64::from(table.rows)))).collect()
 }

@@ -22,12 +22,25 @@ pub struct TooLarge {
     pub most: u32,
 }
 
+/// The tables that the control path fills, in the order of [`Cost`].
+const TABLES: [Table; 12] = [
+    maps::PORTS,
+    maps::SOURCES,
+    maps::LOCATIONS,
+    maps::PREFIXES,
+    maps::HOSTS,
+    maps::MEMBERS,
+    maps::NETWORKS,
+    maps::EPOCHS,
+    maps::POLICY_IDENTITIES,
+    maps::POLICY_PREFIXES,
+    maps::POLICY_SERVICES,
+    maps::POLICY_CELLS,
+];
+
 /// Number of rows in each table.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Cost {
-    /// The table and its rows.
-    pub tables: Vec<(Table, usize)>,
-}
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Cost([usize; TABLES.len()]);
 
 impl Cost {
     /// What networks cost on a host when the workloads of all its ports are attached: asked before a write is committed. It takes
@@ -53,34 +66,54 @@ impl Cost {
     pub fn of_groups(view: &NetworkView, groups: &BTreeSet<SecurityGroupName>) -> Result<Self, TooLarge> {
         let rows = |direction| policy::rows(view, groups, direction);
         let (egress, ingress) = (rows(Direction::Egress)?, rows(Direction::Ingress)?);
-        let (egress, ingress) = (Self::of(&egress), Self::of(&ingress));
-        let greater = |(one, other): (&(Table, usize), &(Table, usize))| (one.0, one.1.max(other.1));
-        Ok(Self { tables: egress.tables.iter().zip(&ingress.tables).map(greater).collect() })
+        let (Self(mut greater), Self(ingress)) = (Self::of(&egress), Self::of(&ingress));
+        greater.iter_mut().zip(ingress).for_each(|(one, other)| *one = other.max(*one));
+        Ok(Self(greater))
     }
 
     /// What these rows cost.
     pub fn of(rows: &Rows) -> Self {
-        Self {
-            tables: vec![
-                (maps::PORTS, rows.ports.len()),
-                (maps::SOURCES, rows.sources.len()),
-                (maps::LOCATIONS, rows.locations.len()),
-                (maps::PREFIXES, rows.prefixes.len()),
-                (maps::HOSTS, rows.hosts.len()),
-                (maps::MEMBERS, rows.members.len()),
-                (maps::NETWORKS, rows.networks.len()),
-                (maps::EPOCHS, rows.highest_slot().map_or(0, |slot| slot as usize + 1)),
-                (maps::POLICY_IDENTITIES, rows.policy_identities.len()),
-                (maps::POLICY_PREFIXES, rows.policy_prefixes.len()),
-                (maps::POLICY_SERVICES, rows.policy_services.len()),
-                (maps::POLICY_CELLS, rows.policy_cells.len()),
-            ],
-        }
+        Self([
+            rows.ports.len(),
+            rows.sources.len(),
+            rows.locations.len(),
+            rows.prefixes.len(),
+            rows.hosts.len(),
+            rows.members.len(),
+            rows.networks.len(),
+            rows.highest_slot().map_or(0, |slot| slot as usize + 1),
+            rows.policy_identities.len(),
+            rows.policy_prefixes.len(),
+            rows.policy_services.len(),
+            rows.policy_cells.len(),
+        ])
+    }
+
+    /// Each table and its rows.
+    pub fn tables(&self) -> impl Iterator<Item = (Table, usize)> + '_ {
+        TABLES.into_iter().zip(self.0)
+    }
+
+    /// The rows of one table; 0 of a table that the control path does not fill.
+    pub fn rows(&self, table: &Table) -> usize {
+        self.tables().find(|(one, _)| one == table).map(|(_, rows)| rows).unwrap_or_default()
+    }
+
+    /// Bytes of memory that the rows of rules take at most, with what the kernel adds to each: a hash element has 48 bytes before
+    /// its key (`kernel/bpf/hashtab.c`), a node of a longest-prefix table 40 (`kernel/bpf/lpm_trie.c`), all are rounded up to the
+    /// next size that is handed out (`kernel/bpf/memalloc.c`), and each prefix may want a node that joins it to its neighbour.
+    pub fn rule_bytes(&self) -> usize {
+        let (hash, prefix) = (96, 2 * 96);
+        let of = |table: &Table, bytes: usize| self.rows(table).saturating_mul(bytes);
+        of(&maps::POLICY_IDENTITIES, hash)
+            + of(&maps::POLICY_PREFIXES, prefix)
+            + of(&maps::POLICY_SERVICES, prefix)
+            + of(&maps::POLICY_CELLS, hash)
     }
 
     /// The first table that would be too large, if there is one.
     pub fn fits(&self) -> Result<(), TooLarge> {
-        let over = self.tables.iter().find(|(table, rows)| *rows > table.rows as usize);
-        over.map_or(Ok(()), |(table, rows)| Err(TooLarge { table: table.name, rows: *rows, most: table.rows }))
+        let over = self.tables().find(|(table, rows)| *rows > table.rows as usize);
+        over.map_or(Ok(()), |(table, rows)| Err(TooLarge { table: table.name, rows, most: table.rows }))
     }
 }

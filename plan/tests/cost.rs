@@ -1,97 +1,14 @@
 //! What rules cost: tables grow with the rules, not with their product, and what is too large is refused with its size.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
-use std::{collections::BTreeMap, net::Ipv4Addr};
+mod common;
+
+use std::net::Ipv4Addr;
 
 use andromede_abi::maps;
-use andromede_model::{
-    Action, Direction, Existing, Host, Labels, MacAddress, Network, NetworkView, Port, Prefix, Protocol, Remote, Rule,
-    SecurityGroup, Vni,
-};
-use andromede_plan::{Attachment, Attachments, Cost, HostFacts, Memory, Row, Rows, Step, changes, compile_with};
-
-const NETWORK: &str = "tenants/t/networks/n";
-
-fn host() -> Host {
-    Host {
-        name: "hosts/h".parse().unwrap(),
-        underlay: Ipv4Addr::new(192, 0, 2, 1),
-        index: 1,
-        revision: 1,
-        labels: Labels::default(),
-    }
-}
-
-fn rule(number: u32, remote: Remote, port: &str) -> Rule {
-    Rule {
-        name: format!("r{number}").parse().unwrap(),
-        direction: Direction::Ingress,
-        action: Action::Allow,
-        priority: 1000,
-        protocol: Protocol::TCP,
-        ports: vec![port.parse().unwrap()],
-        icmp_type: None,
-        icmp_code: None,
-        remote,
-        log: false,
-        existing: Existing::Cut,
-        number: 1024 + number,
-    }
-}
-
-/// A network with ports on the host, each with a group of its own or all with the same.
-fn view(ports: u32, groups: &[Vec<Rule>]) -> NetworkView {
-    let group_name = |group: usize| format!("{NETWORK}/securityGroups/g{group}").parse().unwrap();
-    let mut view = NetworkView {
-        network: Network {
-            name: NETWORK.parse().unwrap(),
-            vni: Vni::try_from(4096).unwrap(),
-            mtu: None,
-            timeouts: andromede_model::Timeouts::default(),
-            tenant_index: 3,
-            index: 1,
-            revision: 1,
-            labels: Labels::default(),
-        },
-        subnets: BTreeMap::new(),
-        ports: BTreeMap::new(),
-        prefix_lists: BTreeMap::new(),
-        operator_policies: BTreeMap::new(),
-        groups: BTreeMap::new(),
-        vteps: BTreeMap::new(),
-        hosts: [(host().name, host())].into(),
-        identities: BTreeMap::new(),
-        revision: 1,
-    };
-    for (place, rules) in groups.iter().enumerate() {
-        let name: andromede_model::SecurityGroupName = group_name(place);
-        view.identities.insert(place as u32 + 1, [name.clone()].into());
-        view.groups
-            .insert(name.clone(), SecurityGroup { name, rules: rules.clone(), revision: 1, labels: Labels::default() });
-    }
-    for place in 0..ports {
-        let group = place as usize % groups.len();
-        let [a, b, c, d] = place.to_be_bytes();
-        let port = Port {
-            name: format!("{NETWORK}/ports/p{place}").parse().unwrap(),
-            addresses: vec![Ipv4Addr::from_bits(0x0a00_000a + place).into()],
-            mac: MacAddress::new([2, 1, a, b, c, d]).unwrap(),
-            host: Some(host().name),
-            groups: [group_name(group)].into(),
-            limits: andromede_model::PortLimits::default(),
-            identity: group as u32 + 1,
-            revision: 1,
-            uid: andromede_model::Uid::UNSET,
-            labels: Labels::default(),
-        };
-        view.ports.insert(port.name.clone(), port);
-    }
-    view
-}
-
-fn rows(cost: &Cost, table: maps::Table) -> usize {
-    cost.tables.iter().find(|(one, _)| *one == table).map(|(_, rows)| *rows).unwrap()
-}
+use andromede_model::{NetworkView, Prefix, Protocol, Remote, Rule};
+use andromede_plan::{Cost, Memory, Row, Rows, Step, changes, compile_with};
+use common::host::{NETWORK, attachments, facts, host, rule, view};
 
 #[test]
 fn cells_grow_with_the_rules_not_with_their_product() {
@@ -100,18 +17,18 @@ fn cells_grow_with_the_rules_not_with_their_product() {
         rule(n, Remote::Cidr(cidr), &(1000 + n).to_string())
     });
     let cost = Cost::of_host(&[view(100, &[rules.collect()])], &host()).unwrap();
-    assert_eq!(rows(&cost, maps::POLICY_CELLS), 1000);
-    assert_eq!(rows(&cost, maps::POLICY_PREFIXES), 1000);
-    assert_eq!(rows(&cost, maps::POLICY_SERVICES), 1001, "one for each port, and one for any service");
-    assert_eq!(rows(&cost, maps::PORTS), 100);
+    assert_eq!(cost.rows(&maps::POLICY_CELLS), 1000);
+    assert_eq!(cost.rows(&maps::POLICY_PREFIXES), 1000);
+    assert_eq!(cost.rows(&maps::POLICY_SERVICES), 1001, "one for each port, and one for any service");
+    assert_eq!(cost.rows(&maps::PORTS), 100);
 }
 
 #[test]
 fn ports_with_the_same_groups_share_their_rules() {
     let groups: Vec<Vec<Rule>> = vec![vec![rule(0, Remote::Any, "80")], vec![rule(1, Remote::Any, "443")]];
     let cost = Cost::of_host(&[view(1000, &groups)], &host()).unwrap();
-    assert_eq!(rows(&cost, maps::POLICY_CELLS), 2);
-    assert_eq!(rows(&cost, maps::LOCATIONS), 1000);
+    assert_eq!(cost.rows(&maps::POLICY_CELLS), 2);
+    assert_eq!(cost.rows(&maps::LOCATIONS), 1000);
 }
 
 #[test]
@@ -130,7 +47,7 @@ fn rules_for_any_service_and_rules_for_any_remote_do_not_multiply() {
     let rules = (0..2_000).map(any).chain((0..2_000).map(|n| rule(2_000 + n, Remote::Any, &(1 + 2 * n).to_string())));
     let view = view(1, &[rules.collect()]);
     let cost = Cost::of_groups(&view, &view.ports.values().next().unwrap().groups).unwrap();
-    assert_eq!(rows(&cost, maps::POLICY_CELLS), 4_000);
+    assert_eq!(cost.rows(&maps::POLICY_CELLS), 4_000);
 }
 
 #[test]
@@ -144,7 +61,7 @@ fn wide_rules_and_the_narrow_ones_within_them_do_not_multiply() {
     let everybody = (0..1_000).map(|n| rule(2_000 + n, Remote::Any, &(20_000 + n).to_string()));
     let view = view(1, &[prefix.chain(hosts).chain(everybody).collect()]);
     let cost = Cost::of_groups(&view, &view.ports.values().next().unwrap().groups).unwrap();
-    assert!(rows(&cost, maps::POLICY_CELLS) < 10_000, "{cost:?}");
+    assert!(cost.rows(&maps::POLICY_CELLS) < 10_000, "{cost:?}");
 }
 
 #[test]
@@ -161,22 +78,8 @@ fn rules_that_combine_too_much_are_refused_before_they_are_compiled() {
     assert!(error.table.starts_with("mentions"), "{error}");
 }
 
-fn facts() -> HostFacts {
-    HostFacts {
-        host: 1,
-        underlay: host().underlay,
-        underlay_ifindex: 2,
-        gateways: BTreeMap::new(),
-        flow_rows: maps::FLOWS.rows,
-    }
-}
-
-fn attachments(view: &NetworkView) -> Attachments {
-    (10..).zip(view.ports.keys()).map(|(ifindex, port)| (port.clone(), Attachment { ifindex, tap: false })).collect()
-}
-
 /// A network whose first group names its last one, and the same after these ports joined the last one, each with a set of groups that is new.
-fn before_and_after(rules: u32, ports: u32, joining: u32, others: &[usize]) -> (NetworkView, NetworkView) {
+fn before_and_after(rules: u32, ports: u32, joining: u32) -> (NetworkView, NetworkView) {
     let group = |group: usize| format!("{NETWORK}/securityGroups/g{group}").parse().unwrap();
     let named = (0..rules).map(|n| rule(n, Remote::Group(group(1)), &(1 + n % 60_000).to_string())).collect();
     let before = view(ports, &[named, vec![]]);
@@ -188,7 +91,7 @@ fn before_and_after(rules: u32, ports: u32, joining: u32, others: &[usize]) -> (
         like.name = own.clone();
         after.groups.insert(own.clone(), like);
         let port = after.ports.get_mut(&format!("{NETWORK}/ports/p{}", 2 * number).parse().unwrap()).unwrap();
-        port.groups = others.iter().map(|other| group(*other)).chain([own]).collect();
+        port.groups = [group(0), group(1), own].into();
         port.identity = 10 + number;
         after.identities.insert(port.identity, port.groups.clone());
     }
@@ -197,7 +100,7 @@ fn before_and_after(rules: u32, ports: u32, joining: u32, others: &[usize]) -> (
 
 #[test]
 fn a_new_member_of_a_group_changes_no_rule_and_no_other_port() {
-    let (before, after) = before_and_after(100, 20, 3, &[0, 1]);
+    let (before, after) = before_and_after(100, 20, 3);
     let (facts, attachments, mut memory) = (facts(), attachments(&before), Memory::default());
     let found = compile_with(&mut memory, &[before], &facts, &attachments, &Rows::default()).rows;
     let wanted = compile_with(&mut memory, &[after], &facts, &attachments, &found);
@@ -214,20 +117,4 @@ fn a_new_member_of_a_group_changes_no_rule_and_no_other_port() {
             == (wanted.rows.ports[ifindex].egress_set, wanted.rows.ports[ifindex].ingress_set);
         assert!(same, "{ifindex} keeps its sets");
     }
-}
-
-#[test]
-#[ignore = "a measurement: run it alone and optimised, with --nocapture"]
-fn how_long_a_thousand_new_members_take() {
-    let (before, after) = before_and_after(10_000, 8_000, 1_000, &[1]);
-    let (facts, attachments, mut memory) = (facts(), attachments(&before), Memory::default());
-    let start = std::time::Instant::now();
-    let found = compile_with(&mut memory, &[before], &facts, &attachments, &Rows::default()).rows;
-    println!("10,000 rules and 8,000 ports from nothing: {:?}", start.elapsed());
-    let start = std::time::Instant::now();
-    let wanted = compile_with(&mut memory, &[after], &facts, &attachments, &found);
-    println!("1,000 new members, compiled: {:?}", start.elapsed());
-    let start = std::time::Instant::now();
-    let steps = changes(&found, &wanted);
-    println!("their {} steps: {:?}", steps.len(), start.elapsed());
 }
