@@ -12,11 +12,10 @@ use prost::Message as _;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::{
-    access::{Principal, Role},
+    access::{self, Principal},
     audit, capacity,
     change::{Change, Condition, Effect, WriteError, Written},
     checkpoint::{self, Checkpoints, Retention},
-    claim,
     publish::{Index, Move, Publisher},
     quarantine::{self, Quarantine},
     record::Record,
@@ -222,8 +221,9 @@ impl Batch<'_> {
         self.requests.make_room(self.time).map(|()| None)
     }
 
-    fn prepare(&mut self, change: Change) -> Result<Written, WriteError> {
-        let Change { principal, method, written, mut deleted, conditions, planned_revision, request, validate_only } =
+    fn prepare(&mut self, mut change: Change) -> Result<Written, WriteError> {
+        access::check(&self.ahead, &mut change)?;
+        let Change { principal, method, written, deleted, conditions, planned_revision, request, validate_only } =
             change;
         if planned_revision.is_some_and(|planned| planned != self.ahead.revision()) {
             return Err(WriteError::Moved(self.ahead.revision()));
@@ -231,9 +231,7 @@ impl Batch<'_> {
         for (name, condition) in conditions {
             check(&self.ahead, name, condition)?;
         }
-        if principal.role == Role::Host {
-            claim::check(&self.ahead, &principal, &written, &mut deleted).map_err(WriteError::Invalid)?;
-        } else if let ([], [name]) = (written.as_slice(), deleted.as_slice())
+        if let ([], [name]) = (written.as_slice(), deleted.as_slice())
             && self.ahead.get(name).is_none()
         {
             return Err(WriteError::NotFound(name.clone()));
