@@ -196,10 +196,11 @@ impl Twin {
         };
         let mut scratch = Scratch::EMPTY;
         let mut frame = Bytes(met.frame.clone());
-        let mut verdict = decide(&frame, &context, &self.memory, &mut scratch);
+        decide(&frame, &context, &self.memory, &mut scratch);
         if carries_out {
-            carry_out(&self.memory, &context, &mut scratch, &mut verdict);
+            carry_out(&self.memory, context.now, &mut scratch);
         }
+        let verdict = scratch.verdict;
         let record = verdict.record(context.hook, &scratch);
         if record.target == target::DELIVER && context.hook == hook::FROM_UNDERLAY {
             frame.0.drain(..OVERHEAD);
