@@ -13,7 +13,8 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::{
     access::{self, Principal},
-    audit, capacity,
+    audit,
+    capacity::Capacity,
     change::{Change, Condition, Effect, WriteError, Written},
     checkpoint::{self, Checkpoints, Retention},
     publish::{Index, Move, Publisher},
@@ -114,6 +115,7 @@ fn last_time(store: &Store) -> Result<i64, StoreError> {
 
 /// Commits that are ready to be stored.
 struct Batch<'a> {
+    capacity: &'a mut Capacity,
     quarantine: &'a mut Quarantine,
     requests: &'a Requests,
     store: &'a Store,
@@ -147,7 +149,10 @@ impl Task {
             let time = self.clock.now();
             let mut quarantine = std::mem::take(&mut self.quarantine);
             quarantine.tidy(time);
+            let publisher = Arc::clone(&self.publisher);
+            let mut capacity = publisher.capacity();
             let mut batch = Batch {
+                capacity: &mut capacity,
                 quarantine: &mut quarantine,
                 requests: &requests,
                 store: &store,
@@ -241,7 +246,10 @@ impl Batch<'_> {
             let rests = |port: &PortName, address| self.quarantine.holds_back(port, address);
             self.ahead.prepare_with(written, deleted.clone(), &rests).map_err(WriteError::Invalid)?
         };
-        capacity::check(&self.ahead, &commit, &names).map_err(WriteError::Invalid)?;
+        let mut after = self.ahead.clone();
+        after.commit(&commit)?;
+        let staged = self.capacity.stage((&self.ahead, &after), &commit, &names);
+        let staged = staged.map_err(|error| error.told_to(&principal))?;
         let only = if let [name] = names.as_slice() { Some(name.clone()) } else { None };
         let effects = effects(&self.ahead, &commit, names, deleted);
         let in_commit = |name: &AnyName| commit.written.iter().find(|resource| resource.name() == *name).cloned();
@@ -254,7 +262,8 @@ impl Batch<'_> {
         answer.revision = commit.revision;
         let moves = Move::all(&self.ahead, &commit);
         let released = quarantine::released(&self.ahead, &commit);
-        self.ahead.commit(&commit)?;
+        self.ahead = after;
+        self.capacity.take(staged);
         self.quarantine.release(self.time, &released);
         let mut record = Record::new(&commit, &principal.to_string(), self.time);
         method.clone_into(&mut record.method);
