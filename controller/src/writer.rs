@@ -12,11 +12,11 @@ use prost::Message as _;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::{
-    access::{Principal, Role},
-    audit, capacity,
+    access::{self, Principal},
+    audit,
+    capacity::Capacity,
     change::{Change, Condition, Effect, WriteError, Written},
     checkpoint::{self, Checkpoints, Retention},
-    claim,
     publish::{Index, Move, Publisher},
     quarantine::{self, Quarantine},
     record::Record,
@@ -115,6 +115,7 @@ fn last_time(store: &Store) -> Result<i64, StoreError> {
 
 /// Commits that are ready to be stored.
 struct Batch<'a> {
+    capacity: &'a mut Capacity,
     quarantine: &'a mut Quarantine,
     requests: &'a Requests,
     store: &'a Store,
@@ -148,7 +149,10 @@ impl Task {
             let time = self.clock.now();
             let mut quarantine = std::mem::take(&mut self.quarantine);
             quarantine.tidy(time);
+            let publisher = Arc::clone(&self.publisher);
+            let mut capacity = publisher.capacity();
             let mut batch = Batch {
+                capacity: &mut capacity,
                 quarantine: &mut quarantine,
                 requests: &requests,
                 store: &store,
@@ -222,8 +226,9 @@ impl Batch<'_> {
         self.requests.make_room(self.time).map(|()| None)
     }
 
-    fn prepare(&mut self, change: Change) -> Result<Written, WriteError> {
-        let Change { principal, method, written, mut deleted, conditions, planned_revision, request, validate_only } =
+    fn prepare(&mut self, mut change: Change) -> Result<Written, WriteError> {
+        access::check(&self.ahead, &mut change)?;
+        let Change { principal, method, written, deleted, conditions, planned_revision, request, validate_only } =
             change;
         if planned_revision.is_some_and(|planned| planned != self.ahead.revision()) {
             return Err(WriteError::Moved(self.ahead.revision()));
@@ -231,9 +236,7 @@ impl Batch<'_> {
         for (name, condition) in conditions {
             check(&self.ahead, name, condition)?;
         }
-        if principal.role == Role::Host {
-            claim::check(&self.ahead, &principal, &written, &mut deleted).map_err(WriteError::Invalid)?;
-        } else if let ([], [name]) = (written.as_slice(), deleted.as_slice())
+        if let ([], [name]) = (written.as_slice(), deleted.as_slice())
             && self.ahead.get(name).is_none()
         {
             return Err(WriteError::NotFound(name.clone()));
@@ -243,7 +246,10 @@ impl Batch<'_> {
             let rests = |port: &PortName, address| self.quarantine.holds_back(port, address);
             self.ahead.prepare_with(written, deleted.clone(), &rests).map_err(WriteError::Invalid)?
         };
-        capacity::check(&self.ahead, &commit, &names).map_err(WriteError::Invalid)?;
+        let mut after = self.ahead.clone();
+        after.commit(&commit)?;
+        let staged = self.capacity.stage((&self.ahead, &after), &commit, &names);
+        let staged = staged.map_err(|error| error.told_to(&principal))?;
         let only = if let [name] = names.as_slice() { Some(name.clone()) } else { None };
         let effects = effects(&self.ahead, &commit, names, deleted);
         let in_commit = |name: &AnyName| commit.written.iter().find(|resource| resource.name() == *name).cloned();
@@ -256,7 +262,8 @@ impl Batch<'_> {
         answer.revision = commit.revision;
         let moves = Move::all(&self.ahead, &commit);
         let released = quarantine::released(&self.ahead, &commit);
-        self.ahead.commit(&commit)?;
+        self.ahead = after;
+        self.capacity.take(staged);
         self.quarantine.release(self.time, &released);
         let mut record = Record::new(&commit, &principal.to_string(), self.time);
         method.clone_into(&mut record.method);
