@@ -184,6 +184,8 @@ impl Reconciler {
         errors.extend(self.views.update(held).into_iter().map(ReconcileError::from));
         self.views.lay(&self.shared.config.host, &self.shared.leases());
         self.shared.set_claim(self.views.claim());
+        let placed = self.views.ports_of(&self.shared.config.host);
+        self.shared.set_placed(placed.map(|port| (port.name.to_string(), port.addresses.clone())).collect());
         if !held.unreadable.is_empty() {
             errors.push(ReconcileError::Unreadable(held.unreadable.iter().cloned().collect()));
         }
