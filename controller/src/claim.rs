@@ -1,104 +1,256 @@
 //! What a host may write: ports of workloads to whom it gave addresses of subnets that are leased to it, and nothing else.
+//!
+//! A claim is taken port by port: what is good of it is written at once, the rest is refused by name, so that one bad port does not keep
+//! the others from the fabric. A refusal depends on what the host said and on its own leases only; it tells no name of others.
 
-use andromede_model::{AnyName, HostName, Model, Port, Resource, Violation};
-use andromede_proto::agent::v1::{Claim, ClaimAnswer};
+use andromede_model::{AnyName, Commit, HostName, Model, NameError, NetworkName, Port, Resource, Violation};
+use andromede_proto::agent::v1::{Claim, ClaimAnswer, ClaimRefusal};
 
 use crate::{
     access::{Principal, Role},
-    change::{Change, WriteError},
+    change::{Change, Refused, WriteError},
     writer::Writer,
 };
 
 /// Most ports in one claim.
 const PORTS: usize = 1_000;
+/// How often a claim is tried again without what was refused of it. The model names all that is wrong at once, so that a further
+/// round is needed only for what was hidden behind the first.
+const ROUNDS: usize = 4;
 
 /// Carries a claim out, and says what became of it.
 pub async fn carry_out(writer: Writer, host: HostName, claim: Claim) -> ClaimAnswer {
     let id = claim.id;
-    let error = match write(&writer, &host, claim).await {
-        Ok(()) => String::new(),
-        Err(WriteError::Invalid(violations)) => {
-            violations.iter().take(8).map(ToString::to_string).collect::<Vec<_>>().join("; ")
+    match write(&writer, &host, claim).await {
+        Ok(refused) => {
+            for Refused { name, reason } in &refused {
+                tracing::warn!(%host, name, reason, "port of a claim refused");
+            }
+            let refusal = |it: Refused| ClaimRefusal { port: it.name, reason: without_names(&it.reason) };
+            ClaimAnswer { id, error: String::new(), refused: refused.into_iter().map(refusal).collect() }
         }
-        Err(other) => other.to_string(),
-    };
-    if !error.is_empty() {
-        tracing::warn!(%host, error, "claim refused");
+        Err(error) => {
+            let error = match error {
+                WriteError::Invalid(violations) => in_words(&violations),
+                other => other.to_string(),
+            };
+            tracing::warn!(%host, error, "claim refused");
+            ClaimAnswer { id, error: without_names(&error), refused: Vec::new() }
+        }
     }
-    ClaimAnswer { id, error }
 }
 
-async fn write(writer: &Writer, host: &HostName, claim: Claim) -> Result<(), WriteError> {
+fn in_words(violations: &[Violation]) -> String {
+    violations.iter().take(8).map(ToString::to_string).collect::<Vec<_>>().join("; ")
+}
+
+/// The text without names of resources: the model names who has an address already, and the host may not know of it.
+fn without_names(text: &str) -> String {
+    let is_name = |word: &&str| word.contains("tenants/") || word.contains("hosts/");
+    text.split(' ').map(|word| if is_name(&word) { "…" } else { word }).collect::<Vec<_>>().join(" ")
+}
+
+/// Writes what can be written, and says what could not.
+async fn write(writer: &Writer, host: &HostName, claim: Claim) -> Result<Vec<Refused>, WriteError> {
     let number = claim.written.len().saturating_add(claim.deleted.len());
     if number > PORTS {
         let rule = format!("a claim has at most {PORTS} ports");
         return Err(WriteError::Invalid(vec![Violation::new("claim", number, rule, "claim them in several")]));
     }
-    let written: Result<Vec<Port>, _> = claim.written.into_iter().map(Port::try_from).collect();
-    let written = written.map_err(WriteError::Invalid)?.into_iter().map(Resource::from).collect();
-    let name = |(place, name): (usize, &String)| {
-        let name = name.parse().map(AnyName::Port);
-        name.map_err(|error: andromede_model::NameError| error.violation(format!("claim.deleted[{place}]")))
-    };
-    let deleted: Result<_, Violation> = claim.deleted.iter().enumerate().map(name).collect();
-    let deleted = deleted.map_err(|violation| WriteError::Invalid(vec![violation]))?;
+    let mut refused = Vec::new();
+    let mut written = Vec::with_capacity(claim.written.len());
+    for port in claim.written {
+        let name = port.name.clone();
+        match Port::try_from(port) {
+            Ok(port) => written.push(Resource::from(port)),
+            Err(violations) => refused.push(Refused { name, reason: in_words(&violations) }),
+        }
+    }
+    let mut deleted = Vec::with_capacity(claim.deleted.len());
+    for name in claim.deleted {
+        match name.parse().map(AnyName::Port) {
+            Ok(name) => deleted.push(name),
+            Err(error) => {
+                let error: NameError = error;
+                refused.push(Refused { name, reason: error.violation("deleted").to_string() });
+            }
+        }
+    }
     // Whoever opened the session is that host, with or without a certificate.
     let principal = Principal { role: Role::Host, name: host.id().to_owned() };
     let change = Change { written, deleted, ..Change::new(principal, "claim") };
-    writer.write(change).await.map(drop)
+    refused.extend(writer.write(change).await?.refused);
+    Ok(refused)
 }
 
-/// Checks a write of a host against the state to which it will be added, and takes out deletions of what is gone already: a host that
-/// repeats itself is right.
-pub fn check(
+/// What of a claim is written.
+#[derive(Debug)]
+pub struct Settled {
+    /// The commit.
+    pub commit: Commit,
+    /// Ports that are written, in the order of the claim.
+    pub written: Vec<AnyName>,
+    /// Ports that are deleted, in the order of the claim.
+    pub deleted: Vec<AnyName>,
+    /// What was refused.
+    pub refused: Vec<Refused>,
+}
+
+/// Makes a commit of what a host may write of its claim, in the state to which it will be added. `prepare` makes a commit of a write, or
+/// says what is wrong with it.
+pub fn settle(
     model: &Model,
     principal: &Principal,
-    written: &[Resource],
-    deleted: &mut Vec<AnyName>,
-) -> Result<(), Vec<Violation>> {
-    let wrong = |what: &AnyName, rule: String, fix: &str| {
-        Err(vec![Violation::new(format!("claim: {what}"), principal, rule, fix)])
-    };
-    let Ok(host) = format!("hosts/{}", principal.name).parse::<HostName>() else {
-        return Err(vec![Violation::new(
-            "host",
-            &principal.name,
-            "this is no name of a host",
-            "correct the certificate",
-        )]);
-    };
-    deleted.retain(|name| model.get(name).is_some());
+    written: Vec<Resource>,
+    deleted: Vec<AnyName>,
+    prepare: &dyn Fn(Vec<Resource>, Vec<AnyName>) -> Result<Commit, Vec<Violation>>,
+) -> Result<Settled, Vec<Violation>> {
+    let host = format!("hosts/{}", principal.name).parse::<HostName>();
+    let host = host.map_err(|error: NameError| vec![error.violation("host")])?;
+    let mut draft = Draft { written: Vec::new(), deleted: Vec::new(), refused: Vec::new() };
     for resource in written {
-        let before = model.get(&resource.name());
-        for resource in [Some(resource), before.as_ref()].into_iter().flatten() {
-            check_own(model, &host, resource).or_else(|(rule, fix)| wrong(&resource.name(), rule, fix))?;
+        match may_write(model, &host, &resource) {
+            Ok(()) => draft.written.push(resource),
+            Err(rule) => draft.refuse(&resource.name(), rule),
         }
     }
-    for resource in deleted.iter().filter_map(|name| model.get(name)) {
-        check_own(model, &host, &resource).or_else(|(rule, fix)| wrong(&resource.name(), rule, fix))?;
+    for name in deleted {
+        match may_delete(model, &host, &name) {
+            Ok(true) => draft.deleted.push(name),
+            // It is gone already: a host that repeats itself is right.
+            Ok(false) => {}
+            Err(rule) => draft.refuse(&name, rule),
+        }
     }
-    Ok(())
+    for _ in 0..ROUNDS {
+        match prepare(draft.written.clone(), draft.deleted.clone()) {
+            Ok(commit) => {
+                // What the model added to the ports must be the host's too.
+                let foreign = |it: &&Resource| may_write(model, &host, it).is_err();
+                let foreign: Vec<AnyName> = commit.written.iter().filter(foreign).map(Resource::name).collect();
+                if foreign.is_empty() {
+                    return Ok(draft.settled(commit));
+                }
+                draft.take_out(&|name| foreign.contains(name), OWN_ADDRESSES);
+            }
+            Err(violations) => draft.blame(&violations),
+        }
+    }
+    draft.take_out(&|_| true, "it was claimed together with others that were refused; claim it again");
+    prepare(Vec::new(), Vec::new()).map(|commit| draft.settled(commit))
 }
 
-/// Is it a port that this host may write?
-fn check_own(model: &Model, host: &HostName, resource: &Resource) -> Result<(), (String, &'static str)> {
-    let Resource::Port(port) = resource else {
-        return Err(("a host writes ports only".to_owned(), "use the API with a user's certificate"));
-    };
+/// A claim whose bad parts are being taken out.
+struct Draft {
+    written: Vec<Resource>,
+    deleted: Vec<AnyName>,
+    refused: Vec<Refused>,
+}
+
+impl Draft {
+    fn refuse(&mut self, name: &AnyName, reason: &str) {
+        self.refused.push(Refused { name: name.to_string(), reason: reason.to_owned() });
+    }
+
+    /// Refuses every part with such a name.
+    fn take_out(&mut self, is_bad: &dyn Fn(&AnyName) -> bool, reason: &str) {
+        let names = self.written.iter().map(Resource::name).chain(self.deleted.iter().cloned());
+        for name in names.filter(is_bad).collect::<Vec<_>>() {
+            self.refuse(&name, reason);
+        }
+        self.written.retain(|resource| !is_bad(&resource.name()));
+        self.deleted.retain(|name| !is_bad(name));
+    }
+
+    /// Takes out what violations are about.
+    fn blame(&mut self, violations: &[Violation]) {
+        // All of them are read against the claim as it was prepared, before anything of it is taken out.
+        let blamed: Vec<_> =
+            violations.iter().map(|violation| (self.concerned(violation), reason(violation))).collect();
+        for (names, reason) in blamed {
+            self.take_out(&|name| names.contains(name), &reason);
+        }
+    }
+
+    /// The parts that a violation is about: one, or those in a network, or all.
+    fn concerned(&self, violation: &Violation) -> Vec<AnyName> {
+        let names = || self.written.iter().map(Resource::name).chain(self.deleted.iter().cloned());
+        let one = match place(&violation.field) {
+            Some(("resources", place)) => self.written.get(place).map(Resource::name),
+            Some(("deleted", place)) => self.deleted.get(place).cloned(),
+            _ if violation.field == "name" => self.deleted.first().cloned(),
+            _ => None,
+        };
+        if let Some(name) = one {
+            return vec![name];
+        }
+        // A deletion can only make room: a rule about the whole network is broken by what is written.
+        let in_network = |name: &AnyName| name.network().is_some_and(|network| speaks_of(&violation.field, &network));
+        let written: Vec<AnyName> = self.written.iter().map(Resource::name).filter(in_network).collect();
+        if written.is_empty() { names().collect() } else { written }
+    }
+
+    fn settled(self, commit: Commit) -> Settled {
+        let written = self.written.iter().map(Resource::name).collect();
+        Settled { commit, written, deleted: self.deleted, refused: self.refused }
+    }
+}
+
+/// The list of a path such as `resources[3].port.mac`, and the place in it.
+fn place(field: &str) -> Option<(&str, usize)> {
+    let (list, rest) = field.split_once('[')?;
+    let (place, _) = rest.split_once(']')?;
+    Some((list, place.parse().ok()?))
+}
+
+/// Does the path of a field begin with the name of this network, or of something in it?
+fn speaks_of(field: &str, network: &NetworkName) -> bool {
+    field.strip_prefix(network.as_str()).is_some_and(|rest| rest.starts_with(['.', '/', ':']))
+}
+
+/// A violation in words, without the place in a request that only the controller has seen.
+fn reason(violation: &Violation) -> String {
+    let field = violation.field.rsplit_once("].port.").map_or(violation.field.as_str(), |(_, field)| field);
+    Violation { field: field.to_owned(), ..violation.clone() }.to_string()
+}
+
+const ON_ITSELF: &str = "a host writes ports that are on itself";
+const OWN_ADDRESSES: &str = "a port that a host writes has addresses, and each is in a subnet that is leased to the host; \
+                             lease a subnet to it: field `host` of the subnet";
+const NAME_TAKEN: &str = "this name is that of a port that the host did not write; leave it";
+const NOT_ITS_OWN: &str = "a host deletes ports that it wrote, in networks of which a subnet is leased to it";
+
+/// May this host write this?
+fn may_write(model: &Model, host: &HostName, resource: &Resource) -> Result<(), &'static str> {
+    is_own(model, host, resource)?;
+    match model.get(&resource.name()) {
+        Some(before) => is_own(model, host, &before).map_err(|_| NAME_TAKEN),
+        None => Ok(()),
+    }
+}
+
+/// May this host delete this? Yes, no, or it is gone already. Of a network of which no subnet is leased to the host, the answer is the
+/// same whatever there is.
+fn may_delete(model: &Model, host: &HostName, name: &AnyName) -> Result<bool, &'static str> {
+    let network = name.network().filter(|_| matches!(name, AnyName::Port(_))).ok_or(NOT_ITS_OWN)?;
+    match model.get(name) {
+        Some(before) => is_own(model, host, &before).map(|()| true).map_err(|_| NOT_ITS_OWN),
+        None if model.leases(host, &network) => Ok(false),
+        None => Err(NOT_ITS_OWN),
+    }
+}
+
+/// Is it a port on this host, with addresses of subnets that are leased to it, and no others?
+fn is_own(model: &Model, host: &HostName, resource: &Resource) -> Result<(), &'static str> {
+    let Resource::Port(port) = resource else { return Err("a host writes ports only") };
     if port.host.as_ref() != Some(host) {
-        return Err((
-            format!("a host writes ports that are on itself; the host of this one is not {host}"),
-            "leave it",
-        ));
+        return Err(ON_ITSELF);
     }
     let network = port.name.network();
-    for address in &port.addresses {
-        let subnet = model.subnet_of(&network, *address);
-        if subnet.and_then(|subnet| subnet.host.as_ref()) != Some(host) {
-            let rule =
-                format!("a host gives out addresses of subnets that are leased to it; {address} is in none of them");
-            return Err((rule, "lease a subnet with this address to the host: field `host` of the subnet"));
-        }
+    let is_leased = |address| model.subnet_of(&network, address).and_then(|subnet| subnet.host.as_ref()) == Some(host);
+    // Without an address nothing would bind the port to a lease: the model would give it one of a subnet that is nobody's.
+    if port.addresses.is_empty() || !port.addresses.iter().copied().all(is_leased) {
+        return Err(OWN_ADDRESSES);
     }
     Ok(())
 }
@@ -110,7 +262,7 @@ mod tests {
     use andromede_proto::v1;
 
     use super::*;
-    use crate::fixtures::{host, network, port, resource, tenant};
+    use crate::fixtures::{host, network, port, resource, subnet, tenant};
 
     fn leased(last: u8, to: Option<u8>) -> Resource {
         resource(v1::resource::Kind::Subnet(v1::Subnet {
@@ -138,35 +290,114 @@ mod tests {
         model
     }
 
-    fn refused(written: &[Resource], deleted: &[&str]) -> Option<String> {
-        let h1 = Principal { role: Role::Host, name: "h1".to_owned() };
-        let name = |name: &&str| format!("tenants/a/networks/n/ports/{name}").parse().unwrap();
-        let mut deleted = deleted.iter().map(name).collect();
-        check(&model(), &h1, written, &mut deleted).err().map(|violations| violations[0].rule.clone())
+    fn h1() -> Principal {
+        Principal { role: Role::Host, name: "h1".to_owned() }
+    }
+
+    fn claimed(written: &[Resource], deleted: &[&str]) -> Settled {
+        let model = model();
+        let names = deleted.iter().map(|name| name.parse().unwrap()).collect();
+        settle(&model, &h1(), written.to_vec(), names, &|written, deleted| model.prepare(written, deleted)).unwrap()
+    }
+
+    /// Why each part was refused.
+    fn refused(written: &[Resource], deleted: &[&str]) -> Vec<String> {
+        claimed(written, deleted).refused.into_iter().map(|refused| refused.reason).collect()
+    }
+
+    fn in_n(port: &str) -> String {
+        format!("tenants/a/networks/n/ports/{port}")
     }
 
     #[test]
     fn a_host_writes_and_deletes_ports_in_its_own_subnets() {
-        assert_eq!(refused(&[pod("new", "10.0.1.7", 1), pod("own", "10.0.1.8", 1)], &[]), None);
-        assert_eq!(refused(&[], &["own", "gone-already"]), None);
+        assert!(refused(&[pod("new", "10.0.1.7", 1), pod("own", "10.0.1.8", 1)], &[]).is_empty());
+        let gone = claimed(&[], &[&in_n("own"), &in_n("gone-already")]);
+        assert!(gone.refused.is_empty());
+        assert_eq!(gone.commit.deleted, [in_n("own").parse().unwrap()]);
     }
 
     #[test]
     fn a_host_touches_nothing_of_others() {
-        let cases = [
-            (vec![pod("new", "10.0.0.7", 1)], vec![], "in none of them"),
-            (vec![pod("new", "10.0.2.7", 1)], vec![], "in none of them"),
-            (vec![pod("new", "10.0.2.7", 2)], vec![], "on itself"),
+        let unnamed = |name: &str, on: u8| {
+            let Resource::Port(port) = pod(name, "10.0.1.7", on) else { unreachable!() };
+            Resource::from(Port { addresses: Vec::new(), ..port })
+        };
+        let theirs = in_n("theirs");
+        let declared = in_n("declared");
+        let cases: Vec<(Vec<Resource>, Vec<&str>, &str)> = vec![
+            (vec![pod("new", "10.0.0.7", 1)], vec![], OWN_ADDRESSES),
+            (vec![pod("new", "10.0.2.7", 1)], vec![], OWN_ADDRESSES),
+            (vec![pod("new", "10.0.2.7", 2)], vec![], ON_ITSELF),
+            // Without addresses the model would choose one, of a subnet that is leased to nobody.
+            (vec![unnamed("new", 1)], vec![], OWN_ADDRESSES),
+            (vec![unnamed("own", 1)], vec![], OWN_ADDRESSES),
             // A name that another port has.
-            (vec![pod("theirs", "10.0.1.7", 1)], vec![], "on itself"),
-            (vec![pod("declared", "10.0.1.7", 1)], vec![], "in none of them"),
-            (vec![leased(7, Some(1))], vec![], "ports only"),
-            (vec![], vec!["theirs"], "on itself"),
-            (vec![], vec!["declared"], "in none of them"),
+            (vec![pod("theirs", "10.0.1.7", 1)], vec![], NAME_TAKEN),
+            (vec![pod("declared", "10.0.1.7", 1)], vec![], NAME_TAKEN),
+            (vec![leased(7, Some(1))], vec![], "a host writes ports only"),
+            (vec![], vec![&theirs], NOT_ITS_OWN),
+            (vec![], vec![&declared], NOT_ITS_OWN),
+            (vec![], vec!["hosts/h2"], NOT_ITS_OWN),
         ];
-        for (written, deleted, words) in cases {
-            let rule = refused(&written, &deleted).unwrap_or_default();
-            assert!(rule.contains(words), "{written:?} {deleted:?}: {rule:?}");
+        for (written, deleted, rule) in cases {
+            let settled = claimed(&written, &deleted);
+            assert_eq!(settled.refused.len(), 1, "{written:?} {deleted:?}");
+            assert_eq!(settled.refused[0].reason, rule, "{written:?} {deleted:?}");
+            assert!(settled.commit.is_empty(), "{written:?} {deleted:?}");
         }
+    }
+
+    #[test]
+    fn what_a_commit_gives_a_port_is_checked_too() {
+        let model = model();
+        // A model that moves the port to an address that is nobody's.
+        let prepare = |written: Vec<Resource>, deleted| {
+            let moved = written.into_iter().map(|_| pod("new", "10.0.0.7", 1)).collect();
+            model.prepare(moved, deleted)
+        };
+        let settled = settle(&model, &h1(), vec![pod("new", "10.0.1.7", 1)], vec![], &prepare).unwrap();
+        assert!(settled.commit.is_empty());
+        assert_eq!(settled.refused[0].reason, OWN_ADDRESSES);
+    }
+
+    #[test]
+    fn bad_parts_do_not_hold_back_the_good_ones() {
+        let unknown_group = |name: &str| {
+            let Resource::Port(port) = pod(name, "10.0.1.30", 1) else { unreachable!() };
+            let groups = ["tenants/a/networks/n/securityGroups/none".parse().unwrap()].into();
+            Resource::from(Port { groups, ..port })
+        };
+        // The router's address, an address that another port has, one that two want, a group that is not there.
+        let bad = [pod("gateway", "10.0.1.1", 1), pod("held", "10.0.1.9", 1), unknown_group("group")];
+        let good = [pod("x", "10.0.1.20", 1), pod("y", "10.0.1.21", 1)];
+        let settled = claimed(&[&bad[..], &good[..]].concat(), &[&in_n("theirs"), &in_n("gone")]);
+        let names: Vec<String> = settled.commit.written.iter().map(|it| it.name().to_string()).collect();
+        assert_eq!(names, ["x", "y"].map(in_n));
+        let mut refused: Vec<String> = settled.refused.into_iter().map(|it| it.name).collect();
+        refused.sort();
+        assert_eq!(refused, ["gateway", "group", "held", "theirs"].map(in_n));
+    }
+
+    #[test]
+    fn a_refusal_tells_no_host_what_there_is() {
+        // The same of a network that is there, and of one that is not.
+        let elsewhere = |tenant: &str| {
+            let Resource::Port(own) = pod("own", "10.0.1.7", 1) else { unreachable!() };
+            let name = format!("tenants/{tenant}/networks/n/ports/p").parse().unwrap();
+            let deleted = format!("tenants/{tenant}/networks/n/ports/p2");
+            refused(&[Port { name, ..own }.into()], &[&deleted])
+        };
+        let mut model = model();
+        let commit =
+            model.prepare(vec![tenant("b"), network("b"), subnet("b"), port("b", 2, None, &[])], vec![]).unwrap();
+        model.commit(&commit).unwrap();
+        let there = |deleted: &str| may_delete(&model, &"hosts/h1".parse().unwrap(), &deleted.parse().unwrap());
+        assert_eq!(there("tenants/b/networks/n/ports/p2"), there("tenants/c/networks/n/ports/p2"));
+        assert_eq!(elsewhere("b"), elsewhere("c"));
+        assert_eq!(
+            without_names("10.0.1.9: an address belongs to one port; tenants/a/networks/n/ports/x has it"),
+            "10.0.1.9: an address belongs to one port; … has it"
+        );
     }
 }

@@ -7,7 +7,7 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 
-use andromede_model::{AnyName, Commit, Model, PortName, Resource};
+use andromede_model::{AnyName, Commit, Model, PortName, Resource, Violation};
 use prost::Message as _;
 use tokio::sync::{mpsc, oneshot};
 
@@ -16,7 +16,7 @@ use crate::{
     audit, capacity,
     change::{Change, Condition, Effect, WriteError, Written},
     checkpoint::{self, Checkpoints, Retention},
-    claim,
+    claim::{self, Settled},
     publish::{Index, Move, Publisher},
     quarantine::{self, Quarantine},
     record::Record,
@@ -222,8 +222,17 @@ impl Batch<'_> {
         self.requests.make_room(self.time).map(|()| None)
     }
 
+    /// The commit of a write, or what is wrong with it.
+    fn commit_of(&self, written: Vec<Resource>, deleted: Vec<AnyName>) -> Result<Commit, Vec<Violation>> {
+        let names: Vec<_> = written.iter().map(Resource::name).collect();
+        let rests = |port: &PortName, address| self.quarantine.holds_back(port, address);
+        let commit = self.ahead.prepare_with(written, deleted, &rests)?;
+        capacity::check(&self.ahead, &commit, &names)?;
+        Ok(commit)
+    }
+
     fn prepare(&mut self, change: Change) -> Result<Written, WriteError> {
-        let Change { principal, method, written, mut deleted, conditions, planned_revision, request, validate_only } =
+        let Change { principal, method, written, deleted, conditions, planned_revision, request, validate_only } =
             change;
         if planned_revision.is_some_and(|planned| planned != self.ahead.revision()) {
             return Err(WriteError::Moved(self.ahead.revision()));
@@ -231,24 +240,26 @@ impl Batch<'_> {
         for (name, condition) in conditions {
             check(&self.ahead, name, condition)?;
         }
-        if principal.role == Role::Host {
-            claim::check(&self.ahead, &principal, &written, &mut deleted).map_err(WriteError::Invalid)?;
-        } else if let ([], [name]) = (written.as_slice(), deleted.as_slice())
+        if let ([], [name]) = (written.as_slice(), deleted.as_slice())
+            && principal.role != Role::Host
             && self.ahead.get(name).is_none()
         {
             return Err(WriteError::NotFound(name.clone()));
         }
-        let names: Vec<_> = written.iter().map(Resource::name).collect();
-        let commit = {
-            let rests = |port: &PortName, address| self.quarantine.holds_back(port, address);
-            self.ahead.prepare_with(written, deleted.clone(), &rests).map_err(WriteError::Invalid)?
-        };
-        capacity::check(&self.ahead, &commit, &names).map_err(WriteError::Invalid)?;
+        let Settled { commit, written: names, deleted, refused } = if principal.role == Role::Host {
+            let prepare = |written, deleted| self.commit_of(written, deleted);
+            claim::settle(&self.ahead, &principal, written, deleted, &prepare)
+        } else {
+            let names = written.iter().map(Resource::name).collect();
+            let commit = self.commit_of(written, deleted.clone());
+            commit.map(|commit| Settled { commit, written: names, deleted, refused: Vec::new() })
+        }
+        .map_err(WriteError::Invalid)?;
         let only = if let [name] = names.as_slice() { Some(name.clone()) } else { None };
         let effects = effects(&self.ahead, &commit, names, deleted);
         let in_commit = |name: &AnyName| commit.written.iter().find(|resource| resource.name() == *name).cloned();
         let resource = only.and_then(|name| in_commit(&name).or_else(|| self.ahead.get(&name)));
-        let mut answer = Written { revision: self.ahead.revision(), effects, resource };
+        let mut answer = Written { revision: self.ahead.revision(), effects, resource, refused };
         // What changes nothing needs no commit, except to be known when it is repeated.
         if validate_only || (commit.is_empty() && request.is_none()) {
             return Ok(answer);
