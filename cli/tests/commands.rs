@@ -309,6 +309,35 @@ fn keys_are_for_their_owner_only() {
 }
 
 #[test]
+fn a_users_certificate_names_a_role_and_the_tenant_of_a_tenants_role() {
+    let folder = tempfile::tempdir().unwrap();
+    let dir = folder.path().to_str().unwrap();
+    assert_eq!(run(&["pki", "init", "--dir", dir], "").code, 0);
+    let user = |arguments: &[&str]| run(&[&["pki", "user", "--dir", dir, "--force"], arguments].concat(), "");
+    for (arguments, shown) in [
+        (&["alice", "--role", "operator"][..], "operator alice"),
+        (&["alice", "--role", "network-engineer"], "network-engineer alice"),
+        (&["alice", "--role", "tenant-admin", "--tenant", "mairie"], "tenant-admin mairie/alice"),
+        (&["alice", "--role", "tenant-reader", "--tenant", "mairie"], "tenant-reader mairie/alice"),
+    ] {
+        assert_eq!(user(arguments).code, 0, "{arguments:?}");
+        let found = run(&["pki", "show", folder.path().join("user-alice.pem").to_str().unwrap()], "");
+        assert!(found.out.contains(shown), "{found:?}");
+    }
+    for arguments in [
+        &["alice"][..],
+        &["alice", "--role", "root"],
+        &["alice", "--role", "tenant-admin"],
+        &["alice", "--role", "operator", "--tenant", "mairie"],
+        &["alice", "--role", "tenant-admin", "--tenant", "tenants/mairie"],
+        &["alice", "--role", "tenant-admin", "--tenant", "-"],
+        &["a/b", "--role", "operator"],
+    ] {
+        assert_eq!(user(arguments).code, 2, "{arguments:?}");
+    }
+}
+
+#[test]
 fn the_example_is_a_bundle() {
     let fake = Fake::default();
     let example = concat!(env!("CARGO_MANIFEST_DIR"), "/../examples/two-tenants.yaml");

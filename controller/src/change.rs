@@ -91,7 +91,10 @@ pub enum WriteError {
     /// It breaks rules.
     #[error("the write breaks {} rules", .0.len())]
     Invalid(Vec<Violation>),
-    /// The one resource to be deleted does not exist.
+    /// It changes what is not for the caller to decide.
+    #[error("the write changes {} fields that are not for the caller to decide", .0.len())]
+    Forbidden(Vec<Violation>),
+    /// The one resource to be deleted does not exist, or a resource is out of the caller's sight.
     #[error("{0} does not exist")]
     NotFound(AnyName),
     /// The resource to be created exists.

@@ -5,6 +5,7 @@
 //! | `INVALID_ARGUMENT` | `BadRequest`: one field violation for each rule that is broken |
 //! | `FAILED_PRECONDITION` | `PreconditionFailure`: what is still in use, and by whom |
 //! | `RESOURCE_EXHAUSTED` | `QuotaFailure`: of what the tenant has as much as it may |
+//! | `PERMISSION_DENIED` | `BadRequest`, if it is for fields that are not for the caller to decide |
 //! | `NOT_FOUND`, `ALREADY_EXISTS` | `ResourceInfo`: the name |
 //! | `ABORTED` | `ErrorInfo` with the reason `ETAG_MISMATCH`, the name and the etag that the resource has now; or `PLAN_OUTDATED` and the last revision |
 
@@ -35,6 +36,11 @@ pub fn invalid(violations: &[Violation]) -> Status {
     } else {
         Code::ResourceExhausted
     };
+    told(code, violations)
+}
+
+/// A status of this code with all violations.
+fn told(code: Code, violations: &[Violation]) -> Status {
     let mut left = TOLD_BYTES;
     let mut fields = Vec::new();
     let (mut in_use, mut over) = (Vec::new(), Vec::new());
@@ -66,6 +72,7 @@ impl From<WriteError> for Status {
     fn from(error: WriteError) -> Self {
         match error {
             WriteError::Invalid(violations) => invalid(&violations),
+            WriteError::Forbidden(violations) => told(Code::PermissionDenied, &violations),
             WriteError::NotFound(name) => not_found(name.as_str()),
             WriteError::AlreadyExists(name) => {
                 let text = format!("{name} exists already; choose another name, or update it");

@@ -165,7 +165,7 @@ mod tests {
     fn an_id_means_one_request_of_one_caller_for_an_hour() {
         let requests = Requests::default();
         let alice = Principal::anonymous();
-        let bob = Principal { name: "bob".to_owned(), role: crate::access::Role::User };
+        let bob = Principal { name: "bob".to_owned(), role: crate::access::Role::Operator };
         let one = Request::new("id", "CreatePort", b"one").unwrap();
         let other = Request::new("id", "CreatePort", b"two").unwrap();
         assert_eq!(Request::new("", "CreatePort", b"one"), None);

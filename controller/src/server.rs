@@ -20,7 +20,7 @@ use tonic::{
 };
 
 use crate::{
-    access::GuardLayer,
+    access::{GuardLayer, Views},
     api::{Agents, Diagnostics, Fabric, History, Resources, Watches},
     checkpoint::Retention,
     publish::Publisher,
@@ -212,18 +212,13 @@ impl Server {
 impl Parts {
     async fn routes(self, stop: &watch::Receiver<bool>) -> Result<Routes, ServeError> {
         let Self { store, publisher, registry, writer, store_epoch } = self;
-        let watches = Watches { store, publisher: Arc::clone(&publisher), stop: stop.clone() };
-        let resources = Resources::new(Arc::clone(&publisher), writer.clone(), watches.clone());
-        let agents = Agents {
-            publisher: Arc::clone(&publisher),
-            registry: Arc::clone(&registry),
-            writer: writer.clone(),
-            store_epoch,
-        };
-        let diagnostics = Diagnostics { publisher: Arc::clone(&publisher), registry: Arc::clone(&registry) };
-        let history =
-            History { store: Arc::clone(&watches.store), publisher: Arc::clone(&publisher), writer: writer.clone() };
-        let fabric = Fabric { writer, publisher, registry, watches };
+        let views = Views::new(Arc::clone(&publisher));
+        let watches = Watches { store, views: views.clone(), stop: stop.clone() };
+        let resources = Resources::new(views.clone(), writer.clone(), watches.clone());
+        let agents = Agents { publisher, registry: Arc::clone(&registry), writer: writer.clone(), store_epoch };
+        let diagnostics = Diagnostics { views: views.clone(), registry: Arc::clone(&registry) };
+        let history = History { store: Arc::clone(&watches.store), views: views.clone(), writer: writer.clone() };
+        let fabric = Fabric { writer, views, registry, watches };
         let (health, health_service) = tonic_health::server::health_reporter();
         let fabric =
             v1::fabric_service_server::FabricServiceServer::new(fabric).max_decoding_message_size(BUNDLE_BYTES);

@@ -12,7 +12,7 @@ use prost::Message as _;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::{
-    access::{Principal, Role},
+    access::{self, Principal, Role},
     audit, capacity,
     change::{Change, Condition, Effect, WriteError, Written},
     checkpoint::{self, Checkpoints, Retention},
@@ -231,7 +231,8 @@ impl Batch<'_> {
         Ok(commit)
     }
 
-    fn prepare(&mut self, change: Change) -> Result<Written, WriteError> {
+    fn prepare(&mut self, mut change: Change) -> Result<Written, WriteError> {
+        access::check(&self.ahead, &mut change)?;
         let Change { principal, method, written, deleted, conditions, planned_revision, request, validate_only } =
             change;
         if planned_revision.is_some_and(|planned| planned != self.ahead.revision()) {

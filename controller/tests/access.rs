@@ -3,8 +3,6 @@
 
 mod support;
 
-use std::path::Path;
-
 use andromede_controller::{
     server::{ServeError, Server},
     settings::ServeArgs,
@@ -14,42 +12,23 @@ use support::{
     Controller,
     bundle::host,
     host::{Known, Session},
-    pki::{Authority, Issued, write},
+    pki::Authority,
     plaintext,
+    tls::{connect, mutual_tls},
 };
 use tonic::{Code, Status, transport::Channel};
-
-fn mutual_tls(folder: &Path, authority: &Authority) -> ServeArgs {
-    let issued = authority.issue("andromede://controller/c1");
-    ServeArgs {
-        tls_cert: Some(write(folder, "controller.pem", &issued.certificate)),
-        tls_key: Some(write(folder, "controller.key", &issued.key)),
-        client_ca: Some(write(folder, "ca.pem", &authority.pem())),
-        insecure_plaintext: false,
-        ..plaintext(&folder.join("store"))
-    }
-}
-
-async fn connect(
-    controller: &Controller,
-    authority: &Authority,
-    issued: Option<&Issued>,
-) -> Result<Channel, tonic::transport::Error> {
-    let endpoint = Channel::from_shared(format!("https://{}", controller.address)).unwrap();
-    endpoint.tls_config(authority.client(issued)).unwrap().connect().await
-}
 
 async fn status(channel: Channel) -> Result<(), Status> {
     FabricServiceClient::new(channel).get_status(GetStatusRequest {}).await.map(drop)
 }
 
 #[tokio::test]
-async fn a_user_may_use_the_api_and_a_host_only_its_own_session() {
+async fn an_operator_may_use_the_api_and_a_host_only_its_own_session() {
     let folder = tempfile::tempdir().unwrap();
     let authority = Authority::new();
     let controller = Controller::start(&mutual_tls(folder.path(), &authority)).await;
 
-    let user = connect(&controller, &authority, Some(&authority.issue("andromede://user/alice"))).await.unwrap();
+    let user = connect(&controller, &authority, Some(&authority.issue("andromede://operator/alice"))).await.unwrap();
     status(user.clone()).await.unwrap();
     let request = ApplyRequest { resources: vec![host(1), host(2)], validate_only: false, ..Default::default() };
     FabricServiceClient::new(user.clone()).apply(request).await.unwrap();
@@ -71,11 +50,13 @@ async fn strangers_do_not_get_in() {
     let folder = tempfile::tempdir().unwrap();
     let authority = Authority::new();
     let controller = Controller::start(&mutual_tls(folder.path(), &authority)).await;
-    // Certificates that name nobody: the connection stands, the call is refused.
-    let nobody = connect(&controller, &authority, Some(&authority.issue("https://example.org/"))).await.unwrap();
-    assert_eq!(status(nobody).await.unwrap_err().code(), Code::Unauthenticated);
+    // Certificates that name nobody, or somebody without a role that is known: the connection stands, the call is refused.
+    for uri in ["https://example.org/", "andromede://user/alice", "andromede://admin/a", "andromede://tenant-admin/a"] {
+        let nobody = connect(&controller, &authority, Some(&authority.issue(uri))).await.unwrap();
+        assert_eq!(status(nobody).await.unwrap_err().code(), Code::Unauthenticated, "{uri}");
+    }
     // No certificate, and one of another authority: with TLS 1.3 the refusal may come with the first call.
-    let forged = Authority::new().issue("andromede://user/alice");
+    let forged = Authority::new().issue("andromede://operator/alice");
     for issued in [None, Some(&forged)] {
         let refused = match connect(&controller, &authority, issued).await {
             Ok(channel) => status(channel).await.is_err(),

@@ -3,77 +3,16 @@
 
 mod support;
 
-use std::time::Duration;
-
 use andromede_proto::{DESCRIPTORS, v1::GetStatusRequest};
-use prost::{
-    Message as _,
-    bytes::{Buf, BufMut},
-};
-use prost_reflect::{DescriptorPool, DynamicMessage, Kind, MapKey, MessageDescriptor, MethodDescriptor, Value};
+use prost::Message as _;
+use prost_reflect::{DescriptorPool, DynamicMessage, Kind, MapKey, MessageDescriptor, Value};
 use support::{
     Controller,
     bundle::{empty_tenant, host, port},
+    raw::call,
 };
-use tonic::{
-    Code, Request, Status,
-    codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder},
-    transport::Channel,
-};
+use tonic::{Code, Status};
 use tonic_types::StatusExt as _;
-
-/// Requests and answers as bytes.
-#[derive(Clone, Default)]
-struct Bytes;
-
-impl Codec for Bytes {
-    type Encode = Vec<u8>;
-    type Decode = Vec<u8>;
-    type Encoder = Self;
-    type Decoder = Self;
-
-    fn encoder(&mut self) -> Self {
-        Self
-    }
-
-    fn decoder(&mut self) -> Self {
-        Self
-    }
-}
-
-impl Encoder for Bytes {
-    type Item = Vec<u8>;
-    type Error = Status;
-
-    fn encode(&mut self, item: Vec<u8>, buffer: &mut EncodeBuf<'_>) -> Result<(), Status> {
-        buffer.put_slice(&item);
-        Ok(())
-    }
-}
-
-impl Decoder for Bytes {
-    type Item = Vec<u8>;
-    type Error = Status;
-
-    fn decode(&mut self, buffer: &mut DecodeBuf<'_>) -> Result<Option<Vec<u8>>, Status> {
-        let mut bytes = vec![0; buffer.remaining()];
-        buffer.copy_to_slice(&mut bytes);
-        Ok(Some(bytes))
-    }
-}
-
-/// Calls a method with these bytes: the first answer, or why there is none. A watch may have nothing to say.
-async fn call(channel: &Channel, method: &MethodDescriptor, bytes: Vec<u8>) -> Result<(), Status> {
-    let path = format!("/{}/{}", method.parent_service().full_name(), method.name()).parse().unwrap();
-    let mut client = tonic::client::Grpc::new(channel.clone());
-    client.ready().await.unwrap();
-    if method.is_server_streaming() {
-        let mut stream = client.server_streaming(Request::new(bytes), path, Bytes).await?.into_inner();
-        let first = tokio::time::timeout(Duration::from_millis(20), stream.message()).await;
-        return first.map_or(Ok(()), |message| message.map(drop));
-    }
-    client.unary(Request::new(bytes), path, Bytes).await.map(drop)
-}
 
 /// Values that no field of this kind wants.
 fn wrong_values(kind: &Kind) -> Vec<Value> {

@@ -2,8 +2,8 @@
 
 use andromede_abi::{DropReason, HostConfig, NextHop, Stage, feature, hook};
 use andromede_pipeline::{
-    Context, Frame, OUTER_TTL, OVERHEAD, Scratch, Target, TargetKind, Verdict, apply_edit, carry_out, decide_into,
-    outer_header,
+    Context, Frame, OUTER_TTL, OVERHEAD, Scratch, Stages as _, Target, TargetKind, apply_edit, decide, outer_header,
+    readdress,
 };
 use aya_ebpf::{
     EbpfContext,
@@ -25,7 +25,7 @@ use crate::{
     count,
     frame::Buffer,
     maps,
-    tables::{Flow, Maps},
+    tables::Maps,
 };
 
 /// Bytes of the Ethernet header, as words.
@@ -66,80 +66,69 @@ const PACKET_HOST: u32 = 0;
 
 /// The whole way of a frame at a hook.
 #[inline(always)]
-pub fn run(ctx: &TcContext, hook: u8, host: &HostConfig) -> i32 {
+pub fn run<const HOOK: u8>(ctx: &TcContext, host: &HostConfig) -> i32 {
     let skb = ctx.as_ptr().cast::<__sk_buff>();
     let Some(scratch) = maps::SCRATCH.get_ptr_mut(0) else { return TC_ACT_SHOT };
     // SAFETY: the one row of this processor; programs of one processor do not interrupt each other at these hooks.
     let scratch = unsafe { &mut *scratch };
-    let mut frame = Buffer::new(skb, if hook == hook::FROM_UNDERLAY { OVERHEAD } else { 0 });
-    let context = context::read(skb, hook, host);
-    let mut verdict = Verdict::UNDECIDED;
-    decide_into(&frame, &context, &Maps, scratch, &mut verdict);
-    forget_origin(&mut verdict, scratch);
-    carry_out(&Maps, &context, scratch, &mut verdict);
-    forget_origin(&mut verdict, scratch);
+    let mut frame = Buffer::new(skb, if HOOK == hook::FROM_UNDERLAY { OVERHEAD } else { 0 });
+    let context = context::read(skb, HOOK, host);
+    decide(&frame, &context, &Maps, scratch);
+    Maps.carry_out(context.now, scratch);
     if host.features & feature::RECORD != 0 {
-        record(&verdict, hook, scratch);
+        record(HOOK, scratch);
     }
-    // A packet that is dropped and answered is counted as it came.
-    if verdict.reason.is_some() {
-        count::dropped(&mut frame, &context, &verdict, &scratch.packet);
+    // A packet that is dropped and answered is counted as it came, and once.
+    let is_drop = scratch.verdict.reason.is_some();
+    if is_drop {
+        count::dropped(&mut frame, &context, scratch);
     }
-    match act(&mut frame, &context, &verdict, scratch) {
+    let action = act::<HOOK>(&mut frame, &context, scratch);
+    if !is_drop && scratch.verdict.reason.is_some() {
+        count::dropped(&mut frame, &context, scratch);
+    }
+    action
+}
+
+/// Writes the verdict down, for tests. A function of its own, for its stack.
+#[inline(never)]
+fn record(hook: u8, scratch: &Scratch) {
+    if let Some(record) = maps::VERDICTS.get_ptr_mut(0) {
+        // SAFETY: the one row of this processor.
+        unsafe { *record = scratch.verdict.record(hook, scratch) };
+    }
+}
+
+/// Carries out where the frame goes; what fails becomes a drop. A function of its own, so that its stack is not added to that of the walk.
+#[inline(never)]
+fn act<const HOOK: u8>(frame: &mut Buffer, context: &Context<'_>, scratch: &mut Scratch) -> i32 {
+    match send::<HOOK>(frame, context, scratch) {
         Ok(action) => action,
         Err(reason) => {
-            if verdict.target.kind != TargetKind::Drop {
+            let verdict = &mut scratch.verdict;
+            if verdict.reason.is_none() {
                 (verdict.reason, verdict.stage) = (Some(reason), Stage::Apply);
-                count::dropped(&mut frame, &context, &verdict, &scratch.packet);
             }
             TC_ACT_SHOT
         }
     }
 }
 
-/// Sends the verdict through the scratch space. The verifier knows what stands on the stack, and would follow each of the many
-/// verdicts by itself to the end of the program; of what stands in a map it knows nothing, and follows one for all.
 #[inline(always)]
-fn forget_origin(verdict: &mut Verdict<Flow>, scratch: &mut Scratch) {
-    macro_rules! through {
-        ($($field:ident),*) => { $({
-            let place = &raw mut scratch.outcome.$field;
-            // SAFETY: a field of the scratch space, read as it was written.
-            unsafe {
-                place.write_volatile(verdict.$field);
-                verdict.$field = place.read_volatile();
-            }
-        })* };
-    }
-    through!(target, edit, rule, port, network, reason, stage);
-}
-
-/// Writes the verdict down, for tests. A function of its own, for its stack.
-#[inline(never)]
-fn record(verdict: &Verdict<Flow>, hook: u8, scratch: &Scratch) {
-    if let Some(record) = maps::VERDICTS.get_ptr_mut(0) {
-        // SAFETY: the one row of this processor.
-        unsafe { *record = verdict.record(hook, scratch) };
-    }
-}
-
-/// Carries out where the frame goes. A function of its own, so that its stack is not added to that of the walk.
-#[inline(never)]
-fn act(
-    frame: &mut Buffer,
-    context: &Context<'_>,
-    verdict: &Verdict<Flow>,
-    scratch: &Scratch,
-) -> Result<i32, DropReason> {
+fn send<const HOOK: u8>(frame: &mut Buffer, context: &Context<'_>, scratch: &Scratch) -> Result<i32, DropReason> {
+    let verdict = &scratch.verdict;
     let Target { kind, source_port, ifindex } = verdict.target;
     let through_device = match kind {
         TargetKind::Drop => return Err(verdict.reason.unwrap_or(DropReason::UnknownPort)),
         TargetKind::Host => return Ok(TC_ACT_OK),
         TargetKind::OverlayDevice => return Ok(to_overlay_device(frame)),
-        TargetKind::Deliver if context.hook == hook::FROM_UNDERLAY => decapsulate(frame, context.host)?,
+        TargetKind::Deliver if HOOK == hook::FROM_UNDERLAY => decapsulate(frame, context.host)?,
         TargetKind::Deliver | TargetKind::Reply | TargetKind::Encap => false,
     };
-    apply_edit(frame, &verdict.edit).ok_or(DropReason::ReplyFailed)?;
+    // Only workloads are answered.
+    let edited =
+        if HOOK == hook::FROM_WORKLOAD { apply_edit(frame, &verdict.edit) } else { readdress(frame, &verdict.edit) };
+    edited.ok_or(DropReason::ReplyFailed)?;
     if kind == TargetKind::Encap {
         return encapsulate(frame, context.host, &scratch.row.next_hop, source_port);
     }

@@ -1,15 +1,16 @@
 //! Counting drops and telling userspace about them.
 
 use andromede_abi::{DropCounterKey, DropEvent, EVENT_BURST, EVENT_KIND_DROP, EVENTS_PER_SECOND, EventBudget, hook};
-use andromede_pipeline::{Context, Frame, Packet, Verdict};
+use andromede_pipeline::{Context, Frame, Packet, Scratch, Verdict};
 
-use crate::{frame::Buffer, key::StackKey, maps, tables::Flow};
+use crate::{frame::Buffer, key::StackKey, maps};
 
 const SECOND: u64 = 1_000_000_000;
 
 /// Counts a dropped packet, and reports it if the budget of this processor allows. A function of its own, for its stack.
 #[inline(never)]
-pub fn dropped(frame: &mut Buffer, context: &Context<'_>, verdict: &Verdict<Flow>, packet: &Packet) {
+pub fn dropped(frame: &mut Buffer, context: &Context<'_>, scratch: &Scratch) {
+    let Scratch { verdict, packet, .. } = scratch;
     let reason = verdict.reason.map_or(0, |reason| reason as u32);
     if let Some(total) = maps::DROP_TOTALS.get_ptr_mut(reason) {
         // SAFETY: the counter of this processor.
@@ -52,7 +53,7 @@ fn may_report(now: u64) -> bool {
 }
 
 #[inline(always)]
-fn report(frame: &Buffer, context: &Context<'_>, verdict: &Verdict<Flow>, packet: &Packet, reason: u32) {
+fn report(frame: &Buffer, context: &Context<'_>, verdict: &Verdict, packet: &Packet, reason: u32) {
     // The outer source, where there is one: the first thing to know about a stranger.
     let outer_source = match context.hook {
         hook::FROM_OVERLAY => context.tunnel.sender.v4_word(),

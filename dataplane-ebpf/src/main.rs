@@ -11,6 +11,7 @@ mod key;
 mod maps;
 mod measure;
 mod reap;
+mod stages;
 mod tables;
 
 use andromede_abi::{HostConfig, hook};
@@ -43,25 +44,25 @@ fn host() -> &'static HostConfig {
 /// Ingress of the host side of a workload's interface.
 #[classifier]
 pub fn from_workload(ctx: TcContext) -> i32 {
-    apply::run(&ctx, hook::FROM_WORKLOAD, host())
+    apply::run::<{ hook::FROM_WORKLOAD }>(&ctx, host())
 }
 
 /// Ingress of the underlay interface.
 #[classifier]
 pub fn from_underlay(ctx: TcContext) -> i32 {
-    apply::run(&ctx, hook::FROM_UNDERLAY, host())
+    apply::run::<{ hook::FROM_UNDERLAY }>(&ctx, host())
 }
 
 /// Ingress of the external vxlan device.
 #[classifier]
 pub fn from_overlay(ctx: TcContext) -> i32 {
-    apply::run(&ctx, hook::FROM_OVERLAY, host())
+    apply::run::<{ hook::FROM_OVERLAY }>(&ctx, host())
 }
 
 /// Egress of the host side of a workload's interface.
 #[classifier]
 pub fn from_host(ctx: TcContext) -> i32 {
-    apply::run(&ctx, hook::FROM_HOST, host())
+    apply::run::<{ hook::FROM_HOST }>(&ctx, host())
 }
 
 /// Removes connections that are over; attached nowhere, run by the agent.

@@ -2,7 +2,7 @@
 //! on one frame and timed alone.
 
 use andromede_abi::{HostConfig, hook};
-use andromede_pipeline::{Frame, OVERHEAD, Put, Scratch, Tables, Verdict, carry_out, decide_into};
+use andromede_pipeline::{Frame, OVERHEAD, Put, Scratch, Stages as _, Tables, decide};
 use aya_ebpf::{EbpfContext, bindings::__sk_buff, macros::classifier, programs::TcContext};
 
 use crate::{apply, context, frame::Buffer, host, maps, tables::Maps};
@@ -68,10 +68,8 @@ fn decide_only(ctx: &TcContext, hook: u8, host: &HostConfig) -> i32 {
     let Some(scratch) = scratch() else { return -1 };
     let frame = Buffer::new(skb, if hook == hook::FROM_UNDERLAY { OVERHEAD } else { 0 });
     let context = context::read(skb, hook, host);
-    let mut verdict = Verdict::UNDECIDED;
-    decide_into(&frame, &context, &Maps, scratch, &mut verdict);
-    // All of it counts as used: nothing may be left out because nobody asks.
-    core::hint::black_box(&verdict).target.kind as i32
+    decide(&frame, &context, &Maps, scratch);
+    scratch.verdict.target.kind as i32
 }
 
 /// A UDP datagram of a workload becomes one of another flow, which is opened.
@@ -101,10 +99,9 @@ fn open_next(ctx: &TcContext) -> i32 {
         return -1;
     }
     let context = context::read(skb, hook::FROM_WORKLOAD, host());
-    let mut verdict = Verdict::UNDECIDED;
-    decide_into(&frame, &context, &Maps, scratch, &mut verdict);
-    carry_out(&Maps, &context, scratch, &mut verdict);
-    core::hint::black_box(&verdict).target.kind as i32
+    decide(&frame, &context, &Maps, scratch);
+    Maps.carry_out(context.now, scratch);
+    scratch.verdict.target.kind as i32
 }
 
 /// A row is put into the flow table, of another flow each time: the key that the last walk of this processor left counts on.

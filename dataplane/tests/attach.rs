@@ -3,8 +3,10 @@
 
 mod common;
 
+use std::{os::unix::process::ExitStatusExt as _, path::Path};
+
 use andromede_dataplane::{
-    AttachMode, Attachment, Dataplane, Form, Health, Hook, Kernel, LoadError, PinError, Pins, Sizes,
+    AttachError, AttachMode, Attachment, Dataplane, Form, Health, Hook, Kernel, LoadError, PinError, Pins, Sizes,
 };
 use common::{host, isolated, pins, run};
 
@@ -96,82 +98,112 @@ fn what_somebody_deletes_is_noticed_and_repaired() {
     });
 }
 
+/// What must hold on a kernel without tcx: whoever asks for it is told so, and what is there stays; who leaves the choice gets a filter.
+fn refuses_tcx(dataplane: &Dataplane, there: Attachment) {
+    let Attachment { hook, ifindex, .. } = there;
+    let error = dataplane.attach(hook, ifindex, AttachMode::Tcx).unwrap_err();
+    let AttachError::Os { operation: "attach", form: Form::Tcx, source, .. } = &error else { panic!("{error:?}") };
+    assert_eq!(source.raw_os_error(), Some(libc::EINVAL), "{source}");
+    assert_eq!(dataplane.verify(there).unwrap(), Health::Attached);
+    assert_eq!(dataplane.attach(hook, ifindex, AttachMode::Auto).unwrap(), there);
+}
+
 #[test]
 fn a_kernel_without_tcx_is_given_a_filter() {
     isolated(|bpffs| {
         let (ifindex, dataplane) = (veth(), load(&pins(bpffs)));
-        let form = dataplane.attach(Hook::FromWorkload, ifindex, AttachMode::Auto).unwrap().form;
-        let tcx = Kernel::probe().tcx;
-        assert_eq!(form, if tcx { Form::Tcx } else { Form::Clsact });
-        assert_eq!(dataplane.attach(Hook::FromWorkload, ifindex, AttachMode::Tcx).is_ok(), tcx);
+        let attachment = dataplane.attach(Hook::FromWorkload, ifindex, AttachMode::Auto).unwrap();
+        assert_eq!(dataplane.verify(attachment).unwrap(), Health::Attached);
+        if Kernel::probe().tcx {
+            assert_eq!(attachment.form, Form::Tcx);
+            assert_eq!(dataplane.attach(Hook::FromWorkload, ifindex, AttachMode::Tcx).unwrap(), attachment);
+        } else {
+            assert_eq!(attachment.form, Form::Clsact);
+            refuses_tcx(&dataplane, attachment);
+        }
     });
 }
 
 #[test]
 fn whoever_pushes_in_front_is_noticed_and_overtaken() {
-    if !Kernel::probe().tcx {
-        return;
+    for (mode, form) in forms() {
+        isolated(move |bpffs| {
+            let (ours, theirs) = (pins(bpffs), Pins::new(bpffs, &"other".parse().unwrap()));
+            let ifindex = veth();
+            let dataplane = load(&ours);
+            let attachment = dataplane.attach(Hook::FromWorkload, ifindex, mode).unwrap();
+            assert_eq!(attachment.form, form);
+            load(&theirs).attach(Hook::FromWorkload, ifindex, mode).unwrap();
+            let health = dataplane.verify(attachment).unwrap();
+            match form {
+                Form::Tcx => assert_eq!(health, Health::NotFirst),
+                // A filter has one fixed place, so there is no front to push to but ours.
+                Form::Clsact => assert!(matches!(health, Health::Replaced { .. }), "{health:?}"),
+            }
+            dataplane.attach(Hook::FromWorkload, ifindex, mode).unwrap();
+            assert_eq!(dataplane.verify(attachment).unwrap(), Health::Attached);
+        });
     }
-    isolated(|bpffs| {
-        let (ours, theirs) = (pins(bpffs), Pins::new(bpffs, &"other".parse().unwrap()));
-        let ifindex = veth();
-        let dataplane = load(&ours);
-        let attachment = dataplane.attach(Hook::FromWorkload, ifindex, AttachMode::Auto).unwrap();
-        assert_eq!(attachment.form, Form::Tcx, "this kernel has tcx");
-        load(&theirs).attach(Hook::FromWorkload, ifindex, AttachMode::Tcx).unwrap();
-        assert_eq!(dataplane.verify(attachment).unwrap(), Health::NotFirst);
-        dataplane.attach(Hook::FromWorkload, ifindex, AttachMode::Tcx).unwrap();
-        assert_eq!(dataplane.verify(attachment).unwrap(), Health::Attached);
-    });
 }
 
 #[test]
 fn the_form_can_be_changed() {
-    if !Kernel::probe().tcx {
-        return;
-    }
     isolated(|bpffs| {
         let pins = pins(bpffs);
         let ifindex = veth();
         let dataplane = load(&pins);
-        let tcx = dataplane.attach(Hook::FromHost, ifindex, AttachMode::Tcx).unwrap();
         let clsact = dataplane.attach(Hook::FromHost, ifindex, AttachMode::Clsact).unwrap();
         assert_eq!(pins.attachments().unwrap(), [clsact]);
-        assert_eq!(dataplane.verify(tcx).unwrap(), Health::Missing);
-        dataplane.attach(Hook::FromHost, ifindex, AttachMode::Auto).unwrap();
-        assert_eq!(pins.attachments().unwrap(), [tcx]);
-        assert_eq!(dataplane.verify(clsact).unwrap(), Health::Missing);
-        let clsact = dataplane.attach(Hook::FromWorkload, ifindex, AttachMode::Clsact).unwrap();
+        if Kernel::probe().tcx {
+            let tcx = dataplane.attach(Hook::FromHost, ifindex, AttachMode::Tcx).unwrap();
+            assert_eq!(pins.attachments().unwrap(), [tcx]);
+            assert_eq!(dataplane.verify(clsact).unwrap(), Health::Missing);
+            dataplane.attach(Hook::FromHost, ifindex, AttachMode::Clsact).unwrap();
+            assert_eq!(pins.attachments().unwrap(), [clsact]);
+            assert_eq!(dataplane.verify(tcx).unwrap(), Health::Missing);
+            dataplane.attach(Hook::FromHost, ifindex, AttachMode::Auto).unwrap();
+            assert_eq!(pins.attachments().unwrap(), [tcx]);
+            assert_eq!(dataplane.verify(clsact).unwrap(), Health::Missing);
+        } else {
+            refuses_tcx(&dataplane, clsact);
+        }
+        dataplane.attach(Hook::FromWorkload, ifindex, AttachMode::Clsact).unwrap();
+        let attached = pins.attachments().unwrap();
+        assert_eq!(attached.len(), 2);
         pins.tear_down().unwrap();
-        assert_eq!(dataplane.verify(tcx).unwrap(), Health::Missing);
-        assert_eq!(dataplane.verify(clsact).unwrap(), Health::Missing);
+        for attachment in attached {
+            assert_eq!(dataplane.verify(attachment).unwrap(), Health::Missing);
+        }
         assert!(pins.is_empty().unwrap() && !pins.folder().exists());
     });
 }
 
-/// What `a_killed_process_leaves_all_in_place` runs in a process of its own.
-#[test]
-#[ignore = "a part of another test"]
-fn attach_and_die() {
-    let bpffs = std::env::var_os("BPFFS").unwrap();
-    let dataplane = load(&pins(bpffs.as_ref()));
+/// Tells a process started by `a_killed_process_leaves_all_in_place` that it is the one to be killed, and where its pins are.
+const TO_BE_KILLED: &str = "ANDROMEDE_TEST_ATTACH_AND_DIE";
+
+fn attach_and_die(bpffs: &Path) -> ! {
+    let dataplane = load(&pins(bpffs));
     dataplane.tables.epochs.set(5, 9).unwrap();
     dataplane.attach(Hook::FromWorkload, 100, AttachMode::Auto).unwrap();
     dataplane.attach(Hook::FromHost, 100, AttachMode::Clsact).unwrap();
     nix::sys::signal::raise(nix::sys::signal::Signal::SIGKILL).unwrap();
+    unreachable!("a killed process goes on");
 }
 
 #[test]
 fn a_killed_process_leaves_all_in_place() {
+    if let Some(bpffs) = std::env::var_os(TO_BE_KILLED) {
+        attach_and_die(Path::new(&bpffs));
+    }
     isolated(|bpffs| {
         let pins = pins(bpffs);
         let ifindex = veth();
         let status = std::process::Command::new(std::env::current_exe().unwrap())
-            .args(["--exact", "attach_and_die", "--ignored"])
-            .env("BPFFS", bpffs)
+            .args(["--exact", "a_killed_process_leaves_all_in_place"])
+            .env(TO_BE_KILLED, bpffs)
             .status()
             .unwrap();
-        assert!(!status.success());
+        assert_eq!(status.signal(), Some(libc::SIGKILL), "it was killed, and not by a failure before: {status}");
         let dataplane = load(&pins);
         assert_eq!(dataplane.tables.epochs.get(5).unwrap(), 9);
         let left = pins.attachments().unwrap();

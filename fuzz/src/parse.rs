@@ -56,12 +56,14 @@ fn check(tables: &Tables, hook: u8, gso_size: u32, frame: Vec<u8>) {
     };
     let mut scratch = Scratch::EMPTY;
     let mut frame = Bytes(frame);
-    let verdict = decide(&frame, &context, tables, &mut scratch);
+    decide(&frame, &context, tables, &mut scratch);
+    let verdict = scratch.verdict;
     assert_eq!(verdict.reason.is_some(), verdict.target == Target::DROP, "a drop has a reason, and only a drop");
     let record = verdict.record(hook, &scratch);
     // The same frame has the same verdict, whatever another frame left in the scratch space.
     let mut used = left_over(tables, &host);
-    let again = decide(&frame, &context, tables, &mut used).record(hook, &used);
+    decide(&frame, &context, tables, &mut used);
+    let again = used.verdict.record(hook, &used);
     assert_eq!(record, again, "the verdict depends on what was in the scratch space");
     let offset = if hook == hook::FROM_UNDERLAY { 50 } else { 0 };
     if matches!(verdict.target.kind, TargetKind::Deliver | TargetKind::Encap) {
@@ -103,7 +105,8 @@ fn left_over(tables: &Tables, host: &HostConfig) -> Scratch {
         tagged: false,
         host,
     };
-    let verdict = decide(&Bytes(other.bytes()), &context, tables, &mut scratch);
+    decide(&Bytes(other.bytes()), &context, tables, &mut scratch);
+    let verdict = scratch.verdict;
     assert!(verdict.target.kind == TargetKind::Encap, "an honest datagram passes: {verdict:?}");
     scratch
 }

@@ -8,7 +8,7 @@ use std::{
 use andromede_abi::{HostIndex, NetworkIndex, hook};
 use andromede_pipeline::{
     Claim, Context, Scratch, Target, TargetKind, Tunnel, Verdict, carry_out, decide,
-    memory::{Bytes, Flow, Tables},
+    memory::{Bytes, Tables},
 };
 
 use crate::{
@@ -133,11 +133,13 @@ impl Host {
             tagged: false,
             host: &config,
         };
-        let mut verdict = decide(&Bytes(sent.frame.clone()), &context, &self.tables, &mut self.scratch);
-        assert_eq!(verdict.reason.is_some(), verdict.target == Target::DROP, "a drop has a reason, and only a drop");
-        let opens = matches!(verdict.claim, Claim::Open);
+        decide(&Bytes(sent.frame.clone()), &context, &self.tables, &mut self.scratch);
+        let decided = self.scratch.verdict;
+        assert_eq!(decided.reason.is_some(), decided.target == Target::DROP, "a drop has a reason, and only a drop");
+        let opens = matches!(decided.claim, Claim::Open);
         assert!(!(self.changing && opens), "a connection was opened while several tables change together");
-        carry_out(&self.tables, &context, &mut self.scratch, &mut verdict);
+        carry_out(&self.tables, context.now, &mut self.scratch);
+        let verdict = self.scratch.verdict;
         let offset = if sent.hook == hook::FROM_UNDERLAY { 50 } else { 0 };
         let inner = sent.frame.get(offset..).unwrap_or_default();
         if let Some(seen) = oracle::read(inner) {
@@ -156,7 +158,7 @@ impl Host {
     }
 
     /// The promises about one frame.
-    fn check(&mut self, sent: &Sent, seen: &Seen, quoted: Option<&Seen>, verdict: &Verdict<Flow>) {
+    fn check(&mut self, sent: &Sent, seen: &Seen, quoted: Option<&Seen>, verdict: &Verdict) {
         let network = sent.network;
         let passed = matches!(verdict.target.kind, TargetKind::Deliver | TargetKind::Encap);
         if !passed {

@@ -36,6 +36,28 @@ impl Model {
         self
     }
 
+    /// The part of it that belongs to one tenant, to be read: neither other tenants nor hosts nor policies of the operator.
+    #[must_use]
+    pub fn of_tenant(&self, tenant: &TenantName) -> Self {
+        let mut part = self.of_nobody();
+        if let Some(found) = self.tenants.get(tenant) {
+            part.tenants.insert(tenant.clone(), found.clone());
+        }
+        let inside = format!("{tenant}/");
+        let own =
+            self.networks.stretch(|name| name.as_str() < inside.as_str(), |name| name.as_str().starts_with(&inside));
+        for (name, state) in own {
+            part.networks.insert(name.clone(), Arc::clone(state));
+        }
+        part
+    }
+
+    /// The part of it that everybody may know: its revision.
+    #[must_use]
+    pub fn of_nobody(&self) -> Self {
+        Self { revision: self.revision, epoch: self.epoch, ..Self::default() }
+    }
+
     /// Adds one commit. After an error the model is not changed.
     pub fn commit(&mut self, commit: &Commit) -> Result<(), CommitError> {
         if commit.revision != self.revision + 1 {

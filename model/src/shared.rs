@@ -104,6 +104,18 @@ impl<K: Ord + Clone, V: Clone> SharedMap<K, V> {
         self.chunks.iter().flat_map(|chunk| -> btree_map::Iter<'_, K, V> { chunk.iter() })
     }
 
+    /// The entries of one stretch of the order: behind those whose key is `before` it, up to the first that is not `within` it.
+    pub(crate) fn stretch<'a>(
+        &'a self,
+        before: impl Fn(&K) -> bool + 'a,
+        within: impl Fn(&K) -> bool + 'a,
+    ) -> impl Iterator<Item = (&'a K, &'a V)> {
+        let first = self.chunks.partition_point(|chunk| chunk.last_key_value().is_some_and(|(last, _)| before(last)));
+        let chunks = self.chunks.get(first..).unwrap_or_default();
+        let entries = chunks.iter().flat_map(|chunk| -> btree_map::Iter<'_, K, V> { chunk.iter() });
+        entries.skip_while(move |(key, _)| before(key)).take_while(move |(key, _)| within(key))
+    }
+
     /// All keys, in order.
     pub(crate) fn keys(&self) -> impl Iterator<Item = &K> {
         self.iter().map(|(key, _)| key)
@@ -175,6 +187,8 @@ mod tests {
                 prop_assert!(shared.iter().eq(plain.iter()));
                 prop_assert!(shared.chunks.iter().all(|chunk| !chunk.is_empty() && chunk.len() <= MOST));
                 prop_assert!(shared.keys().all(|key| shared.contains_key(key)));
+                let stretch = shared.stretch(|key| *key < 500, |key| *key < 900);
+                prop_assert!(stretch.eq(plain.range(500..900)));
             }
         }
     }

@@ -10,7 +10,7 @@ use andromede_abi::{
 };
 
 use crate::{
-    stage::judge::End,
+    stage::judge::{End, Side},
     tables::{Tables, UsageRef},
     verdict::Refusal,
     wire::ip_protocol,
@@ -89,20 +89,12 @@ pub(crate) const fn hold(connection: u64, protocol: u8, state: u32) -> u64 {
     connection & !flow_hold::BITS | half
 }
 
-/// The two ends of a new connection, by who opened it.
-#[derive(Clone, Copy)]
-enum Side {
-    Initiator,
-    Answerer,
-}
-
-impl Side {
-    #[inline(always)]
-    const fn words(self) -> (Usage, Usage) {
-        match self {
-            Self::Initiator => (Usage::Outbound, Usage::OutboundHalfOpen),
-            Self::Answerer => (Usage::Inbound, Usage::InboundHalfOpen),
-        }
+/// The words of usage in which a new connection counts at an end.
+#[inline(always)]
+const fn words(side: Side) -> (Usage, Usage) {
+    match side {
+        Side::Initiator => (Usage::Outbound, Usage::OutboundHalfOpen),
+        Side::Answerer => (Usage::Inbound, Usage::InboundHalfOpen),
     }
 }
 
@@ -195,7 +187,7 @@ fn enter<T: Tables>(tables: &T, end: &End, side: Side, half: bool, now: u64) -> 
         return Ok(());
     }
     let Some(usage) = tables.usage(end.slot()) else { return Err(DropReason::FlowTableFull) };
-    let (flows, half_open) = side.words();
+    let (flows, half_open) = words(side);
     if !admit(&usage, flows, end.flows_most) {
         return Err(match side {
             Side::Initiator => DropReason::FlowsOutbound,
@@ -222,7 +214,7 @@ fn enter<T: Tables>(tables: &T, end: &End, side: Side, half: bool, now: u64) -> 
 /// Undoes [`enter`], but for the token: it was an attempt.
 #[inline(always)]
 fn leave<T: Tables>(tables: &T, slot: Slot, side: Side, half: bool) {
-    let (flows, half_open) = side.words();
+    let (flows, half_open) = words(side);
     add(tables, slot, flows, -1);
     if half {
         add(tables, slot, half_open, -1);

@@ -4,66 +4,59 @@ use andromede_abi::{DropReason, FlowKey, NetworkIndex, Stage, flow_flag, flow_ho
 
 use crate::{
     budget::{self, Account, Size, Way},
-    context::Context,
     lifetime,
     scratch::Scratch,
     tables::{FlowRef, NotPut, Put, Tables},
-    verdict::{Claim, Phase, Refusal, TargetKind, Verdict},
+    verdict::{Claim, Phase, Refusal, Target, TargetKind},
     wire::ethernet,
 };
 
-/// Carries out the claim. `scratch` is what the walk wrote. Where a budget or a table does not suffice the verdict becomes a drop.
+/// Carries out what the verdict in the scratch space asks. Where a budget or a table does not suffice it becomes a drop.
 #[inline(always)]
-pub fn carry_out<T: Tables>(tables: &T, context: &Context<'_>, scratch: &mut Scratch, verdict: &mut Verdict<T::Flow>) {
-    let carried = match police(tables, context, scratch, verdict) {
-        Ok(()) => claim(tables, context, scratch, &verdict.claim),
+pub fn carry_out<T: Tables>(tables: &T, now: u64, scratch: &mut Scratch) {
+    let carried = match police(tables, now, scratch) {
+        Ok(()) => claim(tables, now, scratch),
         Err(refusal) => {
-            verdict.claim = Claim::None;
+            scratch.verdict.claim = Claim::None;
             Err(refusal)
         }
     };
     if let Err(refusal) = carried {
-        verdict.port = scratch.blamed;
-        verdict.refuse(refusal);
+        scratch.verdict.port = scratch.blamed;
+        scratch.verdict.refuse(refusal);
     }
-    if scratch.keeps_fragment && verdict.reason.is_none() {
+    if scratch.keeps_fragment && scratch.verdict.reason.is_none() {
         // Without memory for it the fragments that follow are dropped; this one was judged and may pass.
         let _ = tables.put_fragment(&scratch.fragment_key, &scratch.fragment);
     }
 }
 
 #[inline(always)]
-fn claim<T: Tables>(
-    tables: &T,
-    context: &Context<'_>,
-    scratch: &mut Scratch,
-    claim: &Claim<T::Flow>,
-) -> Result<(), Refusal> {
+fn claim<T: Tables>(tables: &T, now: u64, scratch: &mut Scratch) -> Result<(), Refusal> {
+    let claim = scratch.verdict.claim;
     match claim {
-        Claim::None => Ok(()),
-        Claim::Seen { flow } => {
-            flow.set_seen(context.now);
-            Ok(())
-        }
-        Claim::Touch { flow, phase } => {
-            touch(tables, flow, *phase, scratch, context.now);
-            Ok(())
-        }
-        Claim::Open => open(tables, scratch, context.now),
-        Claim::Cut { flow, state, rule } => {
-            flow.set_cut_rule(*rule);
-            flow.set_phase(Phase { state: *state | flow_state::CUT, lifetime: lifetime::CUT });
-            flow.set_seen(context.now);
-            Ok(())
-        }
+        Claim::None => return Ok(()),
+        Claim::Open => return open(tables, scratch, now),
+        Claim::Seen | Claim::Touch { .. } | Claim::Cut { .. } => {}
     }
+    // A connection that ended meanwhile has nothing to be written to.
+    let Some(flow) = tables.flow(&scratch.key) else { return Ok(()) };
+    match claim {
+        Claim::Touch { phase } => touch(tables, &flow, phase, scratch),
+        Claim::Cut { state, rule } => {
+            flow.set_cut_rule(rule);
+            flow.set_phase(Phase { state: state | flow_state::CUT, lifetime: lifetime::CUT });
+        }
+        Claim::None | Claim::Seen | Claim::Open => {}
+    }
+    flow.set_seen(now);
+    Ok(())
 }
 
-/// Writes state and time. The first answer ends that the connection counts as half-open.
+/// Writes the state. The first answer ends that the connection counts as half-open.
 #[inline(always)]
-fn touch<T: Tables>(tables: &T, flow: &T::Flow, phase: Phase, scratch: &Scratch, now: u64) {
+fn touch<T: Tables>(tables: &T, flow: &T::Flow, phase: Phase, scratch: &Scratch) {
     flow.set_phase(phase);
-    flow.set_seen(now);
     let account = Account::of(&scratch.row);
     let half_open = account.hold & flow_hold::BITS == flow_hold::HALF_OPEN;
     if half_open
@@ -151,22 +144,17 @@ fn tenant_flows<T: Tables>(tables: &T, network: NetworkIndex) -> u32 {
 
 /// Takes the tokens of a frame that passes, of a sender and of a receiver of this host, if they are policed.
 #[inline(always)]
-fn police<T: Tables>(
-    tables: &T,
-    context: &Context<'_>,
-    scratch: &mut Scratch,
-    verdict: &Verdict<T::Flow>,
-) -> Result<(), Refusal> {
-    let kind = verdict.target.kind;
+fn police<T: Tables>(tables: &T, now: u64, scratch: &mut Scratch) -> Result<(), Refusal> {
+    let Target { kind, ifindex, .. } = scratch.verdict.target;
     if kind != TargetKind::Deliver && kind != TargetKind::Encap {
         return Ok(());
     }
     if scratch.opening.sender == 0 && scratch.port.flags & port_flag::TRANSMIT_POLICED != 0 {
-        draw(tables, context, scratch, Way::Transmit)?;
+        draw(tables, now, scratch, Way::Transmit)?;
     }
     let receives = kind == TargetKind::Deliver && scratch.row.flags & receiver_policed(scratch) != 0;
-    if receives && tables.copy_port(verdict.target.ifindex, &mut scratch.port) {
-        draw(tables, context, scratch, Way::Receive)?;
+    if receives && tables.copy_port(ifindex, &mut scratch.port) {
+        draw(tables, now, scratch, Way::Receive)?;
     }
     Ok(())
 }
@@ -182,11 +170,11 @@ const fn receiver_policed(scratch: &Scratch) -> u16 {
 
 /// The tokens of the port in the scratch space.
 #[inline(always)]
-fn draw<T: Tables>(tables: &T, context: &Context<'_>, scratch: &mut Scratch, way: Way) -> Result<(), Refusal> {
+fn draw<T: Tables>(tables: &T, now: u64, scratch: &mut Scratch, way: Way) -> Result<(), Refusal> {
     let headers = u32::from(scratch.packet.header_length).wrapping_add(ethernet::HEADER as u32);
-    let size = Size::new(scratch.opening.frame_length, context.gso_size, headers);
+    let size = Size::new(scratch.opening.frame_length, scratch.packet.gso_size, headers);
     let port = &scratch.port;
-    budget::police(tables, port.slot, &port.limits, way, size, context.now).map_err(|reason| {
+    budget::police(tables, port.slot, &port.limits, way, size, now).map_err(|reason| {
         scratch.blamed = port.slot;
         Refusal::new(Stage::Claim, reason)
     })

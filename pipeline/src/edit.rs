@@ -13,21 +13,24 @@ use crate::{
 #[inline(always)]
 pub fn apply_edit<F: Frame>(frame: &mut F, edit: &Edit) -> Option<()> {
     match edit.kind {
-        EditKind::None => Some(()),
-        EditKind::Destination => destination(frame, edit.mac),
+        EditKind::None | EditKind::Destination => readdress(frame, edit),
         EditKind::ArpReply => arp_reply(frame, edit.mac),
         EditKind::HostAdvertisement | EditKind::RouterAdvertisement => advertisement(frame, *edit),
         EditKind::TooBig => too_big::write(frame, *edit),
     }
 }
 
+/// As [`apply_edit`], of a frame that is not an answer: its destination is all that may change.
 #[inline(always)]
-fn destination<F: Frame>(frame: &mut F, mac: Mac) -> Option<()> {
-    let there: Mac = frame.load(ethernet::DESTINATION)?;
-    if there == mac {
+pub fn readdress<F: Frame>(frame: &mut F, edit: &Edit) -> Option<()> {
+    if edit.kind != EditKind::Destination {
         return Some(());
     }
-    frame.store(ethernet::DESTINATION, mac)
+    let there: Mac = frame.load(ethernet::DESTINATION)?;
+    if there == edit.mac {
+        return Some(());
+    }
+    frame.store(ethernet::DESTINATION, edit.mac)
 }
 
 #[inline(always)]

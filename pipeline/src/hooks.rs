@@ -21,12 +21,11 @@ pub(crate) fn from_workload<F: Frame, T: Tables>(
     context: &Context<'_>,
     tables: &T,
     scratch: &mut Scratch,
-    verdict: &mut Verdict<T::Flow>,
 ) -> Result<Recognised, Refusal> {
     if !tables.copy_port(context.ifindex, &mut scratch.port) {
         return Err(Refusal::new(Stage::SourceGuard, DropReason::UnknownPort));
     }
-    let Scratch { port, packet, .. } = scratch;
+    let Scratch { port, packet, verdict, .. } = scratch;
     (verdict.port, verdict.network) = (port.slot, port.network);
     let ethertype = source_guard::ethernet(frame, port)?;
     if context.tagged {
@@ -51,7 +50,7 @@ pub(crate) fn from_workload<F: Frame, T: Tables>(
         sender: 0,
         frame_length: frame.len(),
     };
-    pass(context, tables, &way, scratch, verdict)
+    pass(&way, scratch)
 }
 
 #[inline(always)]
@@ -60,16 +59,15 @@ pub(crate) fn from_underlay<F: Frame, T: Tables>(
     context: &Context<'_>,
     tables: &T,
     scratch: &mut Scratch,
-    verdict: &mut Verdict<T::Flow>,
 ) -> Result<Recognised, Refusal> {
     // The tag names another network of the link, which has an interface of its own.
     let outer = if context.tagged { sender_guard::Outer::NotOurs } else { sender_guard::outer(frame, context.host)? };
     match outer {
         sender_guard::Outer::NotOurs => {
-            verdict.pass(Stage::Parse, Target::HOST, Edit::NONE, rule::NONE);
+            scratch.verdict.pass(Stage::Parse, Target::HOST, Edit::NONE, rule::NONE);
             Ok(Recognised::Decided)
         }
-        sender_guard::Outer::Vxlan(tunnel) => overlay(frame, OVERHEAD, &tunnel, context, tables, scratch, verdict),
+        sender_guard::Outer::Vxlan(tunnel) => overlay(frame, OVERHEAD, &tunnel, context, tables, scratch),
     }
 }
 
@@ -79,7 +77,6 @@ pub(crate) fn from_overlay<F: Frame, T: Tables>(
     context: &Context<'_>,
     tables: &T,
     scratch: &mut Scratch,
-    verdict: &mut Verdict<T::Flow>,
 ) -> Result<Recognised, Refusal> {
     if context.tagged {
         return Err(Refusal::new(Stage::Parse, DropReason::BadEthernet));
@@ -91,7 +88,7 @@ pub(crate) fn from_overlay<F: Frame, T: Tables>(
     if context.tunnel.sender.is_unspecified() {
         return Err(Refusal::new(Stage::SenderGuard, DropReason::NoTunnelKey));
     }
-    overlay(frame, 0, &context.tunnel, context, tables, scratch, verdict)
+    overlay(frame, 0, &context.tunnel, context, tables, scratch)
 }
 
 /// A tenant's frame from the underlay, at this offset behind its outer header.
@@ -103,10 +100,9 @@ fn overlay<F: Frame, T: Tables>(
     context: &Context<'_>,
     tables: &T,
     scratch: &mut Scratch,
-    verdict: &mut Verdict<T::Flow>,
 ) -> Result<Recognised, Refusal> {
     let member = sender_guard::member(tables, tunnel)?;
-    verdict.network = member.network;
+    scratch.verdict.network = member.network;
     let at = offset.wrapping_add(ethernet::TYPE);
     let ethertype: u16 = frame.load(at).ok_or(Refusal::new(Stage::Parse, DropReason::Truncated))?;
     parse::ip_packet(frame, offset, ethertype, context.gso_size, &mut scratch.packet)?;
@@ -116,7 +112,7 @@ fn overlay<F: Frame, T: Tables>(
     }
     // The kernel removes the outer header of a datagram train right; `adjust_room` leaves marks by which it is lost.
     if offset != 0 && context.gso_size != 0 && scratch.packet.protocol == ip_protocol::UDP {
-        verdict.pass(Stage::SenderGuard, Target::OVERLAY_DEVICE, Edit::NONE, rule::NONE);
+        scratch.verdict.pass(Stage::SenderGuard, Target::OVERLAY_DEVICE, Edit::NONE, rule::NONE);
         return Ok(Recognised::Decided);
     }
     let way = Way {
@@ -126,12 +122,12 @@ fn overlay<F: Frame, T: Tables>(
         sender: member.host,
         frame_length: frame.len().wrapping_sub(offset as u32),
     };
-    pass(context, tables, &way, scratch, verdict)
+    pass(&way, scratch)
 }
 
 /// What the node itself sends to a workload. Its own deliveries were judged before; nothing else is admitted yet.
 #[inline(always)]
-pub(crate) fn from_host<F>(context: &Context<'_>, verdict: &mut Verdict<F>) -> Result<Recognised, Refusal> {
+pub(crate) fn from_host(context: &Context<'_>, verdict: &mut Verdict) -> Result<Recognised, Refusal> {
     if context.marked {
         verdict.pass(Stage::Apply, Target::HOST, Edit::NONE, rule::NONE);
         return Ok(Recognised::Decided);

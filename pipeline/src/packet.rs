@@ -80,6 +80,8 @@ pub struct Packet {
     pub chunk: u8,
     /// Zero.
     pub reserved: u8,
+    /// Payload bytes of each segment of a GSO frame, or 0.
+    pub gso_size: u32,
 }
 
 impl Packet {
@@ -99,6 +101,7 @@ impl Packet {
         transport_offset: 0,
         chunk: 0,
         reserved: 0,
+        gso_size: 0,
     };
 
     /// Where the upper layer begins. The bound, which every packet that was read keeps, is said here anew: Linux 6.1 forgets it while

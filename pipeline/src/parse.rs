@@ -30,6 +30,7 @@ pub(crate) fn ip_packet<F: Frame>(
     gso_size: u32,
     packet: &mut Packet,
 ) -> Result<(), Refusal> {
+    packet.gso_size = gso_size;
     let at = offset.wrapping_add(ethernet::HEADER);
     match ethertype {
         ethernet::TYPE_IPV4 => ipv4(frame, at, gso_size, packet)?,
@@ -129,6 +130,10 @@ fn ipv6<F: Frame>(frame: &F, at: usize, gso_size: u32, packet: &mut Packet) -> R
     packet.protocol = (second >> 8) as u8;
     packet.fragment = Fragment::WHOLE;
     let headers = at.wrapping_add(ip::V6_HEADER);
+    if !is_extension(packet.protocol) {
+        packet.transport_offset = headers as u16;
+        return Ok(());
+    }
     extensions(frame, headers, headers.wrapping_add(payload as usize), gso_size, packet)
 }
 

@@ -1,28 +1,31 @@
 //! The way of a packet whose source was checked: along the row of its connection, or through the rules to a row of its own.
 
-use andromede_abi::{Direction, DropReason, FlowRow, HostIndex, NetworkIndex, Slot, Stage, rule};
+use andromede_abi::{Direction, DropReason, FlowRow, HostConfig, HostIndex, NetworkIndex, Slot, Stage, rule};
 
 use crate::{
     budget::{self, Account},
-    context::Context,
     lifetime::terms,
     packet::{Transport, flow_key},
     scratch::Scratch,
     stage::{
         connection::{self, Standing},
         forward, fragment,
-        judge::Opening,
+        judge::{self, Opening},
         sender_guard, state,
     },
+    stages::Stages,
     tables::{FlowRef, Tables},
-    verdict::{Claim, Phase, Refusal, TargetKind, Verdict},
+    verdict::{Claim, Phase, Refusal, TargetKind},
 };
 
 /// How far a packet gets without an answer being made or its connection being judged.
 #[repr(u32)]
-pub(crate) enum Recognised {
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Recognised {
     /// All the way: the verdict is written.
     Decided,
+    /// To its connection: along its row, if there is one.
+    Connected,
     /// An ARP packet of a workload.
     Arp,
     /// A neighbour discovery message of a workload.
@@ -33,6 +36,22 @@ pub(crate) enum Recognised {
     Error,
     /// No fresh row vouches for it: its connection, in the scratch space, is to be judged.
     Unjudged,
+}
+
+impl Recognised {
+    /// The variant with this number; nothing more is done about a packet whose number is none.
+    #[inline(always)]
+    pub const fn from_number(number: u32) -> Self {
+        match number {
+            n if n == Self::Connected as u32 => Self::Connected,
+            n if n == Self::Arp as u32 => Self::Arp,
+            n if n == Self::Discovery as u32 => Self::Discovery,
+            n if n == Self::Fragment as u32 => Self::Fragment,
+            n if n == Self::Error as u32 => Self::Error,
+            n if n == Self::Unjudged as u32 => Self::Unjudged,
+            _ => Self::Decided,
+        }
+    }
 }
 
 /// Where a packet is met and who answers for its source.
@@ -48,13 +67,7 @@ pub(crate) struct Way {
 
 /// A packet whose source was checked: part of a connection, or the first of one.
 #[inline(always)]
-pub(crate) fn pass<T: Tables>(
-    context: &Context<'_>,
-    tables: &T,
-    way: &Way,
-    scratch: &mut Scratch,
-    verdict: &mut Verdict<T::Flow>,
-) -> Result<Recognised, Refusal> {
+pub(crate) fn pass(way: &Way, scratch: &mut Scratch) -> Result<Recognised, Refusal> {
     if scratch.packet.destination.is_group() {
         return Err(Refusal::new(Stage::Locate, DropReason::Group));
     }
@@ -76,36 +89,36 @@ pub(crate) fn pass<T: Tables>(
     if matches!(scratch.packet.transport, Transport::Error) {
         return Ok(Recognised::Error);
     }
-    connected(context, tables, scratch, verdict)
+    Ok(Recognised::Connected)
 }
 
-/// A fragment whose datagram was looked up. In the kernel it is a function of its own: one that is inlined is enough of it.
-#[cfg_attr(target_arch = "bpf", inline(never))]
-pub(crate) fn part<T: Tables>(
-    context: &Context<'_>,
-    tables: &T,
-    scratch: &mut Scratch,
-    verdict: &mut Verdict<T::Flow>,
-) -> Recognised {
+/// A fragment: its datagram is looked up, and with what that says it goes the way of its connection.
+#[inline(always)]
+pub fn part<T: Tables>(tables: &T, host: &HostConfig, now: u64, scratch: &mut Scratch) -> Recognised {
+    if let Err(refusal) = fragment::recognise(tables, now, scratch) {
+        scratch.verdict.refuse(refusal);
+        return Recognised::Decided;
+    }
     // It has no ports, so no connection is its own: the rules are asked whether they let all of its protocol pass.
     if scratch.packet.fragment.is_early() {
         scratch.opening.direction = flow_key(scratch.opening.network, &scratch.packet, &mut scratch.key);
         return Recognised::Unjudged;
     }
-    connected(context, tables, scratch, verdict).unwrap_or_else(|refusal| {
-        verdict.refuse(refusal);
+    follow(tables, host, now, scratch)
+}
+
+/// A packet that has the ports of its connection: along its row, if there is one. The verdict is written, or its connection is to be
+/// judged.
+#[inline(always)]
+pub fn follow<T: Tables>(tables: &T, host: &HostConfig, now: u64, scratch: &mut Scratch) -> Recognised {
+    connected(tables, host, now, scratch).unwrap_or_else(|refusal| {
+        scratch.verdict.refuse(refusal);
         Recognised::Decided
     })
 }
 
-/// A packet that has the ports of its connection: along its row, if there is one.
 #[inline(always)]
-fn connected<T: Tables>(
-    context: &Context<'_>,
-    tables: &T,
-    scratch: &mut Scratch,
-    verdict: &mut Verdict<T::Flow>,
-) -> Result<Recognised, Refusal> {
+fn connected<T: Tables>(tables: &T, host: &HostConfig, now: u64, scratch: &mut Scratch) -> Result<Recognised, Refusal> {
     let direction = flow_key(scratch.opening.network, &scratch.packet, &mut scratch.key);
     scratch.opening.direction = direction;
     if let Some(flow) = tables.flow(&scratch.key) {
@@ -113,17 +126,17 @@ fn connected<T: Tables>(
         if !flow.copy_to(&mut scratch.row) {
             return Err(Refusal::new(Stage::Flow, DropReason::NetworkChanging));
         }
-        match connection::standing(tables, &scratch.row, &scratch.packet, direction, context.now) {
+        match connection::standing(tables, &scratch.row, &scratch.packet, direction, now) {
             Standing::Over => {}
-            Standing::Cut => return Err(cut(context, flow, scratch, verdict)),
+            Standing::Cut => return Err(cut(now, scratch)),
             Standing::Fresh => {
                 sender_guard::row(scratch.opening.sender, &scratch.row, direction)?;
-                fits(scratch, verdict)?;
-                established(context, tables, flow, scratch, verdict)?;
+                fits(scratch)?;
+                established(tables, host, now, scratch)?;
                 return Ok(Recognised::Decided);
             }
             Standing::Stale => {
-                fits(scratch, verdict)?;
+                fits(scratch)?;
                 let Scratch { row, opening, .. } = scratch;
                 opening.is_known = true;
                 opening.is_answer = !connection::is_forward(row, direction);
@@ -140,21 +153,21 @@ fn connected<T: Tables>(
 
 /// A packet of a connection that was cut. As long as such packets come, it is remembered as cut.
 #[inline(always)]
-fn cut<F>(context: &Context<'_>, flow: F, scratch: &Scratch, verdict: &mut Verdict<F>) -> Refusal {
-    let Scratch { row, packet, opening, .. } = scratch;
+fn cut(now: u64, scratch: &mut Scratch) -> Refusal {
+    let Scratch { row, packet, opening, verdict, .. } = scratch;
     if opening.sender != 0 {
         verdict.port = receiver(row, opening.direction);
     }
-    if connection::is_due(row, row.state, packet, context.now) {
-        verdict.claim = Claim::Seen { flow };
+    if connection::is_due(row, row.state, packet, now) {
+        verdict.claim = Claim::Seen;
     }
     connection::refuse_cut(row.cut_rule)
 }
 
 /// Refuses a packet that does not fit the state of its connection.
 #[inline(always)]
-fn fits<F>(scratch: &Scratch, verdict: &mut Verdict<F>) -> Result<(), Refusal> {
-    let Scratch { row, packet, opening, .. } = scratch;
+fn fits(scratch: &mut Scratch) -> Result<(), Refusal> {
+    let Scratch { row, packet, opening, verdict, .. } = scratch;
     match state::misfit(row.state, packet, connection::is_forward(row, opening.direction)) {
         None => Ok(()),
         Some(reason) => {
@@ -177,91 +190,85 @@ const fn receiver(row: &FlowRow, direction: Direction) -> Slot {
 
 /// A packet of a connection that was judged by what still holds.
 #[inline(always)]
-fn established<T: Tables>(
-    context: &Context<'_>,
-    tables: &T,
-    flow: T::Flow,
-    scratch: &Scratch,
-    verdict: &mut Verdict<T::Flow>,
-) -> Result<(), Refusal> {
-    let Scratch { row, packet, opening, .. } = scratch;
-    along(context, scratch, Stage::Flow, verdict)?;
+fn established<T: Tables>(tables: &T, host: &HostConfig, now: u64, scratch: &mut Scratch) -> Result<(), Refusal> {
+    along(host, scratch, Stage::Flow)?;
+    let Scratch { row, packet, opening, verdict, .. } = scratch;
     let state = state::after(row.state, packet, connection::is_forward(row, opening.direction));
-    if connection::is_due(row, state, packet, context.now) {
+    if connection::is_due(row, state, packet, now) {
         // A row whose state stays is not given it again: another packet may have changed it meanwhile.
         verdict.claim = if state == row.state {
-            Claim::Seen { flow }
+            Claim::Seen
         } else {
             let lifetime = terms(tables, opening.network, packet.protocol, state).lifetime;
-            Claim::Touch { flow, phase: Phase { state, lifetime } }
+            Claim::Touch { phase: Phase { state, lifetime } }
         };
     }
     Ok(())
 }
 
-/// A connection that may be: its row is completed and claimed. In the kernel it is a function of its own, for its stack.
-#[cfg_attr(target_arch = "bpf", inline(never))]
-pub(crate) fn open<T: Tables>(
-    context: &Context<'_>,
-    tables: &T,
-    scratch: &mut Scratch,
-    verdict: &mut Verdict<T::Flow>,
-) -> Result<(), Refusal> {
+/// A packet that no fresh row vouches for: its connection is judged, and the verdict written.
+#[inline(always)]
+pub fn judge<T: Stages>(tables: &T, host: &HostConfig, now: u64, scratch: &mut Scratch) {
+    let outcome = match judge::judge(tables, scratch) {
+        Ok(()) => open(tables, host, now, scratch),
+        Err(refusal) => Err(denied(refusal, scratch)),
+    };
+    if let Err(refusal) = outcome {
+        scratch.verdict.refuse(refusal);
+    }
+}
+
+/// A connection that may be: its row is completed and claimed.
+#[inline(always)]
+fn open<T: Tables>(tables: &T, host: &HostConfig, now: u64, scratch: &mut Scratch) -> Result<(), Refusal> {
     let Scratch { row, key, packet, opening, .. } = scratch;
     if opening.is_known {
         row.connection = opening.connection;
         row.state = state::after(opening.state, packet, !opening.is_answer);
     } else {
         // Unique on the host while the connection lives: the key's tag, and when it was opened, in steps of a millisecond.
-        row.connection = u64::from(key.tag()) << 32 | (context.now >> 20) & 0xffff_ffff;
+        row.connection = u64::from(key.tag()) << 32 | (now >> 20) & 0xffff_ffff;
         row.state = 0;
     }
     let terms = terms(tables, opening.network, packet.protocol, row.state);
     (row.lifetime, row.tenant) = (terms.lifetime, terms.tenant);
     row.hold = budget::hold(row.connection, key.protocol, row.state);
-    row.seen = context.now;
+    row.seen = now;
     let stage = if row.ingress_rule == rule::NONE { Stage::Egress } else { Stage::Ingress };
-    along(context, scratch, stage, verdict)?;
+    along(host, scratch, stage)?;
     if !scratch.packet.fragment.is_early() {
-        verdict.claim = Claim::Open;
+        scratch.verdict.claim = Claim::Open;
     }
     Ok(())
 }
 
-/// A rule that denies a connection that was permitted cuts it. Where an end cannot be found it may come back; until then
-/// nothing passes.
+/// A connection that may not be. A rule that denies one that was permitted cuts it. Where an end cannot be found it may come back; until
+/// then nothing passes.
 #[inline(always)]
-pub(crate) fn cut_if_denied<T: Tables>(
-    refusal: Refusal,
-    tables: &T,
-    scratch: &Scratch,
-    claim: &mut Claim<T::Flow>,
-) -> Refusal {
-    let denied = matches!(refusal.reason, DropReason::EgressRule | DropReason::IngressRule);
-    if !denied || !scratch.opening.is_known {
-        return if scratch.packet.fragment.is_early() { fragment::refused(refusal) } else { refusal };
+const fn denied(refusal: Refusal, scratch: &mut Scratch) -> Refusal {
+    let Scratch { packet, opening, answerer, verdict, .. } = scratch;
+    // What a port's own rules keep out is counted at that port, wherever it comes from.
+    if matches!(refusal.reason, DropReason::IngressRule) {
+        verdict.port = answerer.slot();
     }
-    if let Some(flow) = tables.flow(&scratch.key) {
-        *claim = Claim::Cut { flow, state: scratch.opening.state, rule: refusal.rule };
+    let by_rule = matches!(refusal.reason, DropReason::EgressRule | DropReason::IngressRule);
+    if !by_rule || !opening.is_known {
+        return if packet.fragment.is_early() { fragment::refused(refusal) } else { refusal };
     }
+    verdict.claim = Claim::Cut { state: opening.state, rule: refusal.rule };
     connection::refuse_cut(refusal.rule)
 }
 
 /// Sends the packet along the row in the scratch space.
 #[inline(always)]
-pub(crate) fn along<F>(
-    context: &Context<'_>,
-    scratch: &Scratch,
-    stage: Stage,
-    verdict: &mut Verdict<F>,
-) -> Result<(), Refusal> {
-    let Scratch { row, packet, opening, .. } = scratch;
+pub(crate) fn along(host: &HostConfig, scratch: &mut Scratch, stage: Stage) -> Result<(), Refusal> {
+    let Scratch { row, packet, opening, verdict, .. } = scratch;
     let (target, edit) = forward::along(row, opening.direction);
     if target.kind == TargetKind::Encap {
         if opening.sender != 0 {
             return Err(Refusal::new(Stage::Locate, DropReason::NotHere));
         }
-        forward::fits(context.host, packet, opening.frame_length, context.gso_size)?;
+        forward::fits(host, packet, opening.frame_length)?;
     }
     let rule = if row.ingress_rule == rule::NONE { row.egress_rule } else { row.ingress_rule };
     verdict.pass(stage, target, edit, rule);

@@ -14,7 +14,7 @@ use crate::{
     scratch::Scratch,
     stage::{connection, judge},
     tables::{FlowRef, Tables},
-    verdict::{Refusal, Verdict},
+    verdict::Refusal,
     wire::ethernet,
 };
 
@@ -27,14 +27,13 @@ pub(crate) fn pass<F: Frame, T: Tables>(
     context: &Context<'_>,
     tables: &T,
     scratch: &mut Scratch,
-    verdict: &mut Verdict<T::Flow>,
 ) -> Result<(), Refusal> {
     let length = scratch.opening.frame_length.wrapping_sub(ethernet::HEADER as u32);
     quote::read(frame, &scratch.packet, length, &mut scratch.opening_packet)?;
     // From the underlay no row vouches for the sender, which may be any address on the way: its location must.
     judge::guard_location(tables, &scratch.opening, &scratch.packet.source)?;
     find(context, tables, scratch)?;
-    along(context, scratch, Stage::Flow, verdict)
+    along(context.host, scratch, Stage::Flow)
 }
 
 /// Finds the connection of the quoted packet. In the kernel a function of its own, for its stack.

@@ -7,8 +7,11 @@ use andromede_abi::{
 use crate::{
     budget::Account,
     packet::Packet,
-    stage::judge::{End, Opening},
-    verdict::Outcome,
+    stage::{
+        judge::{End, Opening, Side},
+        policy::Inquiry,
+    },
+    verdict::Verdict,
 };
 
 /// What the walk reads and makes on its way. It is given by the caller, because a kernel program has a stack of 512 bytes;
@@ -39,8 +42,10 @@ pub struct Scratch {
     pub(crate) blamed: Slot,
     /// Zero.
     pub(crate) reserved: u32,
-    /// A copy of what was decided, for a program that must forget how it came to it.
-    pub outcome: Outcome,
+    /// What was decided so far.
+    pub verdict: Verdict,
+    /// What a set of rules is asked.
+    pub(crate) inquiry: Inquiry,
     /// The connection that is to be judged.
     pub(crate) opening: Opening,
     /// The end that opens the connection.
@@ -126,9 +131,19 @@ impl Scratch {
         account: Account::NONE,
         blamed: 0,
         reserved: 0,
-        outcome: Outcome::UNDECIDED,
+        verdict: Verdict::UNDECIDED,
+        inquiry: Inquiry::NONE,
         opening: Opening::NONE,
         initiator: End::UNKNOWN,
         answerer: End::UNKNOWN,
     };
+
+    /// The end of the connection on this side.
+    #[inline(always)]
+    pub(crate) const fn end(&self, side: Side) -> &End {
+        match side {
+            Side::Initiator => &self.initiator,
+            Side::Answerer => &self.answerer,
+        }
+    }
 }

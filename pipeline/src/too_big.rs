@@ -1,12 +1,13 @@
 //! What a workload is told whose packet is larger than the underlay carries: the largest that passes (RFC 1191; RFC 8201).
 
+use andromede_abi::HostConfig;
+
 use crate::{
-    context::Context,
     encapsulate::OVERHEAD,
     frame::Frame,
     packet::Transport,
     scratch::Scratch,
-    verdict::{Edit, Target, Verdict},
+    verdict::{Edit, Target},
     wire::{ethernet, icmp, ip, ip_protocol},
 };
 
@@ -19,14 +20,14 @@ const HOP_LIMIT: u32 = 64;
 /// Turns the refusal into an answer; the packet stays dropped, and is counted as that. An error is not answered by another, nor is
 /// a later fragment (RFC 1122, section 3.2.2).
 #[inline(always)]
-pub(crate) const fn tell<F>(context: &Context<'_>, scratch: &Scratch, verdict: &mut Verdict<F>) {
-    let packet = &scratch.packet;
+pub(crate) const fn tell(host: &HostConfig, scratch: &mut Scratch) {
+    let Scratch { packet, port, verdict, .. } = scratch;
     if matches!(packet.transport, Transport::Error) || packet.fragment.is_headless() {
         return;
     }
     // The outer IP packet holds the outer header but its Ethernet part, and the inner one: together as much as all of the outer.
-    let largest = context.host.underlay_mtu.wrapping_sub(OVERHEAD as u32);
-    verdict.target = Target::reply(scratch.port.ifindex);
+    let largest = host.underlay_mtu.wrapping_sub(OVERHEAD as u32);
+    verdict.target = Target::reply(port.ifindex);
     verdict.edit = Edit::too_big(largest);
 }
 

@@ -124,29 +124,22 @@ pub struct Phase {
     pub lifetime: u32,
 }
 
-/// What the verdict asks of the flow table.
+/// What the verdict asks of the flow table, for the connection whose key is in the scratch space.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Claim<F> {
+pub enum Claim {
     /// Nothing.
     None,
-    /// Write the time of a row.
-    Seen {
-        /// The row.
-        flow: F,
-    },
-    /// Write state and time of a row.
+    /// Write the time of its row.
+    Seen,
+    /// Write state and time of its row.
     Touch {
-        /// The row.
-        flow: F,
         /// Its new state.
         phase: Phase,
     },
-    /// Insert or overwrite a row: key and row are in the scratch space.
+    /// Insert or overwrite its row, which is in the scratch space.
     Open,
-    /// Mark a row as cut.
+    /// Mark its row as cut.
     Cut {
-        /// The row.
-        flow: F,
         /// Its state, without the mark.
         state: u32,
         /// The rule that denies it now.
@@ -181,48 +174,15 @@ impl Refusal {
     }
 }
 
-/// What a verdict says, but for what it asks of the flow table: plain data, which a map can hold.
-#[repr(C)]
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Outcome {
-    /// See [`Verdict::target`].
-    pub target: Target,
-    /// See [`Verdict::edit`].
-    pub edit: Edit,
-    /// See [`Verdict::rule`].
-    pub rule: RuleNumber,
-    /// See [`Verdict::port`].
-    pub port: Slot,
-    /// See [`Verdict::network`].
-    pub network: NetworkIndex,
-    /// See [`Verdict::reason`].
-    pub reason: Option<DropReason>,
-    /// See [`Verdict::stage`].
-    pub stage: Stage,
-}
-
-impl Outcome {
-    /// Nothing was decided yet.
-    pub const UNDECIDED: Self = Self {
-        target: Target::DROP,
-        edit: Edit::NONE,
-        rule: rule::NONE,
-        port: 0,
-        network: 0,
-        reason: None,
-        stage: Stage::Parse,
-    };
-}
-
 /// What was decided about a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Verdict<F> {
+pub struct Verdict {
     /// Where it goes.
     pub target: Target,
     /// How its header changes.
     pub edit: Edit,
     /// What is asked of the flow table. It can fail after the decision: then the packet is dropped.
-    pub claim: Claim<F>,
+    pub claim: Claim,
     /// Why it is dropped, if it is.
     pub reason: Option<DropReason>,
     /// The rule that decided, or [`rule::NONE`].
@@ -235,7 +195,7 @@ pub struct Verdict<F> {
     pub network: NetworkIndex,
 }
 
-impl<F> Verdict<F> {
+impl Verdict {
     /// Nothing was decided yet: without a decision, a packet is dropped.
     pub const UNDECIDED: Self = Self {
         target: Target::DROP,
@@ -270,7 +230,7 @@ impl<F> Verdict<F> {
             stage: self.stage as u8,
             claim: match self.claim {
                 Claim::None => 0,
-                Claim::Seen { .. } | Claim::Touch { .. } => 1,
+                Claim::Seen | Claim::Touch { .. } => 1,
                 Claim::Open => 2,
                 Claim::Cut { .. } => 3,
             },

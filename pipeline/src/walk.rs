@@ -9,89 +9,62 @@
 //! connection      row? fresh: its action; stale or none: locate -> next hop -> egress -> ingress -> a row is claimed
 //! ```
 
-use andromede_abi::{DropReason, PortRow, Stage, hook, rule};
+use andromede_abi::{DropReason, Stage, hook, rule};
 
 use crate::{
     context::Context,
     frame::Frame,
     hooks::{from_host, from_overlay, from_underlay, from_workload},
     packet::Packet,
-    passage::{Recognised, cut_if_denied, open, part},
+    passage::Recognised,
     related,
     scratch::Scratch,
-    stage::{arp, fragment, judge, neighbor},
+    stage::{arp, fragment, neighbor},
+    stages::Stages,
     tables::Tables,
     too_big,
-    verdict::{Edit, Refusal, Target, Verdict},
+    verdict::{Refusal, Target, Verdict},
 };
 
-/// Decides about a frame. If the verdict claims a new row, or a tunnel, it is in `scratch`.
+/// Decides about a frame: writes the verdict, and the row or the tunnel of which it speaks, into the scratch space.
 #[inline(always)]
-pub fn decide<F: Frame, T: Tables>(
-    frame: &F,
-    context: &Context<'_>,
-    tables: &T,
-    scratch: &mut Scratch,
-) -> Verdict<T::Flow> {
-    let mut verdict = Verdict::UNDECIDED;
-    decide_into(frame, context, tables, scratch, &mut verdict);
-    verdict
-}
-
-/// As [`decide`], writing the verdict where the caller wants it: the kernel's stack has no room for a second one.
-/// `verdict` must be [`Verdict::UNDECIDED`].
-#[inline(always)]
-pub fn decide_into<F: Frame, T: Tables>(
-    frame: &F,
-    context: &Context<'_>,
-    tables: &T,
-    scratch: &mut Scratch,
-    verdict: &mut Verdict<T::Flow>,
-) {
-    (scratch.packet, scratch.keeps_fragment) = (Packet::UNREAD, false);
+pub fn decide<F: Frame, T: Stages>(frame: &F, context: &Context<'_>, tables: &T, scratch: &mut Scratch) {
+    (scratch.packet, scratch.verdict, scratch.keeps_fragment) = (Packet::UNREAD, Verdict::UNDECIDED, false);
     // The hook is a constant in each program: only one of these is in it.
     let recognised = match context.hook {
-        hook::FROM_WORKLOAD => recognise::<F, T, { hook::FROM_WORKLOAD }>(frame, context, tables, scratch, verdict),
-        hook::FROM_UNDERLAY => recognise::<F, T, { hook::FROM_UNDERLAY }>(frame, context, tables, scratch, verdict),
-        hook::FROM_OVERLAY => recognise::<F, T, { hook::FROM_OVERLAY }>(frame, context, tables, scratch, verdict),
-        _ => recognise::<F, T, { hook::FROM_HOST }>(frame, context, tables, scratch, verdict),
+        hook::FROM_WORKLOAD => recognise::<F, T, { hook::FROM_WORKLOAD }>(frame, context, tables, scratch),
+        hook::FROM_UNDERLAY => recognise::<F, T, { hook::FROM_UNDERLAY }>(frame, context, tables, scratch),
+        hook::FROM_OVERLAY => recognise::<F, T, { hook::FROM_OVERLAY }>(frame, context, tables, scratch),
+        _ => recognise::<F, T, { hook::FROM_HOST }>(frame, context, tables, scratch),
     };
+    // Nothing that the node sends is admitted to a connection yet.
+    if context.hook == hook::FROM_HOST {
+        return;
+    }
     let recognised = match recognised {
-        Recognised::Fragment => match fragment::recognise(tables, context.now, scratch) {
-            Ok(()) => part(context, tables, scratch, verdict),
-            Err(refusal) => {
-                verdict.refuse(refusal);
-                Recognised::Decided
-            }
-        },
+        Recognised::Connected => tables.follow(context.host, context.now, scratch),
+        Recognised::Fragment => tables.part(context.host, context.now, scratch),
         other => other,
     };
     let outcome = match recognised {
-        Recognised::Decided | Recognised::Fragment => Ok(()),
-        Recognised::Arp => answer(arp::answer(frame, tables, &scratch.port), &scratch.port, verdict),
-        Recognised::Discovery => {
-            let edit = neighbor::answer(frame, tables, &scratch.port, &scratch.packet);
-            answer(edit, &scratch.port, verdict)
+        Recognised::Unjudged => {
+            tables.judge(context.host, context.now, scratch);
+            Ok(())
         }
-        Recognised::Error => related::pass(frame, context, tables, scratch, verdict),
-        Recognised::Unjudged => match judge::judge(tables, scratch) {
-            Ok(()) => open(context, tables, scratch, verdict),
-            Err(refusal) => {
-                // What a port's own rules keep out is counted at that port, wherever it comes from.
-                if matches!(refusal.reason, DropReason::IngressRule) {
-                    verdict.port = scratch.answerer.slot();
-                }
-                Err(cut_if_denied(refusal, tables, scratch, &mut verdict.claim))
-            }
-        },
+        Recognised::Error => related::pass(frame, context, tables, scratch),
+        // Only workloads are answered: the programs of other hooks do without what it takes.
+        Recognised::Arp | Recognised::Discovery if context.hook == hook::FROM_WORKLOAD => {
+            answer(recognised, frame, tables, scratch)
+        }
+        _ => Ok(()),
     };
     if let Err(refusal) = outcome {
-        verdict.refuse(refusal);
+        scratch.verdict.refuse(refusal);
     }
-    if matches!(verdict.reason, Some(DropReason::TooBig)) {
-        too_big::tell(context, scratch, verdict);
+    if context.hook == hook::FROM_WORKLOAD && matches!(scratch.verdict.reason, Some(DropReason::TooBig)) {
+        too_big::tell(context.host, scratch);
     }
-    if scratch.packet.fragment.is_part() && verdict.reason.is_none() {
+    if scratch.packet.fragment.is_part() && scratch.verdict.reason.is_none() {
         fragment::remember(scratch, context.now);
     }
 }
@@ -103,23 +76,32 @@ fn recognise<F: Frame, T: Tables, const HOOK: u8>(
     context: &Context<'_>,
     tables: &T,
     scratch: &mut Scratch,
-    verdict: &mut Verdict<T::Flow>,
 ) -> Recognised {
     let recognised = match HOOK {
-        hook::FROM_WORKLOAD => from_workload(frame, context, tables, scratch, verdict),
-        hook::FROM_UNDERLAY => from_underlay(frame, context, tables, scratch, verdict),
-        hook::FROM_OVERLAY => from_overlay(frame, context, tables, scratch, verdict),
-        _ => from_host(context, verdict),
+        hook::FROM_WORKLOAD => from_workload(frame, context, tables, scratch),
+        hook::FROM_UNDERLAY => from_underlay(frame, context, tables, scratch),
+        hook::FROM_OVERLAY => from_overlay(frame, context, tables, scratch),
+        _ => from_host(context, &mut scratch.verdict),
     };
     recognised.unwrap_or_else(|refusal| {
-        verdict.refuse(refusal);
+        scratch.verdict.refuse(refusal);
         Recognised::Decided
     })
 }
 
-/// Sends the answer back to the port.
+/// Answers an ARP packet or a neighbour discovery message of a workload.
 #[inline(always)]
-fn answer<F>(edit: Result<Edit, Refusal>, port: &PortRow, verdict: &mut Verdict<F>) -> Result<(), Refusal> {
-    let target = Target::reply(port.ifindex);
-    edit.map(|edit| verdict.pass(Stage::Hairpin, target, edit, rule::NONE))
+fn answer<F: Frame, T: Tables>(
+    recognised: Recognised,
+    frame: &F,
+    tables: &T,
+    scratch: &mut Scratch,
+) -> Result<(), Refusal> {
+    let Scratch { port, packet, verdict, .. } = scratch;
+    let edit = match recognised {
+        Recognised::Arp => arp::answer(frame, tables, port)?,
+        _ => neighbor::answer(frame, tables, port, packet)?,
+    };
+    verdict.pass(Stage::Hairpin, Target::reply(port.ifindex), edit, rule::NONE);
+    Ok(())
 }

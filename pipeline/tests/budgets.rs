@@ -9,7 +9,7 @@ use andromede_abi::{
 };
 use andromede_pipeline::{
     Context, Scratch, Tables as _, TargetKind, Tunnel, Verdict, carry_out, decide,
-    memory::{Bytes, Flow, Tables},
+    memory::{Bytes, Tables},
     reap,
 };
 use proptest::prelude::*;
@@ -115,7 +115,7 @@ fn frame(from: u8, to: u8, protocol: u8, source_port: u16, port: u16, flags: u8)
 }
 
 /// What a workload of this host sends.
-fn send(tables: &Tables, frame: &Bytes, from: u8, now: u64) -> Verdict<Flow> {
+fn send(tables: &Tables, frame: &Bytes, from: u8, now: u64) -> Verdict {
     let host: HostConfig = HostConfig { underlay_mtu: 1_600, ..zeroed() };
     let context = Context {
         hook: hook::FROM_WORKLOAD,
@@ -128,9 +128,9 @@ fn send(tables: &Tables, frame: &Bytes, from: u8, now: u64) -> Verdict<Flow> {
         host: &host,
     };
     let mut scratch = Scratch::EMPTY;
-    let mut verdict = decide(frame, &context, tables, &mut scratch);
-    carry_out(tables, &context, &mut scratch, &mut verdict);
-    verdict
+    decide(frame, &context, tables, &mut scratch);
+    carry_out(tables, context.now, &mut scratch);
+    scratch.verdict
 }
 
 fn usage(tables: &Tables, key: u32, usage: Usage) -> u64 {

@@ -78,7 +78,8 @@ fn dropped(hook: u8, frame: &Bytes) -> (Option<DropReason>, u32) {
     let marked = hook == hook::FROM_OVERLAY;
     let context = Context { hook, ifindex: IFINDEX, gso_size: 0, now: 1, tunnel, marked, tagged: false, host: &host };
     let mut scratch = Scratch::EMPTY;
-    let verdict = decide(frame, &context, &tables(), &mut scratch);
+    decide(frame, &context, &tables(), &mut scratch);
+    let verdict = scratch.verdict;
     (verdict.reason, verdict.port)
 }
 

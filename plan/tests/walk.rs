@@ -66,8 +66,9 @@ fn walk(tables: &Tables, ifindex: u32, frame: Vec<u8>) -> Result<(), (DropReason
         host: &host,
     };
     let mut scratch = Scratch::EMPTY;
-    let mut verdict = decide(&Bytes(frame), &context, tables, &mut scratch);
-    carry_out(tables, &context, &mut scratch, &mut verdict);
+    decide(&Bytes(frame), &context, tables, &mut scratch);
+    carry_out(tables, context.now, &mut scratch);
+    let verdict = scratch.verdict;
     match (verdict.target.kind, verdict.reason) {
         (TargetKind::Drop, Some(reason)) => Err((reason, verdict.rule)),
         (TargetKind::Deliver | TargetKind::Encap, None) => Ok(()),

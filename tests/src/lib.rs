@@ -10,5 +10,5 @@ pub mod scene;
 pub mod twin;
 
 pub use bundle::Bundle;
-pub use drops::{dropped, dropped_more};
+pub use drops::{dropped, dropped_more, starved};
 pub use scene::TwoTenants;

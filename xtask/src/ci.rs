@@ -13,11 +13,13 @@ use crate::{
 pub(crate) const SUMMARY: &str = "\
 In CI (`./x ci`, which `.ci/run` calls): format, tidy, deny, lints, documentation, tests, demo, kernels.
 With a command of their own, because they take long:
-  ./x fuzz                                                    random packets and conversations
-  ./x kernels --full                                          more tests on kernel 6.1
-  ./x test -p andromede-agent --test host -- --ignored        a hundred kills of an agent under traffic
-  ./x test -p andromede-controller --test clients -- --ignored  a client in Python, generated from the schema
-  ./x test -p andromede-controller --test scale -- --ignored  a log of 100,000 commits";
+  ./x fuzz             random packets and conversations
+  ./x kernels --full   more tests on kernel 6.1
+  ./x bench            what packets, pods and changes cost
+In CI with less; as long as you like by a number in the environment:
+  ANDROMEDE_KILLS=100 ./x test -p andromede-agent --test host kills             kills of an agent under traffic
+  ANDROMEDE_COMMITS=100000 ./x test -p andromede-controller --test scale        commits that a controller starts from
+  ANDROMEDE_ORACLE_PACKETS=2000000 ./x test -p andromede-tests --test oracle    packets beside a scan of the rules";
 
 struct Step {
     name: &'static str,

@@ -73,9 +73,15 @@ impl Machine {
         command
     }
 
-    pub(crate) async fn start(&mut self) {
+    /// Starts the agent and waits for nothing.
+    pub(crate) fn launch(&mut self) {
         let command = self.run_command();
         self.process = Some(Process::start(command, &self.folder.path().join("log")).unwrap());
+    }
+
+    /// Starts the agent and waits for its first answer, which comes when the programs are loaded.
+    pub(crate) async fn start(&mut self) {
+        self.launch();
         let answers = async {
             while self.try_status().await.is_none() {
                 sleep(Duration::from_millis(20)).await;
@@ -92,12 +98,15 @@ impl Machine {
         self.process.take().unwrap().end(signal).unwrap();
     }
 
+    /// The next session of an agent that still lives: one that was killed may have left its own.
     pub(crate) async fn session(&mut self) -> Session {
-        let session = timeout(PATIENCE, self.sessions.recv()).await;
-        let mut session = session.unwrap_or_else(|_| panic!("the agent does not dial: {}", self.log())).unwrap();
-        session.hello().await;
-        session.welcome(1).await;
-        session
+        loop {
+            let session = timeout(PATIENCE, self.sessions.recv()).await;
+            let mut session = session.unwrap_or_else(|_| panic!("the agent does not dial: {}", self.log())).unwrap();
+            if session.greet(1).await {
+                return session;
+            }
+        }
     }
 
     pub(crate) async fn client(&self) -> Option<LocalServiceClient<Channel>> {

@@ -48,10 +48,18 @@ impl Session {
 
     /// Welcomes host `h1`, number 3, at 192.0.2.1.
     pub(crate) async fn welcome(&self, store_epoch: u64) {
-        let underlay_address = "192.0.2.1".to_owned();
-        let host = Host { name: "hosts/h1".to_owned(), index: 3, underlay_address, ..Host::default() };
-        let welcome = Welcome { protocol_version: 1, store_epoch, host: Some(host) };
-        self.say(controller_message::Message::Welcome(welcome)).await;
+        self.say(welcome(store_epoch)).await;
+    }
+
+    /// Hears the agent's first message and welcomes it; no if its agent is gone.
+    pub(crate) async fn greet(&mut self, store_epoch: u64) -> bool {
+        match timeout(PATIENCE, self.inbox.message()).await.expect("the agent says something, or goes") {
+            Ok(Some(AgentMessage { message: Some(agent_message::Message::Hello(_)) })) => {
+                self.outbox.send(Ok(ControllerMessage { message: Some(welcome(store_epoch)) })).await.is_ok()
+            }
+            Ok(Some(other)) => panic!("{other:?}"),
+            Ok(None) | Err(_) => false,
+        }
     }
 
     pub(crate) async fn update(&self, update: Update) {
@@ -69,6 +77,12 @@ impl Session {
             }
         }
     }
+}
+
+fn welcome(store_epoch: u64) -> controller_message::Message {
+    let underlay_address = "192.0.2.1".to_owned();
+    let host = Host { name: "hosts/h1".to_owned(), index: 3, underlay_address, ..Host::default() };
+    controller_message::Message::Welcome(Welcome { protocol_version: 1, store_epoch, host: Some(host) })
 }
 
 /// A controller that hands every session to the test.

@@ -7,7 +7,7 @@ use andromede_abi::{
     LocationKey, LocationRow, MemberKey, MemberRow, NetworkIndex, NetworkRow, PolicyPrefixKey, PortRow, PrefixClasses,
     PrefixKey, ServiceClasses, ServiceKey, Slot, SourceKey,
 };
-use andromede_pipeline::{NotPut, Put, Tables, memory};
+use andromede_pipeline::{Inline, NotPut, Put, Tables, memory};
 
 /// The tables of a packet path in memory, and the number of lookups in them.
 pub(super) struct Counted<'a> {
@@ -31,6 +31,8 @@ impl<'a> Counted<'a> {
         self.of
     }
 }
+
+impl Inline for Counted<'_> {}
 
 impl Tables for Counted<'_> {
     type Flow = <memory::Tables as Tables>::Flow;

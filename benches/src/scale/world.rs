@@ -157,8 +157,9 @@ impl World {
             host: &self.host,
         };
         let (counted, mut scratch) = (Counted::new(tables), Scratch::EMPTY);
-        let mut verdict = decide(&Bytes(self.sent.clone()), &context, &counted, &mut scratch);
-        carry_out(&counted, &context, &mut scratch, &mut verdict);
+        decide(&Bytes(self.sent.clone()), &context, &counted, &mut scratch);
+        carry_out(&counted, context.now, &mut scratch);
+        let verdict = scratch.verdict;
         ensure!(verdict.target.kind as u8 == target::ENCAP, "the packet does not pass: {verdict:?}");
         Ok(counted.lookups())
     }

@@ -15,8 +15,8 @@ use tonic::{Request, Response, Status};
 
 use super::{broken, name};
 use crate::{
+    access::{Caller, Views, caller},
     errors,
-    publish::Publisher,
     registry::{AskError, Registry},
     trace::{HostRows, Next, Question, TraceError, Walk},
 };
@@ -34,15 +34,15 @@ const MOST_FLOWS: u32 = 10_000;
 #[derive(Clone, Debug)]
 pub struct Diagnostics {
     /// The published state.
-    pub publisher: Arc<Publisher>,
+    pub views: Views,
     /// The way to the hosts.
     pub registry: Arc<Registry>,
 }
 
 impl Diagnostics {
     /// The hosts that a question concerns: the one named, else the one that holds the port, else all.
-    fn concerned(&self, host: &str, port: &str) -> Result<Vec<HostName>, Status> {
-        let model = self.publisher.model();
+    fn concerned(&self, caller: &Caller, host: &str, port: &str) -> Result<Vec<HostName>, Status> {
+        let model = self.views.model(caller);
         let port = if port.is_empty() {
             None
         } else {
@@ -89,8 +89,9 @@ impl Diagnostics {
 #[tonic::async_trait]
 impl DiagnosticsService for Diagnostics {
     async fn list_drops(&self, request: Request<ListDropsRequest>) -> Result<Response<ListDropsResponse>, Status> {
+        let caller = caller(&request)?;
         let request = request.into_inner();
-        let hosts = self.concerned(&request.host, &request.port)?;
+        let hosts = self.concerned(&caller, &request.host, &request.port)?;
         let (answers, errors) = self
             .ask(hosts, query::Question::Drops(request), |answer| match answer {
                 Answer::Drops(drops) => Some(drops),
@@ -110,10 +111,11 @@ impl DiagnosticsService for Diagnostics {
     }
 
     async fn list_flows(&self, request: Request<ListFlowsRequest>) -> Result<Response<ListFlowsResponse>, Status> {
+        let caller = caller(&request)?;
         let mut request = request.into_inner();
         if !request.network.is_empty() {
             let network = name::<NetworkName>("network", &request.network)?;
-            let found = self.publisher.model().network(&network).is_some();
+            let found = self.views.model(&caller).network(&network).is_some();
             found.then_some(()).ok_or_else(|| errors::not_found(network.as_str()))?;
         }
         request.limit = match request.limit {
@@ -121,7 +123,7 @@ impl DiagnosticsService for Diagnostics {
             limit @ 1..=MOST_FLOWS => limit,
             limit => return Err(broken("limit", limit, "at most 10000 flows of each host are told", "ask for fewer")),
         };
-        let hosts = self.concerned(&request.host, &request.port)?;
+        let hosts = self.concerned(&caller, &request.host, &request.port)?;
         let (answers, errors) = self
             .ask(hosts, query::Question::Flows(request), |answer| match answer {
                 Answer::Flows(flows) => Some(flows),
@@ -138,7 +140,7 @@ impl DiagnosticsService for Diagnostics {
 
     async fn trace(&self, request: Request<TraceRequest>) -> Result<Response<TraceResponse>, Status> {
         let question = Question::read(request.get_ref()).map_err(|violations| errors::invalid(&violations))?;
-        let mut walk = Walk::begin(&self.publisher.model(), question)?;
+        let mut walk = Walk::begin(&self.views.model(&caller(&request)?), question)?;
         loop {
             let rows = self.rows(walk.host(), walk.network()).await?;
             if let Next::Done(told) = walk.enter(&rows)? {

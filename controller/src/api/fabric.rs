@@ -20,10 +20,9 @@ use super::{
     watch::{Scope, WatchStream, Watches},
 };
 use crate::{
-    access::caller,
+    access::{Caller, Views, caller},
     change::{Change, Effect, Written},
-    errors, preview,
-    publish::Publisher,
+    errors,
     registry::Registry,
     writer::Writer,
 };
@@ -34,7 +33,7 @@ pub struct Fabric {
     /// Where writes go.
     pub writer: Writer,
     /// The published state.
-    pub publisher: Arc<Publisher>,
+    pub views: Views,
     /// Which hosts are there.
     pub registry: Arc<Registry>,
     /// Where watches begin.
@@ -95,39 +94,41 @@ impl FabricService for Fabric {
     type WatchStream = WatchStream;
 
     async fn apply(&self, request: Request<ApplyRequest>) -> Result<Response<ApplyResponse>, Status> {
-        let principal = caller(&request)?;
+        let caller = caller(&request)?;
         let identified = identified(&request.get_ref().request_id, APPLY, &request.get_ref().encode_to_vec())?;
         let ApplyRequest { resources, validate_only, deleted, prune, planned_revision, .. } = request.into_inner();
-        let change = self.bundle(Change::new(principal, APPLY), resources, &deleted, &prune).await?;
+        let change = self.bundle(&caller, resources, &deleted, &prune).await?;
         let planned_revision = Some(planned_revision).filter(|revision| *revision != 0);
         let change = Change { request: identified, validate_only, planned_revision, ..change };
         Ok(Response::new(applied(self.writer.write(change).await?)))
     }
 
     async fn plan(&self, request: Request<PlanRequest>) -> Result<Response<PlanResponse>, Status> {
-        let nothing = Change::new(caller(&request)?, APPLY);
+        let caller = caller(&request)?;
         let PlanRequest { resources, deleted, prune, rollback_to_revision } = request.into_inner();
-        let (model, publisher) = (self.publisher.model(), Arc::clone(&self.publisher));
         let change = if rollback_to_revision == 0 {
-            self.bundle(nothing, resources, &deleted, &prune).await?
+            self.bundle(&caller, resources, &deleted, &prune).await?
         } else if resources.is_empty() && deleted.is_empty() && prune.is_empty() {
-            let (store, head) = (Arc::clone(&self.watches.store), model.revision());
-            aside(move || Ok(span(&store, head, head, rollback_to_revision)?.change(nothing))).await?
+            let (store, head) = (Arc::clone(&self.watches.store), self.views.revision());
+            let (sight, nothing) = (caller.sight.clone(), Change::new(caller.principal.clone(), APPLY));
+            aside(move || Ok(span(&store, &sight, head, head, rollback_to_revision)?.change(nothing))).await?
         } else {
             let rule = "a plan is that of a bundle or of a rollback";
             return Err(broken("rollback_to_revision", rollback_to_revision, rule, "leave one of the two out"));
         };
-        let planned = aside(move || Ok(preview::plan(&model, &change, |host| publisher.held(host))?)).await?;
+        let views = self.views.clone();
+        let planned = aside(move || Ok(views.plan(&caller, change)?)).await?;
         Ok(Response::new(planned))
     }
 
     async fn watch(&self, request: Request<WatchRequest>) -> Result<Response<WatchStream>, Status> {
+        let caller = caller(&request)?;
         let WatchRequest { after_revision, parent } = request.into_inner();
-        Ok(Response::new(self.watches.watch(Scope::everything(&parent)?, after_revision)?))
+        Ok(Response::new(self.watches.watch(Scope::everything(caller, &parent)?, after_revision)?))
     }
 
-    async fn get_status(&self, _: Request<GetStatusRequest>) -> Result<Response<GetStatusResponse>, Status> {
-        let model = self.publisher.model();
+    async fn get_status(&self, request: Request<GetStatusRequest>) -> Result<Response<GetStatusResponse>, Status> {
+        let model = self.views.model(&caller(&request)?);
         let hosts = model.all(ResourceKind::Host).filter_map(|resource| match resource {
             Resource::Host(host) => Some(self.host_status(&host.name)),
             _ => None,
@@ -137,10 +138,10 @@ impl FabricService for Fabric {
 }
 
 impl Fabric {
-    /// Adds to a change what a bundle says, or tells everything that is wrong with it.
+    /// The change that a bundle says, or everything that is wrong with it.
     async fn bundle(
         &self,
-        change: Change,
+        caller: &Caller,
         resources: Vec<v1::Resource>,
         deleted: &[String],
         prune: &str,
@@ -156,16 +157,16 @@ impl Fabric {
         let mut deleted = names(deleted)?;
         if !prune.is_empty() {
             let (key, value) = label(prune)?;
-            let model = self.publisher.model();
+            let model = self.views.model(caller);
             let labelled = aside(move || Ok(labelled(&model, &key, &value))).await?;
             let kept: BTreeSet<AnyName> = written.iter().map(Resource::name).chain(deleted.iter().cloned()).collect();
             deleted.extend(labelled.into_iter().filter(|name| !kept.contains(name)));
         }
-        Ok(Change { written, deleted, conditions, ..change })
+        Ok(Change { written, deleted, conditions, ..Change::new(caller.principal.clone(), APPLY) })
     }
 
     fn host_status(&self, host: &andromede_model::HostName) -> HostStatus {
-        let (wanted_revision, ports) = self.publisher.wanted(host);
+        let (wanted_revision, ports) = self.views.wanted(host);
         let state = self.registry.state(host.as_str());
         HostStatus {
             host: host.to_string(),

@@ -11,11 +11,10 @@ use tonic::{Request, Response, Status};
 
 use super::{broken, fabric::applied, requests::identified};
 use crate::{
-    access::caller,
+    access::{Caller, Sight, Views, caller},
     change::Change,
     history::Span,
     preview,
-    publish::Publisher,
     record::Record,
     store::{Store, StoreError},
     writer::Writer,
@@ -36,7 +35,7 @@ pub struct History {
     /// The log.
     pub store: Arc<Store>,
     /// The published state.
-    pub publisher: Arc<Publisher>,
+    pub views: Views,
     /// Where writes go.
     pub writer: Writer,
 }
@@ -64,8 +63,8 @@ pub(super) async fn aside<T: Send + 'static>(
     tokio::task::spawn_blocking(work).await.map_err(ended)?
 }
 
-/// Reads what lies between two revisions; `to` 0 stands for the last.
-pub(super) fn span(store: &Store, head: u64, from: u64, to: u64) -> Result<Span, Status> {
+/// Reads what lies between two revisions, as far as it is in sight; `to` 0 stands for the last.
+pub(super) fn span(store: &Store, sight: &Sight, head: u64, from: u64, to: u64) -> Result<Span, Status> {
     let to = if to == 0 { head } else { to };
     for (field, revision) in [("from_revision", from), ("to_revision", to)] {
         if revision > head {
@@ -73,7 +72,9 @@ pub(super) fn span(store: &Store, head: u64, from: u64, to: u64) -> Result<Span,
             return Err(broken(field, revision, &rule, "give an earlier one"));
         }
     }
-    Ok(Span::read(store, from, to)?)
+    let mut span = Span::read(store, from, to)?;
+    span.touched.retain(|name| sight.sees(name));
+    Ok(span)
 }
 
 #[tonic::async_trait]
@@ -82,33 +83,35 @@ impl HistoryService for History {
         &self,
         request: Request<ListCommitsRequest>,
     ) -> Result<Response<ListCommitsResponse>, Status> {
+        let caller = caller(&request)?;
         let request = request.into_inner();
-        let (store, head) = (Arc::clone(&self.store), self.publisher.model().revision());
-        aside(move || page(&store, head, &request)).await.map(Response::new)
+        let (store, head) = (Arc::clone(&self.store), self.views.revision());
+        aside(move || page(&store, &caller, head, &request)).await.map(Response::new)
     }
 
     async fn diff(&self, request: Request<DiffRequest>) -> Result<Response<DiffResponse>, Status> {
+        let sight = caller(&request)?.sight;
         let DiffRequest { from_revision, to_revision } = request.into_inner();
-        let (store, head) = (Arc::clone(&self.store), self.publisher.model().revision());
-        let span = aside(move || span(&store, head, from_revision, to_revision)).await?;
+        let (store, head) = (Arc::clone(&self.store), self.views.revision());
+        let span = aside(move || span(&store, &sight, head, from_revision, to_revision)).await?;
         let changes = span.changes().map(|(name, before, after)| preview::planned(name, before, after)).collect();
         Ok(Response::new(DiffResponse { to_revision: span.to.revision(), changes }))
     }
 
     async fn rollback(&self, request: Request<RollbackRequest>) -> Result<Response<ApplyResponse>, Status> {
         const METHOD: &str = "rollback";
-        let principal = caller(&request)?;
+        let Caller { principal, sight } = caller(&request)?;
         let identified = identified(&request.get_ref().request_id, METHOD, &request.get_ref().encode_to_vec())?;
         if let Some(written) = self.writer.repeated(&principal, identified.as_ref())? {
             return Ok(Response::new(applied(written)));
         }
         let RollbackRequest { to_revision, planned_revision, .. } = request.into_inner();
-        let (store, head) = (Arc::clone(&self.store), self.publisher.model().revision());
+        let (store, head) = (Arc::clone(&self.store), self.views.revision());
         if to_revision == 0 {
             let fix = "delete what is there, if nothing shall be";
             return Err(broken("to_revision", 0, "a revision is 1 or more", fix));
         }
-        let span = aside(move || span(&store, head, head, to_revision)).await?;
+        let span = aside(move || span(&store, &sight, head, head, to_revision)).await?;
         let change = Change {
             planned_revision: Some(planned_revision).filter(|revision| *revision != 0),
             request: identified,
@@ -119,7 +122,12 @@ impl HistoryService for History {
 }
 
 /// One page of commits, the newest first.
-fn page(store: &Store, head: u64, request: &ListCommitsRequest) -> Result<ListCommitsResponse, Status> {
+fn page(
+    store: &Store,
+    caller: &Caller,
+    head: u64,
+    request: &ListCommitsRequest,
+) -> Result<ListCommitsResponse, Status> {
     let size = match request.page_size {
         0 => PAGE.1,
         size if size <= PAGE.0 => size,
@@ -144,33 +152,34 @@ fn page(store: &Store, head: u64, request: &ListCommitsRequest) -> Result<ListCo
             looked_at = looked_at.saturating_add(1);
             let record =
                 Record::read(&bytes).map_err(|error| Status::data_loss(format!("commit {number}: {error}")))?;
-            commits.extend(summary(record, &request.name));
+            commits.extend(summary(record, caller, &request.name));
         }
     }
     let next_page_token = if end >= first { end.to_string() } else { String::new() };
     Ok(ListCommitsResponse { commits, next_page_token })
 }
 
-/// A commit in short; none: it touches nothing at or below the name.
-fn summary(record: Record, below: &str) -> Option<CommitSummary> {
+/// A commit in short, as the caller may know it; none: nothing that it touches at or below the name is in sight.
+fn summary(mut record: Record, caller: &Caller, below: &str) -> Option<CommitSummary> {
+    record.written.retain(|resource| caller.sight.sees_text(resource.name()));
+    record.deleted.retain(|name| caller.sight.sees_text(name));
     let count = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
     let written = record.written.iter().map(|resource| resource.name().to_owned());
     let mut names: Vec<String> = written.chain(record.deleted.iter().cloned()).collect();
-    if !below.is_empty() {
-        let within =
-            |name: &String| name.strip_prefix(below).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
-        names.retain(within);
-        if names.is_empty() {
-            return None;
-        }
+    let within = |name: &String| name.strip_prefix(below).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+    names.retain(|name| below.is_empty() || within(name));
+    if names.is_empty() && !(below.is_empty() && caller.sight == Sight::Everything) {
+        return None;
     }
     names.truncate(NAMED);
+    // What others call their requests concerns a tenant as little as what else was in them.
+    let own = caller.sight == Sight::Everything || record.principal == caller.principal.to_string();
     Some(CommitSummary {
         revision: record.revision,
         time_unix_nanos: record.time_unix_nanos,
         principal: record.principal,
         method: record.method,
-        request_id: record.request.map(|request| request.id).unwrap_or_default(),
+        request_id: record.request.filter(|_| own).map(|request| request.id).unwrap_or_default(),
         written: count(record.written.len()),
         deleted: count(record.deleted.len()),
         names,

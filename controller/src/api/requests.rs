@@ -80,12 +80,16 @@ pub(super) fn read(message: v1::Resource) -> Result<Resource, Status> {
 
 /// Violations of a write of one resource, with the names of fields that its method has: `port.mac` for `resources[0].port.mac`.
 pub(super) fn of_one(error: WriteError) -> Status {
-    let WriteError::Invalid(violations) = error else { return error.into() };
     let renamed = |violation: Violation| match violation.field.strip_prefix("resources[0].") {
         Some(field) => Violation { field: field.to_owned(), ..violation },
         None => violation,
     };
-    errors::invalid(&violations.into_iter().map(renamed).collect::<Vec<_>>())
+    let all = |violations: Vec<Violation>| violations.into_iter().map(renamed).collect();
+    match error {
+        WriteError::Invalid(violations) => WriteError::Invalid(all(violations)).into(),
+        WriteError::Forbidden(violations) => WriteError::Forbidden(all(violations)).into(),
+        other => other.into(),
+    }
 }
 
 #[cfg(test)]

@@ -1,7 +1,5 @@
 //! The standard methods of every kind of resource (google.aip.dev/130): one service each, all alike.
 
-use std::sync::Arc;
-
 use andromede_model::{
     AnyName, HostName, NetworkName, OperatorPolicyName, PortName, PrefixListName, Resource, ResourceKind,
     SecurityGroupName, SubnetName, TenantName, VtepName,
@@ -17,10 +15,9 @@ use super::{
     watch::{Scope, WatchStream, Watches},
 };
 use crate::{
-    access::{Principal, caller},
+    access::{Caller, Views, caller},
     change::{Change, Condition, WriteError},
     errors,
-    publish::Publisher,
     requests::Request as Identified,
     writer::{Writer, now_nanos},
 };
@@ -31,14 +28,14 @@ const TRIES: usize = 8;
 /// Reads from the published model; writes through the writer.
 #[derive(Clone, Debug)]
 pub struct Resources {
-    publisher: Arc<Publisher>,
+    views: Views,
     writer: Writer,
     watches: Watches,
 }
 
 /// Who calls which method, and by what the request is known if it is repeated.
 struct Call {
-    principal: Principal,
+    caller: Caller,
     method: &'static str,
     request: Option<Identified>,
     validate_only: bool,
@@ -55,26 +52,26 @@ impl Call {
     ) -> Result<Self, Status> {
         let arguments = request.get_ref().encode_to_vec();
         let identified = identified(request_id, method, &arguments)?;
-        Ok(Self { principal: caller(request)?, method, request: identified, validate_only, arguments })
+        Ok(Self { caller: caller(request)?, method, request: identified, validate_only, arguments })
     }
 
     fn change(&self) -> Change {
         Change {
             request: self.request.clone(),
             validate_only: self.validate_only,
-            ..Change::new(self.principal.clone(), self.method)
+            ..Change::new(self.caller.principal.clone(), self.method)
         }
     }
 }
 
 impl Resources {
     /// The services over this state.
-    pub fn new(publisher: Arc<Publisher>, writer: Writer, watches: Watches) -> Self {
-        Self { publisher, writer, watches }
+    pub fn new(views: Views, writer: Writer, watches: Watches) -> Self {
+        Self { views, writer, watches }
     }
 
-    fn get(&self, name: &AnyName) -> Result<v1::Resource, Status> {
-        let found = self.publisher.model().get(name).ok_or_else(|| errors::not_found(name.as_str()))?;
+    fn get(&self, caller: &Caller, name: &AnyName) -> Result<v1::Resource, Status> {
+        let found = self.views.model(caller).get(name).ok_or_else(|| errors::not_found(name.as_str()))?;
         Ok(v1::Resource::from(found).with_etag())
     }
 
@@ -83,7 +80,7 @@ impl Resources {
         if call.validate_only {
             return Ok(None);
         }
-        Ok(self.writer.repeated(&call.principal, call.request.as_ref())?)
+        Ok(self.writer.repeated(&call.caller.principal, call.request.as_ref())?)
     }
 
     async fn create(
@@ -98,7 +95,7 @@ impl Resources {
             return shown(written.resource);
         }
         let mut message = message.ok_or_else(|| missing(kind))?;
-        let seed = [&call.arguments[..], call.principal.name.as_bytes(), &now_nanos().to_le_bytes()].concat();
+        let seed = [&call.arguments[..], call.caller.principal.name.as_bytes(), &now_nanos().to_le_bytes()].concat();
         message.set_name(name_for(kind, parent, id, message.name(), &seed)?);
         let resource = read(message)?;
         let conditions = vec![(resource.name(), Condition::Absent)];
@@ -121,7 +118,7 @@ impl Resources {
         let name = name::<AnyName>(&format!("{}.name", kind.field()), message.name())?;
         let wanted = condition(&name, message.etag())?;
         for _ in 0..TRIES {
-            let current = self.publisher.model().get(&name);
+            let current = self.views.model(&call.caller).get(&name);
             let (merged, found) = match &current {
                 None if allow_missing && wanted.is_none() => (message.clone(), Condition::Absent),
                 None => return Err(errors::not_found(name.as_str())),
@@ -154,14 +151,16 @@ impl Resources {
         let change = Change { deleted: vec![name], conditions, ..call.change() };
         let revision = match self.writer.write(change).await {
             Ok(written) => written.revision,
-            Err(WriteError::NotFound(_)) if allow_missing => self.publisher.model().revision(),
+            Err(WriteError::NotFound(_)) if allow_missing => self.views.revision(),
             Err(error) => return Err(error.into()),
         };
         Ok(Response::new(v1::WriteResponse { revision }))
     }
 
-    fn watch(&self, kind: ResourceKind, request: &v1::WatchRequest) -> Result<Response<WatchStream>, Status> {
-        Ok(Response::new(self.watches.watch(Scope::kind(kind, &request.parent)?, request.after_revision)?))
+    fn watch(&self, kind: ResourceKind, request: &Request<v1::WatchRequest>) -> Result<Response<WatchStream>, Status> {
+        let caller = caller(request)?;
+        let v1::WatchRequest { after_revision, parent } = request.get_ref();
+        Ok(Response::new(self.watches.watch(Scope::kind(caller, kind, parent)?, *after_revision)?))
     }
 }
 
@@ -202,11 +201,12 @@ macro_rules! services {
 
             async fn $get(&self, request: Request<v1::GetRequest>) -> Result<Response<v1::$kind>, Status> {
                 let name = name::<$name>("name", &request.get_ref().name)?;
-                typed(self.get(&name.into())?)
+                typed(self.get(&caller(&request)?, &name.into())?)
             }
 
             async fn $list(&self, request: Request<v1::ListRequest>) -> Result<Response<v1::$list_response>, Status> {
-                let (page, next_page_token) = page(&self.publisher.model(), ResourceKind::$kind, request.get_ref())?;
+                let model = self.views.model(&caller(&request)?);
+                let (page, next_page_token) = page(&model, ResourceKind::$kind, request.get_ref())?;
                 let shown = page.into_iter().filter_map(|it| v1::Resource::from(it).with_etag().try_into().ok());
                 Ok(Response::new(v1::$list_response { $many: shown.collect(), next_page_token }))
             }
@@ -227,7 +227,7 @@ macro_rules! services {
             }
 
             async fn $watch(&self, request: Request<v1::WatchRequest>) -> Result<Response<WatchStream>, Status> {
-                self.watch(ResourceKind::$kind, request.get_ref())
+                self.watch(ResourceKind::$kind, &request)
             }
         }
     )* };

@@ -10,7 +10,7 @@ use tonic::Status;
 
 use super::{broken, pages::parent_parts};
 use crate::{
-    publish::Publisher,
+    access::{Caller, Sight, Views},
     record::Record,
     store::{Store, StoreError},
 };
@@ -29,6 +29,8 @@ pub(super) type WatchStream = ReceiverStream<Result<WatchResponse, Status>>;
 /// What somebody watches.
 #[derive(Clone, Debug)]
 pub(super) struct Scope {
+    /// Who watches: only what they see is told.
+    caller: Caller,
     /// Resources of one kind, or of all.
     kind: Option<ResourceKind>,
     /// Parts of the parent's name; "-" stands for any.
@@ -37,33 +39,34 @@ pub(super) struct Scope {
 
 impl Scope {
     /// The resources of one kind below a parent.
-    pub(super) fn kind(kind: ResourceKind, parent: &str) -> Result<Self, Status> {
+    pub(super) fn kind(caller: Caller, kind: ResourceKind, parent: &str) -> Result<Self, Status> {
         let parent = parent_parts(kind, parent)?.into_iter().map(str::to_owned).collect();
-        Ok(Self { kind: Some(kind), parent })
+        Ok(Self { caller, kind: Some(kind), parent })
     }
 
     /// Everything, or a tenant or network with all that is in it.
-    pub(super) fn everything(parent: &str) -> Result<Self, Status> {
+    pub(super) fn everything(caller: Caller, parent: &str) -> Result<Self, Status> {
         let known = parent.is_empty() || parent.parse::<TenantName>().is_ok() || parent.parse::<NetworkName>().is_ok();
         if !known {
             let rule = "the parent is a tenant or a network";
             return Err(broken("parent", parent, rule, "leave it empty for all, or write tenants/t"));
         }
         let parts = parent.split('/').filter(|part| !part.is_empty());
-        Ok(Self { kind: None, parent: parts.map(str::to_owned).collect() })
+        Ok(Self { caller, kind: None, parent: parts.map(str::to_owned).collect() })
     }
 
     fn is_everything(&self) -> bool {
-        self.kind.is_none() && self.parent.is_empty()
+        self.kind.is_none() && self.parent.is_empty() && self.caller.sight == Sight::Everything
     }
 
     fn contains(&self, name: &str) -> bool {
         if self.is_everything() {
             return true;
         }
-        let of_kind = || name.parse::<AnyName>().is_ok_and(|name| self.kind.is_none_or(|kind| name.kind() == kind));
+        let fits = |name: &AnyName| self.kind.is_none_or(|kind| name.kind() == kind) && self.caller.sight.sees(name);
         let mut parts = name.split('/');
-        self.parent.iter().all(|wanted| parts.next().is_some_and(|part| wanted == "-" || wanted == part)) && of_kind()
+        self.parent.iter().all(|wanted| parts.next().is_some_and(|part| wanted == "-" || wanted == part))
+            && name.parse::<AnyName>().is_ok_and(|name| fits(&name))
     }
 }
 
@@ -73,7 +76,7 @@ pub struct Watches {
     /// The log.
     pub store: Arc<Store>,
     /// The published state.
-    pub publisher: Arc<Publisher>,
+    pub views: Views,
     /// Becomes true when the controller ends.
     pub stop: watch::Receiver<bool>,
 }
@@ -81,14 +84,14 @@ pub struct Watches {
 impl Watches {
     /// Begins to tell the commits after a revision.
     pub(super) fn watch(&self, scope: Scope, after: u64) -> Result<WatchStream, Status> {
-        let head = self.publisher.model().revision();
+        let head = self.views.revision();
         if after > head {
             let rule = format!("the last revision is {head}");
             return Err(broken("after_revision", after, &rule, "watch from 0, which begins with the whole state"));
         }
         let (out, stream) = mpsc::channel(1);
-        let Self { store, publisher, stop } = self.clone();
-        tokio::spawn(Watcher { store, publisher, stop, scope, passed_over: 0, out }.run(after));
+        let Self { store, views, stop } = self.clone();
+        tokio::spawn(Watcher { store, views, stop, scope, passed_over: 0, out }.run(after));
         Ok(ReceiverStream::new(stream))
     }
 }
@@ -97,7 +100,7 @@ impl Watches {
 #[derive(Debug)]
 struct Watcher {
     store: Arc<Store>,
-    publisher: Arc<Publisher>,
+    views: Views,
     /// Becomes true when the controller ends.
     stop: watch::Receiver<bool>,
     scope: Scope,
@@ -113,7 +116,7 @@ impl Watcher {
     /// Tells every commit after a revision, until the watcher goes or the controller ends.
     async fn run(mut self, after_revision: u64) {
         let mut stop = self.stop.clone();
-        let mut head = self.publisher.head();
+        let mut head = self.views.head();
         let mut told = after_revision;
         if after_revision == 0 {
             match self.snapshot().await {
@@ -147,7 +150,7 @@ impl Watcher {
 
     /// Every resource there is, in parts of one revision, parents first.
     async fn snapshot(&self) -> Result<u64, Gone> {
-        let model = self.publisher.model();
+        let model = self.views.model(&self.scope.caller);
         let revision = model.revision();
         let part = |written| WatchResponse { revision, written, deleted: Vec::new(), snapshot: true };
         let mut written = Vec::new();

@@ -12,9 +12,7 @@ mod words;
 use andromede_abi::{DropReason, RuleNumber, Stage, hook, rule};
 use andromede_model::{HostName, Model, NetworkName, Port, PortName};
 use andromede_pipeline::{
-    Claim, Context, Scratch, Target, TargetKind, Tunnel, Verdict, apply_edit, decide,
-    memory::{Bytes, Flow},
-    outer_header,
+    Claim, Context, Scratch, Target, TargetKind, Tunnel, apply_edit, decide, memory::Bytes, outer_header,
 };
 use andromede_proto::v1::{TraceResponse, TraceStep};
 
@@ -130,14 +128,14 @@ impl Walk {
         };
         let recorder = Recorder::new(&rows.tables);
         let mut scratch = Scratch::EMPTY;
-        let verdict = decide(&frame, &context, &recorder, &mut scratch);
+        decide(&frame, &context, &recorder, &mut scratch);
         let mut narrator = Narrator::new(&self.names, self.at.to_string(), hook);
         for lookup in recorder.into_lookups() {
             narrator.tell(&lookup);
         }
-        conclude(&mut narrator, &self.names, &verdict, &scratch);
+        conclude(&mut narrator, &self.names, &scratch);
         self.steps.append(&mut narrator.into_steps());
-        Ok(self.follow(&verdict, &scratch, frame, rows))
+        Ok(self.follow(&scratch, frame, rows))
     }
 
     /// The frame that the workload sends, and the interface at which it is met.
@@ -155,7 +153,8 @@ impl Walk {
     }
 
     /// Where the verdict sends the packet.
-    fn follow(&mut self, verdict: &Verdict<Flow>, scratch: &Scratch, mut frame: Bytes, rows: &HostRows) -> Next {
+    fn follow(&mut self, scratch: &Scratch, mut frame: Bytes, rows: &HostRows) -> Next {
+        let verdict = &scratch.verdict;
         if let Some(reason) = verdict.reason {
             let remedy = remedy::of(&self.names, reason, verdict.rule, &scratch.opening_packet);
             return self.done("dropped", reason.name(), verdict.rule, remedy);
@@ -195,12 +194,12 @@ impl Walk {
 }
 
 /// The end of the walk on one host, in words.
-fn conclude(narrator: &mut Narrator<'_>, names: &Names, verdict: &Verdict<Flow>, scratch: &Scratch) {
+fn conclude(narrator: &mut Narrator<'_>, names: &Names, scratch: &Scratch) {
+    let Scratch { verdict, row, .. } = scratch;
     if let Some(reason) = verdict.reason {
         let by = if verdict.rule == rule::NONE { String::new() } else { format!(" by {}", names.rule(verdict.rule)) };
         return narrator.say(verdict.stage, format!("dropped{by}: {}: {}", reason.name(), reason.meaning()));
     }
-    let row = &scratch.row;
     if matches!(verdict.claim, Claim::Open) {
         for (stage, number) in [(Stage::Egress, row.egress_rule), (Stage::Ingress, row.ingress_rule)] {
             if number != rule::NONE {

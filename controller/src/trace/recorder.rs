@@ -7,7 +7,7 @@ use andromede_abi::{
     LocationKey, LocationRow, MemberKey, MemberRow, NetworkIndex, NetworkRow, PolicyPrefixKey, PortRow, PrefixClasses,
     PrefixKey, ServiceClasses, ServiceKey, Slot, SourceKey,
 };
-use andromede_pipeline::{FlowRef as _, NotPut, Put, Scratch, Tables, memory};
+use andromede_pipeline::{FlowRef as _, Inline, NotPut, Put, Scratch, Tables, memory};
 
 /// One lookup and what it found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,6 +57,8 @@ macro_rules! noted {
         })*
     };
 }
+
+impl Inline for Recorder<'_> {}
 
 impl Tables for Recorder<'_> {
     type Flow = memory::Flow;

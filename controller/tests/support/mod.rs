@@ -11,6 +11,8 @@
 pub mod bundle;
 pub mod host;
 pub mod pki;
+pub mod raw;
+pub mod tls;
 
 use std::{net::SocketAddr, path::Path};
 

@@ -158,6 +158,8 @@ fn leading_equal_bits(one: &[u8], other: &[u8]) -> u32 {
     equal
 }
 
+impl crate::inline::Inline for Tables {}
+
 impl crate::tables::Tables for Tables {
     type Flow = Flow;
     type Usage = Usage;

@@ -29,13 +29,13 @@ fn source_port(row: &FlowRow) -> u16 {
 
 /// Refuses what the underlay cannot carry once it is encapsulated: nothing is ever fragmented.
 #[inline(always)]
-pub(crate) fn fits(host: &HostConfig, packet: &Packet, frame_length: u32, gso_size: u32) -> Result<(), Refusal> {
+pub(crate) fn fits(host: &HostConfig, packet: &Packet, frame_length: u32) -> Result<(), Refusal> {
     // The outer IP packet holds the inner frame and all of the outer header but its Ethernet part.
     const OUTER: u32 = (OVERHEAD - ethernet::HEADER) as u32;
-    let frame = if gso_size == 0 {
+    let frame = if packet.gso_size == 0 {
         frame_length
     } else {
-        (ethernet::HEADER as u32).wrapping_add(packet.header_length as u32).wrapping_add(gso_size)
+        (ethernet::HEADER as u32).wrapping_add(packet.header_length as u32).wrapping_add(packet.gso_size)
     };
     if frame.wrapping_add(OUTER) > host.underlay_mtu {
         return Err(Refusal::new(Stage::Apply, DropReason::TooBig));

@@ -6,13 +6,13 @@ use andromede_abi::{
 };
 
 use crate::{
-    packet::Packet,
     scratch::Scratch,
     stage::{
         locate,
-        policy::{self, Decision, Inquiry, Question},
+        policy::{self, Decision},
         sender_guard,
     },
+    stages::Stages,
     tables::Tables,
     verdict::Refusal,
 };
@@ -77,8 +77,6 @@ pub(crate) struct End {
     ifindex: u32,
     pub(crate) set: PolicySet,
     pub(crate) operator_set: PolicySet,
-    /// What its rules were asked last.
-    pub(crate) inquiry: Inquiry,
     pub(crate) identity: Identity,
     host: HostIndex,
     mac: Mac,
@@ -103,7 +101,6 @@ impl End {
         ifindex: 0,
         set: 0,
         operator_set: 0,
-        inquiry: Inquiry::NONE,
         identity: 0,
         host: 0,
         mac: [0; 6],
@@ -135,21 +132,75 @@ impl End {
     }
 }
 
-/// Judges the connection and writes its row: marks, sides, next hop and rules; not its number, state and time.
+/// The end of a connection, by who opened it. The initiator's egress rules and the answerer's ingress rules are asked.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Side {
+    Initiator,
+    Answerer,
+}
+
+impl Side {
+    #[inline(always)]
+    const fn stage(self) -> Stage {
+        match self {
+            Self::Initiator => Stage::Egress,
+            Self::Answerer => Stage::Ingress,
+        }
+    }
+
+    #[inline(always)]
+    const fn reason(self) -> DropReason {
+        match self {
+            Self::Initiator => DropReason::EgressRule,
+            Self::Answerer => DropReason::IngressRule,
+        }
+    }
+
+    /// The number of what holds if no rule matches.
+    #[inline(always)]
+    pub(crate) const fn default_rule(self) -> RuleNumber {
+        match self {
+            Self::Initiator => rule::DEFAULT_EGRESS,
+            Self::Answerer => rule::DEFAULT_INGRESS,
+        }
+    }
+
+    /// The flag of a port that says what holds if no rule matches.
+    #[inline(always)]
+    const fn default_flag(self) -> u16 {
+        match self {
+            Self::Initiator => port_flag::EGRESS_DEFAULT_ALLOW,
+            Self::Answerer => port_flag::INGRESS_DEFAULT_ALLOW,
+        }
+    }
+
+    /// The flag of a connection that its rule of this side keeps.
+    #[inline(always)]
+    const fn keeps_flag(self) -> u16 {
+        match self {
+            Self::Initiator => flow_flag::EGRESS_KEEPS,
+            Self::Answerer => flow_flag::INGRESS_KEEPS,
+        }
+    }
+}
+
+/// Judges the connection in the scratch space and writes its row: marks, sides, next hop and rules; not its number, state and time.
+///
+/// # Errors
+/// Why it may not be.
 ///
 /// In the kernel it is a function of its own, for its stack.
 #[cfg_attr(target_arch = "bpf", inline(never))]
-pub(crate) fn judge<T: Tables>(tables: &T, scratch: &mut Scratch) -> Result<(), Refusal> {
-    let Scratch { row, key, packet, opening, opening_packet, initiator, answerer, .. } = scratch;
+pub(crate) fn judge<T: Stages>(tables: &T, scratch: &mut Scratch) -> Result<(), Refusal> {
+    let Scratch { row, packet, opening, opening_packet, initiator, answerer, .. } = scratch;
     guard_location(tables, opening, &packet.source)?;
     *opening_packet = *packet;
     if opening.is_answer {
         opening_packet.reverse();
     }
-    let packet = opening_packet;
     let before = tables.epoch(opening.network_slot).unwrap_or(1);
-    end(tables, opening.network, &packet.source, port_flag::EGRESS_DEFAULT_ALLOW, initiator)?;
-    end(tables, opening.network, &packet.destination, port_flag::INGRESS_DEFAULT_ALLOW, answerer)?;
+    end(tables, opening.network, &opening_packet.source, Side::Initiator, initiator)?;
+    end(tables, opening.network, &opening_packet.destination, Side::Answerer, answerer)?;
     // Else the rules of the workload's own port would not be asked.
     let source = if opening.is_answer { answerer.kind } else { initiator.kind };
     if opening.sender == 0 && source != side_kind::LOCAL {
@@ -157,7 +208,8 @@ pub(crate) fn judge<T: Tables>(tables: &T, scratch: &mut Scratch) -> Result<(), 
     }
     next_hop(tables, opening.vni, initiator, answerer, &mut row.next_hop)?;
     row.flags = if opening.is_known { row.flags & flow_flag::LASTING } else { 0 };
-    let permitted = permit(tables, initiator, answerer, packet, opening.is_known, row);
+    let permitted = permit(tables, scratch, Side::Initiator).and_then(|()| permit(tables, scratch, Side::Answerer));
+    let Scratch { row, key, opening, initiator, answerer, .. } = scratch;
     let after = tables.epoch(opening.network_slot).unwrap_or(1);
     // Odd, or another word than before: several tables were changing together while they were read. Neither a permission nor a
     // refusal by rules counts then: a refusal would cut a connection that the old rules and the new ones permit.
@@ -204,14 +256,13 @@ fn write_sides(row: &mut FlowRow, low: &End, high: &End) {
     (row.high, row.high_kind, row.high_ifindex, row.high_mac) = (high.mark, high.kind, high.ifindex, high.mac);
 }
 
-/// What is known of one end. A local port counts only while its workload is attached; `default` is the flag that says
-/// what holds for it where no rule matches, which also says whether its egress or its ingress rules are asked.
+/// What is known of one end. A local port counts only while its workload is attached.
 #[cfg_attr(target_arch = "bpf", inline(never))]
 fn end<T: Tables>(
     tables: &T,
     network: NetworkIndex,
     address: &Address,
-    default: u16,
+    side: Side,
     end: &mut End,
 ) -> Result<(), Refusal> {
     let location = locate::end(tables, network, *address)?;
@@ -236,57 +287,36 @@ fn end<T: Tables>(
     }
     end.kind = side_kind::LOCAL;
     end.ifindex = location.ifindex;
-    end.default_allow = port.flags & default != 0;
-    let is_initiator = default == port_flag::EGRESS_DEFAULT_ALLOW;
-    (end.set, end.operator_set) = if is_initiator {
-        (port.egress_set, port.operator_egress_set)
-    } else {
-        (port.ingress_set, port.operator_ingress_set)
+    end.default_allow = port.flags & side.default_flag() != 0;
+    (end.set, end.operator_set, end.flows_most) = match side {
+        Side::Initiator => (port.egress_set, port.operator_egress_set, port.limits.flows_outbound),
+        Side::Answerer => (port.ingress_set, port.operator_ingress_set, port.limits.flows_inbound),
     };
-    end.flows_most = if is_initiator { port.limits.flows_outbound } else { port.limits.flows_inbound };
     end.half_open_most = port.limits.half_open;
     end.new_flows_per_second = port.limits.new_flows_per_second;
     end.receive_policed = port.flags & port_flag::RECEIVE_POLICED != 0;
     Ok(())
 }
 
-/// Asks the rules of both ends that are ports of this host, and notes in the row which let it be.
+/// Asks the rules of one end, if it is a port of this host, and notes in the row which let the connection be.
 #[inline(always)]
-fn permit<T: Tables>(
-    tables: &T,
-    from: &mut End,
-    to: &mut End,
-    packet: &Packet,
-    is_known: bool,
-    row: &mut FlowRow,
-) -> Result<(), Refusal> {
-    if from.kind == side_kind::LOCAL {
-        let default_rule = rule::DEFAULT_EGRESS;
-        let mut question = Question { port: from, other: to, packet, remote: &packet.destination, default_rule };
-        let decision = policy::decide(tables, &mut question);
-        if decision.allowed {
-            row.egress_rule = decision.rule;
-            row.flags |= keeping(decision, is_known, flow_flag::EGRESS_KEEPS);
-        } else if !is_known || !spares(decision, default_rule, row.flags & flow_flag::EGRESS_KEEPS != 0) {
-            return Err(Refusal::by_rule(Stage::Egress, DropReason::EgressRule, decision.rule));
-        }
-    } else {
-        row.egress_rule = rule::NONE;
+fn permit<T: Stages>(tables: &T, scratch: &mut Scratch, side: Side) -> Result<(), Refusal> {
+    let end = scratch.end(side);
+    let decision = if end.is_local() { policy::decide(tables, scratch, side) } else { Decision::NOT_ASKED };
+    let Scratch { row, opening, .. } = scratch;
+    if decision.allowed {
+        let rule = match side {
+            Side::Initiator => &mut row.egress_rule,
+            Side::Answerer => &mut row.ingress_rule,
+        };
+        *rule = decision.rule;
+        row.flags |= keeping(decision, opening.is_known, side.keeps_flag());
+        return Ok(());
     }
-    if to.kind == side_kind::LOCAL {
-        let default_rule = rule::DEFAULT_INGRESS;
-        let mut question = Question { port: to, other: from, packet, remote: &packet.source, default_rule };
-        let decision = policy::decide(tables, &mut question);
-        if decision.allowed {
-            row.ingress_rule = decision.rule;
-            row.flags |= keeping(decision, is_known, flow_flag::INGRESS_KEEPS);
-        } else if !is_known || !spares(decision, default_rule, row.flags & flow_flag::INGRESS_KEEPS != 0) {
-            return Err(Refusal::by_rule(Stage::Ingress, DropReason::IngressRule, decision.rule));
-        }
-    } else {
-        row.ingress_rule = rule::NONE;
+    if opening.is_known && spares(decision, side.default_rule(), row.flags & side.keeps_flag() != 0) {
+        return Ok(());
     }
-    Ok(())
+    Err(Refusal::by_rule(side.stage(), side.reason(), decision.rule))
 }
 
 /// The mark of a connection that survives the rule by which it is opened, if the rule says so.

@@ -1,17 +1,27 @@
 //! Which rule decides? A constant number of lookups, whatever the number of rules.
 
 use andromede_abi::{
-    Action, Address, CellKey, CellRow, IdentityClassKey, PolicyPrefixKey, PolicySet, RuleNumber, ServiceKey, pair,
-    remote_level, rule, service_level,
+    Action, Address, CellKey, CellRow, Identity, IdentityClassKey, PolicyPrefixKey, PolicySet, RuleNumber, ServiceKey,
+    pair, remote_level, rule, service_level,
 };
 
-use crate::{packet::Packet, stage::judge::End, tables::Tables};
+use crate::{scratch::Scratch, stage::judge::Side, stages::Stages, tables::Tables};
 
-/// What one set is asked for, and what it says. It lies in the scratch space, of which the verifier remembers nothing, so that it
-/// does not follow every answer to the end of the program.
+/// What one set is asked, and what it says. It lies in the scratch space.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Inquiry {
+    /// The other side's address.
+    remote: Address,
+    /// The other side's identity; 0: none.
+    identity: Identity,
+    /// The set that is asked; 0: none.
+    set: PolicySet,
+    /// The service: its protocol, and its port in network byte order.
+    protocol: u8,
+    /// The port is not known: what holds for the protocol whatever the port is asked for.
+    any_port: bool,
+    port: u16,
     /// The pairs of levels for which there may be cells.
     pairs: u32,
     /// Class of the remote at each level.
@@ -24,22 +34,18 @@ pub(crate) struct Inquiry {
 
 impl Inquiry {
     /// Nothing was asked yet.
-    pub(crate) const NONE: Self =
-        Self { pairs: 0, remotes: [0; remote_level::COUNT], services: [0; service_level::COUNT], answer: NO_RULE };
-}
-
-/// One question to the rules of one direction of one port.
-pub(crate) struct Question<'a> {
-    /// The port whose rules are asked.
-    pub(crate) port: &'a mut End,
-    /// The other side.
-    pub(crate) other: &'a End,
-    /// The packet that opens the connection.
-    pub(crate) packet: &'a Packet,
-    /// Address of the other side.
-    pub(crate) remote: &'a Address,
-    /// The number of what holds if no rule matches.
-    pub(crate) default_rule: RuleNumber,
+    pub(crate) const NONE: Self = Self {
+        remote: Address::UNSPECIFIED,
+        identity: 0,
+        set: 0,
+        protocol: 0,
+        any_port: false,
+        port: 0,
+        pairs: 0,
+        remotes: [0; remote_level::COUNT],
+        services: [0; service_level::COUNT],
+        answer: NO_RULE,
+    };
 }
 
 /// The answer: does it pass, and by which rule. One word, as `Edit`.
@@ -56,26 +62,37 @@ pub(crate) struct Decision {
 }
 
 impl Decision {
+    /// The end is no port of this host: its rules are asked elsewhere.
+    pub(crate) const NOT_ASKED: Self = Self::new(true, rule::NONE, 0);
+
     #[inline(always)]
     const fn new(allowed: bool, rule: RuleNumber, flags: u8) -> Self {
         Self { rule, allowed, flags, reserved: 0 }
     }
 }
 
-/// Asks the rules: the operator's first, then the tenant's. What neither decide the default does.
+/// Asks the rules of one end: the operator's first, then the tenant's. What neither decide the default does.
 #[inline(always)]
-pub(crate) fn decide<T: Tables>(tables: &T, question: &mut Question<'_>) -> Decision {
-    let set = question.port.operator_set;
-    ask(tables, question, set);
-    if !is_final(question.port.inquiry.answer) {
-        let set = question.port.set;
-        ask(tables, question, set);
+pub(crate) fn decide<T: Stages>(tables: &T, scratch: &mut Scratch, side: Side) -> Decision {
+    let Scratch { inquiry, opening_packet: packet, initiator, answerer, .. } = scratch;
+    let (end, other, remote) = match side {
+        Side::Initiator => (initiator, answerer, packet.destination),
+        Side::Answerer => (answerer, initiator, packet.source),
+    };
+    (inquiry.remote, inquiry.identity, inquiry.protocol) = (remote, other.identity, packet.protocol);
+    (inquiry.port, inquiry.any_port) = (packet.service_port, packet.fragment.is_early());
+    let (operator_set, set, default_allow) = (end.operator_set, end.set, end.default_allow);
+    inquiry.set = operator_set;
+    tables.ask(scratch);
+    if !is_final(scratch.inquiry.answer) {
+        scratch.inquiry.set = set;
+        tables.ask(scratch);
     }
-    let answer = question.port.inquiry.answer;
+    let answer = scratch.inquiry.answer;
     if is_final(answer) {
         return Decision::new(answer.action == Action::Allow as u8, answer.rule, answer.flags);
     }
-    Decision::new(question.port.default_allow, question.default_rule, 0)
+    Decision::new(default_allow, side.default_rule(), 0)
 }
 
 /// Does the cell say more than to ask the next tier?
@@ -84,26 +101,21 @@ const fn is_final(cell: CellRow) -> bool {
     cell.order != NO_RULE.order && (cell.action == Action::Allow as u8 || cell.action == Action::Deny as u8)
 }
 
-/// Asks one set, and leaves the answer with the port. In the kernel it is a function of its own, for its stack.
-#[cfg_attr(target_arch = "bpf", inline(never))]
-fn ask<T: Tables>(tables: &T, question: &mut Question<'_>, set: PolicySet) {
-    question.port.inquiry.answer = NO_RULE;
-    if set == 0 {
+/// Asks one set: a constant number of lookups, whatever the number of its rules.
+#[inline(always)]
+pub fn ask<T: Tables>(tables: &T, scratch: &mut Scratch) {
+    let inquiry = &mut scratch.inquiry;
+    inquiry.answer = NO_RULE;
+    if inquiry.set == 0 {
         return;
     }
-    let service =
-        ServiceKey { set, protocol: (question.packet.protocol as u16).to_be(), port: question.packet.service_port };
-    let services = if question.packet.fragment.is_early() {
-        tables.protocol_classes(&service)
-    } else {
-        tables.service_classes(&service)
-    };
+    let service = ServiceKey { set: inquiry.set, protocol: u16::from(inquiry.protocol).to_be(), port: inquiry.port };
+    let services = if inquiry.any_port { tables.protocol_classes(&service) } else { tables.service_classes(&service) };
     let Some(services) = services else { return };
-    let inquiry = &mut question.port.inquiry;
     inquiry.remotes = [0; remote_level::COUNT];
     inquiry.services = [0, services.inner, services.leaf];
     let mut pairs = pair::ANY_REMOTE;
-    let identity = IdentityClassKey { set, identity: question.other.identity };
+    let identity = IdentityClassKey { set: inquiry.set, identity: inquiry.identity };
     if services.pairs & OF_IDENTITIES != 0
         && identity.identity != 0
         && let Some(row) = tables.identity_class(&identity)
@@ -112,7 +124,7 @@ fn ask<T: Tables>(tables: &T, question: &mut Question<'_>, set: PolicySet) {
         pairs |= row.pairs;
     }
     if services.pairs & OF_PREFIXES != 0
-        && let Some(row) = tables.prefix_classes(&PolicyPrefixKey { set, address: *question.remote })
+        && let Some(row) = tables.prefix_classes(&PolicyPrefixKey { set: inquiry.set, address: inquiry.remote })
     {
         inquiry.remotes[remote_level::TOP] = row.top;
         inquiry.remotes[remote_level::MIDDLE] = row.middle;
@@ -120,37 +132,30 @@ fn ask<T: Tables>(tables: &T, question: &mut Question<'_>, set: PolicySet) {
         pairs |= row.pairs;
     }
     inquiry.pairs = pairs & services.pairs;
-    cells(tables, question, set);
-}
-
-/// Keeps the first of the cells that the classes lead to.
-#[cfg_attr(target_arch = "bpf", inline(never))]
-fn cells<T: Tables>(tables: &T, question: &mut Question<'_>, set: PolicySet) {
-    cells_of::<T, { service_level::ANY }>(tables, question, set);
-    cells_of::<T, { service_level::INNER }>(tables, question, set);
-    cells_of::<T, { service_level::LEAF }>(tables, question, set);
+    cells_of::<T, { service_level::ANY }>(tables, inquiry);
+    cells_of::<T, { service_level::INNER }>(tables, inquiry);
+    cells_of::<T, { service_level::LEAF }>(tables, inquiry);
 }
 
 /// The cells of one level of services: written out, because the verifier follows a loop with all that it counts.
 #[inline(always)]
-fn cells_of<T: Tables, const SERVICE: usize>(tables: &T, question: &mut Question<'_>, set: PolicySet) {
-    cell::<T, SERVICE, { remote_level::ANY }>(tables, question, set);
-    cell::<T, SERVICE, { remote_level::IDENTITY }>(tables, question, set);
-    cell::<T, SERVICE, { remote_level::TOP }>(tables, question, set);
-    cell::<T, SERVICE, { remote_level::MIDDLE }>(tables, question, set);
-    cell::<T, SERVICE, { remote_level::LEAF }>(tables, question, set);
+fn cells_of<T: Tables, const SERVICE: usize>(tables: &T, inquiry: &mut Inquiry) {
+    cell::<T, SERVICE, { remote_level::ANY }>(tables, inquiry);
+    cell::<T, SERVICE, { remote_level::IDENTITY }>(tables, inquiry);
+    cell::<T, SERVICE, { remote_level::TOP }>(tables, inquiry);
+    cell::<T, SERVICE, { remote_level::MIDDLE }>(tables, inquiry);
+    cell::<T, SERVICE, { remote_level::LEAF }>(tables, inquiry);
 }
 
 /// Looks one cell up, and keeps it if it comes before the one that is kept.
 #[inline(always)]
-fn cell<T: Tables, const SERVICE: usize, const REMOTE: usize>(tables: &T, question: &mut Question<'_>, set: PolicySet) {
-    let inquiry = &mut question.port.inquiry;
+fn cell<T: Tables, const SERVICE: usize, const REMOTE: usize>(tables: &T, inquiry: &mut Inquiry) {
     if inquiry.pairs & pair::bit(SERVICE, REMOTE) == 0 {
         return;
     }
     let (Some(remote), Some(service)) = (inquiry.remotes.get(REMOTE), inquiry.services.get(SERVICE)) else { return };
     let (remote_level, service_level) = (REMOTE as u16, SERVICE as u16);
-    let key = CellKey { set, remote: *remote, service: *service, remote_level, service_level };
+    let key = CellKey { set: inquiry.set, remote: *remote, service: *service, remote_level, service_level };
     if let Some(cell) = tables.cell(&key)
         && cell.order < inquiry.answer.order
     {

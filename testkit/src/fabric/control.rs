@@ -45,7 +45,7 @@ impl Control {
         let mut control = Self { process: None, namespace, folder: folder.to_owned(), lifetime };
         control.pki(&["init"])?;
         control.issue("controller", "c1", &[&Self::address().to_string()])?;
-        control.issue("user", "admin", &[])?;
+        control.user("admin", &["--role", "operator"])?;
         control.restart()?;
         Ok(control)
     }
@@ -134,13 +134,18 @@ impl Control {
         Ok(())
     }
 
-    /// Issues a certificate: role "controller", "host" or "user".
+    /// Issues a certificate: role "controller" or "host".
     pub fn issue(&self, role: &str, name: &str, addresses: &[&str]) -> Result<()> {
         let mut arguments = vec!["issue", "--role", role, "--name", name];
         for address in addresses {
             arguments.extend(["--san", address]);
         }
         self.pki(&arguments)
+    }
+
+    /// Issues a user's certificate: its role, and the tenant if it is that of one.
+    pub fn user(&self, name: &str, role: &[&str]) -> Result<()> {
+        self.pki(&[&["user", name], role].concat())
     }
 
     /// `andromedectl` with the rights of a principal.

@@ -193,8 +193,9 @@ pub(super) fn meet(config: &HostConfig, tables: &Tables, now: u64, by: (usize, S
         host: config,
     };
     let mut scratch = Scratch::EMPTY;
-    let mut verdict = decide(&Bytes(frame), &context, tables, &mut scratch);
-    carry_out(tables, &context, &mut scratch, &mut verdict);
+    decide(&Bytes(frame), &context, tables, &mut scratch);
+    carry_out(tables, context.now, &mut scratch);
+    let verdict = scratch.verdict;
     let record = verdict.record(hook, &scratch);
     match (record.target, verdict.reason) {
         (target::DELIVER, None) => Went::Here(End((record.ifindex - ifindex(tenant, End(0))) as u8)),

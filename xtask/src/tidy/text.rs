@@ -6,6 +6,9 @@ use crate::workspace::File;
 /// Marks of unfinished work. Written in two halves, or this file would find itself.
 const UNFINISHED: &[&str] = &[concat!("TO", "DO"), concat!("FIX", "ME"), concat!("XX", "X")];
 
+/// How a test is left out. Written in two halves, for the same reason.
+const LEFT_OUT: &str = concat!("ign", "ore");
+
 /// Homes of people and machines: a repository is the same everywhere.
 const MACHINE_PATHS: &[&str] =
     &[concat!("/wo", "rk/"), concat!("/ro", "ot/"), concat!("/ho", "me/"), concat!("/Use", "rs/")];
@@ -31,6 +34,12 @@ pub(super) fn check(file: &File) -> Vec<Finding> {
         if let Some(mark) = UNFINISHED.iter().find(|mark| has_word(line, mark) && !names_an_issue(line, mark)) {
             find(format!("{mark} without the number of an issue: {mark}(#12)"));
         }
+        if file.is("rs") && leaves_a_test_out(line) {
+            find(format!(
+                "{LEFT_OUT}: a test that never runs proves nothing. Let it run with less, the count in an environment variable \
+                 (as ANDROMEDE_KILLS), or make it a bench"
+            ));
+        }
         if let Some(path) = MACHINE_PATHS.iter().find(|path| has_path(line, path)) {
             find(format!("{path} is a path of one machine"));
         }
@@ -42,6 +51,13 @@ pub(super) fn check(file: &File) -> Vec<Finding> {
         findings.push(Finding::new(&file.path, "no end of line at the end of the file"));
     }
     findings
+}
+
+/// Is it the attribute, also under a condition, or that of an example in the documentation?
+fn leaves_a_test_out(line: &str) -> bool {
+    let attribute = line.contains("#[") && (line.contains(&format!("#[{LEFT_OUT}")) || line.contains("cfg_attr"));
+    let example = line.trim_start().starts_with("//") && line.contains("```");
+    (attribute || example) && has_word(line, LEFT_OUT)
 }
 
 /// Does the word stand in the line by itself?
@@ -84,6 +100,20 @@ mod tests {
         assert_eq!(findings("a.rs", &format!("// {mark}: later\n")).len(), 1);
         assert_eq!(findings("a.rs", &format!("// {mark}(#12): later\n")).len(), 0);
         assert_eq!(findings("a.rs", &format!("let {mark}S = 1;\n")).len(), 0);
+    }
+
+    #[test]
+    fn tests_that_never_run_are_found() {
+        for line in ["#[@]", "    #[@ = \"long\"]", "#[cfg_attr(not(feature = \"a\"), @)]", "/// ```@", "//! ```rust,@"]
+        {
+            let line = line.replace('@', LEFT_OUT);
+            assert_eq!(findings("a.rs", &format!("{line}\n")).len(), 1, "{line}");
+            assert_eq!(findings("a.md", &format!("{line}\n")).len(), 0, "{line}");
+        }
+        for line in ["let @ = 1;", "#[@d_by_serde]", "// We @ it.", "#[cfg_attr(a, b)]"] {
+            let line = line.replace('@', LEFT_OUT);
+            assert_eq!(findings("a.rs", &format!("{line}\n")).len(), 0, "{line}");
+        }
     }
 
     #[test]

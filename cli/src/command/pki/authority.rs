@@ -9,7 +9,7 @@ use rcgen::{
 use time::OffsetDateTime;
 use x509_parser::pem::parse_x509_pem;
 
-use super::{Role, SCHEME, address, files::Pem};
+use super::{SCHEME, address, files::Pem};
 use crate::failure::Failure;
 
 /// Certificates are valid from a little earlier on: clocks of hosts differ.
@@ -28,15 +28,23 @@ pub(super) fn make(name: &str, validity: Duration) -> Result<Pem, Failure> {
     Ok(Pem { certificate: certificate.pem(), key: key.serialize_pem() })
 }
 
-/// Issues a certificate for a role and name.
-pub(super) fn issue(
-    authority: &Pem,
-    role: Role,
-    name: &str,
-    dialled: &[String],
-    validity: Duration,
-) -> Result<Pem, Failure> {
-    let end = OffsetDateTime::now_utc() + validity;
+/// What a certificate shall say.
+pub(super) struct Wanted<'a> {
+    /// Name of the holder, for people.
+    pub(super) name: &'a str,
+    /// Role and name of the holder, as in its URI behind the scheme.
+    pub(super) principal: &'a str,
+    /// Does it serve, beside calling others?
+    pub(super) serves: bool,
+    /// Addresses and names under which it is dialled.
+    pub(super) dialled: &'a [String],
+    /// How long it is valid.
+    pub(super) validity: Duration,
+}
+
+/// Issues a certificate.
+pub(super) fn issue(authority: &Pem, wanted: &Wanted<'_>) -> Result<Pem, Failure> {
+    let end = OffsetDateTime::now_utc() + wanted.validity;
     let authority_key = KeyPair::from_pem(&authority.key)
         .map_err(|error| Failure::Refused(format!("ca.key is not a private key in PEM: {error}")))?;
     let authority_end = check(authority, &authority_key)?;
@@ -45,13 +53,13 @@ pub(super) fn issue(
 
     let key = KeyPair::generate().map_err(|error| failed(&error))?;
     let mut params = CertificateParams::default();
-    params.distinguished_name = distinguished_name(name);
-    params.subject_alt_names = alternative_names(role, name, dialled)?;
+    params.distinguished_name = distinguished_name(wanted.name);
+    params.subject_alt_names = alternative_names(wanted)?;
     params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
-    params.extended_key_usages = match role {
-        Role::Controller => vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth],
-        Role::Host | Role::User => vec![ExtendedKeyUsagePurpose::ClientAuth],
-    };
+    params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+    if wanted.serves {
+        params.extended_key_usages.push(ExtendedKeyUsagePurpose::ServerAuth);
+    }
     params.use_authority_key_identifier_extension = true;
     params.not_before = OffsetDateTime::now_utc() - CLOCK_TOLERANCE;
     params.not_after = end.min(authority_end);
@@ -77,10 +85,10 @@ fn check(authority: &Pem, key: &KeyPair) -> Result<OffsetDateTime, Failure> {
     Ok(end)
 }
 
-fn alternative_names(role: Role, name: &str, dialled: &[String]) -> Result<Vec<SanType>, Failure> {
-    let uri = format!("{SCHEME}{}/{name}", role.name());
+fn alternative_names(wanted: &Wanted<'_>) -> Result<Vec<SanType>, Failure> {
+    let uri = format!("{SCHEME}{}", wanted.principal);
     let mut names = vec![SanType::URI(uri.try_into().map_err(|error| failed(&error))?)];
-    for dialled in dialled {
+    for dialled in wanted.dialled {
         names.push(match address(dialled) {
             Some(address) => SanType::IpAddress(address),
             None if is_dns_name(dialled) => {
@@ -128,10 +136,15 @@ mod tests {
 
     const DAY: Duration = Duration::from_hours(24);
 
+    fn wanted<'a>(principal: &'a str, dialled: &'a [String], validity: Duration) -> Wanted<'a> {
+        let serves = principal.starts_with("controller/");
+        Wanted { name: "name", principal, serves, dialled, validity }
+    }
+
     #[test]
     fn a_certificate_names_its_role_and_is_signed() {
         let authority = make("test", 10 * DAY).unwrap();
-        let issued = issue(&authority, Role::Host, "h1", &["192.0.2.1".into(), "h1.example.eu".into()], DAY).unwrap();
+        let issued = issue(&authority, &wanted("host/h1", &["192.0.2.1".into(), "h1.example.eu".into()], DAY)).unwrap();
         let (_, pem) = parse_x509_pem(issued.certificate.as_bytes()).unwrap();
         let certificate = pem.parse_x509().unwrap();
         let (_, ca) = parse_x509_pem(authority.certificate.as_bytes()).unwrap();
@@ -149,7 +162,7 @@ mod tests {
     #[test]
     fn nothing_outlives_its_authority() {
         let authority = make("test", DAY).unwrap();
-        let issued = issue(&authority, Role::User, "alice", &[], 400 * DAY).unwrap();
+        let issued = issue(&authority, &wanted("operator/alice", &[], 400 * DAY)).unwrap();
         let end = |pem: &str| {
             let (_, pem) = parse_x509_pem(pem.as_bytes()).unwrap();
             pem.parse_x509().unwrap().validity().not_after
@@ -162,7 +175,7 @@ mod tests {
         let one = make("one", DAY).unwrap();
         let other = make("other", DAY).unwrap();
         let mixed = Pem { certificate: one.certificate, key: other.key };
-        let Err(error) = issue(&mixed, Role::User, "alice", &[], DAY) else { panic!("issued") };
+        let Err(error) = issue(&mixed, &wanted("operator/alice", &[], DAY)) else { panic!("issued") };
         assert!(error.to_string().contains("do not belong together"), "{error}");
     }
 
@@ -170,7 +183,7 @@ mod tests {
     fn what_is_no_name_or_address_is_refused() {
         let authority = make("test", DAY).unwrap();
         for wrong in ["http://x", "a b", "", "-a", "x:7470", &"a".repeat(64)] {
-            assert!(issue(&authority, Role::Controller, "c", &[wrong.to_owned()], DAY).is_err(), "{wrong:?}");
+            assert!(issue(&authority, &wanted("controller/c", &[wrong.to_owned()], DAY)).is_err(), "{wrong:?}");
         }
     }
 }

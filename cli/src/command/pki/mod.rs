@@ -1,6 +1,7 @@
 //! `andromedectl pki`: a small certificate authority for a fabric.
 //!
-//! Who a certificate speaks for is in its subject alternative name, as `andromede://ROLE/NAME`.
+//! Who a certificate speaks for is in its subject alternative name, as `andromede://ROLE/NAME`, for a tenant's roles
+//! `andromede://ROLE/TENANT/NAME`.
 
 mod authority;
 mod files;
@@ -9,6 +10,8 @@ mod show;
 use std::{net::IpAddr, path::PathBuf, time::Duration};
 
 use clap::{Args, Subcommand, ValueEnum};
+
+use authority::Wanted;
 
 use crate::{duration, failure::Failure, terminal};
 
@@ -31,12 +34,17 @@ enum PkiCommand {
     #[command(after_help = "Examples:\n  andromedectl pki init --dir pki\n  \
                             andromedectl pki init --dir pki --name 'Ville de Lyon' --validity 3650d")]
     Init(Init),
-    /// Issue a certificate for a controller, a host's agent or a user
+    /// Issue a certificate for a controller or a host's agent
     #[command(after_help = "Files: DIR/ROLE-NAME.pem and DIR/ROLE-NAME.key (mode 0600).\n\nExamples:\n  \
         andromedectl pki issue --dir pki --role controller --name main --san 192.0.2.100 --san controller.example.eu\n  \
-        andromedectl pki issue --dir pki --role host --name h1\n  \
-        andromedectl pki issue --dir pki --role user --name alice --validity 90d")]
+        andromedectl pki issue --dir pki --role host --name h1")]
     Issue(Issue),
+    /// Issue a certificate for a person or a program that uses the API, with its role
+    #[command(after_help = "Files: DIR/user-NAME.pem and DIR/user-NAME.key (mode 0600).\n\nExamples:\n  \
+        andromedectl pki user alice --dir pki --role operator --validity 90d\n  \
+        andromedectl pki user bob --dir pki --role network-engineer\n  \
+        andromedectl pki user carol --dir pki --role tenant-admin --tenant mairie")]
+    User(User),
     /// Show for whom and until when a certificate is valid
     #[command(after_help = "Examples:\n  andromedectl pki show pki/host-h1.pem")]
     Show(Show),
@@ -66,7 +74,7 @@ struct Issue {
     /// What the certificate is for
     #[arg(long)]
     role: Role,
-    /// Name of the host ("h1" for hosts/h1), user or controller
+    /// Name of the host ("h1" for hosts/h1) or controller
     #[arg(long, value_parser = parse_name)]
     name: String,
     /// Address or DNS name under which a controller is dialled; may be repeated. Default for a controller: localhost, 127.0.0.1 and `::1`
@@ -74,6 +82,28 @@ struct Issue {
     alternative_names: Vec<String>,
     /// How long it is valid, at most as long as the authority: 30s, 12h, 365d
     #[arg(long, value_name = "DURATION", default_value = "365d", value_parser = duration::parse)]
+    validity: Duration,
+    /// Replace a certificate that is there
+    #[arg(long)]
+    force: bool,
+}
+
+#[derive(Debug, Args)]
+struct User {
+    /// Name of the user: letters, digits, '-', '.', '_' and '@'
+    #[arg(value_parser = parse_name)]
+    name: String,
+    /// Folder with ca.pem and ca.key; the certificate goes there too
+    #[arg(long)]
+    dir: PathBuf,
+    /// What the user may do
+    #[arg(long)]
+    role: UserRole,
+    /// The tenant ("mairie" for tenants/mairie) of a tenant-admin or tenant-reader
+    #[arg(long, required_if_eq_any = [("role", "tenant-admin"), ("role", "tenant-reader")])]
+    tenant: Option<String>,
+    /// How long it is valid, at most as long as the authority: 30s, 12h, 365d
+    #[arg(long, value_name = "DURATION", default_value = "90d", value_parser = duration::parse)]
     validity: Duration,
     /// Replace a certificate that is there
     #[arg(long)]
@@ -94,8 +124,19 @@ enum Role {
     Controller,
     /// Opens the session of one host, and nothing else
     Host,
-    /// Calls the API
-    User,
+}
+
+/// What a user may do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum UserRole {
+    /// Reads and writes everything
+    Operator,
+    /// Reads everything
+    NetworkEngineer,
+    /// Reads and writes what belongs to one tenant
+    TenantAdmin,
+    /// Reads what belongs to one tenant
+    TenantReader,
 }
 
 impl Role {
@@ -103,7 +144,29 @@ impl Role {
         match self {
             Self::Controller => "controller",
             Self::Host => "host",
-            Self::User => "user",
+        }
+    }
+}
+
+impl User {
+    /// What the URI says behind its scheme: role, tenant, name.
+    fn principal(&self) -> Result<String, Failure> {
+        let (role, of_tenant) = match self.role {
+            UserRole::Operator => ("operator", false),
+            UserRole::NetworkEngineer => ("network-engineer", false),
+            UserRole::TenantAdmin => ("tenant-admin", true),
+            UserRole::TenantReader => ("tenant-reader", true),
+        };
+        match (&self.tenant, of_tenant) {
+            (Some(tenant), true) => {
+                check_part("--tenant", "tenant", tenant)?;
+                Ok(format!("{role}/{tenant}/{}", self.name))
+            }
+            (None, false) => Ok(format!("{role}/{}", self.name)),
+            (Some(_), false) => {
+                Err(Failure::Usage(format!("--tenant: the role {role} is not that of one tenant; leave it out")))
+            }
+            (None, true) => Err(Failure::Usage(format!("--tenant is missing: the role {role} is that of one tenant"))),
         }
     }
 }
@@ -129,12 +192,32 @@ impl Pki {
             }
             PkiCommand::Issue(issue) => {
                 if issue.role == Role::Host {
-                    check_host_name(&issue.name)?;
+                    check_part("--name", "host", &issue.name)?;
                 }
                 let paths = files::Pair::new(&issue.dir, &format!("{}-{}", issue.role.name(), issue.name));
                 let authority = files::Pair::new(&issue.dir, "ca").read()?;
-                let made = authority::issue(&authority, issue.role, &issue.name, &issue.dialled(), issue.validity)?;
-                paths.write(&made, issue.force)?;
+                let wanted = Wanted {
+                    name: &issue.name,
+                    principal: &format!("{}/{}", issue.role.name(), issue.name),
+                    serves: issue.role == Role::Controller,
+                    dialled: &issue.dialled(),
+                    validity: issue.validity,
+                };
+                paths.write(&authority::issue(&authority, &wanted)?, issue.force)?;
+                terminal::print(&paths.told())
+            }
+            PkiCommand::User(user) => {
+                let principal = user.principal()?;
+                let paths = files::Pair::new(&user.dir, &format!("user-{}", user.name));
+                let authority = files::Pair::new(&user.dir, "ca").read()?;
+                let wanted = Wanted {
+                    name: &user.name,
+                    principal: &principal,
+                    serves: false,
+                    dialled: &[],
+                    validity: user.validity,
+                };
+                paths.write(&authority::issue(&authority, &wanted)?, user.force)?;
                 terminal::print(&paths.told())
             }
             PkiCommand::Show(show) => {
@@ -157,15 +240,16 @@ impl Issue {
     }
 }
 
-/// A host's name is a part of a resource name, so it follows the rule of those.
-fn check_host_name(name: &str) -> Result<(), Failure> {
+/// The name of a host or tenant is a part of a resource name, so it follows the rule of those.
+fn check_part(flag: &str, kind: &str, name: &str) -> Result<(), Failure> {
     let starts = name.starts_with(|c: char| c.is_ascii_lowercase());
-    if starts && name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-') {
+    let allowed = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+    if starts && name.len() <= MAX_NAME && name.chars().all(allowed) {
         return Ok(());
     }
     Err(Failure::Usage(format!(
-        "--name {name:?}: the name of a host is 1 to 63 characters of a-z, 0-9 and '-', and begins with a letter; \
-         give that of the resource hosts/NAME"
+        "{flag} {name:?}: the name of a {kind} is 1 to {MAX_NAME} characters of a-z, 0-9 and '-', and begins with a letter; \
+         give that of the resource {kind}s/NAME"
     )))
 }
 

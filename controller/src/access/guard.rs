@@ -1,0 +1,98 @@
+//! Before every service: who calls, and may they?
+
+use std::{
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use tonic::{
+    Status,
+    body::Body,
+    codegen::{BoxFuture, http},
+    transport::server::{TcpConnectInfo, TlsConnectInfo},
+};
+use tower::{Layer, Service};
+
+use super::{AccessError, Principal, Sight, authorise};
+
+/// The caller of a request that passed the guard.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Caller {
+    /// Who it is.
+    pub principal: Principal,
+    /// What it sees by the right to this call.
+    pub sight: Sight,
+}
+
+/// Puts [`Guard`] before every service.
+#[derive(Clone, Debug)]
+pub struct GuardLayer {
+    /// Are callers known by their certificates? Otherwise all are anonymous.
+    pub tls: bool,
+}
+
+impl<S> Layer<S> for GuardLayer {
+    type Service = Guard<S>;
+
+    fn layer(&self, inner: S) -> Guard<S> {
+        Guard { inner, tls: self.tls }
+    }
+}
+
+/// Finds out who calls, refuses what the table does not allow, and hands the [`Caller`] on in the request's extensions.
+#[derive(Clone, Debug)]
+pub struct Guard<S> {
+    inner: S,
+    tls: bool,
+}
+
+impl<S> Guard<S> {
+    fn admit(&self, request: &http::Request<Body>) -> Result<Caller, AccessError> {
+        let principal = if self.tls {
+            let info = request.extensions().get::<TlsConnectInfo<TcpConnectInfo>>();
+            let certificates = info.and_then(TlsConnectInfo::peer_certs).map(Arc::unwrap_or_clone).unwrap_or_default();
+            let certificate = certificates.first().ok_or(AccessError::NoCertificate)?;
+            Principal::from_certificate(certificate)?
+        } else {
+            Principal::anonymous()
+        };
+        let extent = authorise(&principal, request.uri().path())?;
+        let sight = Sight::new(&principal, extent);
+        Ok(Caller { principal, sight })
+    }
+}
+
+impl<S> Service<http::Request<Body>> for Guard<S>
+where
+    S: Service<http::Request<Body>, Response = http::Response<Body>>,
+    S::Future: Send + 'static,
+    S::Error: 'static,
+{
+    type Response = S::Response;
+    type Error = S::Error;
+    type Future = BoxFuture<S::Response, S::Error>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(context)
+    }
+
+    fn call(&mut self, mut request: http::Request<Body>) -> Self::Future {
+        match self.admit(&request) {
+            Ok(caller) => {
+                request.extensions_mut().insert(caller);
+                Box::pin(self.inner.call(request))
+            }
+            Err(error) => {
+                tracing::warn!(%error, "call refused");
+                let response = Status::from(error).into_http();
+                Box::pin(async move { Ok(response) })
+            }
+        }
+    }
+}
+
+/// The caller of a request.
+pub fn caller<T>(request: &tonic::Request<T>) -> Result<Caller, Status> {
+    let found = request.extensions().get::<Caller>().cloned();
+    found.ok_or_else(|| AccessError::NoCertificate.into())
+}

@@ -1,0 +1,42 @@
+//! The stages that stand alone, as plain calls.
+
+use andromede_abi::HostConfig;
+
+use crate::{
+    claim,
+    passage::{self, Recognised},
+    scratch::Scratch,
+    stage::policy,
+    stages::Stages,
+    tables::Tables,
+};
+
+/// Tables on which the stages run as plain calls: everywhere but in the kernel.
+pub trait Inline: Tables {}
+
+impl<T: Inline> Stages for T {
+    #[inline(always)]
+    fn follow(&self, host: &HostConfig, now: u64, scratch: &mut Scratch) -> Recognised {
+        passage::follow(self, host, now, scratch)
+    }
+
+    #[inline(always)]
+    fn part(&self, host: &HostConfig, now: u64, scratch: &mut Scratch) -> Recognised {
+        passage::part(self, host, now, scratch)
+    }
+
+    #[inline(always)]
+    fn judge(&self, host: &HostConfig, now: u64, scratch: &mut Scratch) {
+        passage::judge(self, host, now, scratch);
+    }
+
+    #[inline(always)]
+    fn ask(&self, scratch: &mut Scratch) {
+        policy::ask(self, scratch);
+    }
+
+    #[inline(always)]
+    fn carry_out(&self, now: u64, scratch: &mut Scratch) {
+        claim::carry_out(self, now, scratch);
+    }
+}

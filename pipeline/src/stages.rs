@@ -1,0 +1,26 @@
+//! The stages that stand alone.
+
+use andromede_abi::HostConfig;
+
+use crate::{passage::Recognised, scratch::Scratch, tables::Tables};
+
+/// The stages that need nothing but the tables, the scratch space and the time (`now`, nanoseconds since boot). They read what stages
+/// before them left in the scratch space, and write the verdict there. The kernel runs each as a global function, which the verifier
+/// checks once and by itself (`do_check_subprogs`, kernel/bpf/verifier.c), and not again on each way that leads to it. Elsewhere they
+/// are plain calls: see [`crate::Inline`].
+pub trait Stages: Tables {
+    /// A packet that has the ports of its connection goes along its row, or is to be judged.
+    fn follow(&self, host: &HostConfig, now: u64, scratch: &mut Scratch) -> Recognised;
+
+    /// A fragment gets what its datagram says, and then does as in [`Stages::follow`].
+    fn part(&self, host: &HostConfig, now: u64, scratch: &mut Scratch) -> Recognised;
+
+    /// The connection is judged.
+    fn judge(&self, host: &HostConfig, now: u64, scratch: &mut Scratch);
+
+    /// The set of rules that the inquiry names is asked.
+    fn ask(&self, scratch: &mut Scratch);
+
+    /// What the verdict asks of the flow table and of budgets is carried out.
+    fn carry_out(&self, now: u64, scratch: &mut Scratch);
+}
