@@ -7,13 +7,14 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 
-use andromede_model::{AnyName, Commit, Model, PortName, Resource, Violation};
+use andromede_model::{AnyName, Commit, Model, PortName, Resource};
 use prost::Message as _;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::{
     access::{self, Principal, Role},
-    audit, capacity,
+    audit,
+    capacity::{Capacity, Staged},
     change::{Change, Condition, Effect, WriteError, Written},
     checkpoint::{self, Checkpoints, Retention},
     claim::{self, Settled},
@@ -115,6 +116,7 @@ fn last_time(store: &Store) -> Result<i64, StoreError> {
 
 /// Commits that are ready to be stored.
 struct Batch<'a> {
+    capacity: &'a mut Capacity,
     quarantine: &'a mut Quarantine,
     requests: &'a Requests,
     store: &'a Store,
@@ -148,7 +150,10 @@ impl Task {
             let time = self.clock.now();
             let mut quarantine = std::mem::take(&mut self.quarantine);
             quarantine.tidy(time);
+            let publisher = Arc::clone(&self.publisher);
+            let mut capacity = publisher.capacity();
             let mut batch = Batch {
+                capacity: &mut capacity,
                 quarantine: &mut quarantine,
                 requests: &requests,
                 store: &store,
@@ -194,6 +199,21 @@ impl Task {
     }
 }
 
+/// A commit that can be made.
+struct Prepared {
+    commit: Commit,
+    /// The state with it.
+    after: Model,
+    /// How full hosts would be.
+    staged: Staged,
+}
+
+impl AsRef<Commit> for Prepared {
+    fn as_ref(&self) -> &Commit {
+        &self.commit
+    }
+}
+
 impl Batch<'_> {
     /// Prepares one write on the state that those before it lead to. A refusal is told at once, all else once the batch is on
     /// disk: a repeated request may wait for the first, which is in the same batch.
@@ -222,13 +242,15 @@ impl Batch<'_> {
         self.requests.make_room(self.time).map(|()| None)
     }
 
-    /// The commit of a write, or what is wrong with it.
-    fn commit_of(&self, written: Vec<Resource>, deleted: Vec<AnyName>) -> Result<Commit, Vec<Violation>> {
+    /// What a write would lead to, or what is wrong with it.
+    fn prepared(&self, written: Vec<Resource>, deleted: Vec<AnyName>) -> Result<Prepared, WriteError> {
         let names: Vec<_> = written.iter().map(Resource::name).collect();
         let rests = |port: &PortName, address| self.quarantine.holds_back(port, address);
-        let commit = self.ahead.prepare_with(written, deleted, &rests)?;
-        capacity::check(&self.ahead, &commit, &names)?;
-        Ok(commit)
+        let commit = self.ahead.prepare_with(written, deleted, &rests).map_err(WriteError::Invalid)?;
+        let mut after = self.ahead.clone();
+        after.commit(&commit)?;
+        let staged = self.capacity.stage((&self.ahead, &after), &commit, &names)?;
+        Ok(Prepared { commit, after, staged })
     }
 
     fn prepare(&mut self, mut change: Change) -> Result<Written, WriteError> {
@@ -247,15 +269,17 @@ impl Batch<'_> {
         {
             return Err(WriteError::NotFound(name.clone()));
         }
-        let Settled { commit, written: names, deleted, refused } = if principal.role == Role::Host {
-            let prepare = |written, deleted| self.commit_of(written, deleted);
+        let prepare = |written, deleted| self.prepared(written, deleted);
+        let settled = if principal.role == Role::Host {
             claim::settle(&self.ahead, &principal, written, deleted, &prepare)
         } else {
             let names = written.iter().map(Resource::name).collect();
-            let commit = self.commit_of(written, deleted.clone());
-            commit.map(|commit| Settled { commit, written: names, deleted, refused: Vec::new() })
-        }
-        .map_err(WriteError::Invalid)?;
+            let prepared = prepare(written, deleted.clone());
+            prepared.map(|prepared| Settled { prepared, written: names, deleted, refused: Vec::new() })
+        };
+        let Settled { prepared, written: names, deleted, refused } =
+            settled.map_err(|error| error.told_to(&principal))?;
+        let Prepared { commit, after, staged } = prepared;
         let only = if let [name] = names.as_slice() { Some(name.clone()) } else { None };
         let effects = effects(&self.ahead, &commit, names, deleted);
         let in_commit = |name: &AnyName| commit.written.iter().find(|resource| resource.name() == *name).cloned();
@@ -268,7 +292,8 @@ impl Batch<'_> {
         answer.revision = commit.revision;
         let moves = Move::all(&self.ahead, &commit);
         let released = quarantine::released(&self.ahead, &commit);
-        self.ahead.commit(&commit)?;
+        self.ahead = after;
+        self.capacity.take(staged);
         self.quarantine.release(self.time, &released);
         let mut record = Record::new(&commit, &principal.to_string(), self.time);
         method.clone_into(&mut record.method);

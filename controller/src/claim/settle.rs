@@ -2,17 +2,20 @@
 
 use andromede_model::{AnyName, Commit, HostName, Model, NameError, NetworkName, Resource, Violation};
 
-use crate::{access::Principal, change::Refused};
+use crate::{
+    access::Principal,
+    change::{Refused, WriteError},
+};
 
-/// How often a claim is tried again without what was refused of it. The model names all that is wrong at once, so that a further
-/// round is needed only for what was hidden behind the first.
-const ROUNDS: usize = 4;
+/// How often a claim is tried again without what was refused of it. The model names all that is wrong at once, so that a further round is
+/// needed only for what was hidden behind the first; and where the host has no room, each round claims half of it: of 1,000 in ten.
+const ROUNDS: usize = 14;
 
 /// What of a claim is written.
 #[derive(Debug)]
-pub struct Settled {
-    /// The commit.
-    pub commit: Commit,
+pub struct Settled<T> {
+    /// The commit, with what goes with it.
+    pub prepared: T,
     /// Ports that are written, in the order of the claim.
     pub written: Vec<AnyName>,
     /// Ports that are deleted, in the order of the claim.
@@ -23,46 +26,35 @@ pub struct Settled {
 
 /// Makes a commit of what a host may write of its claim, in the state to which it will be added. `prepare` makes a commit of a write, or
 /// says what is wrong with it.
-pub fn settle(
+pub fn settle<T: AsRef<Commit>>(
     model: &Model,
     principal: &Principal,
     written: Vec<Resource>,
     deleted: Vec<AnyName>,
-    prepare: &dyn Fn(Vec<Resource>, Vec<AnyName>) -> Result<Commit, Vec<Violation>>,
-) -> Result<Settled, Vec<Violation>> {
+    prepare: &dyn Fn(Vec<Resource>, Vec<AnyName>) -> Result<T, WriteError>,
+) -> Result<Settled<T>, WriteError> {
     let host = format!("hosts/{}", principal.name).parse::<HostName>();
-    let host = host.map_err(|error: NameError| vec![error.violation("host")])?;
-    let mut draft = Draft { written: Vec::new(), deleted: Vec::new(), refused: Vec::new() };
-    for resource in written {
-        match may_write(model, &host, &resource) {
-            Ok(()) => draft.written.push(resource),
-            Err(rule) => draft.refuse(&resource.name(), rule),
-        }
-    }
-    for name in deleted {
-        match may_delete(model, &host, &name) {
-            Ok(true) => draft.deleted.push(name),
-            // It is gone already: a host that repeats itself is right.
-            Ok(false) => {}
-            Err(rule) => draft.refuse(&name, rule),
-        }
-    }
+    let host = host.map_err(|error: NameError| WriteError::Invalid(vec![error.violation("host")]))?;
+    let mut draft = Draft::new(model, &host, written, deleted);
     for _ in 0..ROUNDS {
         match prepare(draft.written.clone(), draft.deleted.clone()) {
-            Ok(commit) => {
+            Ok(prepared) => {
                 // What the model added to the ports must be the host's too.
-                let foreign = |it: &&Resource| may_write(model, &host, it).is_err();
-                let foreign: Vec<AnyName> = commit.written.iter().filter(foreign).map(Resource::name).collect();
+                let written = prepared.as_ref().written.iter();
+                let foreign = written.filter(|resource| may_write(model, &host, resource).is_err());
+                let foreign: Vec<AnyName> = foreign.map(Resource::name).collect();
                 if foreign.is_empty() {
-                    return Ok(draft.settled(commit));
+                    return Ok(draft.settled(prepared));
                 }
                 draft.take_out(&|name| foreign.contains(name), OWN_ADDRESSES);
             }
-            Err(violations) => draft.blame(&violations),
+            Err(WriteError::Invalid(violations)) => draft.blame(&violations),
+            Err(WriteError::Full(full)) => draft.halve(&reason(&full.violation())),
+            Err(other) => return Err(other),
         }
     }
     draft.take_out(&|_| true, "it was claimed together with others that were refused; claim it again");
-    prepare(Vec::new(), Vec::new()).map(|commit| draft.settled(commit))
+    prepare(Vec::new(), Vec::new()).map(|prepared| draft.settled(prepared))
 }
 
 /// A claim whose bad parts are being taken out.
@@ -73,6 +65,32 @@ struct Draft {
 }
 
 impl Draft {
+    /// What this host may write of a claim.
+    fn new(model: &Model, host: &HostName, written: Vec<Resource>, deleted: Vec<AnyName>) -> Self {
+        let mut draft = Self { written: Vec::new(), deleted: Vec::new(), refused: Vec::new() };
+        for resource in written {
+            match may_write(model, host, &resource) {
+                Ok(()) => draft.written.push(resource),
+                Err(rule) => draft.refuse(&resource.name(), rule),
+            }
+        }
+        for name in deleted {
+            match may_delete(model, host, &name) {
+                Ok(true) => draft.deleted.push(name),
+                // It is gone already: a host that repeats itself is right.
+                Ok(false) => {}
+                Err(rule) => draft.refuse(&name, rule),
+            }
+        }
+        draft
+    }
+
+    /// Refuses the later half of what is written.
+    fn halve(&mut self, reason: &str) {
+        let later: Vec<AnyName> = self.written.iter().skip(self.written.len() / 2).map(Resource::name).collect();
+        self.take_out(&|name| later.contains(name), reason);
+    }
+
     fn refuse(&mut self, name: &AnyName, reason: &str) {
         self.refused.push(Refused { name: name.to_string(), reason: reason.to_owned() });
     }
@@ -115,9 +133,9 @@ impl Draft {
         if written.is_empty() { names().collect() } else { written }
     }
 
-    fn settled(self, commit: Commit) -> Settled {
+    fn settled<T>(self, prepared: T) -> Settled<T> {
         let written = self.written.iter().map(Resource::name).collect();
-        Settled { commit, written, deleted: self.deleted, refused: self.refused }
+        Settled { prepared, written, deleted: self.deleted, refused: self.refused }
     }
 }
 
@@ -218,14 +236,26 @@ mod tests {
         model
     }
 
+    struct Whole(Commit);
+
+    impl AsRef<Commit> for Whole {
+        fn as_ref(&self) -> &Commit {
+            &self.0
+        }
+    }
+
+    fn whole(model: &Model, written: Vec<Resource>, deleted: Vec<AnyName>) -> Result<Whole, WriteError> {
+        model.prepare(written, deleted).map(Whole).map_err(WriteError::Invalid)
+    }
+
     fn h1() -> Principal {
         Principal { role: Role::Host, name: "h1".to_owned() }
     }
 
-    fn claimed(written: &[Resource], deleted: &[&str]) -> Settled {
+    fn claimed(written: &[Resource], deleted: &[&str]) -> Settled<Whole> {
         let model = model();
         let names = deleted.iter().map(|name| name.parse().unwrap()).collect();
-        settle(&model, &h1(), written.to_vec(), names, &|written, deleted| model.prepare(written, deleted)).unwrap()
+        settle(&model, &h1(), written.to_vec(), names, &|written, deleted| whole(&model, written, deleted)).unwrap()
     }
 
     /// Why each part was refused.
@@ -242,7 +272,7 @@ mod tests {
         assert!(refused(&[pod("new", "10.0.1.7", 1), pod("own", "10.0.1.8", 1)], &[]).is_empty());
         let gone = claimed(&[], &[&in_n("own"), &in_n("gone-already")]);
         assert!(gone.refused.is_empty());
-        assert_eq!(gone.commit.deleted, [in_n("own").parse().unwrap()]);
+        assert_eq!(gone.prepared.0.deleted, [in_n("own").parse().unwrap()]);
     }
 
     #[test]
@@ -272,7 +302,7 @@ mod tests {
             let settled = claimed(&written, &deleted);
             assert_eq!(settled.refused.len(), 1, "{written:?} {deleted:?}");
             assert_eq!(settled.refused[0].reason, rule, "{written:?} {deleted:?}");
-            assert!(settled.commit.is_empty(), "{written:?} {deleted:?}");
+            assert!(settled.prepared.0.is_empty(), "{written:?} {deleted:?}");
         }
     }
 
@@ -282,10 +312,10 @@ mod tests {
         // A model that moves the port to an address that is nobody's.
         let prepare = |written: Vec<Resource>, deleted| {
             let moved = written.into_iter().map(|_| pod("new", "10.0.0.7", 1)).collect();
-            model.prepare(moved, deleted)
+            whole(&model, moved, deleted)
         };
         let settled = settle(&model, &h1(), vec![pod("new", "10.0.1.7", 1)], vec![], &prepare).unwrap();
-        assert!(settled.commit.is_empty());
+        assert!(settled.prepared.0.is_empty());
         assert_eq!(settled.refused[0].reason, OWN_ADDRESSES);
     }
 
@@ -300,11 +330,32 @@ mod tests {
         let bad = [pod("gateway", "10.0.1.1", 1), pod("held", "10.0.1.9", 1), unknown_group("group")];
         let good = [pod("x", "10.0.1.20", 1), pod("y", "10.0.1.21", 1)];
         let settled = claimed(&[&bad[..], &good[..]].concat(), &[&in_n("theirs"), &in_n("gone")]);
-        let names: Vec<String> = settled.commit.written.iter().map(|it| it.name().to_string()).collect();
+        let names: Vec<String> = settled.prepared.0.written.iter().map(|it| it.name().to_string()).collect();
         assert_eq!(names, ["x", "y"].map(in_n));
         let mut refused: Vec<String> = settled.refused.into_iter().map(|it| it.name).collect();
         refused.sort();
         assert_eq!(refused, ["gateway", "group", "held", "theirs"].map(in_n));
+    }
+
+    #[test]
+    fn where_a_host_has_no_room_it_gets_what_fits() {
+        let model = model();
+        let full = || crate::capacity::Full {
+            field: "resources[0].port.host".to_owned(),
+            host: None,
+            table: andromede_abi::maps::LOCATIONS,
+            rows: 0,
+            most: 0,
+            largest: (crate::capacity::Largest::Policies, 0),
+            others: 0,
+        };
+        let prepare = |written: Vec<Resource>, deleted| {
+            if written.len() > 3 { Err(WriteError::Full(Box::new(full()))) } else { whole(&model, written, deleted) }
+        };
+        let written = (20..30).map(|last| pod(&format!("p{last}"), &format!("10.0.1.{last}"), 1)).collect();
+        let settled = settle(&model, &h1(), written, vec![in_n("own").parse().unwrap()], &prepare).unwrap();
+        assert_eq!((settled.prepared.0.written.len(), settled.refused.len()), (2, 8));
+        assert_eq!(settled.prepared.0.deleted.len(), 1, "what makes room is done");
     }
 
     #[test]
