@@ -198,6 +198,8 @@ impl Reconciler {
         self.views.lay(&self.shared.config.host, &self.shared.leases());
         self.shared.change_refusals(|refusals| refusals.keep(|port| self.views.is_unheard(port)));
         self.shared.set_claim(self.views.claim(&self.shared.refusals()));
+        let placed = self.views.ports_of(&self.shared.config.host);
+        self.shared.set_placed(placed.map(|port| (port.name.to_string(), port.addresses.clone())).collect());
         if !held.unreadable.is_empty() {
             errors.push(ReconcileError::Unreadable(held.unreadable.iter().cloned().collect()));
         }

@@ -1,8 +1,12 @@
 //! What the parts of the agent share: what the host was told, what is attached, how far it is.
 
-use std::sync::{
-    Arc, Mutex, MutexGuard, PoisonError,
-    atomic::{AtomicBool, Ordering},
+use std::{
+    collections::BTreeMap,
+    net::IpAddr,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use andromede_proto::agent::v1::Claim;
@@ -56,6 +60,9 @@ pub struct Contact {
     pub error: String,
 }
 
+/// Ports placed on this host, and their addresses.
+pub type Placed = BTreeMap<String, Vec<IpAddr>>;
+
 /// Shared by all tasks of one agent.
 #[derive(Debug)]
 pub struct Shared {
@@ -73,6 +80,7 @@ pub struct Shared {
     leases_lost: AtomicBool,
     refusals: Mutex<Refusals>,
     claim: watch::Sender<Claim>,
+    placed: Mutex<Arc<Placed>>,
     wake: Notify,
     network_changed: AtomicBool,
     progress: watch::Sender<Progress>,
@@ -132,6 +140,7 @@ impl Shared {
             leases_lost: AtomicBool::new(leases_lost),
             refusals: Mutex::default(),
             claim: watch::Sender::default(),
+            placed: Mutex::default(),
             wake: Notify::new(),
             network_changed: AtomicBool::new(true),
             progress: watch::Sender::default(),
@@ -229,6 +238,16 @@ impl Shared {
             *old = claim;
             changed
         });
+    }
+
+    /// Ports placed on this host, as the pass that runs or the last one found them. Nobody waits for a pass to read this.
+    pub fn placed(&self) -> Arc<Placed> {
+        Arc::clone(&lock(&self.placed))
+    }
+
+    /// Publishes which ports are placed on this host.
+    pub fn set_placed(&self, placed: Placed) {
+        *lock(&self.placed) = Arc::new(placed);
     }
 
     /// The kernel's interfaces or routes have changed, or may have: the reconciler looks at them anew.

@@ -1,9 +1,8 @@
 //! Attaching and detaching workloads: nothing passes before rows and programs are in place.
 
-use std::{collections::BTreeMap, path::Path, sync::Arc};
+use std::{path::Path, sync::Arc};
 
-use andromede_model::Port;
-use andromede_proto::local::v1::{AttachPortResponse, LocalPort};
+use andromede_proto::local::v1::AttachPortResponse;
 use tokio::sync::Mutex;
 
 use crate::{
@@ -272,17 +271,6 @@ impl Workloads {
     /// The agent's socket to the kernel.
     pub(crate) fn netlink(&self) -> &Netlink {
         &self.netlink
-    }
-
-    /// The ports that are placed on this host, with their addresses.
-    pub async fn placed(&self) -> BTreeMap<String, LocalPort> {
-        let reconciler = self.reconciler.lock().await;
-        let local = |port: &Port| LocalPort {
-            addresses: port.addresses.iter().map(ToString::to_string).collect(),
-            ..LocalPort::default()
-        };
-        let ports = reconciler.views().ports_of(&self.shared.config.host);
-        ports.map(|port| (port.name.to_string(), local(port))).collect()
     }
 
     /// What the interface shall be, by what the controller told.

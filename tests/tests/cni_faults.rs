@@ -11,7 +11,7 @@ use andromede_testkit::{
 use andromede_tests::cni::{Container, Outcome, Runtime, pod_network};
 use nix::sys::signal::Signal;
 
-const LONG: Duration = Duration::from_secs(20);
+const LONG: Duration = Duration::from_mins(1);
 
 fn fabric(hosts: u8) -> Fabric {
     let fabric = Fabric::start(FabricOptions { hosts, ..FabricOptions::default() }).unwrap();
