@@ -191,6 +191,7 @@ impl Workloads {
             tap: false,
             uid: workload.uid,
             configured: Some(workload.clone()),
+            lease: self.shared.leases().entry_of_port(&workload.port).cloned(),
         };
         match self.finish(netns, &outer, made, workload).await {
             Ok(()) => Ok(outer),
@@ -237,6 +238,17 @@ impl Workloads {
             Some(known) => self.unplug(port, known.ifindex).await,
             None => self.remove_unlisted(port).await,
         }
+    }
+
+    /// Removes the interface of the port with this id, in whatever network; no error if there is none.
+    pub(crate) async fn detach_id(&self, id: &str) -> Result<(), WorkloadError> {
+        for link in self.netlink.links().await? {
+            let port = interface_name::port_of_alias(&link.alias).unwrap_or_default();
+            if port.rsplit_once('/').is_some_and(|(_, found)| found == id) {
+                self.detach(port).await?;
+            }
+        }
+        Ok(())
     }
 
     /// An interface of the port that the list of workloads does not know: of an attach that was interrupted.

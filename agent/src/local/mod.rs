@@ -142,7 +142,8 @@ impl LocalService for Local {
     ) -> Result<Response<GetHostStatusResponse>, Status> {
         let progress = self.shared.progress().borrow().clone();
         let contact = self.shared.contact();
-        let error = if progress.error.is_empty() { contact.error } else { progress.error };
+        let trouble = progress.trouble();
+        let error = if trouble.is_empty() { contact.error } else { trouble };
         Ok(Response::new(GetHostStatusResponse {
             host: self.shared.config.host.to_string(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
