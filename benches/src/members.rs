@@ -42,7 +42,7 @@ const PORTS: u32 = 1_000;
 /// Calls under way at one time.
 const TOGETHER: usize = 64;
 /// How long a round may take.
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_mins(2);
 /// Where everything is.
 const NETWORK: &str = "tenants/bench/networks/n";
 
