@@ -43,7 +43,7 @@ async fn write(writer: &Writer, host: &HostName, claim: Claim) -> Result<(), Wri
     let deleted: Result<_, Violation> = claim.deleted.iter().enumerate().map(name).collect();
     let deleted = deleted.map_err(|violation| WriteError::Invalid(vec![violation]))?;
     // Whoever opened the session is that host, with or without a certificate.
-    let principal = Principal { role: Role::Host, name: host.id().to_owned() };
+    let principal = Principal { role: Role::Host(None), name: host.id().to_owned() };
     let change = Change { written, deleted, ..Change::new(principal, "claim") };
     writer.write(change).await.map(drop)
 }
@@ -139,7 +139,7 @@ mod tests {
     }
 
     fn refused(written: &[Resource], deleted: &[&str]) -> Option<String> {
-        let h1 = Principal { role: Role::Host, name: "h1".to_owned() };
+        let h1 = Principal { role: Role::Host(None), name: "h1".to_owned() };
         let name = |name: &&str| format!("tenants/a/networks/n/ports/{name}").parse().unwrap();
         let mut deleted = deleted.iter().map(name).collect();
         check(&model(), &h1, written, &mut deleted).err().map(|violations| violations[0].rule.clone())

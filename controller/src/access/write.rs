@@ -19,11 +19,11 @@ pub fn check(model: &Model, change: &mut Change) -> Result<(), WriteError> {
             let tenant = tenant.clone();
             of_tenant(model, &tenant, change)
         }
-        Role::Host => {
+        Role::Host(_) => {
             claim::check(model, &change.principal, &change.written, &mut change.deleted).map_err(WriteError::Invalid)
         }
         // The table of rights does not let them come here.
-        Role::NetworkEngineer | Role::TenantReader(_) | Role::Controller => {
+        Role::NetworkEngineer | Role::TenantReader(_) | Role::Controller | Role::Stranger => {
             Err(WriteError::Forbidden(vec![reads_only(&change.principal)]))
         }
     }
