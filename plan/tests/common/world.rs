@@ -298,6 +298,7 @@ impl World {
                 revision: 1,
                 labels: Labels::default(),
             },
+            tenant: None,
             subnets: [("a", "10.0.0.0/24"), ("b", "fd00:10::/64"), ("c", "10.9.9.0/24")].map(subnet).into(),
             ports,
             prefix_lists: self.prefix_lists(),
