@@ -75,6 +75,17 @@ pub struct Written {
     pub effects: Vec<(AnyName, Effect)>,
     /// The resource as it is after the write, if the request writes one.
     pub resource: Option<Resource>,
+    /// Parts of a host's claim that were not written; empty for all other writes, which are whole or not done.
+    pub refused: Vec<Refused>,
+}
+
+/// A part of a host's claim that was not written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refused {
+    /// The name, as the host gave it.
+    pub name: String,
+    /// Why, in words.
+    pub reason: String,
 }
 
 /// Why a write was not done.

@@ -235,6 +235,12 @@ impl Model {
         self.networks.get(network)?.subnets.values().find(|subnet| subnet.cidr.contains(address))
     }
 
+    /// Is a subnet of the network leased to the host?
+    pub fn leases(&self, host: &HostName, network: &NetworkName) -> bool {
+        let state = self.networks.get(network);
+        state.is_some_and(|state| state.subnets.values().any(|subnet| subnet.host.as_ref() == Some(host)))
+    }
+
     /// A port.
     pub fn port(&self, name: &PortName) -> Option<&Port> {
         self.networks.get(&name.network())?.ports.get(name).map(AsRef::as_ref)
