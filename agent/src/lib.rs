@@ -1,7 +1,7 @@
 //! The agent of a host: session with the controller, reconcile, workloads, underlay, local socket.
 
 mod certificate;
-mod claims;
+pub mod claims;
 pub mod cleanup;
 pub mod config;
 pub mod diagnostics;

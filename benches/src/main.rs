@@ -1,9 +1,11 @@
 //! What a packet, a pod and a change cost: Andromède beside the kernel's own ways, on the machine that runs this. `./x bench` builds and starts it.
 
+mod bar;
 mod cni;
 mod cpu;
 mod datapath;
 mod document;
+mod neighbour;
 mod plan;
 mod plot;
 mod report;
@@ -34,6 +36,8 @@ enum Command {
     Walk(walk::Arguments),
     /// What an established packet and a new flow cost with few and with many rules, remote ports and live flows.
     Scale(scale::Arguments),
+    /// What a tenant that floods does to another: connects and round trips beside it, and beside as much other work.
+    Neighbour(neighbour::Arguments),
     /// Compiling a large network into the tables of a host, and a change of it.
     Plan(plan::Arguments),
     /// Write the figures of a run into docs/performance.md, and draw them.
@@ -47,6 +51,7 @@ fn main() -> ExitCode {
         Command::Datapath(arguments) => datapath::run(&arguments),
         Command::Walk(arguments) => walk::run(&arguments),
         Command::Scale(arguments) => scale::run(&arguments),
+        Command::Neighbour(arguments) => neighbour::run(&arguments),
         Command::Plan(arguments) => plan::run(&arguments),
         Command::Document(arguments) => document::run(&arguments),
     };

@@ -155,6 +155,24 @@ pub(crate) fn align(lines: &[Vec<String>]) -> String {
     lines.iter().map(line).collect()
 }
 
+/// Ratios for people: of whom to what.
+pub(crate) fn table_of_ratios(whose: &str, ratios: &[RatioRow]) -> String {
+    let header = [&format!("{whose} /"), "peer", "ratio", "95 % bounds", "bar", "goal", "reached"];
+    let mut lines = vec![header.map(str::to_owned).to_vec()];
+    lines.extend(ratios.iter().map(|ratio| {
+        vec![
+            ratio.metric.clone(),
+            ratio.peer.clone(),
+            format!("{:.2}", ratio.ratio),
+            format!("{:.2} - {:.2}", ratio.low, ratio.high),
+            format!("{:.2}", ratio.bar),
+            format!("{:.2}", ratio.goal),
+            ratio.reached.clone(),
+        ]
+    }));
+    align(&lines)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

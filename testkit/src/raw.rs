@@ -25,12 +25,31 @@ impl RawSocket {
     /// Opens a socket on an interface of a namespace. Frames that the interface itself sends are seen as well
     /// unless `incoming_only`.
     pub fn open(namespace: &Namespace, interface: &str, incoming_only: bool) -> Result<Self> {
+        let configure = |socket: &Self, index| {
+            socket.option(libc::SOL_SOCKET, libc::SO_RCVBUFFORCE, 64 << 20)?;
+            if incoming_only {
+                socket.option(libc::SOL_PACKET, libc::PACKET_IGNORE_OUTGOING, 1)?;
+            }
+            socket.be_promiscuous(index)
+        };
         namespace
-            .run(|| Self::open_here(interface, incoming_only))?
+            .run(|| Self::open_here(interface, libc::ETH_P_ALL as u16, configure))?
             .with_context(|| format!("opening a packet socket on {interface}"))
     }
 
-    fn open_here(interface: &str, incoming_only: bool) -> io::Result<Self> {
+    /// Opens a socket that only sends: nothing is copied to it.
+    pub fn open_to_send(namespace: &Namespace, interface: &str) -> Result<Self> {
+        namespace
+            .run(|| Self::open_here(interface, 0, |_, _| Ok(())))?
+            .with_context(|| format!("opening a packet socket on {interface}"))
+    }
+
+    /// A socket that receives frames of this protocol (0: none). It is configured before the first of them.
+    fn open_here(
+        interface: &str,
+        protocol: u16,
+        configure: impl FnOnce(&Self, u32) -> io::Result<()>,
+    ) -> io::Result<Self> {
         let name = CString::new(interface)?;
         // SAFETY: plain system calls; `name` ends with a zero byte and outlives the call, and a descriptor that is
         // not negative is a new one that nobody else owns.
@@ -47,14 +66,10 @@ impl RawSocket {
         // SAFETY: all zeros are a `sockaddr_ll`.
         let mut address: libc::sockaddr_ll = unsafe { std::mem::zeroed() };
         address.sll_family = libc::AF_PACKET as u16;
-        address.sll_protocol = (libc::ETH_P_ALL as u16).to_be();
+        address.sll_protocol = protocol.to_be();
         address.sll_ifindex = index.cast_signed();
         let socket = Self { fd };
-        socket.option(libc::SOL_SOCKET, libc::SO_RCVBUFFORCE, 64 << 20)?;
-        if incoming_only {
-            socket.option(libc::SOL_PACKET, libc::PACKET_IGNORE_OUTGOING, 1)?;
-        }
-        socket.be_promiscuous(index)?;
+        configure(&socket, index)?;
         // SAFETY: the address is of the size that is told.
         let done = unsafe {
             libc::bind(

@@ -108,7 +108,7 @@ impl Metric {
             Self::TcpCost | Self::WireJumbo => vec![TcpFlow::open(left, right)?.one_core(first, time)?.cost()],
             Self::Udp => vec![UdpFlow::open(left, right, true)?.cost(first, time)?],
             Self::UdpOneWay => vec![UdpFlow::open(left, right, false)?.cost(first, time)?],
-            Self::RoundTrip => UdpFlow::open(left, right, true)?.round_trip(ends, time)?.to_vec(),
+            Self::RoundTrip => UdpFlow::open(left, right, true)?.round_trip(ends, time, [0.5, 0.99])?.to_vec(),
             Self::Connect => {
                 let cost = connect::cost(left, right, first, effort.connections)?;
                 vec![cost.processor, cost.rate]
@@ -125,8 +125,7 @@ impl Metric {
                 if self == Self::SameHostUdp {
                     vec![flow.cost(first, time)?]
                 } else {
-                    let [middle, _] = flow.round_trip(ends, time)?;
-                    vec![middle]
+                    flow.round_trip(ends, time, [0.5])?.to_vec()
                 }
             }
             Self::Iperf => vec![gate::iperf(scene, ends, time)?],

@@ -15,14 +15,14 @@ use andromede_testkit::{interrupt, requires};
 use anyhow::{Context as _, Result};
 
 use self::{
-    bars::Grade,
     metric::{Effort, JUMBO, MTU, Metric},
     samples::Samples,
     scene::{Config, Scene},
 };
 use crate::{
+    bar::Grade,
     cpu,
-    report::{Machine, Report},
+    report::{self, Machine, Report},
     statistics::Random,
 };
 
@@ -110,7 +110,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     println!("\n{}; {rounds} rounds, {:.0} s\n", machine.line(), begin.elapsed().as_secs_f32());
     println!("{}", samples.table(&configs));
     let ratios = samples.ratios();
-    println!("{}", samples::table_of_ratios(&ratios));
+    println!("{}", report::table_of_ratios("andromede", &ratios));
     let missed = ratios.iter().filter(|ratio| ratio.reached == Grade::Missed.title()).count();
     println!("bench: {missed} of {} bars missed", ratios.len());
     if let Some(path) = &arguments.json {

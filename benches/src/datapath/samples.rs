@@ -2,14 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use super::{
-    bars::{self, Bar},
-    metric::Metric,
-    scene::Config,
-};
+use super::{bars, metric::Metric, scene::Config};
 use crate::{
+    bar::Bar,
     report::{RatioRow, Row, align, figure},
-    statistics::ratio,
 };
 
 /// All samples of a run, in the order of the rounds.
@@ -59,44 +55,15 @@ impl Samples {
 
     /// Andromède beside each peer, as far as both were measured.
     pub(super) fn ratios(&self) -> Vec<RatioRow> {
-        let of = |bar: &Bar| {
-            let ratio = ratio(self.of(bar.figure, Config::Andromede.title()), self.of(bar.figure, bar.peer))?;
-            Some(RatioRow {
-                metric: bar.figure.to_owned(),
-                peer: bar.peer.to_owned(),
-                ratio: ratio.value,
-                low: ratio.low,
-                high: ratio.high,
-                bar: bar.least,
-                goal: bar.goal,
-                reached: bar.grade(ratio).title().to_owned(),
-            })
-        };
+        let of = |bar: &Bar| bar.judge(self.of(bar.figure, Config::Andromede.title()), self.of(bar.figure, bar.peer));
         bars::ALL.iter().filter_map(of).collect()
     }
-}
-
-/// Ratios for people.
-pub(super) fn table_of_ratios(ratios: &[RatioRow]) -> String {
-    let header = ["andromede /", "peer", "ratio", "95 % bounds", "bar", "goal", "reached"];
-    let mut lines = vec![header.map(str::to_owned).to_vec()];
-    lines.extend(ratios.iter().map(|ratio| {
-        vec![
-            ratio.metric.clone(),
-            ratio.peer.clone(),
-            format!("{:.2}", ratio.ratio),
-            format!("{:.2} - {:.2}", ratio.low, ratio.high),
-            format!("{:.2}", ratio.bar),
-            format!("{:.2}", ratio.goal),
-            ratio.reached.clone(),
-        ]
-    }));
-    align(&lines)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::report;
 
     #[test]
     fn what_is_asked_is_graded_and_what_was_not_measured_is_left_out() {
@@ -108,7 +75,7 @@ mod tests {
         }
         let ratios = samples.ratios();
         let reached: Vec<&str> = ratios.iter().map(|ratio| ratio.reached.as_str()).collect();
-        assert_eq!(reached, ["MISSED", "goal"], "{}", table_of_ratios(&ratios));
+        assert_eq!(reached, ["MISSED", "goal"], "{}", report::table_of_ratios("andromede", &ratios));
         assert_eq!(samples.rows().len(), 3);
     }
 }

@@ -74,9 +74,14 @@ impl UdpFlow {
         })
     }
 
-    /// Times from sending a datagram until its answer is there, microseconds: half of them are below the first, 99 of
-    /// a hundred below the second. Both ends spin, each on its processor.
-    pub(crate) fn round_trip(&self, cores: [Core; 2], time: Duration) -> Result<[f64; 2]> {
+    /// Times from sending a datagram until its answer is there, microseconds, below which these parts (0 to 1) of them lie. Both ends
+    /// spin, each on its processor.
+    pub(crate) fn round_trip<const N: usize>(
+        &self,
+        cores: [Core; 2],
+        time: Duration,
+        parts: [f64; N],
+    ) -> Result<[f64; N]> {
         let stop = AtomicBool::new(false);
         let times = thread::scope(|scope| {
             let echo = scope.spawn(|| cpu::on(cores[1], || self.echo(&stop)));
@@ -85,7 +90,7 @@ impl UdpFlow {
             echo.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
             times
         })?;
-        Ok([quantile(&times, 0.5), quantile(&times, 0.99)])
+        Ok(parts.map(|part| quantile(&times, part)))
     }
 
     fn echo(&self, stop: &AtomicBool) -> Result<()> {

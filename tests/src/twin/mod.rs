@@ -109,19 +109,11 @@ impl Twin {
 
     /// Writes rows into both, over those that are there.
     pub fn write(&mut self, rows: &Rows) -> Result<()> {
+        write_rows(&self.kernel, rows)?;
         macro_rules! table {
-            ($($table:ident)*) => { $(
-                for (key, row) in &rows.$table {
-                    self.kernel.tables.$table.insert(key, row)?;
-                    self.memory.$table.insert(*key, *row);
-                }
-            )* };
+            ($($table:ident)*) => { $( self.memory.$table.extend(rows.$table.iter().map(|(key, row)| (*key, *row))); )* };
         }
-        table!(ports sources locations prefixes hosts members networks policy_identities policy_prefixes policy_services policy_cells);
-        for (slot, value) in &rows.epochs {
-            self.kernel.tables.epochs.set(*slot, *value)?;
-            self.memory.epochs.insert(*slot, *value);
-        }
+        table!(ports sources locations prefixes hosts members networks policy_identities policy_prefixes policy_services policy_cells epochs);
         Ok(())
     }
 
@@ -216,6 +208,22 @@ impl Twin {
         }
         Outcome { record, frame: frame.0 }
     }
+}
+
+/// Writes rows into the tables of a loaded packet path, over those that are there.
+pub fn write_rows(kernel: &Dataplane, rows: &Rows) -> Result<()> {
+    macro_rules! table {
+        ($($table:ident)*) => { $(
+            for (key, row) in &rows.$table {
+                kernel.tables.$table.insert(key, row)?;
+            }
+        )* };
+    }
+    table!(ports sources locations prefixes hosts members networks policy_identities policy_prefixes policy_services policy_cells);
+    for (slot, value) in &rows.epochs {
+        kernel.tables.epochs.set(*slot, *value)?;
+    }
+    Ok(())
 }
 
 const fn claims(one: &VerdictRecord, other: &VerdictRecord) -> (u8, u8) {

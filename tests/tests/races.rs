@@ -1,0 +1,207 @@
+//! Promise 4 on several processors at once: whoever opens, judges again, cuts and removes the same connections at the same moment,
+//! what is counted afterwards is what is there.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
+
+use std::{
+    sync::atomic::{AtomicBool, AtomicU64, Ordering},
+    thread,
+    time::{Duration, Instant},
+};
+
+use andromede_abi::{FlowKey, FlowRow, PortLimits, TENANT_USAGE, Usage, flow_hold};
+use andromede_dataplane::{Dataplane, FrameContext, Kernel, Sizes};
+use andromede_plan::Rows;
+use andromede_testkit::packet::{Tcp, tcp_flag};
+use andromede_tests::{
+    chance::Chance,
+    twin::{END_LOCAL_A, END_LOCAL_B, END_REMOTE, Met, SmallFabric, talk, write_rows},
+    usage::{Counts, counts},
+};
+use nix::{
+    sched::{CpuSet, sched_setaffinity},
+    unistd::Pid,
+};
+use serde_json::json;
+
+/// Source ports of the connections: so few that processors meet on them.
+const CLIENTS: usize = 12;
+/// What a port may have: fewer than there are connections to open, so that refusals give back what they took.
+const LIMITS: PortLimits = PortLimits {
+    flows_inbound: 14,
+    flows_outbound: 16,
+    half_open: 8,
+    new_flows_per_second: 0,
+    transmit_packets: 0,
+    transmit_kilobits: 0,
+    receive_packets: 0,
+    receive_kilobits: 0,
+};
+/// What the tenant may have.
+const TENANT_FLOWS: u32 = 20;
+/// Rounds; in each, everything happens at once for a while, and then everything is counted.
+const ROUNDS: u32 = 8;
+const ROUND: Duration = Duration::from_millis(400);
+
+/// A packet of one of the connections, in an order that no end would send.
+fn packet(chance: &mut Chance) -> Met {
+    let client = 40_000 + chance.below(CLIENTS) as u16;
+    let flags = chance.pick(&[
+        tcp_flag::SYN,
+        tcp_flag::SYN,
+        tcp_flag::SYN | tcp_flag::ACK,
+        tcp_flag::ACK,
+        tcp_flag::ACK,
+        tcp_flag::FIN | tcp_flag::ACK,
+        tcp_flag::RST,
+    ]);
+    let segment = Tcp::new(client, 80, flags);
+    let (from, to) = chance.pick(&[(END_LOCAL_A, END_LOCAL_B), (END_LOCAL_A, END_REMOTE), (END_REMOTE, END_LOCAL_B)]);
+    let ends = talk::v4(from, to);
+    let back = chance.one_in(3);
+    let ends = if back { ends.reversed() } else { ends };
+    let frame = match (chance.one_in(3), back) {
+        (true, false) => ends.udp(client, 53, b"question"),
+        (true, true) => ends.udp(53, client, b"answer"),
+        (false, false) => ends.tcp(&segment, b""),
+        (false, true) => ends.tcp(&Tcp { source: 80, destination: client, ..segment }, b""),
+    };
+    let sender = if back { to } else { from };
+    if sender == END_REMOTE { talk::received(2, talk::VNI[0], &frame) } else { talk::sent(sender, frame) }
+}
+
+fn stay_on(cpu: usize) {
+    let mut one = CpuSet::new();
+    one.set(cpu).unwrap();
+    // On a machine with fewer processors it stays where it is.
+    let _ = sched_setaffinity(Pid::from_raw(0), &one);
+}
+
+/// Sends packets until told to stop; how many.
+fn send(kernel: &Dataplane, cpu: usize, seed: u64, stop: &AtomicBool) -> u64 {
+    stay_on(cpu);
+    let bench = kernel.test_bench().unwrap();
+    let mut chance = Chance::new(seed);
+    let mut sent = 0;
+    while !stop.load(Ordering::Relaxed) {
+        let met = packet(&mut chance);
+        bench.run(met.hook, &met.frame, FrameContext { ifindex: met.ifindex, ..FrameContext::default() }).unwrap();
+        sent += 1;
+    }
+    sent
+}
+
+/// Removes connections, those that live too, until told to stop; how many.
+fn remove(kernel: &Dataplane, cpu: usize, seed: u64, stop: &AtomicBool) -> usize {
+    stay_on(cpu);
+    let reaper = kernel.reaper().unwrap();
+    let mut chance = Chance::new(seed);
+    let mut removed = 0;
+    while !stop.load(Ordering::Relaxed) {
+        let mut keys: Vec<FlowKey> = kernel.tables.flows.all().unwrap().into_iter().map(|(key, _)| key).collect();
+        removed += reaper.reap(&keys).unwrap();
+        keys.retain(|_| chance.one_in(3));
+        removed += reaper.evict(&keys).unwrap();
+    }
+    removed
+}
+
+/// What the rows say that should be counted.
+fn recount(flows: &[(FlowKey, FlowRow)]) -> Counts {
+    let mut counts = Counts::new();
+    let mut add = |key: u32, usage: Usage| {
+        if key & !TENANT_USAGE != 0 {
+            *counts.entry((key, usage as usize)).or_default() += 1;
+        }
+    };
+    for (key, row) in flows {
+        assert_eq!(row.hold & flow_hold::LOCKED, 0, "a lock stays behind: {key:?} {row:?}");
+        add(row.initiator_budget, Usage::Outbound);
+        add(row.answerer_budget, Usage::Inbound);
+        add(row.tenant | TENANT_USAGE, Usage::Inbound);
+        if row.hold & flow_hold::HALF_OPEN != 0 {
+            add(row.initiator_budget, Usage::OutboundHalfOpen);
+            add(row.answerer_budget, Usage::InboundHalfOpen);
+        }
+    }
+    counts
+}
+
+/// The rows of a host, with small budgets.
+fn rows(fabric: &SmallFabric) -> Rows {
+    let mut rows = fabric.rows().clone();
+    rows.ports.values_mut().for_each(|port| port.limits = LIMITS);
+    rows.networks.values_mut().for_each(|network| network.tenant_flows = TENANT_FLOWS);
+    rows
+}
+
+fn race(kernel: &Dataplane, fabric: &mut SmallFabric) {
+    let rule = |action: &str| {
+        json!([
+            {"name": "web", "direction": "ingress", "action": action, "protocol": "tcp", "ports": ["80"]},
+            {"name": "dns", "direction": "ingress", "action": "allow", "protocol": "udp", "ports": ["53"]},
+        ])
+    };
+    let timeouts = json!({"tcpTransitorySeconds": 10, "tcpClosedSeconds": 1, "udpOneWaySeconds": 5});
+    fabric.set_timeouts("red", &timeouts).unwrap();
+    let (sent, removed) = (AtomicU64::new(0), AtomicU64::new(0));
+    let (mut kept, mut changes) = (0, 0);
+    for round in 0..ROUNDS {
+        let stop = AtomicBool::new(false);
+        thread::scope(|scope| {
+            for cpu in 0..3 {
+                let seed = u64::from(round * 10 + cpu + 1);
+                let (stop, sent) = (&stop, &sent);
+                scope.spawn(move || sent.fetch_add(send(kernel, cpu as usize, seed, stop), Ordering::Relaxed));
+            }
+            scope.spawn(|| removed.fetch_add(remove(kernel, 3, 77, &stop) as u64, Ordering::Relaxed));
+            let begin = Instant::now();
+            while begin.elapsed() < ROUND {
+                changes += 1;
+                fabric.set_rules("red", &rule(if changes % 2 == 0 { "allow" } else { "deny" })).unwrap();
+                write_rows(kernel, &rows(fabric)).unwrap();
+                thread::sleep(Duration::from_millis(3));
+            }
+            stop.store(true, Ordering::Relaxed);
+        });
+        let flows = kernel.tables.flows.all().unwrap();
+        kept += flows.len();
+        assert_eq!(counts(&kernel.tables).unwrap(), recount(&flows), "round {round}: {flows:?}");
+        let most = |key: u32, usage: Usage| if key & TENANT_USAGE != 0 { TENANT_FLOWS } else { limit(usage) };
+        for ((key, word), count) in counts(&kernel.tables).unwrap() {
+            let usage = Usage::COUNTS[word];
+            assert!(count <= u64::from(most(key, usage)), "{usage:?} of {key:#x} is {count}");
+        }
+    }
+    let (sent, removed) = (sent.into_inner(), removed.into_inner());
+    println!(
+        "{sent} packets, {removed} connections removed, {changes} changes of the rules, {kept} connections counted"
+    );
+    assert!(sent > 10_000 && removed > 100 && changes > 20 && kept > 0, "it was no race");
+
+    let keys: Vec<FlowKey> = kernel.tables.flows.all().unwrap().into_iter().map(|(key, _)| key).collect();
+    assert_eq!(kernel.reaper().unwrap().evict(&keys).unwrap(), keys.len());
+    assert_eq!((kernel.tables.flows.count().unwrap(), counts(&kernel.tables).unwrap()), (0, Counts::new()));
+}
+
+const fn limit(usage: Usage) -> u32 {
+    match usage {
+        Usage::Inbound => LIMITS.flows_inbound,
+        Usage::Outbound => LIMITS.flows_outbound,
+        _ => LIMITS.half_open,
+    }
+}
+
+#[test]
+fn what_is_counted_is_what_is_there_on_several_processors() {
+    andromede_testkit::requires::require(&["ip"]).unwrap();
+    let namespace = SmallFabric::namespace().unwrap();
+    namespace
+        .run(|| {
+            let mut fabric = SmallFabric::new().unwrap();
+            let host = andromede_abi::HostConfig { features: Kernel::probe().features(), ..fabric.host_config() };
+            let kernel = Dataplane::load(None, &host, &Sizes::small()).unwrap();
+            write_rows(&kernel, &rows(&fabric)).unwrap();
+            race(&kernel, &mut fabric);
+        })
+        .unwrap();
+}
