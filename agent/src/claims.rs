@@ -1,6 +1,6 @@
 //! When the controller hears of what it has yet to hear: one claim at a time, and again after a while if it was refused.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use andromede_proto::agent::v1::{Claim, ClaimAnswer};
 use tokio::{
@@ -10,6 +10,59 @@ use tokio::{
 
 /// After this time a claim is made again that is still due.
 const AGAIN: Duration = Duration::from_secs(5);
+
+/// Most refused ports that are named in words.
+const NAMED: usize = 8;
+
+/// What the controller refused of this host's claims.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Refusals {
+    /// Why nothing of the last claim was taken; empty if it was looked at.
+    error: String,
+    /// Why, by the name of each refused port.
+    ports: BTreeMap<String, String>,
+}
+
+impl Refusals {
+    /// Takes the answer to a claim in. Ports of the claim that are not refused are no longer.
+    pub fn answered(&mut self, claim: &Claim, answer: ClaimAnswer) {
+        self.error = answer.error;
+        if !self.error.is_empty() {
+            return;
+        }
+        for name in claim.written.iter().map(|port| &port.name).chain(&claim.deleted) {
+            self.ports.remove(name);
+        }
+        self.ports.extend(answer.refused.into_iter().map(|refused| (refused.port, refused.reason)));
+    }
+
+    /// Forgets ports of which the controller knows by now, or that are gone.
+    pub fn keep(&mut self, is_unheard: impl Fn(&str) -> bool) {
+        self.ports.retain(|name, _| is_unheard(name));
+    }
+
+    /// Was this port refused?
+    pub fn refused(&self, port: &str) -> bool {
+        self.ports.contains_key(port)
+    }
+
+    /// In words; empty if nothing is refused.
+    pub fn in_words(&self) -> String {
+        if !self.error.is_empty() {
+            return format!("the controller refuses the ports of this host's pods: {}", self.error);
+        }
+        if self.ports.is_empty() {
+            return String::new();
+        }
+        let named = self.ports.iter().take(NAMED).map(|(name, reason)| format!("{name}: {reason}"));
+        let named: Vec<String> = named.collect();
+        let number = self.ports.len();
+        format!(
+            "the controller refuses {number} ports of this host's pods, and other hosts do not know them: {}",
+            named.join("; ")
+        )
+    }
+}
 
 /// The claims of one session.
 #[derive(Debug)]
@@ -41,15 +94,10 @@ impl Claims {
         Some(Claim { id, ..wanted })
     }
 
-    /// The controller answered.
-    pub(crate) fn answered(&mut self, answer: &ClaimAnswer) {
+    /// The controller answered: the claim that it answered, if there was one.
+    pub(crate) fn answered(&mut self) -> Option<&Claim> {
         self.waiting = false;
-        if !answer.error.is_empty() {
-            tracing::error!(
-                error = answer.error,
-                "the controller refused this host's ports; other hosts do not know them"
-            );
-        }
+        self.last.as_ref().map(|(claim, _)| claim)
     }
 
     /// Waits until another claim may be due.
@@ -70,5 +118,37 @@ impl Claims {
             }
             () = timer => {}
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use andromede_proto::{agent::v1::ClaimRefusal, v1::Port};
+
+    use super::*;
+
+    fn claim(ports: &[&str]) -> Claim {
+        let port = |name: &&str| Port { name: (*name).to_owned(), ..Port::default() };
+        Claim { written: ports.iter().map(port).collect(), ..Claim::default() }
+    }
+
+    fn refusing(port: &str) -> ClaimAnswer {
+        let refused = vec![ClaimRefusal { port: port.to_owned(), reason: "bad".to_owned() }];
+        ClaimAnswer { refused, ..ClaimAnswer::default() }
+    }
+
+    #[test]
+    fn a_refused_port_is_named_until_it_is_taken_or_gone() {
+        let mut refusals = Refusals::default();
+        refusals.answered(&claim(&["a", "b", "c"]), refusing("b"));
+        assert!(refusals.refused("b") && !refusals.refused("a"));
+        assert!(refusals.in_words().contains("b: bad"), "{}", refusals.in_words());
+        refusals.answered(&claim(&["c"]), ClaimAnswer::default());
+        assert!(refusals.refused("b"), "an answer about others says nothing of it");
+        refusals.answered(&claim(&["b"]), ClaimAnswer::default());
+        assert_eq!(refusals, Refusals::default());
+        refusals.answered(&claim(&["b"]), refusing("b"));
+        refusals.keep(|port| port == "a");
+        assert_eq!(refusals.in_words(), "");
     }
 }

@@ -1,6 +1,6 @@
 //! The agent of a host: session with the controller, reconcile, workloads, underlay, local socket.
 
-mod claims;
+pub mod claims;
 pub mod cleanup;
 pub mod config;
 pub mod diagnostics;

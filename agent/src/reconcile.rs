@@ -76,6 +76,12 @@ pub enum ReconcileError {
     /// Networks that are not known at present.
     #[error("what was stored of {} cannot be read; the controller is asked anew, and the rows stay until it answers", .0.join(", "))]
     Unreadable(Vec<String>),
+    /// The list of leases was lost, and live pods have none.
+    #[error(
+        "the list of leases was lost, and so was what these pods may do: {}; the packet path stays as it is, and nothing is unplugged: delete \
+         these pods, or their interfaces with `ip link delete`", .0.join(", ")
+    )]
+    LeasesLost(Vec<String>),
     /// The state folder.
     #[error(transparent)]
     Disk(#[from] DiskError),
@@ -169,6 +175,7 @@ impl Reconciler {
         let progress = Progress {
             applied_revision: if errors.is_empty() { held.revision } else { before },
             error: errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "),
+            refused: self.shared.refusals().in_words(),
             ports: placed,
             ports_attached: served,
             attachment: self.programs.as_ref().map(Programs::form).unwrap_or_default(),
@@ -176,14 +183,23 @@ impl Reconciler {
         if !progress.error.is_empty() && self.shared.progress().borrow().error != progress.error {
             tracing::error!(error = progress.error, "the host is not as it should be");
         }
+        if !progress.refused.is_empty() && self.shared.progress().borrow().refused != progress.refused {
+            tracing::error!(refused = progress.refused, "the controller refuses ports of this host");
+        }
         self.shared.set_progress(progress.clone());
         progress
     }
 
     async fn try_pass(&mut self, held: &Held, errors: &mut Vec<ReconcileError>) -> Result<(), ReconcileError> {
+        if self.shared.leases_are_lost() {
+            self.find_leases().await?;
+        }
         errors.extend(self.views.update(held).into_iter().map(ReconcileError::from));
         self.views.lay(&self.shared.config.host, &self.shared.leases());
-        self.shared.set_claim(self.views.claim());
+        self.shared.change_refusals(|refusals| refusals.keep(|port| self.views.is_unheard(port)));
+        self.shared.set_claim(self.views.claim(&self.shared.refusals()));
+        let placed = self.views.ports_of(&self.shared.config.host);
+        self.shared.set_placed(placed.map(|port| (port.name.to_string(), port.addresses.clone())).collect());
         if !held.unreadable.is_empty() {
             errors.push(ReconcileError::Unreadable(held.unreadable.iter().cloned().collect()));
         }

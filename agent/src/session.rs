@@ -185,7 +185,9 @@ async fn converse(
                         send(&outbox, agent_message::Message::Answer(answer)).await
                     });
                 }
-                Some(controller_message::Message::ClaimAnswer(answer)) => claims.answered(&answer),
+                Some(controller_message::Message::ClaimAnswer(answer)) => if let Some(claim) = claims.answered() {
+                    shared.change_refusals(|refusals| refusals.answered(claim, answer));
+                },
                 Some(controller_message::Message::Welcome(_)) => return Err(SessionError::Unexpected("welcome twice")),
                 None => return Err(SessionError::Closed),
             },
@@ -259,7 +261,7 @@ fn take_update(shared: &Shared, store_epoch: u64, update: &Update, complete: boo
 fn report(progress: &Progress) -> Report {
     Report {
         applied_revision: progress.applied_revision,
-        error: progress.error.clone(),
+        error: progress.trouble(),
         ports: progress.ports,
         ports_attached: progress.ports_attached,
     }

@@ -1,14 +1,19 @@
 //! What the parts of the agent share: what the host was told, what is attached, how far it is.
 
-use std::sync::{
-    Arc, Mutex, MutexGuard, PoisonError,
-    atomic::{AtomicBool, Ordering},
+use std::{
+    collections::BTreeMap,
+    net::IpAddr,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use andromede_proto::agent::v1::Claim;
 use tokio::sync::{Notify, watch};
 
 use crate::{
+    claims::Refusals,
     config::Config,
     pods::lease::Leases,
     state::{
@@ -28,12 +33,22 @@ pub struct Progress {
     pub applied_revision: u64,
     /// What could not be done; empty if all went well.
     pub error: String,
+    /// What the controller refused of the ports that this host made: the host goes on, and other hosts do not know them. Or empty.
+    pub refused: String,
     /// Ports placed on this host.
     pub ports: u32,
     /// Those of them whose workload is attached.
     pub ports_attached: u32,
     /// How programs are attached: "tcx" or "clsact"; empty before they are.
     pub attachment: String,
+}
+
+impl Progress {
+    /// All that is wrong, in words; empty if nothing is.
+    pub fn trouble(&self) -> String {
+        let parts = [self.error.as_str(), self.refused.as_str()];
+        parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join("; ")
+    }
 }
 
 /// Whether the controller is there.
@@ -44,6 +59,9 @@ pub struct Contact {
     /// Why it is not.
     pub error: String,
 }
+
+/// Ports placed on this host, and their addresses.
+pub type Placed = BTreeMap<String, Vec<IpAddr>>;
 
 /// Shared by all tasks of one agent.
 #[derive(Debug)]
@@ -58,7 +76,11 @@ pub struct Shared {
     attached: Mutex<Attached>,
     lease_file: LeaseFile,
     leases: Mutex<Leases>,
+    /// The file of leases was lost, and it is not certain that every live pod has its lease again.
+    leases_lost: AtomicBool,
+    refusals: Mutex<Refusals>,
     claim: watch::Sender<Claim>,
+    placed: Mutex<Arc<Placed>>,
     wake: Notify,
     network_changed: AtomicBool,
     progress: watch::Sender<Progress>,
@@ -85,7 +107,7 @@ impl Shared {
             return Err(DiskError::OtherHost { folder: config.state.clone(), recorded: host.name.clone() });
         }
         let attachment_file = AttachmentFile::new(&config.state);
-        let attached = match attachment_file.load() {
+        let mut attached = match attachment_file.load() {
             Err(damaged @ DiskError::Damaged { .. }) => {
                 tracing::error!(%damaged, "state file set aside; workloads are found again by their interfaces");
                 Attached::new()
@@ -93,14 +115,19 @@ impl Shared {
             other => other?,
         };
         let lease_file = LeaseFile::new(&config.state);
-        let leases = match lease_file.load() {
-            // After a power cut no pod is left whose lease it was.
+        let (leases, leases_lost) = match lease_file.load() {
             Err(damaged @ DiskError::Damaged { .. }) => {
-                tracing::error!(%damaged, "state file set aside; no address is leased any more");
-                Leases::default()
+                tracing::error!(%damaged, "leases of addresses are found again by the list of workloads");
+                let mut leases = Leases::default();
+                attached.values().filter_map(|workload| workload.lease.clone()).for_each(|entry| leases.restore(entry));
+                (leases, true)
             }
-            other => other?,
+            other => (other?, false),
         };
+        // What an older agent attached has its lease noted at the first change.
+        for (port, workload) in &mut attached {
+            workload.lease = workload.lease.take().or_else(|| leases.entry_of_port(port).cloned());
+        }
         Ok(Self {
             config,
             store,
@@ -110,7 +137,10 @@ impl Shared {
             attached: Mutex::new(attached),
             lease_file,
             leases: Mutex::new(leases),
+            leases_lost: AtomicBool::new(leases_lost),
+            refusals: Mutex::default(),
             claim: watch::Sender::default(),
+            placed: Mutex::default(),
             wake: Notify::new(),
             network_changed: AtomicBool::new(true),
             progress: watch::Sender::default(),
@@ -168,6 +198,34 @@ impl Shared {
         Ok(result)
     }
 
+    /// Is it uncertain whether every live pod has its lease?
+    pub fn leases_are_lost(&self) -> bool {
+        self.leases_lost.load(Ordering::Relaxed)
+    }
+
+    /// Every live pod has its lease: from now on what is not in the list is not there.
+    pub fn keep_leases(&self) -> Result<(), DiskError> {
+        self.change_leases(|_| Ok::<_, DiskError>(()))?;
+        self.leases_lost.store(false, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// What the controller refused of the claims of this host.
+    pub fn refusals(&self) -> Refusals {
+        lock(&self.refusals).clone()
+    }
+
+    /// Changes what the controller refused; if that is a change, the reconciler is woken.
+    pub fn change_refusals(&self, change: impl FnOnce(&mut Refusals)) {
+        let mut refusals = lock(&self.refusals);
+        let mut next = refusals.clone();
+        change(&mut next);
+        if next != *refusals {
+            *refusals = next;
+            self.wake();
+        }
+    }
+
     /// Ports that the controller has yet to hear of.
     pub fn claim(&self) -> watch::Receiver<Claim> {
         self.claim.subscribe()
@@ -180,6 +238,16 @@ impl Shared {
             *old = claim;
             changed
         });
+    }
+
+    /// Ports placed on this host, as the pass that runs or the last one found them. Nobody waits for a pass to read this.
+    pub fn placed(&self) -> Arc<Placed> {
+        Arc::clone(&lock(&self.placed))
+    }
+
+    /// Publishes which ports are placed on this host.
+    pub fn set_placed(&self, placed: Placed) {
+        *lock(&self.placed) = Arc::new(placed);
     }
 
     /// The kernel's interfaces or routes have changed, or may have: the reconciler looks at them anew.

@@ -10,12 +10,16 @@ use andromede_model::{HostName, NetworkName, NetworkView, Port, PortName, Violat
 use andromede_proto::agent::v1::Claim;
 
 use crate::{
+    claims::Refusals,
     pods::{
         lease::Leases,
         overlay::{self, Overlay},
     },
     state::held::{Held, HeldNetwork},
 };
+
+/// Most ports in one claim; the controller takes 1,000.
+const CLAIM: usize = 500;
 
 /// A network that the agent cannot read.
 #[derive(Debug, thiserror::Error)]
@@ -100,15 +104,22 @@ impl Views {
         self.overlays = overlays;
     }
 
-    /// What the controller has yet to hear of.
-    pub fn claim(&self) -> Claim {
+    /// What the controller has yet to hear of: first what it has not refused, so that bad ports do not keep good ones waiting.
+    pub fn claim(&self, refusals: &Refusals) -> Claim {
         let mut claim = Claim::default();
-        for view in &self.readable {
-            if let Some(overlay) = self.overlays.get(&view.network.name) {
-                overlay::claim(view, overlay, &mut claim);
+        for refused in [false, true] {
+            for view in &self.readable {
+                if let Some(overlay) = self.overlays.get(&view.network.name) {
+                    overlay::claim(view, overlay, CLAIM, &|port| refusals.refused(port) == refused, &mut claim);
+                }
             }
         }
         claim
+    }
+
+    /// Does the controller have yet to hear of this port?
+    pub fn is_unheard(&self, port: &str) -> bool {
+        self.overlays.values().any(|overlay| overlay.keys().any(|name| name.as_str() == port))
     }
 
     /// The view of a network.

@@ -1,9 +1,8 @@
 //! Attaching and detaching workloads: nothing passes before rows and programs are in place.
 
-use std::{collections::BTreeMap, path::Path, sync::Arc};
+use std::{path::Path, sync::Arc};
 
-use andromede_model::Port;
-use andromede_proto::local::v1::{AttachPortResponse, LocalPort};
+use andromede_proto::local::v1::AttachPortResponse;
 use tokio::sync::Mutex;
 
 use crate::{
@@ -192,6 +191,7 @@ impl Workloads {
             tap: false,
             uid: workload.uid,
             configured: Some(workload.clone()),
+            lease: self.shared.leases().entry_of_port(&workload.port).cloned(),
         };
         match self.finish(netns, &outer, made, workload).await {
             Ok(()) => Ok(outer),
@@ -240,6 +240,17 @@ impl Workloads {
         }
     }
 
+    /// Removes the interface of the port with this id, in whatever network; no error if there is none.
+    pub(crate) async fn detach_id(&self, id: &str) -> Result<(), WorkloadError> {
+        for link in self.netlink.links().await? {
+            let port = interface_name::port_of_alias(&link.alias).unwrap_or_default();
+            if port.rsplit_once('/').is_some_and(|(_, found)| found == id) {
+                self.detach(port).await?;
+            }
+        }
+        Ok(())
+    }
+
     /// An interface of the port that the list of workloads does not know: of an attach that was interrupted.
     async fn remove_unlisted(&self, port: &str) -> Result<(), WorkloadError> {
         match self.netlink.link(&interface_name::host_side(port)).await? {
@@ -260,17 +271,6 @@ impl Workloads {
     /// The agent's socket to the kernel.
     pub(crate) fn netlink(&self) -> &Netlink {
         &self.netlink
-    }
-
-    /// The ports that are placed on this host, with their addresses.
-    pub async fn placed(&self) -> BTreeMap<String, LocalPort> {
-        let reconciler = self.reconciler.lock().await;
-        let local = |port: &Port| LocalPort {
-            addresses: port.addresses.iter().map(ToString::to_string).collect(),
-            ..LocalPort::default()
-        };
-        let ports = reconciler.views().ports_of(&self.shared.config.host);
-        ports.map(|port| (port.name.to_string(), local(port))).collect()
     }
 
     /// What the interface shall be, by what the controller told.

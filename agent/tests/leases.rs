@@ -129,7 +129,7 @@ fn what_lies_over_a_view_is_what_the_controller_has_yet_to_hear() {
     assert_eq!(over.ports[&kept.port], before.ports[&kept.port], "the controller's word stands");
     assert_eq!((over.ports[&new.port].identity, over.ports.len()), (7, 3), "the identity of its groups is known");
     let mut claim = Claim::default();
-    overlay::claim(&over, &covered, &mut claim);
+    overlay::claim(&over, &covered, 10, &|_| true, &mut claim);
     let written: Vec<&str> = claim.written.iter().map(|port| port.name.as_str()).collect();
     assert_eq!((written, claim.deleted), (vec![new.port.as_str()], vec![ended.port.to_string()]));
     overlay::lift(&mut over, covered);
@@ -164,4 +164,34 @@ proptest! {
             prop_assert_eq!(&stored, &leases);
         }
     }
+}
+
+#[test]
+fn an_owner_has_one_lease_however_often_it_asks() {
+    let view = view(&[("own", "10.1.0.0/24")], vec![]);
+    let mut leases = Leases::default();
+    let first = grant(&mut leases, &view, "c", "web", 0).unwrap();
+    assert_eq!(grant(&mut leases, &view, "c", "web", 0).unwrap(), first);
+    assert_eq!(leases.iter().count(), 1);
+}
+
+#[test]
+fn a_generated_ethernet_address_is_one_that_nobody_has() {
+    let subnets = [("own", "10.1.0.0/24")];
+    let free = grant(&mut Leases::default(), &view(&subnets, vec![]), "c", "web", 0).unwrap();
+    let holder = Port { name: format!("{NETWORK}/ports/p"), addresses: vec!["10.1.0.99".into()], ..told(&free) };
+    let other = grant(&mut Leases::default(), &view(&subnets, vec![holder]), "c", "web", 0).unwrap();
+    assert_eq!(other.addresses, free.addresses);
+    assert_ne!(other.mac, free.mac);
+}
+
+#[test]
+fn what_a_newer_agent_stored_is_read() {
+    let mut leases = Leases::default();
+    grant(&mut leases, &view(&[("own", "10.1.0.0/24")], vec![]), "c", "web", 0).unwrap();
+    let mut stored = serde_json::to_value(&leases).unwrap();
+    stored["invented_later"] = 1.into();
+    stored["entries"][0]["lease"]["invented_later"] = 1.into();
+    stored["entries"][0]["owner"]["invented_later"] = 1.into();
+    assert_eq!(serde_json::from_value::<Leases>(stored).unwrap(), leases);
 }

@@ -179,7 +179,9 @@ fn read(fields: Map<String, Value>, version: &str) -> Result<Configuration, CniE
         CniError::decoding(error.to_string())
     })?;
     if let Some(bandwidth) = wire.runtime_config.bandwidth {
-        let details = format!("runtimeConfig.bandwidth = {bandwidth}: no limit is enforced yet; remove the capability");
+        let details = format!(
+            "runtimeConfig.bandwidth = {bandwidth}: limits belong to the port, and whoever writes a pod would choose its own; remove the capability"
+        );
         return Err(CniError::new(
             code::UNSUPPORTED_FIELD,
             "a capability of the configuration is not supported",

@@ -2,7 +2,10 @@
 
 use andromede_model::{AnyName, CommitError, Resource, Violation};
 
-use crate::{access::Principal, requests::Request};
+use crate::{
+    access::{Principal, Role},
+    requests::Request,
+};
 
 /// What must be true of a resource for a write to be done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,6 +75,17 @@ pub struct Written {
     pub effects: Vec<(AnyName, Effect)>,
     /// The resource as it is after the write, if the request writes one.
     pub resource: Option<Resource>,
+    /// Parts of a host's claim that were not written; empty for all other writes, which are whole or not done.
+    pub refused: Vec<Refused>,
+}
+
+/// A part of a host's claim that was not written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refused {
+    /// The name, as the host gave it.
+    pub name: String,
+    /// Why, in words.
+    pub reason: String,
 }
 
 /// Why a write was not done.
@@ -106,10 +120,26 @@ pub enum WriteError {
     /// Too many ids of requests are remembered.
     #[error("too many requests with a request_id within an hour; send this one without, or later")]
     RequestsFull,
+    /// A host would have more rows than it may be given.
+    #[error(transparent)]
+    Full(Box<crate::capacity::Full>),
     /// The model prepared something that it then refused: a fault of the program. Nothing was written.
     #[error("a fault of the controller, nothing was written: {0}; report it with the request")]
     Fault(#[from] CommitError),
     /// The store failed, or the controller is ending: whether the write will be found after a restart is unknown.
     #[error("the store failed or the controller is ending; look at its log, then read back what was written")]
     Stopped,
+}
+
+impl WriteError {
+    /// The same, as far as this caller may know it.
+    #[must_use]
+    pub fn told_to(self, principal: &Principal) -> Self {
+        match self {
+            Self::Full(full) if matches!(principal.role, Role::TenantAdmin(_) | Role::TenantReader(_)) => {
+                Self::Full(Box::new(full.for_tenant()))
+            }
+            other => other,
+        }
+    }
 }

@@ -5,6 +5,7 @@
 //! | `INVALID_ARGUMENT` | `BadRequest`: one field violation for each rule that is broken |
 //! | `FAILED_PRECONDITION` | `PreconditionFailure`: what is still in use, and by whom |
 //! | `RESOURCE_EXHAUSTED` | `QuotaFailure`: of what the tenant has as much as it may |
+//! | `RESOURCE_EXHAUSTED` | `QuotaFailure`, and `ErrorInfo` with the reason `HOST_TABLE_FULL`: host, table, rows, limit, and what takes most |
 //! | `PERMISSION_DENIED` | `BadRequest`, if it is for fields that are not for the caller to decide |
 //! | `NOT_FOUND`, `ALREADY_EXISTS` | `ResourceInfo`: the name |
 //! | `ABORTED` | `ErrorInfo` with the reason `ETAG_MISMATCH`, the name and the etag that the resource has now; or `PLAN_OUTDATED` and the last revision |
@@ -15,7 +16,7 @@ use andromede_model::{AnyName, Cause, Violation};
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, FieldViolation, PreconditionViolation, QuotaViolation, StatusExt as _};
 
-use crate::change::WriteError;
+use crate::{capacity::Full, change::WriteError};
 
 /// Domain of the reasons in `ErrorInfo`.
 const DOMAIN: &str = "andromede.v1";
@@ -88,10 +89,34 @@ impl From<WriteError> for Status {
                 invalid(&[Violation::new("request_id", "", error.to_string(), "use a new one, or none")])
             }
             WriteError::RequestsFull => Self::resource_exhausted(error.to_string()),
+            WriteError::Full(full) => host_full(&full),
             WriteError::Fault(_) => Self::internal(error.to_string()),
             WriteError::Stopped => Self::unavailable(error.to_string()),
         }
     }
+}
+
+/// The status for a host that has no room: as for every quota, and its figures for programs.
+fn host_full(full: &Full) -> Status {
+    let violation = full.violation();
+    let told = cut(&format!("{}; {}", violation.rule, violation.fix));
+    let mut details = ErrorDetails::with_bad_request(vec![FieldViolation::new(cut(&violation.field), told.clone())]);
+    let (largest, taken) = &full.largest;
+    let mut about = vec![
+        ("table", full.table.name.to_owned()),
+        ("largest", cut(&largest.to_string())),
+        ("largest_rows", taken.to_string()),
+    ];
+    if let Some(host) = &full.host {
+        about.push(("host", host.to_string()));
+        let figures = [("rows", full.rows), ("limit", full.most), ("further_hosts", full.others)];
+        about.extend(figures.map(|(key, figure)| (key, figure.to_string())));
+    }
+    let subject = full.host.as_ref().map_or_else(|| largest.to_string(), ToString::to_string);
+    details.set_quota_failure(vec![QuotaViolation::new(cut(&subject), told)]);
+    let about: HashMap<String, String> = about.into_iter().map(|(key, value)| (key.to_owned(), value)).collect();
+    details.set_error_info("HOST_TABLE_FULL", DOMAIN, about);
+    Status::with_error_details(Code::ResourceExhausted, cut(&violation.to_string()), details)
 }
 
 /// The status for a condition that does not hold any more.

@@ -2,38 +2,30 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use andromede_model::{AnyName, Commit, Host, HostName, Model, NetworkName, Port, Resource};
-use andromede_plan::Cost;
+use andromede_model::{AnyName, Commit, HostName, Model, NetworkName, Port, Resource};
 use andromede_proto::{
     difference,
     v1::{PlanResponse, PlannedChange, TableUse, resource_change::Kind},
 };
 
 use crate::{
-    capacity,
+    capacity::{Capacity, Staged},
     change::{Change, WriteError},
 };
 
-/// Hosts whose tables are measured.
-const MEASURED: usize = 100;
-
-/// Plans a write on a state. `held` tells the networks that a host holds before it.
-pub fn plan(
-    before: &Model,
-    change: &Change,
-    held: impl Fn(&HostName) -> Vec<NetworkName>,
-) -> Result<PlanResponse, WriteError> {
+/// Plans a write on a state. `capacity` is that of the same state.
+pub fn plan(before: &Model, capacity: &Capacity, change: &Change) -> Result<PlanResponse, WriteError> {
     let names: Vec<_> = change.written.iter().map(Resource::name).collect();
     let commit = before.prepare(change.written.clone(), change.deleted.clone()).map_err(WriteError::Invalid)?;
-    capacity::check(before, &commit, &names).map_err(WriteError::Invalid)?;
     let mut after = before.clone();
     if !commit.is_empty() {
         after.commit(&commit)?;
     }
+    let staged = capacity.stage((before, &after), &commit, &names)?;
     let changes = changes(before, &after, &commit);
     let unchanged = names.len().saturating_add(change.deleted.len()).saturating_sub(changes.len());
     let hosts = hosts(before, &after, &commit);
-    let tables = tables(before, &after, &commit, &hosts, held);
+    let tables = tables(capacity, &staged);
     Ok(PlanResponse {
         revision: before.revision(),
         unchanged: u32::try_from(unchanged).unwrap_or(u32::MAX),
@@ -106,41 +98,22 @@ fn ports(before: &Model, after: &Model, commit: &Commit) -> BTreeSet<AnyName> {
     ports
 }
 
-/// For each table the host that it fills most, of those that are measured.
-fn tables(
-    before: &Model,
-    after: &Model,
-    commit: &Commit,
-    hosts: &BTreeSet<HostName>,
-    held: impl Fn(&HostName) -> Vec<NetworkName>,
-) -> Vec<TableUse> {
-    let touched = commit.networks();
+/// For each table the host that it fills most, of those for which something changes.
+fn tables(capacity: &Capacity, staged: &Staged) -> Vec<TableUse> {
     let mut fullest: BTreeMap<&'static str, TableUse> = BTreeMap::new();
-    for name in hosts.iter().take(MEASURED) {
-        let networks: BTreeSet<NetworkName> = held(name).into_iter().chain(touched.iter().cloned()).collect();
-        let cost = |model: &Model| model.host(name).map(|host| cost(model, host, &networks)).unwrap_or_default();
-        let (old, new) = (cost(before), cost(after));
-        for (table, (rows, limit)) in new {
+    for (host, before, after) in staged.costs(capacity) {
+        for ((table, before), (_, after)) in before.tables().zip(after.tables()) {
             let used = TableUse {
-                table: table.to_owned(),
-                host: name.to_string(),
-                before: old.get(table).map_or(0, |(rows, _)| *rows),
-                after: rows,
-                limit,
+                table: table.name.to_owned(),
+                host: host.to_string(),
+                before: before as u64,
+                after: after as u64,
+                limit: capacity.limits().rows(&table) as u64,
             };
-            let fuller = fullest.get(table).is_none_or(|other| other.after < used.after);
-            if fuller {
-                fullest.insert(table, used);
+            if fullest.get(table.name).is_none_or(|other| other.after < used.after) {
+                fullest.insert(table.name, used);
             }
         }
     }
     fullest.into_values().collect()
-}
-
-/// The rows of each table on a host, and the most that it holds; nothing if the rules cannot be compiled.
-fn cost(model: &Model, host: &Host, networks: &BTreeSet<NetworkName>) -> BTreeMap<&'static str, (u64, u64)> {
-    let views = networks.iter().filter_map(|network| model.view(network));
-    let views: Vec<_> = views.filter(|view| view.hosts.contains_key(&host.name)).collect();
-    let Ok(cost) = Cost::of_host(&views, host) else { return BTreeMap::new() };
-    cost.tables().map(|(table, rows)| (table.name, (rows as u64, u64::from(table.rows)))).collect()
 }

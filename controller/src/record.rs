@@ -235,7 +235,12 @@ impl Record {
             }
             _ => None,
         };
-        Ok(Written { revision: self.revision, effects, resource: resource.map(Resource::try_from).transpose()? })
+        Ok(Written {
+            revision: self.revision,
+            effects,
+            resource: resource.map(Resource::try_from).transpose()?,
+            refused: Vec::new(),
+        })
     }
 
     /// A record without anything, of the version that this program writes.

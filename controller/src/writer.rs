@@ -12,10 +12,12 @@ use prost::Message as _;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::{
-    access::{self, Principal},
-    audit, capacity,
+    access::{self, Principal, Role},
+    audit,
+    capacity::{Capacity, Staged},
     change::{Change, Condition, Effect, WriteError, Written},
     checkpoint::{self, Checkpoints, Retention},
+    claim::{self, Settled},
     publish::{Index, Move, Publisher},
     quarantine::{self, Quarantine},
     record::Record,
@@ -114,6 +116,7 @@ fn last_time(store: &Store) -> Result<i64, StoreError> {
 
 /// Commits that are ready to be stored.
 struct Batch<'a> {
+    capacity: &'a mut Capacity,
     quarantine: &'a mut Quarantine,
     requests: &'a Requests,
     store: &'a Store,
@@ -147,7 +150,10 @@ impl Task {
             let time = self.clock.now();
             let mut quarantine = std::mem::take(&mut self.quarantine);
             quarantine.tidy(time);
+            let publisher = Arc::clone(&self.publisher);
+            let mut capacity = publisher.capacity();
             let mut batch = Batch {
+                capacity: &mut capacity,
                 quarantine: &mut quarantine,
                 requests: &requests,
                 store: &store,
@@ -193,6 +199,21 @@ impl Task {
     }
 }
 
+/// A commit that can be made.
+struct Prepared {
+    commit: Commit,
+    /// The state with it.
+    after: Model,
+    /// How full hosts would be.
+    staged: Staged,
+}
+
+impl AsRef<Commit> for Prepared {
+    fn as_ref(&self) -> &Commit {
+        &self.commit
+    }
+}
+
 impl Batch<'_> {
     /// Prepares one write on the state that those before it lead to. A refusal is told at once, all else once the batch is on
     /// disk: a repeated request may wait for the first, which is in the same batch.
@@ -221,6 +242,17 @@ impl Batch<'_> {
         self.requests.make_room(self.time).map(|()| None)
     }
 
+    /// What a write would lead to, or what is wrong with it.
+    fn prepared(&self, written: Vec<Resource>, deleted: Vec<AnyName>) -> Result<Prepared, WriteError> {
+        let names: Vec<_> = written.iter().map(Resource::name).collect();
+        let rests = |port: &PortName, address| self.quarantine.holds_back(port, address);
+        let commit = self.ahead.prepare_with(written, deleted, &rests).map_err(WriteError::Invalid)?;
+        let mut after = self.ahead.clone();
+        after.commit(&commit)?;
+        let staged = self.capacity.stage((&self.ahead, &after), &commit, &names)?;
+        Ok(Prepared { commit, after, staged })
+    }
+
     fn prepare(&mut self, mut change: Change) -> Result<Written, WriteError> {
         access::check(&self.ahead, &mut change)?;
         let Change { principal, method, written, deleted, conditions, planned_revision, request, validate_only } =
@@ -232,21 +264,27 @@ impl Batch<'_> {
             check(&self.ahead, name, condition)?;
         }
         if let ([], [name]) = (written.as_slice(), deleted.as_slice())
+            && principal.role != Role::Host
             && self.ahead.get(name).is_none()
         {
             return Err(WriteError::NotFound(name.clone()));
         }
-        let names: Vec<_> = written.iter().map(Resource::name).collect();
-        let commit = {
-            let rests = |port: &PortName, address| self.quarantine.holds_back(port, address);
-            self.ahead.prepare_with(written, deleted.clone(), &rests).map_err(WriteError::Invalid)?
+        let prepare = |written, deleted| self.prepared(written, deleted);
+        let settled = if principal.role == Role::Host {
+            claim::settle(&self.ahead, &principal, written, deleted, &prepare)
+        } else {
+            let names = written.iter().map(Resource::name).collect();
+            let prepared = prepare(written, deleted.clone());
+            prepared.map(|prepared| Settled { prepared, written: names, deleted, refused: Vec::new() })
         };
-        capacity::check(&self.ahead, &commit, &names).map_err(WriteError::Invalid)?;
+        let Settled { prepared, written: names, deleted, refused } =
+            settled.map_err(|error| error.told_to(&principal))?;
+        let Prepared { commit, after, staged } = prepared;
         let only = if let [name] = names.as_slice() { Some(name.clone()) } else { None };
         let effects = effects(&self.ahead, &commit, names, deleted);
         let in_commit = |name: &AnyName| commit.written.iter().find(|resource| resource.name() == *name).cloned();
         let resource = only.and_then(|name| in_commit(&name).or_else(|| self.ahead.get(&name)));
-        let mut answer = Written { revision: self.ahead.revision(), effects, resource };
+        let mut answer = Written { revision: self.ahead.revision(), effects, resource, refused };
         // What changes nothing needs no commit, except to be known when it is repeated.
         if validate_only || (commit.is_empty() && request.is_none()) {
             return Ok(answer);
@@ -254,7 +292,8 @@ impl Batch<'_> {
         answer.revision = commit.revision;
         let moves = Move::all(&self.ahead, &commit);
         let released = quarantine::released(&self.ahead, &commit);
-        self.ahead.commit(&commit)?;
+        self.ahead = after;
+        self.capacity.take(staged);
         self.quarantine.release(self.time, &released);
         let mut record = Record::new(&commit, &principal.to_string(), self.time);
         method.clone_into(&mut record.method);

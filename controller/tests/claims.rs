@@ -65,25 +65,41 @@ async fn a_host_hears_of_a_network_that_it_has_a_subnet_of_and_others_of_the_por
 }
 
 #[tokio::test]
-async fn a_claim_of_what_is_anothers_is_refused_whole_and_says_why() {
+async fn the_good_ports_of_a_claim_are_taken_and_the_bad_ones_named() {
     let folder = tempfile::tempdir().unwrap();
     let controller = Controller::plaintext(folder.path()).await;
     leased(&controller).await;
     let mut known = Known::default();
     let mut session = Session::open(controller.channel().await, known.hello("h1")).await.unwrap();
-    let good = pod("good", "10.1.1.5", "hosts/h1");
-    let long = (0..=1000).map(|number| format!("{A}/ports/p{number}")).collect();
     let cases = [
-        (vec![good.clone(), pod("x", "10.1.2.5", "hosts/h1")], vec![], "in none of them"),
-        (vec![good.clone(), pod("x", "10.1.2.5", "hosts/h2")], vec![], "on itself"),
-        (vec![good.clone(), Port { mac: "junk".to_owned(), ..pod("x", "10.1.1.6", "hosts/h1") }], vec![], "junk"),
-        (vec![good], vec!["hosts/h2".to_owned()], "claim.deleted[0]"),
-        (vec![], long, "at most 1000"),
+        (pod("x", "10.1.2.5", "hosts/h1"), "leased to the host"),
+        (pod("x", "10.1.2.5", "hosts/h2"), "on itself"),
+        // It would be given one of the subnet that is leased to nobody.
+        (Port { addresses: vec![], ..pod("x", "10.1.1.6", "hosts/h1") }, "leased to the host"),
+        (Port { mac: "junk".to_owned(), ..pod("x", "10.1.1.6", "hosts/h1") }, "junk"),
+        (Port { security_groups: vec![group_name("a", "none")], ..pod("x", "10.1.1.6", "hosts/h1") }, "no such group"),
+        (pod("x", "10.1.1.1", "hosts/h1"), "gateway"),
     ];
-    for (id, (written, deleted, words)) in (1_u64..).zip(cases) {
-        let error = session.claim(Claim { id, written, deleted }, &mut known).await;
-        assert!(error.contains(words), "{words}: {error}");
+    for (id, (bad, words)) in (1_u64..).zip(cases) {
+        let good = pod(&format!("good{id}"), &format!("10.1.1.{}", 100 + id), "hosts/h1");
+        let claim = Claim { id, written: vec![bad.clone(), good], deleted: vec!["hosts/h2".to_owned()] };
+        let answer = session.ask_claim(claim, &mut known).await;
+        assert_eq!(answer.error, "");
+        let refused: Vec<_> = answer.refused.iter().map(|it| it.port.as_str()).collect();
+        assert!(
+            refused.contains(&bad.name.as_str()) && refused.contains(&"hosts/h2") && refused.len() == 2,
+            "{refused:?}"
+        );
+        let reason = &answer.refused.iter().find(|it| it.port == bad.name).unwrap().reason;
+        assert!(reason.contains(words) && !reason.contains("tenants/"), "{words}: {reason}");
+        assert_eq!(
+            u64::from(controller.status("hosts/h1").await.ports),
+            id,
+            "the good one was written, the bad one not"
+        );
     }
-    assert_eq!(controller.status("hosts/h1").await.ports, 0, "nothing of them was written");
+    let long = (0..=1000).map(|number| format!("{A}/ports/p{number}")).collect();
+    let error = session.claim(Claim { id: 99, written: vec![], deleted: long }, &mut known).await;
+    assert!(error.contains("at most 1000"), "{error}");
     controller.stop().await;
 }

@@ -51,6 +51,7 @@ pub use port_limits::{PortLimits, RateLimits};
 pub use prefix::Prefix;
 pub use prefix_list::PrefixList;
 pub use resource::{Resource, ResourceKind};
+pub use shared::SharedMap;
 pub use subnet::Subnet;
 pub use tenant::Tenant;
 pub use timeouts::Timeouts;

@@ -4,8 +4,8 @@ use std::{collections::BTreeSet, net::IpAddr, sync::Arc};
 
 use crate::{
     AnyName, Commit, Counters, Host, HostName, IdentitySet, Network, NetworkName, NetworkView, OperatorPolicy,
-    OperatorPolicyName, Port, PortName, Resource, ResourceKind, Subnet, Tenant, TenantName, Vni, commit::CommitError,
-    shared::SharedMap, state::NetworkState,
+    OperatorPolicyName, Port, PortName, PrefixList, PrefixListName, Resource, ResourceKind, SecurityGroup,
+    SecurityGroupName, Subnet, Tenant, TenantName, Vni, commit::CommitError, shared::SharedMap, state::NetworkState,
 };
 
 /// The whole state. A copy is cheap: it shares with the original what neither changes.
@@ -220,6 +220,11 @@ impl Model {
         self.operator_policies.get(name).map(AsRef::as_ref)
     }
 
+    /// The operator's policies, by name.
+    pub fn operator_policies(&self) -> impl Iterator<Item = &OperatorPolicy> {
+        self.operator_policies.values().map(AsRef::as_ref)
+    }
+
     /// A network.
     pub fn network(&self, name: &NetworkName) -> Option<&Network> {
         self.networks.get(name).map(|state| &state.network)
@@ -230,9 +235,35 @@ impl Model {
         self.networks.get(network)?.subnets.values().find(|subnet| subnet.cidr.contains(address))
     }
 
+    /// Is a subnet of the network leased to the host?
+    pub fn leases(&self, host: &HostName, network: &NetworkName) -> bool {
+        let state = self.networks.get(network);
+        state.is_some_and(|state| state.subnets.values().any(|subnet| subnet.host.as_ref() == Some(host)))
+    }
+
     /// A port.
     pub fn port(&self, name: &PortName) -> Option<&Port> {
         self.networks.get(&name.network())?.ports.get(name).map(AsRef::as_ref)
+    }
+
+    /// A security group.
+    pub fn security_group(&self, name: &SecurityGroupName) -> Option<&SecurityGroup> {
+        self.networks.get(&name.network())?.groups.get(name).map(AsRef::as_ref)
+    }
+
+    /// A prefix list.
+    pub fn prefix_list(&self, name: &PrefixListName) -> Option<&PrefixList> {
+        self.networks.get(&name.network())?.prefix_lists.get(name).map(AsRef::as_ref)
+    }
+
+    /// The interned sets of groups of a network, by number.
+    pub fn identities(&self, network: &NetworkName) -> impl Iterator<Item = (u32, &BTreeSet<SecurityGroupName>)> {
+        self.networks.get(network).into_iter().flat_map(|state| state.interned())
+    }
+
+    /// How many hosts there are.
+    pub const fn host_count(&self) -> usize {
+        self.hosts.len()
     }
 
     /// The networks with a port on the host, or a subnet leased to it: what the host holds.

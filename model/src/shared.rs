@@ -13,7 +13,7 @@ use std::{
 const MOST: usize = 256;
 
 /// An ordered map whose copies share what is the same.
-pub(crate) struct SharedMap<K, V> {
+pub struct SharedMap<K, V> {
     /// In order; none is empty.
     chunks: Arc<Vec<Arc<BTreeMap<K, V>>>>,
     length: usize,
@@ -21,8 +21,13 @@ pub(crate) struct SharedMap<K, V> {
 
 impl<K: Ord + Clone, V: Clone> SharedMap<K, V> {
     /// Number of entries.
-    pub(crate) const fn len(&self) -> usize {
+    pub const fn len(&self) -> usize {
         self.length
+    }
+
+    /// Is there none?
+    pub const fn is_empty(&self) -> bool {
+        self.length == 0
     }
 
     /// The chunk that has the key, if any has.
@@ -33,17 +38,17 @@ impl<K: Ord + Clone, V: Clone> SharedMap<K, V> {
     }
 
     /// The value of a key.
-    pub(crate) fn get(&self, key: &K) -> Option<&V> {
+    pub fn get(&self, key: &K) -> Option<&V> {
         self.chunks.get(self.chunk_of(key))?.get(key)
     }
 
     /// Is there a value?
-    pub(crate) fn contains_key(&self, key: &K) -> bool {
+    pub fn contains_key(&self, key: &K) -> bool {
         self.get(key).is_some()
     }
 
     /// The value of a key, to be changed.
-    pub(crate) fn get_mut(&mut self, key: &K) -> Option<&mut V> {
+    pub fn get_mut(&mut self, key: &K) -> Option<&mut V> {
         let place = self.chunk_of(key);
         // Nothing is copied for a key that is not there.
         self.chunks.get(place)?.get(key)?;
@@ -51,7 +56,7 @@ impl<K: Ord + Clone, V: Clone> SharedMap<K, V> {
     }
 
     /// Sets the value of a key; the one before it comes back.
-    pub(crate) fn insert(&mut self, key: K, value: V) -> Option<V> {
+    pub fn insert(&mut self, key: K, value: V) -> Option<V> {
         let place = self.chunk_of(&key);
         let chunks = Arc::make_mut(&mut self.chunks);
         let Some(chunk) = chunks.get_mut(place) else {
@@ -71,7 +76,7 @@ impl<K: Ord + Clone, V: Clone> SharedMap<K, V> {
     }
 
     /// Removes a key; its value comes back.
-    pub(crate) fn remove(&mut self, key: &K) -> Option<V> {
+    pub fn remove(&mut self, key: &K) -> Option<V> {
         let place = self.chunk_of(key);
         self.chunks.get(place)?.get(key)?;
         let chunks = Arc::make_mut(&mut self.chunks);
@@ -100,7 +105,7 @@ impl<K: Ord + Clone, V: Clone> SharedMap<K, V> {
     }
 
     /// All entries, in order.
-    pub(crate) fn iter(&self) -> impl Iterator<Item = (&K, &V)> {
+    pub fn iter(&self) -> impl Iterator<Item = (&K, &V)> {
         self.chunks.iter().flat_map(|chunk| -> btree_map::Iter<'_, K, V> { chunk.iter() })
     }
 
@@ -117,12 +122,12 @@ impl<K: Ord + Clone, V: Clone> SharedMap<K, V> {
     }
 
     /// All keys, in order.
-    pub(crate) fn keys(&self) -> impl Iterator<Item = &K> {
+    pub fn keys(&self) -> impl Iterator<Item = &K> {
         self.iter().map(|(key, _)| key)
     }
 
     /// All values, in the order of their keys.
-    pub(crate) fn values(&self) -> impl Iterator<Item = &V> {
+    pub fn values(&self) -> impl Iterator<Item = &V> {
         self.iter().map(|(_, value)| value)
     }
 }

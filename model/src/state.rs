@@ -167,7 +167,12 @@ impl NetworkState {
         }
     }
 
-    /// All interned sets, by number.
+    /// The interned sets, by number.
+    pub(crate) fn interned(&self) -> impl Iterator<Item = (u32, &Groups)> {
+        self.identities.iter().map(|(number, groups)| (*number, groups.as_ref()))
+    }
+
+    /// All interned sets, by number, copied.
     pub(crate) fn identity_sets(&self) -> BTreeMap<u32, Groups> {
         plain(&self.identities)
     }

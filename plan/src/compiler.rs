@@ -266,7 +266,7 @@ impl<'a> Compiler<'a> {
     /// The compiled sets of the operator's policies that concern the network. Networks that the same concern share them.
     fn operator_sets(&mut self, view: &NetworkView) -> Result<(PolicySet, PolicySet), TooLarge> {
         let mut of = |direction: Direction| {
-            let rules = policy::of_operator(view, direction);
+            let rules = policy::of_operator(view.operator_policies.values(), direction);
             let owner = (view.network.index, None, direction);
             let content: Content = self.cache.compile(owner, &rules, &BTreeMap::new())?;
             Ok(self.sets.number(content, &BTreeMap::new(), &mut self.wanted.rows))

@@ -1,12 +1,15 @@
 //! How large tables become, and whether they may.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::BTreeMap,
+    ops::{Add, Sub},
+};
 
 use andromede_abi::maps::{self, Table};
-use andromede_model::{Direction, Host, NetworkView, Port, SecurityGroupName};
+use andromede_model::{Host, NetworkView, Port};
 use thiserror::Error;
 
-use crate::{Attachment, HostFacts, Rows, compile, policy};
+use crate::{Attachment, HostFacts, Rows, compile};
 
 /// A table that would have more rows than it holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
@@ -40,7 +43,7 @@ const TABLES: [Table; 12] = [
 
 /// Number of rows in each table.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Cost([usize; TABLES.len()]);
+pub struct Cost([u32; TABLES.len()]);
 
 impl Cost {
     /// What networks cost on a host when the workloads of all its ports are attached: asked before a write is committed. It takes
@@ -61,19 +64,9 @@ impl Cost {
         Ok(Self::of(&compile(views, &facts, &attachments, &Rows::default())?.rows))
     }
 
-    /// What the rules of these groups cost, of the direction that costs more: asked before a write is committed. Ports of one
-    /// host that have the same groups share this.
-    pub fn of_groups(view: &NetworkView, groups: &BTreeSet<SecurityGroupName>) -> Result<Self, TooLarge> {
-        let rows = |direction| policy::rows(view, groups, direction);
-        let (egress, ingress) = (rows(Direction::Egress)?, rows(Direction::Ingress)?);
-        let (Self(mut greater), Self(ingress)) = (Self::of(&egress), Self::of(&ingress));
-        greater.iter_mut().zip(ingress).for_each(|(one, other)| *one = other.max(*one));
-        Ok(Self(greater))
-    }
-
     /// What these rows cost.
     pub fn of(rows: &Rows) -> Self {
-        Self([
+        let rows = [
             rows.ports.len(),
             rows.sources.len(),
             rows.locations.len(),
@@ -86,12 +79,31 @@ impl Cost {
             rows.policy_prefixes.len(),
             rows.policy_services.len(),
             rows.policy_cells.len(),
-        ])
+        ];
+        Self(rows.map(|rows| u32::try_from(rows).unwrap_or(u32::MAX)))
     }
 
     /// Each table and its rows.
     pub fn tables(&self) -> impl Iterator<Item = (Table, usize)> + '_ {
-        TABLES.into_iter().zip(self.0)
+        TABLES.into_iter().zip(self.0.map(|rows| rows as usize))
+    }
+
+    /// Counts further rows of a table; of one that the control path does not fill, none.
+    pub fn add(&mut self, table: &Table, rows: usize) {
+        if let Some(mine) = self.of_table(table) {
+            *mine = mine.saturating_add(u32::try_from(rows).unwrap_or(u32::MAX));
+        }
+    }
+
+    /// Counts fewer rows of a table.
+    pub fn remove(&mut self, table: &Table, rows: usize) {
+        if let Some(mine) = self.of_table(table) {
+            *mine = mine.saturating_sub(u32::try_from(rows).unwrap_or(u32::MAX));
+        }
+    }
+
+    fn of_table(&mut self, table: &Table) -> Option<&mut u32> {
+        TABLES.iter().zip(&mut self.0).find(|(one, _)| *one == table).map(|(_, rows)| rows)
     }
 
     /// The rows of one table; 0 of a table that the control path does not fill.
@@ -111,9 +123,47 @@ impl Cost {
             + of(&maps::POLICY_CELLS, hash)
     }
 
+    /// Most rows of each table that a host may be given.
+    ///
+    /// While a change is carried out, old and new compiled sets, hosts and networks stand side by side, whichever revision the host had
+    /// before: half of these tables is left free for that. Of slots an eighth is: those of ports that are gone are given to others only
+    /// when no connection counts on them any more. A longest-prefix table that is full takes no row of the same key either (Linux
+    /// 6.1, `trie_update_elem`), so that one row stays free.
+    pub fn limits() -> Self {
+        Self(TABLES.map(|table| match table {
+            maps::POLICY_IDENTITIES
+            | maps::POLICY_PREFIXES
+            | maps::POLICY_SERVICES
+            | maps::POLICY_CELLS
+            | maps::HOSTS
+            | maps::NETWORKS => table.rows / 2,
+            maps::EPOCHS => table.rows - table.rows / 8,
+            maps::SOURCES | maps::PREFIXES => table.rows - 1,
+            _ => table.rows,
+        }))
+    }
+
     /// The first table that would be too large, if there is one.
     pub fn fits(&self) -> Result<(), TooLarge> {
         let over = self.tables().find(|(table, rows)| *rows > table.rows as usize);
         over.map_or(Ok(()), |(table, rows)| Err(TooLarge { table: table.name, rows, most: table.rows }))
+    }
+}
+
+impl Add for Cost {
+    type Output = Self;
+
+    fn add(mut self, other: Self) -> Self {
+        self.0.iter_mut().zip(other.0).for_each(|(one, other)| *one = one.saturating_add(other));
+        self
+    }
+}
+
+impl Sub for Cost {
+    type Output = Self;
+
+    fn sub(mut self, other: Self) -> Self {
+        self.0.iter_mut().zip(other.0).for_each(|(one, other)| *one = one.saturating_sub(other));
+        self
     }
 }

@@ -20,6 +20,7 @@ mod window;
 pub use changes::changes;
 pub use compile::{Memory, compile, compile_with};
 pub use cost::{Cost, TooLarge};
+pub use policy::{Policies, SetCost};
 pub use rows::{Row, RowKey, Rows};
 pub use step::Step;
 pub use wanted::{Attachment, Attachments, HostFacts, Names, OVERHEAD, Refused, Wanted};

@@ -7,8 +7,14 @@ use std::net::Ipv4Addr;
 
 use andromede_abi::maps;
 use andromede_model::{NetworkView, Prefix, Protocol, Remote, Rule};
-use andromede_plan::{Cost, Memory, Row, Rows, Step, changes, compile_with};
+use andromede_plan::{Cost, Memory, Row, Rows, SetCost, Step, TooLarge, changes, compile_with};
 use common::host::{NETWORK, attachments, facts, host, rule, view};
+
+/// What the groups of the only port cost.
+fn cost_of_groups(view: &NetworkView) -> Result<Cost, TooLarge> {
+    let groups = &view.ports.values().next().unwrap().groups;
+    Ok(SetCost::of(view, groups, view.identities.values())?.cost())
+}
 
 #[test]
 fn cells_grow_with_the_rules_not_with_their_product() {
@@ -46,7 +52,7 @@ fn rules_for_any_service_and_rules_for_any_remote_do_not_multiply() {
     // A block list beside a list of services.
     let rules = (0..2_000).map(any).chain((0..2_000).map(|n| rule(2_000 + n, Remote::Any, &(1 + 2 * n).to_string())));
     let view = view(1, &[rules.collect()]);
-    let cost = Cost::of_groups(&view, &view.ports.values().next().unwrap().groups).unwrap();
+    let cost = cost_of_groups(&view).unwrap();
     assert_eq!(cost.rows(&maps::POLICY_CELLS), 4_000);
 }
 
@@ -60,7 +66,7 @@ fn wide_rules_and_the_narrow_ones_within_them_do_not_multiply() {
     let hosts = (0..1_000).map(|n| rule(1_000 + n, Remote::Cidr(host(n)), "1024-65535"));
     let everybody = (0..1_000).map(|n| rule(2_000 + n, Remote::Any, &(20_000 + n).to_string()));
     let view = view(1, &[prefix.chain(hosts).chain(everybody).collect()]);
-    let cost = Cost::of_groups(&view, &view.ports.values().next().unwrap().groups).unwrap();
+    let cost = cost_of_groups(&view).unwrap();
     assert!(cost.rows(&maps::POLICY_CELLS) < 10_000, "{cost:?}");
 }
 
@@ -70,11 +76,11 @@ fn rules_that_combine_too_much_are_refused_before_they_are_compiled() {
     // Each rule has its own remote, and a range that crosses those of a thousand others.
     let crossing = |n: u32| rule(n, remote(n), &format!("{}-{}", 1 + n, 2_000 + n));
     let crossed = view(1, &[(0..4_000).map(crossing).collect()]);
-    let error = Cost::of_groups(&crossed, &crossed.ports.values().next().unwrap().groups).unwrap_err();
+    let error = cost_of_groups(&crossed).unwrap_err();
     assert!(error.rows > error.most as usize, "{error}");
     let nested = |n: u32| rule(n, Remote::Any, &format!("{}-{}", 1 + n, 65_534 - n));
     let view = view(1, &[(0..3_000).map(nested).collect()]);
-    let error = Cost::of_groups(&view, &view.ports.values().next().unwrap().groups).unwrap_err();
+    let error = cost_of_groups(&view).unwrap_err();
     assert!(error.table.starts_with("mentions"), "{error}");
 }
 

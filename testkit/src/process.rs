@@ -18,7 +18,7 @@ use nix::{
 use crate::wait::patience;
 
 /// How long a child may take to end after SIGTERM before it is killed.
-const PATIENCE: Duration = Duration::from_secs(5);
+const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A running program. It is ended (SIGTERM, then SIGKILL) and waited for when the value is dropped,
 /// and killed by the kernel if the thread that started it dies first: start it from a thread that lives on.

@@ -58,6 +58,14 @@ impl Bundle {
         self.with(&(text + "\n"))
     }
 
+    /// The document before gets this line: `field: value` as YAML.
+    #[must_use]
+    pub fn and(mut self, line: &str) -> Self {
+        self.text += line;
+        self.text += "\n";
+        self
+    }
+
     /// A port on host `h{host}` with the addresses 10.0.0.`last` and `fd00:10::last`, the digits being the same.
     #[must_use]
     pub fn port(self, tenant: &str, port: &str, host: u8, last: u8, groups: &[&str]) -> Self {

@@ -7,7 +7,7 @@ use anyhow::{Context as _, Result};
 use serde_json::Value;
 
 /// How long counters may take to be told.
-const PATIENCE: Duration = Duration::from_secs(5);
+const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Packets dropped for a reason so far, on all hosts.
 pub fn dropped(fabric: &Fabric, reason: &str) -> Result<u64> {

@@ -16,7 +16,7 @@ use andromede_tests::cni::{Container, Outcome, Runtime, pod_network};
 use serde_json::{Value, json};
 
 const SHORT: Duration = Duration::from_millis(500);
-const LONG: Duration = Duration::from_secs(10);
+const LONG: Duration = Duration::from_mins(1);
 
 fn fabric(hosts: u8) -> Fabric {
     let fabric = Fabric::start(FabricOptions { hosts, ..FabricOptions::default() }).unwrap();

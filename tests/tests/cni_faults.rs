@@ -11,7 +11,7 @@ use andromede_testkit::{
 use andromede_tests::cni::{Container, Outcome, Runtime, pod_network};
 use nix::sys::signal::Signal;
 
-const LONG: Duration = Duration::from_secs(20);
+const LONG: Duration = Duration::from_mins(1);
 
 fn fabric(hosts: u8) -> Fabric {
     let fabric = Fabric::start(FabricOptions { hosts, ..FabricOptions::default() }).unwrap();
@@ -119,4 +119,46 @@ fn a_hundred_additions_and_deletions_at_once_all_succeed_and_leave_nothing() {
     assert_eq!(left, 0, "{links}");
     let status = fabric.agent(1).unwrap().status(fabric.control()).unwrap();
     assert_eq!(status.get("ports").and_then(|ports| ports.as_array()).map_or(0, Vec::len), 0, "{status}");
+}
+
+#[test]
+fn a_lost_list_of_leases_unplugs_no_pod() {
+    let mut fabric = fabric(1);
+    let runtime = Runtime::new(&fabric, 1).unwrap();
+    let (server, client) = (Container::new("server").unwrap(), Container::new("client").unwrap());
+    let to = added(&runtime, &server);
+    let add = added(&runtime, &client);
+    registered(&fabric, 2);
+    let _server = Responder::start(&server.namespace, "server", &[80], &[]).unwrap();
+    let address = SocketAddr::new(to.addresses()[0], 80);
+    let answers = || tcp_probe(&client.namespace, address, Duration::from_secs(2)).unwrap().answered_by("server");
+    assert!(answers());
+    let state = fabric.agent(1).unwrap().place().folder.join("state");
+
+    // The file is damaged while the agent is away: it is made again from the list of workloads.
+    fabric.agent_mut(1).unwrap().stop(Signal::SIGKILL).unwrap();
+    std::fs::write(state.join("leases"), "damaged").unwrap();
+    fabric.resume_agent(1).unwrap();
+    fabric.wait_in_force().unwrap();
+    assert!(answers() && is_as_made(&runtime, &client, &add));
+    registered(&fabric, 2);
+
+    // Both are: nothing is known of the pods, and nothing of them is touched.
+    fabric.agent_mut(1).unwrap().stop(Signal::SIGKILL).unwrap();
+    std::fs::write(state.join("leases"), "damaged").unwrap();
+    std::fs::write(state.join("attachments"), "damaged").unwrap();
+    fabric.resume_agent(1).unwrap();
+    let error = || {
+        let status = fabric.agent(1).unwrap().status(fabric.control()).ok()?;
+        status["error"].as_str().filter(|error| error.contains("list of leases was lost")).map(ToOwned::to_owned)
+    };
+    let error = wait::until("the agent says what is wrong", LONG, error).unwrap();
+    assert!(error.contains("/ports/pod-"), "{error}");
+    assert!(answers(), "the pods go on");
+    registered(&fabric, 2);
+    assert!(!runtime.run("ADD", &Container::new("other").unwrap()).unwrap().succeeded);
+    // Once they are deleted the host is as it should be.
+    assert!(runtime.run("DEL", &server).unwrap().succeeded && runtime.run("DEL", &client).unwrap().succeeded);
+    registered(&fabric, 0);
+    added(&runtime, &Container::new("third").unwrap());
 }

@@ -20,7 +20,7 @@ use andromede_tests::{
     scene::{BLUE_VNI, RED_VNI, both, v4, v6},
 };
 
-const PATIENCE: Duration = Duration::from_secs(5);
+const PATIENCE: Duration = Duration::from_secs(20);
 const SHORT: Duration = Duration::from_millis(400);
 /// Port that a rule names.
 const SERVICE: u16 = 5_000;

@@ -3,7 +3,9 @@
 mod pods;
 
 use std::{
+    collections::BTreeMap,
     io,
+    net::IpAddr,
     os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
     sync::Arc,
@@ -140,14 +142,15 @@ impl LocalService for Local {
     ) -> Result<Response<GetHostStatusResponse>, Status> {
         let progress = self.shared.progress().borrow().clone();
         let contact = self.shared.contact();
-        let error = if progress.error.is_empty() { contact.error } else { progress.error };
+        let trouble = progress.trouble();
+        let error = if trouble.is_empty() { contact.error } else { trouble };
         Ok(Response::new(GetHostStatusResponse {
             host: self.shared.config.host.to_string(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             connected: contact.connected,
             applied_revision: progress.applied_revision,
             error,
-            ports: self.ports().await,
+            ports: self.ports(),
             attachment: progress.attachment,
             programs: PROVENANCE.to_owned(),
         }))
@@ -166,9 +169,14 @@ impl LocalService for Local {
 
 impl Local {
     /// Ports placed on this host, and those that are attached although they are not.
-    async fn ports(&self) -> Vec<LocalPort> {
+    fn ports(&self) -> Vec<LocalPort> {
         let names = self.diagnostics.names();
-        let mut ports = self.workloads.placed().await;
+        let placed = self.shared.placed();
+        let local = |(name, addresses): (&String, &Vec<IpAddr>)| {
+            let addresses = addresses.iter().map(ToString::to_string).collect();
+            (name.clone(), LocalPort { addresses, ..LocalPort::default() })
+        };
+        let mut ports: BTreeMap<String, LocalPort> = placed.iter().map(local).collect();
         for (port, workload) in self.shared.attached() {
             let entry = ports.entry(port).or_default();
             entry.host_interface = workload.host_interface;

@@ -1,4 +1,6 @@
 //! Leases: which container has which addresses of the subnets that are leased to this host. Pure; time is an argument.
+//!
+//! What is stored is read with fields that this agent does not know: a newer agent may have written it, and pods depend on it.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -18,12 +20,13 @@ use super::error::PodError;
 const PORT_PREFIX: &str = "pod-";
 /// First two bytes of the Ethernet address of a lease: locally administered, and none that the model gives out.
 const MAC_PREFIX: [u8; 2] = [0x0e, 0xad];
+/// How many Ethernet addresses are tried for a lease that chooses none: of 2^32, and a network has at most 65,536 ports.
+const MACS_TRIED: u32 = 64;
 /// Most leases of a host: as many as interfaces that a host bears, and a bound of the file.
 const MOST: usize = 4_096;
 
 /// Whose a lease is: one interface of one container in one network configuration.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct Owner {
     /// The container, as the runtime calls it.
     pub container: String,
@@ -35,7 +38,7 @@ pub struct Owner {
 
 impl Owner {
     /// Id of the port of this owner: 64 bits of a hash, so that it is found again without the list of leases.
-    fn port_id(&self) -> String {
+    pub fn port_id(&self) -> String {
         let parts = [&self.container, &self.interface, &self.configuration];
         let mut digest = Sha256::new();
         for part in parts {
@@ -48,7 +51,6 @@ impl Owner {
 
 /// A pod, as far as the runtime said; for people.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct PodName {
     /// Its namespace.
     pub namespace: String,
@@ -60,7 +62,6 @@ pub struct PodName {
 
 /// What a container has.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct Lease {
     /// Its port.
     pub port: PortName,
@@ -109,7 +110,6 @@ impl Clock {
 
 /// An address that was given back.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 struct Returned {
     network: NetworkName,
     address: IpAddr,
@@ -119,15 +119,15 @@ struct Returned {
 
 /// An owner and its lease, as they are stored.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Entry {
-    owner: Owner,
-    lease: Lease,
+pub struct Entry {
+    /// Whose it is.
+    pub owner: Owner,
+    /// What it has.
+    pub lease: Lease,
 }
 
 /// All leases of a host.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct Leases {
     entries: Vec<Entry>,
     /// Addresses that rest.
@@ -144,7 +144,19 @@ impl Leases {
 
     /// The lease of a port.
     pub fn of_port(&self, port: &str) -> Option<&Lease> {
-        self.entries.iter().map(|entry| &entry.lease).find(|lease| lease.port.as_str() == port)
+        self.entry_of_port(port).map(|entry| &entry.lease)
+    }
+
+    /// The lease of a port, and whose it is.
+    pub fn entry_of_port(&self, port: &str) -> Option<&Entry> {
+        self.entries.iter().find(|entry| entry.lease.port.as_str() == port)
+    }
+
+    /// Takes back a lease that was lost with its file. One that is there stays.
+    pub fn restore(&mut self, entry: Entry) {
+        if self.get(&entry.owner).is_none() && self.of_port(entry.lease.port.as_str()).is_none() {
+            self.entries.push(entry);
+        }
     }
 
     /// All of them.
@@ -152,7 +164,7 @@ impl Leases {
         self.entries.iter().map(|entry| (&entry.owner, &entry.lease))
     }
 
-    /// Gives an owner a lease in a network of which this host has subnets.
+    /// Gives an owner a lease in a network of which this host has subnets; the one that it has there, if it has one.
     pub fn grant(
         &mut self,
         view: &NetworkView,
@@ -161,6 +173,11 @@ impl Leases {
         wish: Wish,
         clock: Clock,
     ) -> Result<Lease, PodError> {
+        if let Some(lease) = self.get(owner) {
+            let Owner { container, interface, configuration } = owner.clone();
+            let exists = PodError::Exists { container, interface, configuration };
+            return if lease.port.network() == view.network.name { Ok(lease.clone()) } else { Err(exists) };
+        }
         if self.entries.len() >= MOST {
             return Err(PodError::Exhausted { network: view.network.name.to_string(), why: format!("{MOST} leases") });
         }
@@ -183,7 +200,7 @@ impl Leases {
         }
         let mac = match wish.mac {
             Some(mac) => free_mac(mac, view, &self.entries)?,
-            None => mac_of(&addresses),
+            None => generated_mac(&addresses, view, &self.entries)?,
         };
         let lease = Lease { port, addresses, mac, groups: wish.groups, routes: wish.routes, pod: wish.pod };
         self.entries.push(Entry { owner: owner.clone(), lease: lease.clone() });
@@ -236,7 +253,12 @@ impl Leases {
 
 /// Is it a port that a host made for a lease? Others in its subnets were written by somebody else.
 pub fn is_of_a_lease(port: &Port) -> bool {
-    port.name.id().starts_with(PORT_PREFIX)
+    is_name_of_a_lease(&port.name)
+}
+
+/// The same, by its name.
+pub fn is_name_of_a_lease(port: &PortName) -> bool {
+    port.id().starts_with(PORT_PREFIX)
 }
 
 /// The address behind this one in its subnet; the first one behind the last, or without one.
@@ -284,15 +306,26 @@ fn free_mac(mac: MacAddress, view: &NetworkView, entries: &[Entry]) -> Result<Ma
     Ok(mac)
 }
 
-/// The Ethernet address that goes with addresses: as they are, it is unique in the network.
-fn mac_of(addresses: &[IpAddr]) -> MacAddress {
+/// An Ethernet address for a lease that asks for none.
+fn generated_mac(addresses: &[IpAddr], view: &NetworkView, entries: &[Entry]) -> Result<MacAddress, PodError> {
+    let mut candidates = (0..MACS_TRIED).map(|salt| mac_of(addresses, salt));
+    candidates.find(|mac| free_mac(*mac, view, entries).is_ok()).ok_or_else(|| PodError::Mac {
+        mac: mac_of(addresses, 0).to_string(),
+        why: format!("it and {MACS_TRIED} others that were generated are in use in this network"),
+    })
+}
+
+/// An Ethernet address that goes with addresses: with salt 0 the IPv4 address itself, if there is one, else 32 bits of a hash.
+fn mac_of(addresses: &[IpAddr], salt: u32) -> MacAddress {
+    let hashed = |octets: &[u8]| {
+        let digest = Sha256::new().chain_update(octets).chain_update(salt.to_be_bytes()).finalize();
+        digest.iter().take(4).fold(0, |word, byte| word << 8 | u32::from(*byte))
+    };
     let word = match addresses.first() {
-        Some(IpAddr::V4(v4)) => v4.to_bits(),
-        Some(IpAddr::V6(v6)) => {
-            let digest = Sha256::digest(v6.octets());
-            digest.iter().take(4).fold(0, |word, byte| word << 8 | u32::from(*byte))
-        }
-        None => 0,
+        Some(IpAddr::V4(v4)) if salt == 0 => v4.to_bits(),
+        Some(IpAddr::V4(v4)) => hashed(&v4.octets()),
+        Some(IpAddr::V6(v6)) => hashed(&v6.octets()),
+        None => hashed(&[]),
     };
     let ([a, b], [c, d, e, f]) = (MAC_PREFIX, word.to_be_bytes());
     MacAddress::new([a, b, c, d, e, f]).unwrap_or(MacAddress::UNSET)

@@ -40,12 +40,14 @@ pub struct Pods {
     shared: Arc<Shared>,
     reconciler: Arc<Mutex<Reconciler>>,
     workloads: Arc<Workloads>,
+    /// One command that changes something at a time: a second ADD of a container must not end the lease of the first.
+    turn: Mutex<()>,
 }
 
 impl Pods {
     /// On this host.
     pub fn new(shared: Arc<Shared>, reconciler: Arc<Mutex<Reconciler>>, workloads: Arc<Workloads>) -> Self {
-        Self { shared, reconciler, workloads }
+        Self { shared, reconciler, workloads, turn: Mutex::new(()) }
     }
 
     /// Gives a container its interface. A lease that is there, because the agent was killed or the machine started anew, is used again.
@@ -53,6 +55,7 @@ impl Pods {
         let owner = owner(request.attachment.as_ref())?;
         let network: NetworkName = request.network.parse().map_err(PodError::name)?;
         let wish = wish(&request, &network)?;
+        let _turn = self.turn.lock().await;
         let known = self.shared.leases().get(&owner).cloned();
         let lease = match known.clone() {
             Some(lease) if lease.port.network() == network => lease,
@@ -76,8 +79,11 @@ impl Pods {
     async fn lease(&self, owner: &Owner, network: &NetworkName, wish: Wish) -> Result<Lease, PodError> {
         let mut reconciler = self.reconciler.lock().await;
         // The network may have come with an update that no pass has seen yet.
-        if reconciler.views().network(network).is_none() {
-            reconciler.pass().await;
+        if self.shared.leases_are_lost() || reconciler.views().network(network).is_none() {
+            let progress = reconciler.pass().await;
+            if self.shared.leases_are_lost() {
+                return Err(PodError::Limited(progress.error));
+            }
         }
         let host = &self.shared.config.host;
         let view = reconciler.views().network(network);
@@ -89,12 +95,20 @@ impl Pods {
 
     /// Takes an interface away and ends its lease; no error if there is none.
     pub async fn delete(&self, attachment: Option<&Attachment>) -> Result<(), PodError> {
-        self.end(&owner(attachment)?).await
+        let owner = owner(attachment)?;
+        let _turn = self.turn.lock().await;
+        self.end(&owner).await
     }
 
     /// The interface goes first: until it is gone its addresses are in use.
     async fn end(&self, owner: &Owner) -> Result<(), PodError> {
-        let Some(lease) = self.shared.leases().get(owner).cloned() else { return Ok(()) };
+        let Some(lease) = self.shared.leases().get(owner).cloned() else {
+            if self.shared.leases_are_lost() {
+                self.workloads.detach_id(&owner.port_id()).await?;
+                self.shared.wake();
+            }
+            return Ok(());
+        };
         self.workloads.detach(lease.port.as_str()).await?;
         let clock = self.clock();
         self.shared.change_leases(|leases| Ok::<_, PodError>(leases.end(owner, clock)))?;
@@ -122,6 +136,7 @@ impl Pods {
         let valid: Result<BTreeSet<Owner>, _> =
             request.valid.iter().map(|attachment| owner(Some(attachment))).collect();
         let valid = valid?;
+        let _turn = self.turn.lock().await;
         let leases = self.shared.leases();
         let owners = leases.iter().map(|(owner, _)| owner);
         let stale = owners.filter(|owner| owner.configuration == request.configuration && !valid.contains(*owner));

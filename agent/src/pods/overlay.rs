@@ -11,9 +11,6 @@ use andromede_proto::agent::v1::Claim;
 
 use super::lease::{Lease, Leases, is_of_a_lease};
 
-/// Most ports in one claim; the controller takes 1,000.
-const CLAIM: usize = 500;
-
 /// What was laid over a view: each port as the controller told it, or none if it told nothing.
 pub type Overlay = BTreeMap<PortName, Option<Port>>;
 
@@ -53,10 +50,10 @@ pub fn lift(view: &mut NetworkView, overlay: Overlay) {
     }
 }
 
-/// Adds to a claim what the controller has yet to hear of a network.
-pub fn claim(view: &NetworkView, overlay: &Overlay, claim: &mut Claim) {
-    for name in overlay.keys() {
-        if claim.written.len().saturating_add(claim.deleted.len()) >= CLAIM {
+/// Adds to a claim what the controller has yet to hear of a network, no more than `most` in all, of the ports that are `chosen`.
+pub fn claim(view: &NetworkView, overlay: &Overlay, most: usize, chosen: &dyn Fn(&str) -> bool, claim: &mut Claim) {
+    for name in overlay.keys().filter(|name| chosen(name.as_str())) {
+        if claim.written.len().saturating_add(claim.deleted.len()) >= most {
             return;
         }
         match view.ports.get(name) {

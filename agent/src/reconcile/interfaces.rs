@@ -1,5 +1,7 @@
 //! Workloads' interfaces: whose they are, and what they have become.
 
+use andromede_model::PortName;
+
 use super::{ReconcileError, Reconciler};
 use crate::{
     facts::workload,
@@ -9,6 +11,7 @@ use crate::{
         netns::Netns,
         veth::{self, VethError, Workload},
     },
+    pods::lease::is_name_of_a_lease,
     state::{
         attachments::{Attached, AttachedWorkload, NetnsId},
         disk::DiskError,
@@ -66,10 +69,28 @@ impl Reconciler {
                 tap: false,
                 uid: interface_name::uid_of_alias(&link.alias),
                 configured: None,
+                lease: None,
             };
             self.shared.change_attached(|attached| drop(attached.insert(port.to_owned(), workload)))?;
         }
         Ok(())
+    }
+
+    /// After the list of leases was lost: has every pod that lives its lease again? What a pod without one may do is not known any more, so
+    /// that nothing is changed until it is gone.
+    pub(super) async fn find_leases(&self) -> Result<(), ReconcileError> {
+        let leases = self.shared.leases();
+        let links = self.netlink.links().await?;
+        let live = links.iter().filter(|link| link.up).filter_map(|link| {
+            let port: PortName = interface_name::port_of_alias(&link.alias)?.parse().ok()?;
+            let is_lost = is_name_of_a_lease(&port) && leases.of_port(port.as_str()).is_none();
+            is_lost.then(|| format!("{port} ({})", link.name))
+        });
+        let lost: Vec<String> = live.collect();
+        if !lost.is_empty() {
+            return Err(ReconcileError::LeasesLost(lost));
+        }
+        Ok(self.shared.keep_leases()?)
     }
 
     /// A workload whose namespace is gone took its interface with it. Indexes recur, so name and alias must agree too.

@@ -9,7 +9,7 @@ use andromede_model::Uid;
 use serde::{Deserialize, Serialize};
 
 use super::disk::{self, DiskError};
-use crate::host::veth::Workload;
+use crate::{host::veth::Workload, pods::lease::Entry};
 
 /// A network namespace, by what the kernel numbers it with. The number is reused only after the namespace is gone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -41,13 +41,15 @@ pub struct AttachedWorkload {
     /// What the agent made of the interface; none if that is not known.
     #[serde(default)]
     pub configured: Option<Workload>,
+    /// The lease of its port, and whose it is, if it is one of this host's own: by it the list of leases is made again if it is lost.
+    #[serde(default)]
+    pub lease: Option<Entry>,
 }
 
 /// All attached workloads, by port name.
 pub type Attached = BTreeMap<String, AttachedWorkload>;
 
 #[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 struct File {
     attached: Attached,
 }
@@ -111,6 +113,7 @@ mod tests {
                 routers: vec!["10.0.0.1".parse().unwrap()],
                 destinations: vec!["0.0.0.0/0".parse().unwrap()],
             }),
+            lease: None,
         };
         let attached = Attached::from([("tenants/t/networks/n/ports/p".to_owned(), workload)]);
         file.save(&attached).unwrap();

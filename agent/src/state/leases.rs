@@ -17,9 +17,16 @@ impl LeaseFile {
         Self { path: folder.join("leases") }
     }
 
-    /// Reads it. A damaged file is moved aside.
+    /// Reads it. A damaged file is moved aside, and was lost for good only once another was written in its place.
     pub fn load(&self) -> Result<Leases, DiskError> {
-        let Some(content) = disk::read_sealed(&self.path)? else { return Ok(Leases::default()) };
+        let Some(content) = disk::read_sealed(&self.path)? else {
+            let aside = self.path.with_extension("damaged");
+            if aside.exists() {
+                let what = "set aside at an earlier start, and not replaced since".to_owned();
+                return Err(DiskError::Damaged { path: self.path.clone(), what, aside });
+            }
+            return Ok(Leases::default());
+        };
         serde_json::from_slice(&content).map_err(|error| disk::damaged(&self.path, error.to_string()))
     }
 

@@ -1,7 +1,10 @@
 //! A host with an agent.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
-use std::{path::PathBuf, time::Duration};
+use std::{
+    path::PathBuf,
+    time::{Duration, Instant},
+};
 
 use andromede_dataplane::{Sizes, Tables};
 use andromede_proto::local::v1::{
@@ -79,7 +82,7 @@ impl Machine {
         self.process = Some(Process::start(command, &self.folder.path().join("log")).unwrap());
     }
 
-    /// Starts the agent and waits for its first answer, which comes when the programs are loaded.
+    /// Starts the agent and waits for its first answer; the programs may not be loaded yet.
     pub(crate) async fn start(&mut self) {
         self.launch();
         let answers = async {
@@ -128,11 +131,12 @@ impl Machine {
     }
 
     pub(crate) async fn until(&self, what: &str, ready: impl Fn(&GetHostStatusResponse) -> bool) {
-        for _ in 0..200 {
+        let end = Instant::now() + PATIENCE;
+        while Instant::now() < end {
             if ready(&self.status().await) {
                 return;
             }
-            sleep(Duration::from_millis(100)).await;
+            sleep(Duration::from_millis(20)).await;
         }
         panic!("{what} never came: {:#?}\n{}", self.status().await, self.log());
     }

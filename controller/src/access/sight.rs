@@ -101,9 +101,15 @@ impl Views {
     /// What a write would do, as the caller may know it. It may take long.
     pub fn plan(&self, caller: &Caller, mut change: Change) -> Result<PlanResponse, WriteError> {
         // The whole state: numbers and names of it are checked by the same code as in the write itself.
+        // While its counts are held nobody writes: both are of one revision.
+        let capacity = self.publisher.capacity();
         let model = self.publisher.model();
+        if change.planned_revision.is_some_and(|planned| planned != model.revision()) {
+            return Err(WriteError::Moved(model.revision()));
+        }
         check(&model, &mut change)?;
-        let mut planned = preview::plan(&model, &change, |host| self.publisher.held(host))?;
+        let planned = preview::plan(&model, &capacity, &change);
+        let mut planned = planned.map_err(|error| error.told_to(&change.principal))?;
         if caller.sight != Sight::Everything {
             // Which hosts there are, and how full they are by others, concerns no tenant.
             planned.hosts.clear();

@@ -110,7 +110,8 @@ impl FabricService for Fabric {
             self.bundle(&caller, resources, &deleted, &prune).await?
         } else if resources.is_empty() && deleted.is_empty() && prune.is_empty() {
             let (store, head) = (Arc::clone(&self.watches.store), self.views.revision());
-            let (sight, nothing) = (caller.sight.clone(), Change::new(caller.principal.clone(), APPLY));
+            let nothing = Change { planned_revision: Some(head), ..Change::new(caller.principal.clone(), APPLY) };
+            let sight = caller.sight.clone();
             aside(move || Ok(span(&store, &sight, head, head, rollback_to_revision)?.change(nothing))).await?
         } else {
             let rule = "a plan is that of a bundle or of a rollback";

@@ -11,7 +11,10 @@ mod log;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use andromede_model::{Commit, HostName, Model, NetworkName};
+use andromede_plan::Cost;
 use tokio::sync::watch;
+
+use crate::capacity::Capacity;
 
 pub use cursor::{Cursor, HostUpdate};
 pub use index::{Index, Move};
@@ -21,6 +24,9 @@ pub use log::{Change, NetworkLog};
 #[derive(Debug)]
 pub struct Publisher {
     published: Mutex<Published>,
+    /// How full the hosts are. The writer holds it while it prepares commits, up to their publication: whoever takes it finds the
+    /// counts of the published model.
+    capacity: Mutex<Capacity>,
     /// Revision of the last durable commit, for those who follow all commits.
     head: watch::Sender<u64>,
 }
@@ -35,12 +41,19 @@ impl Publisher {
     /// Begins with what the fold of the store's log gave.
     pub fn new(model: Model, index: Index) -> Self {
         let head = watch::Sender::new(model.revision());
-        Self { published: Mutex::new(Published { model: Arc::new(model), index }), head }
+        let capacity = Mutex::new(Capacity::new(&model, Cost::limits()));
+        Self { capacity, published: Mutex::new(Published { model: Arc::new(model), index }), head }
     }
 
     fn published(&self) -> MutexGuard<'_, Published> {
         // Nothing panics while it holds this lock; if it did, hosts would hear too little rather than something wrong.
         self.published.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// How full the hosts are, as of the published model. It is taken before anything else of this.
+    pub fn capacity(&self) -> MutexGuard<'_, Capacity> {
+        // It is changed as a whole, after a commit was accepted.
+        self.capacity.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The model as of the last durable commit.

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use andromede_model::{HostName, NetworkName, NetworkView, ViewDelta};
 use andromede_proto::{
     agent::v1::{
-        AgentMessage, Claim, ControllerMessage, Hello, Query, Report, Update, Welcome, agent_message,
+        AgentMessage, Claim, ClaimAnswer, ControllerMessage, Hello, Query, Report, Update, Welcome, agent_message,
         agent_service_client::AgentServiceClient, controller_message,
     },
     v1,
@@ -100,14 +100,21 @@ impl Session {
         }
     }
 
-    /// Claims, and waits for the answer; updates that come before it are applied.
+    /// Claims, and says what was wrong.
     pub async fn claim(&mut self, claim: Claim, known: &mut Known) -> String {
+        let answer = self.ask_claim(claim, known).await;
+        let refused = answer.refused.into_iter().map(|refused| format!("{}: {}", refused.port, refused.reason));
+        [answer.error].into_iter().chain(refused).collect()
+    }
+
+    /// Claims, and waits for the answer; updates that come before it are applied.
+    pub async fn ask_claim(&mut self, claim: Claim, known: &mut Known) -> ClaimAnswer {
         let id = claim.id;
         self.sender.send(said(agent_message::Message::Claim(claim))).await.unwrap();
         loop {
             match self.next().await.unwrap() {
                 Some(controller_message::Message::Update(update)) => known.apply(update),
-                Some(controller_message::Message::ClaimAnswer(answer)) if answer.id == id => return answer.error,
+                Some(controller_message::Message::ClaimAnswer(answer)) if answer.id == id => return answer,
                 other => panic!("no answer but {other:?}"),
             }
         }

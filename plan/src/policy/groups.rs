@@ -46,23 +46,31 @@ impl Members {
         self.any = any.map(|((service, _), row)| (*service, row.order)).collect();
     }
 
+    /// The groups that rules name.
+    pub(crate) fn names(&self) -> impl Iterator<Item = &SecurityGroupName> {
+        self.of_group.keys()
+    }
+
+    /// Those of these groups that rules name, in order. The same rules match whoever has the same of them.
+    pub(crate) fn named<'g>(&self, groups: &'g BTreeSet<SecurityGroupName>) -> Vec<&'g SecurityGroupName> {
+        groups.iter().filter(|group| self.of_group.contains_key(group)).collect()
+    }
+
     /// What the identities are to the rules.
     pub(crate) fn of(&self, identities: &BTreeMap<u32, BTreeSet<SecurityGroupName>>) -> Result<Groups, TooLarge> {
-        let mut known: BTreeMap<Ranks, Arc<ClassCells>> = BTreeMap::new();
+        let mut known: BTreeMap<Vec<&SecurityGroupName>, Arc<ClassCells>> = BTreeMap::new();
         let mut found = Groups::default();
         let mut combinations = Combinations(0);
         for (identity, groups) in identities.iter().filter(|_| !self.rules.is_empty()) {
-            let mut ranks: Ranks =
-                groups.iter().filter_map(|group| self.of_group.get(group)).flatten().copied().collect();
-            if ranks.is_empty() {
+            let named = self.named(groups);
+            if named.is_empty() {
                 continue;
             }
-            ranks.sort_unstable();
-            let cells = if let Some(cells) = known.get(&ranks) {
+            let cells = if let Some(cells) = known.get(&named) {
                 Arc::clone(cells)
             } else {
-                let cells = Arc::new(self.cells(&ranks, &mut combinations)?);
-                known.insert(ranks, Arc::clone(&cells));
+                let cells = Arc::new(self.cells(&named, &mut combinations)?);
+                known.insert(named, Arc::clone(&cells));
                 cells
             };
             if !cells.is_empty() {
@@ -72,7 +80,14 @@ impl Members {
         Ok(found)
     }
 
-    fn cells(&self, ranks: &Ranks, combinations: &mut Combinations) -> Result<ClassCells, TooLarge> {
+    /// The first rule for each service, of the rules that name one of these groups.
+    pub(crate) fn cells(
+        &self,
+        named: &[&SecurityGroupName],
+        combinations: &mut Combinations,
+    ) -> Result<ClassCells, TooLarge> {
+        let mut ranks: Ranks = named.iter().filter_map(|group| self.of_group.get(*group)).flatten().copied().collect();
+        ranks.sort_unstable();
         let mut cells = ClassCells::new();
         for rule in ranks.iter().filter_map(|rank| self.rules.get(*rank as usize)) {
             combinations.spend(rule.services.len())?;

@@ -12,22 +12,20 @@ mod ranked;
 mod remote;
 mod service;
 mod set;
+mod set_cost;
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-};
+use std::{collections::BTreeMap, sync::Arc};
 
 use andromede_abi::{Address, CellRow, PrefixClasses, ServiceClasses, remote_level, service_level};
 
-use andromede_model::{Direction, NetworkView, SecurityGroupName};
-
-use crate::{Rows, TooLarge};
+use crate::TooLarge;
 
 pub(crate) use cache::Cache;
 pub(crate) use groups::Groups;
+pub use ranked::Policies;
 pub(crate) use ranked::{Ranked, of_groups, of_operator};
 pub(crate) use set::Sets;
+pub use set_cost::SetCost;
 
 /// Ranks of rules, ascending: what a class stands for.
 type Ranks = Vec<u32>;
@@ -87,17 +85,4 @@ pub(crate) struct Rules {
 pub(crate) struct Content {
     pub(crate) rules: Arc<Rules>,
     pub(crate) groups: Groups,
-}
-
-/// The rows of these groups for one direction, under some number.
-pub(crate) fn rows(
-    view: &NetworkView,
-    groups: &BTreeSet<SecurityGroupName>,
-    direction: Direction,
-) -> Result<Rows, TooLarge> {
-    let mut rows = Rows::default();
-    let owner = (view.network.index, Some(groups.clone()), direction);
-    let content = Cache::default().compile(owner, &of_groups(view, groups, direction), &view.identities)?;
-    Sets::new(&Rows::default()).number(content, &view.identities, &mut rows);
-    Ok(rows)
 }

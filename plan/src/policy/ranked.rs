@@ -3,7 +3,38 @@
 use std::collections::BTreeSet;
 
 use andromede_abi::{Action, cell_flag};
-use andromede_model::{Direction, Existing, NetworkView, Prefix, Remote, Rule, SecurityGroupName};
+use andromede_model::{
+    Direction, Existing, Model, NetworkView, OperatorPolicy, Prefix, PrefixList, PrefixListName, Remote, Rule,
+    SecurityGroup, SecurityGroupName,
+};
+
+/// Where groups, and the prefix lists that their rules name, are found.
+pub trait Policies {
+    /// A group.
+    fn group(&self, name: &SecurityGroupName) -> Option<&SecurityGroup>;
+    /// A prefix list.
+    fn prefix_list(&self, name: &PrefixListName) -> Option<&PrefixList>;
+}
+
+impl Policies for NetworkView {
+    fn group(&self, name: &SecurityGroupName) -> Option<&SecurityGroup> {
+        self.groups.get(name)
+    }
+
+    fn prefix_list(&self, name: &PrefixListName) -> Option<&PrefixList> {
+        self.prefix_lists.get(name)
+    }
+}
+
+impl Policies for Model {
+    fn group(&self, name: &SecurityGroupName) -> Option<&SecurityGroup> {
+        self.security_group(name)
+    }
+
+    fn prefix_list(&self, name: &PrefixListName) -> Option<&PrefixList> {
+        Self::prefix_list(self, name)
+    }
+}
 
 /// A rule, and the prefixes of its remote.
 #[derive(Clone, Copy, Debug)]
@@ -47,14 +78,14 @@ fn sorted(mut rules: Vec<Ranked<'_>>) -> Vec<Ranked<'_>> {
 
 /// The rules of one direction of these groups.
 pub(crate) fn of_groups<'a>(
-    view: &'a NetworkView,
+    policies: &'a impl Policies,
     groups: &BTreeSet<SecurityGroupName>,
     direction: Direction,
 ) -> Vec<Ranked<'a>> {
-    let rules = groups.iter().filter_map(|group| view.groups.get(group)).flat_map(|group| &group.rules);
+    let rules = groups.iter().filter_map(|group| policies.group(group)).flat_map(|group| &group.rules);
     let rules = rules.filter(|rule| rule.direction == direction).map(|rule| {
         let list = match &rule.remote {
-            Remote::PrefixList(name) => view.prefix_lists.get(name).map_or(&[][..], |list| &list.prefixes),
+            Remote::PrefixList(name) => policies.prefix_list(name).map_or(&[][..], |list| &list.prefixes),
             Remote::Any | Remote::Cidr(_) | Remote::Group(_) => &[],
         };
         Ranked { rule, list, operator: false }
@@ -62,9 +93,12 @@ pub(crate) fn of_groups<'a>(
     sorted(rules.collect())
 }
 
-/// The rules of one direction of the operator's policies.
-pub(crate) fn of_operator(view: &NetworkView, direction: Direction) -> Vec<Ranked<'_>> {
-    let rules = view.operator_policies.values().flat_map(|policy| &policy.rules);
+/// The rules of one direction of these policies of the operator.
+pub(crate) fn of_operator<'a>(
+    policies: impl IntoIterator<Item = &'a OperatorPolicy>,
+    direction: Direction,
+) -> Vec<Ranked<'a>> {
+    let rules = policies.into_iter().flat_map(|policy| &policy.rules);
     let rules = rules.filter(|rule| rule.direction == direction);
     sorted(rules.map(|rule| Ranked { rule, list: &[], operator: true }).collect())
 }

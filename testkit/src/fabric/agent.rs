@@ -9,7 +9,7 @@ use super::{Control, Workload, binary};
 use crate::{Namespace, Process, pins::Pins, process::Lifetime, underlay::UPLINK, wait};
 
 /// How long an agent may take to offer its socket.
-const START: Duration = Duration::from_secs(20);
+const START: Duration = Duration::from_mins(1);
 
 /// Where an agent runs and what it is called.
 #[derive(Clone, Debug)]

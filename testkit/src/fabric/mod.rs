@@ -21,7 +21,7 @@ pub use workload::{INTERFACE, Workload};
 use crate::{Underlay, pins::Pins, process::Lifetime, requires, underlay};
 
 /// How long a change may take until every host has applied it.
-pub const IN_FORCE: Duration = Duration::from_secs(20);
+pub const IN_FORCE: Duration = Duration::from_mins(1);
 
 /// What a fabric is made of.
 #[derive(Clone, Copy, Debug)]

@@ -2,6 +2,7 @@
 //! Every function opens its sockets in the namespace that it is given.
 
 mod counters;
+mod offer;
 mod ping;
 mod responder;
 mod segments;
@@ -11,6 +12,7 @@ mod throughput;
 use std::time::Duration;
 
 pub use counters::echo_requests;
+pub use offer::{Offer, Offered, offer};
 pub use ping::{BackgroundPing, Ping, PingReport, ping};
 pub use responder::{Responder, tcp_probe, udp_probe};
 pub use segments::send_segments;
