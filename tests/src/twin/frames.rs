@@ -76,7 +76,7 @@ impl Generator {
             Hook::FromUnderlay => Met::new(hook, UNDERLAY_IFINDEX, self.outer(network, &frame)),
             Hook::FromHost => Met::new(hook, ifindex(network, END_LOCAL_A), frame),
             Hook::FromOverlay => Met::new(hook, UNDERLAY_IFINDEX, frame),
-            _ => Met::new(hook, ifindex(network, from), frame),
+            Hook::FromWorkload => Met::new(hook, ifindex(network, from), frame),
         };
         if self.one_in(40) {
             self.damage(&mut met.frame);
