@@ -95,8 +95,11 @@ impl Principal {
             _ => return Err(malformed()),
         };
         let name = parts.next().unwrap_or_default();
-        if let (Role::Host(number), Some(text)) = (&mut role, parts.next()) {
-            *number = Some(text.parse().map_err(|_| malformed())?);
+        if let Role::Host(number) = &mut role
+            && let Some(text) = parts.next()
+        {
+            let digits = text.bytes().all(|byte| byte.is_ascii_digit());
+            *number = Some(text.parse().ok().filter(|_| digits).ok_or_else(malformed)?);
         }
         let allowed = |c: char| c.is_ascii_alphanumeric() || "-._@".contains(c);
         if parts.next().is_some() || name.is_empty() || name.len() > NAME_BYTES || !name.chars().all(allowed) {
@@ -230,6 +233,10 @@ mod tests {
             "andromede://host",
             "andromede://host/a/b",
             "andromede://host/a/-1",
+            "andromede://host/a/+1",
+            "andromede://host/a/",
+            "andromede://host/a/4294967296",
+            "andromede://controller/a/1",
             "andromede://host/a/1/2",
             "andromede://host//1",
             "andromede://operator/tenants/a",
