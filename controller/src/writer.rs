@@ -254,9 +254,25 @@ impl Batch<'_> {
     }
 
     fn prepare(&mut self, mut change: Change) -> Result<Written, WriteError> {
-        access::check(&self.ahead, &mut change)?;
-        let Change { principal, method, written, deleted, conditions, planned_revision, request, validate_only } =
-            change;
+        match access::check(&self.ahead, &mut change) {
+            // What is out of the caller's sight is not there: nothing about it is looked at.
+            Err(WriteError::NotFound(_)) if change.allow_missing => {
+                change.deleted.clear();
+                change.conditions.clear();
+            }
+            checked => checked?,
+        }
+        let Change {
+            principal,
+            method,
+            written,
+            mut deleted,
+            conditions,
+            planned_revision,
+            request,
+            validate_only,
+            allow_missing,
+        } = change;
         if planned_revision.is_some_and(|planned| planned != self.ahead.revision()) {
             return Err(WriteError::Moved(self.ahead.revision()));
         }
@@ -267,7 +283,10 @@ impl Batch<'_> {
             && principal.role != Role::Host
             && self.ahead.get(name).is_none()
         {
-            return Err(WriteError::NotFound(name.clone()));
+            if !allow_missing {
+                return Err(WriteError::NotFound(name.clone()));
+            }
+            deleted.clear();
         }
         let prepare = |written, deleted| self.prepared(written, deleted);
         let settled = if principal.role == Role::Host {
