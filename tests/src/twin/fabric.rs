@@ -140,7 +140,13 @@ impl SmallFabric {
         found.map(|rule| rule.number).with_context(|| format!("{name} has no rule {rule}"))
     }
 
-    fn set(&mut self, documents: Vec<Value>) -> Result<()> {
+    /// The model.
+    pub const fn model(&self) -> &Model {
+        &self.model
+    }
+
+    /// Writes documents, as a bundle has them; the rows change, and are what [`Self::rows`] then gives.
+    pub fn set(&mut self, documents: Vec<Value>) -> Result<()> {
         write(&mut self.model, documents)?;
         self.rows = self.compile()?;
         Ok(())
