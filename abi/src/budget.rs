@@ -15,7 +15,7 @@ pub struct PortLimits {
     pub flows_outbound: u32,
     /// Connections that are not answered yet (TCP: not established), of each direction.
     pub half_open: u32,
-    /// New connections a second, of both directions together.
+    /// New connections a second, of each direction.
     pub new_flows_per_second: u32,
     /// Packets a second that the workload sends.
     pub transmit_packets: u32,
@@ -48,8 +48,9 @@ pub enum Usage {
     InboundHalfOpen = 2,
     /// Of those that the port opened: not answered yet.
     OutboundHalfOpen = 3,
-    /// Bucket of new connections. A bucket is a time, nanoseconds since boot: when all that was taken will have been earned.
-    NewFlows = 4,
+    /// Bucket of new connections that the port opens. A bucket is a time, nanoseconds since boot: when all that was taken will have
+    /// been earned.
+    NewOutbound = 4,
     /// Bucket of packets sent.
     TransmitPackets = 5,
     /// Bucket of bits sent.
@@ -58,6 +59,8 @@ pub enum Usage {
     ReceivePackets = 7,
     /// Bucket of bits received.
     ReceiveBits = 8,
+    /// Bucket of new connections that others open to the port: however many, the port can open its own.
+    NewInbound = 9,
 }
 
 impl Usage {

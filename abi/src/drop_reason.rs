@@ -86,6 +86,7 @@ drop_reasons! {
     72 UnexpectedOpen "unexpected-open" "A TCP SYN or an SCTP INIT from the side that answers a live connection." "The peer must choose another port, or wait until the connection is over.";
     73 BadIcmpError "bad-icmp-error" "An ICMP error that is too long, or does not quote the headers of a packet that may be answered by one." "Capture the frame; the sender is broken or hostile.";
     74 UnrelatedIcmpError "unrelated-icmp-error" "An ICMP error that quotes no packet of a live connection that its receiver has sent." "None, if the connection is over or its rules have just changed; otherwise somebody forges errors.";
+    75 ConnectionChanging "connection-changing" "Another processor is writing or removing the row of this connection at this moment." "None is needed: the sender tries again.";
     80 EncapFailed "encap-failed" "The kernel could not make room for the outer header." "Look at the MTU of the underlay and at memory.";
     81 DecapFailed "decap-failed" "The kernel could not remove the outer header." "Capture on the underlay.";
     82 ReplyFailed "reply-failed" "The kernel could not turn the request into its answer." "Look at memory.";
@@ -99,6 +100,7 @@ drop_reasons! {
     102 TransmitBits "transmit-bits" "The workload sends more bits a second than it may." "Raise the port's limit.";
     103 ReceivePackets "receive-packets" "The workload is sent more packets a second than it may receive." "Raise the port's limit.";
     104 ReceiveBits "receive-bits" "The workload is sent more bits a second than it may receive." "Raise the port's limit.";
+    105 BudgetTableFull "budget-table-full" "The host has no room to count what another port or tenant takes." "Spread the ports over more hosts.";
 }
 
 /// The part of the walk that decided.

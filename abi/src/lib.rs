@@ -52,4 +52,4 @@ pub use policy::{
     ServiceKey, cell_flag, pair, remote_level, service_level,
 };
 pub use port::{PortRow, SourceKey, port_flag};
-pub use verdict::{VerdictRecord, hook, target};
+pub use verdict::{OWN_MARK, VerdictRecord, hook, target};

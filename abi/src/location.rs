@@ -105,6 +105,25 @@ pub struct LocationRow {
 row!(LocationRow, 64, u64, u32, [u8; 4], [u32; 5], Mac, u16, u32, [u32; 4]);
 
 impl LocationRow {
+    /// Nothing is known.
+    pub const UNKNOWN: Self = Self {
+        owner: 0,
+        slot: 0,
+        kind: location_kind::UNKNOWN,
+        encapsulation: 0,
+        key_id: 0,
+        flags: 0,
+        host: 0,
+        alternate_host: 0,
+        zone: 0,
+        identity: 0,
+        ifindex: 0,
+        mac: [0; 6],
+        reserved0: 0,
+        epoch: 0,
+        reserved: [0; 4],
+    };
+
     /// The owner word of the row for this key. It is never 0 for a network that exists.
     #[inline(always)]
     pub const fn owner_of(key: &LocationKey) -> u64 {

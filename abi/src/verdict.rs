@@ -18,6 +18,10 @@ pub mod hook {
     pub const FROM_HOST: u8 = 4;
 }
 
+/// The mark of a frame that the packet path sent on inside this host: to a workload's interface, or to the vxlan device. A
+/// workload cannot set it: the kernel clears marks where a frame leaves the workload's network namespace; nor can a stranger.
+pub const OWN_MARK: u32 = 0x616e_6472;
+
 /// Values of [`VerdictRecord::target`]: where a packet goes.
 pub mod target {
     /// Nowhere.

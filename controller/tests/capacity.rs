@@ -12,7 +12,8 @@ use andromede_abi::maps;
 use andromede_controller::{capacity::Capacity, change::WriteError};
 use andromede_model::{
     Action, AnyName, Direction, Existing, Host, Labels, MacAddress, Model, Network, OperatorPolicy, Port, PortLimits,
-    PortRange, Prefix, PrefixList, Protocol, Remote, Resource, Rule, SecurityGroup, Subnet, Tenant, Uid, Vni, Vtep,
+    PortRange, Prefix, PrefixList, Protocol, Remote, Resource, Rule, SecurityGroup, Subnet, Tenant, TenantLimits, Uid,
+    Vni, Vtep,
 };
 use andromede_plan::{Cost, HostFacts, Memory, Rows, compile_with};
 use andromede_proto::v1;
@@ -135,8 +136,15 @@ fn beginning() -> Vec<Resource> {
         let name = network(number);
         let tenant: andromede_model::TenantName = format!("tenants/t{number}").parse().unwrap();
         all.push(
-            Tenant { name: tenant, display_name: String::new(), index: 0, revision: 0, labels: Labels::default() }
-                .into(),
+            Tenant {
+                name: tenant,
+                display_name: String::new(),
+                index: 0,
+                revision: 0,
+                labels: Labels::default(),
+                limits: TenantLimits::default(),
+            }
+            .into(),
         );
         all.push(
             Network {

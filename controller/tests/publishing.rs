@@ -43,6 +43,11 @@ enum Event {
     DeleteHost {
         host: u8,
     },
+    /// A tenant may have so many connections on a host.
+    Limit {
+        tenant: usize,
+        flows: u32,
+    },
     /// All of a tenant goes, and comes back empty.
     Renew {
         tenant: usize,
@@ -64,6 +69,7 @@ fn event() -> impl Strategy<Value = Event> {
         1 => (host.clone(), 1..9_u8).prop_map(|(host, address)| Event::Host { host, address }),
         2 => (tenant.clone(), port).prop_map(|(tenant, port)| Event::DeletePort { tenant, port }),
         1 => host.clone().prop_map(|host| Event::DeleteHost { host }),
+        1 => (tenant.clone(), 0..3_u32).prop_map(|(tenant, flows)| Event::Limit { tenant, flows }),
         1 => tenant.prop_map(|tenant| Event::Renew { tenant }),
         5 => host.prop_map(|host| Event::Hear { host }),
     ]
@@ -132,6 +138,12 @@ impl World {
                 let underlay_address = format!("192.0.3.{}", host * 10 + address);
                 let message = v1::Host { name: host_name(host).to_string(), underlay_address, ..v1::Host::default() };
                 self.write(vec![v1::Resource { kind: Some(v1::resource::Kind::Host(message)) }], Vec::new());
+            }
+            Event::Limit { tenant, flows } => {
+                let limits = Some(v1::TenantLimits { flows_per_host: flows });
+                let message =
+                    v1::Tenant { name: format!("tenants/{}", TENANTS[tenant]), limits, ..v1::Tenant::default() };
+                self.write(vec![v1::Resource { kind: Some(v1::resource::Kind::Tenant(message)) }], Vec::new());
             }
             Event::DeletePort { tenant, port } => {
                 self.write(Vec::new(), vec![port_name(tenant, port).parse().unwrap()]);

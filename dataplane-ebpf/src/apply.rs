@@ -1,6 +1,6 @@
 //! Carrying a verdict out: the only place that edits, grows, shrinks or redirects.
 
-use andromede_abi::{DropReason, HostConfig, NextHop, Stage, feature, hook};
+use andromede_abi::{DropReason, HostConfig, NextHop, OWN_MARK, Stage, feature, hook};
 use andromede_pipeline::{
     Context, Frame, OUTER_TTL, OVERHEAD, Scratch, Stages as _, Target, TargetKind, apply_edit, decide, outer_header,
     readdress,
@@ -20,13 +20,7 @@ use aya_ebpf::{
     programs::TcContext,
 };
 
-use crate::{
-    context::{self, OWN_MARK},
-    count,
-    frame::Buffer,
-    maps,
-    tables::Maps,
-};
+use crate::{context, count, frame::Buffer, maps, tables::Maps};
 
 /// Bytes of the Ethernet header, as words.
 type Ethernet = [u16; 7];

@@ -1,15 +1,11 @@
 //! What the walk is told, read from the socket buffer.
 
-use andromede_abi::{Address, HostConfig, hook};
+use andromede_abi::{Address, HostConfig, OWN_MARK, hook};
 use andromede_pipeline::{Context, Tunnel};
 use aya_ebpf::{
     bindings::{__sk_buff, bpf_tunnel_key},
     helpers::{bpf_ktime_get_coarse_ns, bpf_skb_get_tunnel_key},
 };
-
-/// The mark of a frame that the packet path sent on inside this host: to a workload's interface, or to the vxlan device. A
-/// workload cannot set it: the kernel clears marks where a frame leaves the workload's network namespace; nor can a stranger.
-pub const OWN_MARK: u32 = 0x616e_6472;
 
 /// The context of a frame at this hook.
 #[inline(always)]

@@ -11,8 +11,8 @@ use aya_ebpf::{
 const V4_HEADERS: u32 = 14 + 20 + 20;
 /// Ethernet, IPv6 without extensions, TCP without options.
 const V6_HEADERS: u32 = 14 + 40 + 20;
-/// With IP options or extension headers: as much as is ever read.
-const LONG_HEADERS: u32 = 256;
+/// With IP options, extension headers or a quoted packet: as much as is ever read.
+const LONG_HEADERS: u32 = MAX_OFFSET as u32 + 64;
 
 /// A frame whose first bytes are in the linear part of the buffer.
 pub struct Buffer {
@@ -67,8 +67,8 @@ impl Buffer {
     #[inline(always)]
     fn needed(&self, offset: usize) -> u32 {
         let base = offset as u32;
-        let Some(kind) = self.load::<u16>(offset + 12) else { return base + V6_HEADERS };
-        let Some(first) = self.load::<[u8; 10]>(offset + 14) else { return base + V6_HEADERS };
+        let Some(kind) = self.load::<u16>(offset + 12) else { return base + LONG_HEADERS };
+        let Some(first) = self.load::<[u8; 10]>(offset + 14) else { return base + LONG_HEADERS };
         match kind {
             // An ICMP error quotes headers, which may have options of their own.
             V4 if first[0] == 0x45 && first[9] != 1 => base + V4_HEADERS,

@@ -128,15 +128,11 @@ impl FlowRef for Flow {
     }
 
     #[inline(always)]
-    fn set_phase(&self, phase: Phase) {
-        if self.is_own() {
-            // SAFETY: two words of a live element that stand behind each other, aligned to eight bytes: written in one piece.
-            unsafe {
-                (&raw mut (*self.row).state)
-                    .cast::<u64>()
-                    .write_volatile(phase.state as u64 | (phase.lifetime as u64) << 32)
-            }
-        }
+    fn replace_phase(&self, old: Phase, new: Phase) -> bool {
+        // SAFETY: two words of a live element that stand behind each other, aligned to eight bytes; a counter is such a place.
+        let both: &Counter = unsafe { &*(&raw const (*self.row).state).cast() };
+        let word = |phase: Phase| phase.state as u64 | (phase.lifetime as u64) << 32;
+        self.is_own() && both.replace(word(old), word(new))
     }
 
     #[inline(always)]
@@ -267,6 +263,13 @@ impl Tables for Maps {
     }
 
     #[inline(always)]
+    fn copy_location(&self, key: &LocationKey, into: &mut LocationRow) -> bool {
+        let Some(row) = maps::LOCATIONS.get_ptr(StackKey::of(key).get()) else { return false };
+        // SAFETY: an element of a map.
+        unsafe { copy_to(row, LocationRow::owner_of(key), into) }
+    }
+
+    #[inline(always)]
     fn has_location(&self, key: &LocationKey) -> bool {
         maps::LOCATIONS.get_ptr(StackKey::of(key).get()).is_some()
     }
@@ -280,6 +283,17 @@ impl Tables for Maps {
             return None;
         }
         copy(row, owner)
+    }
+
+    #[inline(always)]
+    fn copy_prefix(&self, key: &PrefixKey, into: &mut LocationRow) -> bool {
+        let found = maps::PREFIXES.get(prefix(StackPrefix::of(ADDRESS_BITS, key).get()));
+        let Some(row) = found.map(core::ptr::from_ref::<LocationRow>) else { return false };
+        // SAFETY: an element of a map; only the network of the prefix's key is known.
+        unsafe {
+            let owner = (&raw const (*row).owner).read_volatile();
+            (owner >> 32) as u32 == key.network && copy_to(row, owner, into)
+        }
     }
 
     #[inline(always)]
@@ -359,9 +373,8 @@ impl Tables for Maps {
     }
 
     #[inline(always)]
-    fn remove_flow(&self, key: &FlowKey) {
-        // There is nothing to be done about a row that is gone already.
-        let _ = maps::FLOWS.remove(key);
+    fn remove_flow(&self, key: &FlowKey) -> bool {
+        matches!(maps::FLOWS.remove(key), Ok(()) | Err(ENOENT))
     }
 
     #[inline(always)]

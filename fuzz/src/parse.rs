@@ -2,7 +2,7 @@
 
 use andromede_abi::{HostConfig, hook};
 use andromede_pipeline::{
-    Context, Edit, EditKind, Scratch, Target, TargetKind, Tunnel, apply_edit, decide,
+    Context, Edit, EditKind, Scratch, Target, TargetKind, Tunnel, apply_edit, carry_out, decide,
     memory::{Bytes, Tables},
 };
 
@@ -42,6 +42,18 @@ pub fn parse(data: &[u8]) {
     check(&tables, hook, gso_size, frame);
 }
 
+/// Tables of their own: a clone shares its live rows.
+fn copied(tables: &Tables) -> Tables {
+    let copy = tables.clone();
+    for row in copy.flows.borrow_mut().values_mut() {
+        *row = std::rc::Rc::new(std::cell::Cell::new(row.get()));
+    }
+    for row in copy.usage.borrow_mut().values_mut() {
+        *row = std::rc::Rc::new(std::cell::Cell::new(row.get()));
+    }
+    copy
+}
+
 fn check(tables: &Tables, hook: u8, gso_size: u32, frame: Vec<u8>) {
     let host: HostConfig = fabric::host();
     let context = Context {
@@ -65,6 +77,11 @@ fn check(tables: &Tables, hook: u8, gso_size: u32, frame: Vec<u8>) {
     decide(&frame, &context, tables, &mut used);
     let again = used.verdict.record(hook, &used);
     assert_eq!(record, again, "the verdict depends on what was in the scratch space");
+    let carried = |mut scratch: Scratch| {
+        carry_out(&copied(tables), context.now, &mut scratch);
+        scratch.verdict.record(hook, &scratch)
+    };
+    assert_eq!(carried(scratch), carried(used), "what is carried out depends on what was in the scratch space");
     let offset = if hook == hook::FROM_UNDERLAY { 50 } else { 0 };
     if matches!(verdict.target.kind, TargetKind::Deliver | TargetKind::Encap) {
         let inner = frame.0.get(offset..).unwrap_or_default();

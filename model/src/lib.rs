@@ -4,6 +4,7 @@
 //! a [`Commit`]. Commits are what a store keeps; folding them from the first gives the same model again.
 //! Nothing here does input or output, reads a clock or draws a random number.
 
+mod budget;
 mod check;
 mod commit;
 mod draft;
@@ -18,7 +19,6 @@ mod network;
 mod number;
 mod operator_policy;
 mod port;
-mod port_limits;
 mod prefix;
 mod prefix_list;
 mod prepare;
@@ -34,6 +34,7 @@ mod view;
 mod violation;
 mod vtep;
 
+pub use budget::{PortLimits, RateLimits, TenantLimits};
 pub use commit::{Commit, CommitError, Counters};
 pub use group::{Action, Direction, Existing, Remote, Rule, SecurityGroup};
 pub use host::Host;
@@ -47,7 +48,6 @@ pub use name::{
 pub use network::Network;
 pub use operator_policy::OperatorPolicy;
 pub use port::Port;
-pub use port_limits::{PortLimits, RateLimits};
 pub use prefix::Prefix;
 pub use prefix_list::PrefixList;
 pub use resource::{Resource, ResourceKind};

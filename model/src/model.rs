@@ -287,6 +287,7 @@ impl Model {
         let hosts = state.hosts().into_iter().filter_map(|name| self.hosts.get(name));
         Some(NetworkView {
             network: state.network.clone(),
+            tenant: self.tenants.get(&network.tenant()).cloned(),
             subnets: state.subnets.iter().map(|(name, subnet)| (name.clone(), subnet.clone())).collect(),
             ports: placed.map(|(name, port)| (name.clone(), port.as_ref().clone())).collect(),
             prefix_lists: state.plain_prefix_lists(),

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Labels, TenantName};
+use crate::{Labels, TenantLimits, TenantName};
 
 /// A customer: nothing of one tenant reaches another.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -17,4 +17,7 @@ pub struct Tenant {
     pub revision: u64,
     /// Its labels.
     pub labels: Labels,
+    /// What it may take of each host.
+    #[serde(default)]
+    pub limits: TenantLimits,
 }

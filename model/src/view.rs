@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     AnyName, Host, HostName, Network, NetworkName, OperatorPolicy, OperatorPolicyName, Port, PortName, PrefixList,
-    PrefixListName, Resource, SecurityGroup, SecurityGroupName, Subnet, SubnetName, Vtep, VtepName,
+    PrefixListName, Resource, SecurityGroup, SecurityGroupName, Subnet, SubnetName, Tenant, Vtep, VtepName,
 };
 
 /// An interned set of security groups: the identity of the ports that have exactly these.
@@ -23,6 +23,8 @@ pub struct IdentitySet {
 pub struct NetworkView {
     /// The network.
     pub network: Network,
+    /// Its tenant; none in what an older controller told.
+    pub tenant: Option<Tenant>,
     /// Its subnets.
     pub subnets: BTreeMap<SubnetName, Subnet>,
     /// Its ports that are placed on a host.
@@ -93,6 +95,9 @@ impl NetworkView {
         if self.network != later.network {
             delta.written.push(later.network.clone().into());
         }
+        if self.tenant != later.tenant {
+            delta.written.extend(later.tenant.clone().map(Into::into));
+        }
         compare(&self.hosts, &later.hosts, &mut delta);
         compare(&self.subnets, &later.subnets, &mut delta);
         compare(&self.prefix_lists, &later.prefix_lists, &mut delta);
@@ -132,7 +137,11 @@ impl NetworkView {
             return;
         }
         match resource.clone() {
-            Resource::Tenant(_) => {}
+            Resource::Tenant(tenant) => {
+                if tenant.name == self.network.name.tenant() {
+                    self.tenant = Some(tenant);
+                }
+            }
             Resource::Network(network) => self.network = network,
             Resource::Host(host) => drop(self.hosts.insert(host.name.clone(), host)),
             Resource::Subnet(subnet) => drop(self.subnets.insert(subnet.name.clone(), subnet)),

@@ -89,12 +89,12 @@ pub(crate) const fn hold(connection: u64, protocol: u8, state: u32) -> u64 {
     connection & !flow_hold::BITS | half
 }
 
-/// The words of usage in which a new connection counts at an end.
+/// The words of usage in which a new connection counts at an end, and the bucket of its rate.
 #[inline(always)]
-const fn words(side: Side) -> (Usage, Usage) {
+const fn words(side: Side) -> (Usage, Usage, Usage) {
     match side {
-        Side::Initiator => (Usage::Outbound, Usage::OutboundHalfOpen),
-        Side::Answerer => (Usage::Inbound, Usage::InboundHalfOpen),
+        Side::Initiator => (Usage::Outbound, Usage::OutboundHalfOpen, Usage::NewOutbound),
+        Side::Answerer => (Usage::Inbound, Usage::InboundHalfOpen, Usage::NewInbound),
     }
 }
 
@@ -120,14 +120,15 @@ pub(crate) fn take<T: Tables>(
     if account.tenant == 0 {
         return Ok(());
     }
-    let tenant = tables.usage(account.tenant | TENANT_USAGE);
-    if tenant.is_some_and(|usage| admit(&usage, Usage::Inbound, tenant_flows)) {
-        return Ok(());
-    }
+    let reason = match tables.usage(account.tenant | TENANT_USAGE) {
+        Some(usage) if admit(&usage, Usage::Inbound, tenant_flows) => return Ok(()),
+        Some(_) => DropReason::TenantFlows,
+        None => DropReason::BudgetTableFull,
+    };
     leave(tables, account.initiator, Side::Initiator, half);
     leave(tables, account.answerer, Side::Answerer, half);
     let blamed = if account.initiator == 0 { answerer } else { initiator };
-    Err(refused(blamed, DropReason::TenantFlows))
+    Err(refused(blamed, reason))
 }
 
 #[inline(always)]
@@ -186,8 +187,8 @@ fn enter<T: Tables>(tables: &T, end: &End, side: Side, half: bool, now: u64) -> 
     if !end.is_local() {
         return Ok(());
     }
-    let Some(usage) = tables.usage(end.slot()) else { return Err(DropReason::FlowTableFull) };
-    let (flows, half_open) = words(side);
+    let Some(usage) = tables.usage(end.slot()) else { return Err(DropReason::BudgetTableFull) };
+    let (flows, half_open, bucket) = words(side);
     if !admit(&usage, flows, end.flows_most) {
         return Err(match side {
             Side::Initiator => DropReason::FlowsOutbound,
@@ -200,7 +201,7 @@ fn enter<T: Tables>(tables: &T, end: &End, side: Side, half: bool, now: u64) -> 
     }
     if end.new_flows_per_second != 0 {
         let cost = SECOND.checked_div(u64::from(end.new_flows_per_second)).unwrap_or(0);
-        if !draw(&usage, Usage::NewFlows, cost, NEW_FLOW_BURST_NANOS, now) {
+        if !draw(&usage, bucket, cost, NEW_FLOW_BURST_NANOS, now) {
             usage.add(flows, -1);
             if half {
                 usage.add(half_open, -1);
@@ -214,7 +215,7 @@ fn enter<T: Tables>(tables: &T, end: &End, side: Side, half: bool, now: u64) -> 
 /// Undoes [`enter`], but for the token: it was an attempt.
 #[inline(always)]
 fn leave<T: Tables>(tables: &T, slot: Slot, side: Side, half: bool) {
-    let (flows, half_open) = words(side);
+    let (flows, half_open, _) = words(side);
     add(tables, slot, flows, -1);
     if half {
         add(tables, slot, half_open, -1);
@@ -253,7 +254,9 @@ fn draw<U: UsageRef>(usage: &U, bucket: Usage, cost: u64, burst: u64, now: u64) 
         }
         attempt = attempt.wrapping_add(1);
     }
-    false
+    // Others took theirs at each attempt, who were asked: this one is not refused for being unlucky, and is counted.
+    usage.add(bucket, cost.cast_signed());
+    true
 }
 
 /// A frame as rates count it: all segments, each with its headers. One word, as `Edit`.
@@ -281,7 +284,7 @@ impl Size {
 
 /// What a port sends, or receives.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Way {
+pub(crate) enum Traffic {
     Transmit,
     Receive,
 }
@@ -295,30 +298,34 @@ pub(crate) fn police<T: Tables>(
     tables: &T,
     slot: Slot,
     limits: &PortLimits,
-    way: Way,
+    traffic: Traffic,
     size: Size,
     now: u64,
 ) -> Result<(), DropReason> {
-    let Some(usage) = tables.usage(slot) else { return Err(DropReason::FlowTableFull) };
-    let (packets, kilobits) = match way {
-        Way::Transmit => (limits.transmit_packets, limits.transmit_kilobits),
-        Way::Receive => (limits.receive_packets, limits.receive_kilobits),
+    let Some(usage) = tables.usage(slot) else { return Err(DropReason::BudgetTableFull) };
+    let (packets, kilobits) = match traffic {
+        Traffic::Transmit => (limits.transmit_packets, limits.transmit_kilobits),
+        Traffic::Receive => (limits.receive_packets, limits.receive_kilobits),
     };
-    let (packet_bucket, bit_bucket) = match way {
-        Way::Transmit => (Usage::TransmitPackets, Usage::TransmitBits),
-        Way::Receive => (Usage::ReceivePackets, Usage::ReceiveBits),
+    let (packet_bucket, bit_bucket) = match traffic {
+        Traffic::Transmit => (Usage::TransmitPackets, Usage::TransmitBits),
+        Traffic::Receive => (Usage::ReceivePackets, Usage::ReceiveBits),
     };
     if packets != 0 {
         let cost = u64::from(size.packets).wrapping_mul(SECOND).checked_div(u64::from(packets)).unwrap_or(0);
         if !draw(&usage, packet_bucket, cost, RATE_BURST_NANOS, now) {
-            return Err(if way == Way::Transmit { DropReason::TransmitPackets } else { DropReason::ReceivePackets });
+            return Err(if traffic == Traffic::Transmit {
+                DropReason::TransmitPackets
+            } else {
+                DropReason::ReceivePackets
+            });
         }
     }
     if kilobits != 0 {
         // A bit takes 1,000,000 ns divided by the rate in thousand bits a second.
         let cost = u64::from(size.bytes).wrapping_mul(8_000_000).checked_div(u64::from(kilobits)).unwrap_or(0);
         if !draw(&usage, bit_bucket, cost, RATE_BURST_NANOS, now) {
-            return Err(if way == Way::Transmit { DropReason::TransmitBits } else { DropReason::ReceiveBits });
+            return Err(if traffic == Traffic::Transmit { DropReason::TransmitBits } else { DropReason::ReceiveBits });
         }
     }
     Ok(())

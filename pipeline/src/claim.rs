@@ -1,11 +1,12 @@
 //! Carrying out what a verdict asks of the flow table and of budgets, and taking rows away.
 
-use andromede_abi::{DropReason, FlowKey, NetworkIndex, Stage, flow_flag, flow_hold, flow_state, port_flag};
+use andromede_abi::{DropReason, FlowKey, Stage, flow_flag, flow_hold, flow_state, port_flag};
 
 use crate::{
-    budget::{self, Account, Size, Way},
+    budget::{self, Account, Size, Traffic},
     lifetime,
     scratch::Scratch,
+    stage::{connection, state},
     tables::{FlowRef, NotPut, Put, Tables},
     verdict::{Claim, Phase, Refusal, Target, TargetKind},
     wire::ethernet,
@@ -14,6 +15,7 @@ use crate::{
 /// Carries out what the verdict in the scratch space asks. Where a budget or a table does not suffice it becomes a drop.
 #[inline(always)]
 pub fn carry_out<T: Tables>(tables: &T, now: u64, scratch: &mut Scratch) {
+    scratch.blamed = scratch.verdict.port;
     let carried = match police(tables, now, scratch) {
         Ok(()) => claim(tables, now, scratch),
         Err(refusal) => {
@@ -45,7 +47,8 @@ fn claim<T: Tables>(tables: &T, now: u64, scratch: &mut Scratch) -> Result<(), R
         Claim::Touch { phase } => touch(tables, &flow, phase, scratch),
         Claim::Cut { state, rule } => {
             flow.set_cut_rule(rule);
-            flow.set_phase(Phase { state: state | flow_state::CUT, lifetime: lifetime::CUT });
+            let before = Phase { state, lifetime: scratch.row.lifetime };
+            flow.replace_phase(before, Phase { state: state | flow_state::CUT, lifetime: lifetime::CUT });
         }
         Claim::None | Claim::Seen | Claim::Open => {}
     }
@@ -53,10 +56,14 @@ fn claim<T: Tables>(tables: &T, now: u64, scratch: &mut Scratch) -> Result<(), R
     Ok(())
 }
 
-/// Writes the state. The first answer ends that the connection counts as half-open.
+/// Writes the state. If another packet of the connection has changed it meanwhile, this one adds to that, once: who loses again leaves it
+/// to the next packet. The first answer ends that the connection counts as half-open.
 #[inline(always)]
-fn touch<T: Tables>(tables: &T, flow: &T::Flow, phase: Phase, scratch: &Scratch) {
-    flow.set_phase(phase);
+fn touch<T: Tables>(tables: &T, flow: &T::Flow, phase: Phase, scratch: &mut Scratch) {
+    let written = flow.replace_phase(Phase::of(&scratch.row), phase) || touch_again(tables, flow, scratch);
+    if !written {
+        return;
+    }
     let account = Account::of(&scratch.row);
     let half_open = account.hold & flow_hold::BITS == flow_hold::HALF_OPEN;
     if half_open
@@ -65,6 +72,18 @@ fn touch<T: Tables>(tables: &T, flow: &T::Flow, phase: Phase, scratch: &Scratch)
     {
         budget::give_back_half_open(tables, &account);
     }
+}
+
+/// In the kernel a function of its own: it is seldom needed.
+#[cfg_attr(target_arch = "bpf", inline(never))]
+fn touch_again<T: Tables>(tables: &T, flow: &T::Flow, scratch: &mut Scratch) -> bool {
+    let Scratch { row, packet, opening, terms, .. } = scratch;
+    if !flow.copy_to(row) {
+        return false;
+    }
+    let state = state::after(row.state, packet, connection::is_forward(row, opening.direction));
+    lifetime::ask(tables, opening.network, packet.protocol, state, terms);
+    flow.replace_phase(Phase::of(row), Phase { state, lifetime: terms.lifetime })
 }
 
 /// Takes the budgets of a connection and puts its row. In the kernel a function of its own, for its stack.
@@ -82,13 +101,14 @@ fn open<T: Tables>(tables: &T, scratch: &mut Scratch, now: u64) -> Result<(), Re
         return Ok(());
     }
     if !is_mine {
-        return Err(Refusal::new(Stage::Claim, DropReason::NetworkChanging));
+        return Err(Refusal::new(Stage::Claim, DropReason::ConnectionChanging));
     }
     // What was there is over: its places come free before the new connection asks for some.
     budget::give_back(tables, &before);
     let opened = open_anew(tables, scratch, Put::Replace, now);
-    if opened.is_err() {
-        tables.remove_flow(&scratch.key);
+    if opened.is_err() && !tables.remove_flow(&scratch.key) {
+        // It stays, over and free to be taken: nothing is counted on it any more.
+        flow.replace_hold(before.hold | flow_hold::LOCKED, 0);
     }
     opened
 }
@@ -114,8 +134,7 @@ fn renew<T: Tables>(tables: &T, flow: &T::Flow, before: &Account, scratch: &mut 
 #[inline(always)]
 fn open_anew<T: Tables>(tables: &T, scratch: &mut Scratch, put: Put, now: u64) -> Result<(), Refusal> {
     let account = Account::of(&scratch.row);
-    let tenant_flows = tenant_flows(tables, scratch.key.network);
-    let taken = budget::take(tables, &scratch.initiator, &scratch.answerer, &account, tenant_flows, now);
+    let taken = budget::take(tables, &scratch.initiator, &scratch.answerer, &account, scratch.terms.tenant_flows, now);
     if let Err((blamed, refusal)) = taken {
         scratch.blamed = blamed;
         return Err(refusal);
@@ -128,18 +147,14 @@ fn open_anew<T: Tables>(tables: &T, scratch: &mut Scratch, put: Put, now: u64) -
                 // Another processor has put the same row at this moment: it was permitted twice.
                 NotPut::Otherwise => Ok(()),
                 NotPut::Full => {
-                    scratch.blamed = scratch.initiator.budget();
+                    if scratch.initiator.is_local() {
+                        scratch.blamed = scratch.initiator.slot();
+                    }
                     Err(Refusal::new(Stage::Claim, DropReason::FlowTableFull))
                 }
             }
         }
     }
-}
-
-/// The most that the tenant of a network may have; 0: no limit. In the kernel a function of its own, for its stack.
-#[cfg_attr(target_arch = "bpf", inline(never))]
-fn tenant_flows<T: Tables>(tables: &T, network: NetworkIndex) -> u32 {
-    tables.network(network).map_or(0, |row| row.tenant_flows)
 }
 
 /// Takes the tokens of a frame that passes, of a sender and of a receiver of this host, if they are policed.
@@ -150,11 +165,11 @@ fn police<T: Tables>(tables: &T, now: u64, scratch: &mut Scratch) -> Result<(), 
         return Ok(());
     }
     if scratch.opening.sender == 0 && scratch.port.flags & port_flag::TRANSMIT_POLICED != 0 {
-        draw(tables, now, scratch, Way::Transmit)?;
+        draw(tables, now, scratch, Traffic::Transmit)?;
     }
     let receives = kind == TargetKind::Deliver && scratch.row.flags & receiver_policed(scratch) != 0;
     if receives && tables.copy_port(ifindex, &mut scratch.port) {
-        draw(tables, now, scratch, Way::Receive)?;
+        draw(tables, now, scratch, Traffic::Receive)?;
     }
     Ok(())
 }
@@ -170,11 +185,11 @@ const fn receiver_policed(scratch: &Scratch) -> u16 {
 
 /// The tokens of the port in the scratch space.
 #[inline(always)]
-fn draw<T: Tables>(tables: &T, now: u64, scratch: &mut Scratch, way: Way) -> Result<(), Refusal> {
+fn draw<T: Tables>(tables: &T, now: u64, scratch: &mut Scratch, traffic: Traffic) -> Result<(), Refusal> {
     let headers = u32::from(scratch.packet.header_length).wrapping_add(ethernet::HEADER as u32);
     let size = Size::new(scratch.opening.frame_length, scratch.packet.gso_size, headers);
     let port = &scratch.port;
-    budget::police(tables, port.slot, &port.limits, way, size, now).map_err(|reason| {
+    budget::police(tables, port.slot, &port.limits, traffic, size, now).map_err(|reason| {
         scratch.blamed = port.slot;
         Refusal::new(Stage::Claim, reason)
     })
@@ -197,7 +212,10 @@ pub fn reap<T: Tables>(tables: &T, key: &FlowKey, flow: &T::Flow, even_live: boo
         flow.replace_hold(locked, account.hold);
         return false;
     }
-    tables.remove_flow(key);
+    if !tables.remove_flow(key) {
+        flow.replace_hold(locked, account.hold);
+        return false;
+    }
     budget::give_back(tables, &account);
     true
 }

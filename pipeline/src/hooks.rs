@@ -7,7 +7,7 @@ use crate::{
     encapsulate::OVERHEAD,
     frame::Frame,
     parse,
-    passage::{Recognised, Way, pass},
+    passage::{Arrival, Recognised, pass},
     scratch::Scratch,
     stage::{neighbor, sender_guard, source_guard},
     tables::Tables,
@@ -43,14 +43,14 @@ pub(crate) fn from_workload<F: Frame, T: Tables>(
         return Err(Refusal::new(Stage::Locate, DropReason::Group));
     }
     source_guard::ip(tables, port, packet.source)?;
-    let way = Way {
+    let arrival = Arrival {
         network: port.network,
         network_slot: port.network_slot,
         vni: port.vni,
         sender: 0,
         frame_length: frame.len(),
     };
-    pass(&way, scratch)
+    pass(&arrival, scratch)
 }
 
 #[inline(always)]
@@ -115,14 +115,14 @@ fn overlay<F: Frame, T: Tables>(
         scratch.verdict.pass(Stage::SenderGuard, Target::OVERLAY_DEVICE, Edit::NONE, rule::NONE);
         return Ok(Recognised::Decided);
     }
-    let way = Way {
+    let arrival = Arrival {
         network: member.network,
         network_slot: member.network_slot,
         vni: tunnel.vni,
         sender: member.host,
         frame_length: frame.len().wrapping_sub(offset as u32),
     };
-    pass(&way, scratch)
+    pass(&arrival, scratch)
 }
 
 /// What the node itself sends to a workload. Its own deliveries were judged before; nothing else is admitted yet.

@@ -10,24 +10,35 @@ use crate::{tables::Tables, wire::ip_protocol};
 /// Seconds for which a cut connection is remembered, so that its answerer cannot open it again: as long as UDP that was answered.
 pub(crate) const CUT: u32 = 300;
 
-/// What a network says about a connection. One word, as `Edit`.
-#[repr(C, align(8))]
+/// What a network says about a connection.
+#[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Terms {
     /// Seconds without a packet after which it is over in its present state.
     pub(crate) lifetime: u32,
     /// Number of the network's tenant.
     pub(crate) tenant: u32,
+    /// The most connections that the tenant may have; 0: no limit.
+    pub(crate) tenant_flows: u32,
+}
+
+impl Terms {
+    /// What holds for a connection of a network that says nothing.
+    pub(crate) const NONE: Self = Self { lifetime: 0, tenant: 0, tenant_flows: 0 };
 }
 
 /// What its network says about a connection of this state. Asked only where a row is made or its state changes. In the kernel a
 /// function of its own, for its stack.
 #[cfg_attr(target_arch = "bpf", inline(never))]
-pub(crate) fn terms<T: Tables>(tables: &T, network: NetworkIndex, protocol: u8, state: u32) -> Terms {
-    match tables.network(network) {
-        Some(row) => Terms { lifetime: seconds(protocol, state, &row.timeouts), tenant: row.tenant },
-        None => Terms { lifetime: seconds(protocol, state, &Timeouts::DEFAULT), tenant: 0 },
-    }
+pub(crate) fn ask<T: Tables>(tables: &T, network: NetworkIndex, protocol: u8, state: u32, terms: &mut Terms) {
+    *terms = match tables.network(network) {
+        Some(row) => Terms {
+            lifetime: seconds(protocol, state, &row.timeouts),
+            tenant: row.tenant,
+            tenant_flows: row.tenant_flows,
+        },
+        None => Terms { lifetime: seconds(protocol, state, &Timeouts::DEFAULT), ..Terms::NONE },
+    };
 }
 
 /// Seconds without a packet after which a connection of this state is over.

@@ -4,7 +4,7 @@ use andromede_abi::{Direction, DropReason, FlowRow, HostConfig, HostIndex, Netwo
 
 use crate::{
     budget::{self, Account},
-    lifetime::terms,
+    lifetime,
     packet::{Transport, flow_key},
     scratch::Scratch,
     stage::{
@@ -55,7 +55,7 @@ impl Recognised {
 }
 
 /// Where a packet is met and who answers for its source.
-pub(crate) struct Way {
+pub(crate) struct Arrival {
     pub(crate) network: NetworkIndex,
     pub(crate) network_slot: Slot,
     pub(crate) vni: u32,
@@ -67,7 +67,7 @@ pub(crate) struct Way {
 
 /// A packet whose source was checked: part of a connection, or the first of one.
 #[inline(always)]
-pub(crate) fn pass(way: &Way, scratch: &mut Scratch) -> Result<Recognised, Refusal> {
+pub(crate) fn pass(arrival: &Arrival, scratch: &mut Scratch) -> Result<Recognised, Refusal> {
     if scratch.packet.destination.is_group() {
         return Err(Refusal::new(Stage::Locate, DropReason::Group));
     }
@@ -75,11 +75,11 @@ pub(crate) fn pass(way: &Way, scratch: &mut Scratch) -> Result<Recognised, Refus
         return Err(Refusal::new(Stage::Locate, DropReason::Loop));
     }
     scratch.opening = Opening {
-        network: way.network,
-        network_slot: way.network_slot,
-        vni: way.vni,
-        frame_length: way.frame_length,
-        sender: way.sender,
+        network: arrival.network,
+        network_slot: arrival.network_slot,
+        vni: arrival.vni,
+        frame_length: arrival.frame_length,
+        sender: arrival.sender,
         ..Opening::NONE
     };
     scratch.account = Account::NONE;
@@ -124,7 +124,7 @@ fn connected<T: Tables>(tables: &T, host: &HostConfig, now: u64, scratch: &mut S
     if let Some(flow) = tables.flow(&scratch.key) {
         // A row that is given to another connection at this moment says nothing about this one, not even that it is new.
         if !flow.copy_to(&mut scratch.row) {
-            return Err(Refusal::new(Stage::Flow, DropReason::NetworkChanging));
+            return Err(Refusal::new(Stage::Flow, DropReason::ConnectionChanging));
         }
         match connection::standing(tables, &scratch.row, &scratch.packet, direction, now) {
             Standing::Over => {}
@@ -192,15 +192,15 @@ const fn receiver(row: &FlowRow, direction: Direction) -> Slot {
 #[inline(always)]
 fn established<T: Tables>(tables: &T, host: &HostConfig, now: u64, scratch: &mut Scratch) -> Result<(), Refusal> {
     along(host, scratch, Stage::Flow)?;
-    let Scratch { row, packet, opening, verdict, .. } = scratch;
+    let Scratch { row, packet, opening, verdict, terms, .. } = scratch;
     let state = state::after(row.state, packet, connection::is_forward(row, opening.direction));
     if connection::is_due(row, state, packet, now) {
         // A row whose state stays is not given it again: another packet may have changed it meanwhile.
         verdict.claim = if state == row.state {
             Claim::Seen
         } else {
-            let lifetime = terms(tables, opening.network, packet.protocol, state).lifetime;
-            Claim::Touch { phase: Phase { state, lifetime } }
+            lifetime::ask(tables, opening.network, packet.protocol, state, terms);
+            Claim::Touch { phase: Phase { state, lifetime: terms.lifetime } }
         };
     }
     Ok(())
@@ -221,7 +221,7 @@ pub fn judge<T: Stages>(tables: &T, host: &HostConfig, now: u64, scratch: &mut S
 /// A connection that may be: its row is completed and claimed.
 #[inline(always)]
 fn open<T: Tables>(tables: &T, host: &HostConfig, now: u64, scratch: &mut Scratch) -> Result<(), Refusal> {
-    let Scratch { row, key, packet, opening, .. } = scratch;
+    let Scratch { row, key, packet, opening, terms, .. } = scratch;
     if opening.is_known {
         row.connection = opening.connection;
         row.state = state::after(opening.state, packet, !opening.is_answer);
@@ -230,7 +230,7 @@ fn open<T: Tables>(tables: &T, host: &HostConfig, now: u64, scratch: &mut Scratc
         row.connection = u64::from(key.tag()) << 32 | (now >> 20) & 0xffff_ffff;
         row.state = 0;
     }
-    let terms = terms(tables, opening.network, packet.protocol, row.state);
+    lifetime::ask(tables, opening.network, packet.protocol, row.state, terms);
     (row.lifetime, row.tenant) = (terms.lifetime, terms.tenant);
     row.hold = budget::hold(row.connection, key.protocol, row.state);
     row.seen = now;

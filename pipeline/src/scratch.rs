@@ -1,11 +1,12 @@
 //! Where a walk writes what is too large for its stack.
 
 use andromede_abi::{
-    Address, EndpointMark, FlowKey, FlowRow, FragmentKey, FragmentRow, NextHop, PortLimits, PortRow, Slot,
+    Address, EndpointMark, FlowKey, FlowRow, FragmentKey, FragmentRow, LocationRow, NextHop, PortLimits, PortRow, Slot,
 };
 
 use crate::{
     budget::Account,
+    lifetime::Terms,
     packet::Packet,
     stage::{
         judge::{End, Opening, Side},
@@ -40,14 +41,16 @@ pub struct Scratch {
     pub(crate) account: Account,
     /// The port whose budget did not suffice.
     pub(crate) blamed: Slot,
-    /// Zero.
-    pub(crate) reserved: u32,
+    /// What the network says about the connection.
+    pub(crate) terms: Terms,
     /// What was decided so far.
     pub verdict: Verdict,
     /// What a set of rules is asked.
     pub(crate) inquiry: Inquiry,
     /// The connection that is to be judged.
     pub(crate) opening: Opening,
+    /// Where an address is: a copy of what was found last.
+    pub(crate) location: LocationRow,
     /// The end that opens the connection.
     pub(crate) initiator: End,
     /// The end that answers.
@@ -130,10 +133,11 @@ impl Scratch {
         keeps_fragment: false,
         account: Account::NONE,
         blamed: 0,
-        reserved: 0,
+        terms: Terms::NONE,
         verdict: Verdict::UNDECIDED,
         inquiry: Inquiry::NONE,
         opening: Opening::NONE,
+        location: LocationRow::UNKNOWN,
         initiator: End::UNKNOWN,
         answerer: End::UNKNOWN,
     };

@@ -42,8 +42,8 @@ pub trait FlowRef: Clone {
     fn copy_to(&self, into: &mut FlowRow) -> bool;
     /// Writes when it was last seen.
     fn set_seen(&self, now: u64);
-    /// Writes its state and how long that lasts.
-    fn set_phase(&self, phase: Phase);
+    /// Writes its state and how long that lasts if both are as in `old`, in one instruction; says whether they were.
+    fn replace_phase(&self, old: Phase, new: Phase) -> bool;
     /// Writes the rule that cut it.
     fn set_cut_rule(&self, rule: u32);
     /// Is it over for want of packets?
@@ -72,6 +72,11 @@ pub trait Tables {
     fn source_allowed(&self, key: &SourceKey) -> bool;
     /// Where exactly this address is.
     fn location(&self, key: &LocationKey) -> Option<LocationRow>;
+    /// Copies where exactly this address is to `into`; false if there is no row. The kernel does it without its stack.
+    #[inline(always)]
+    fn copy_location(&self, key: &LocationKey, into: &mut LocationRow) -> bool {
+        self.location(key).map(|row| *into = row).is_some()
+    }
     /// Has this address a row of its own, even one that cannot be read right now?
     #[inline(always)]
     fn has_location(&self, key: &LocationKey) -> bool {
@@ -79,6 +84,12 @@ pub trait Tables {
     }
     /// Where the longest prefix that covers the address is.
     fn prefix(&self, key: &PrefixKey) -> Option<LocationRow>;
+    /// Copies where the longest prefix that covers the address is to `into`; false if there is none. The kernel does it without its
+    /// stack.
+    #[inline(always)]
+    fn copy_prefix(&self, key: &PrefixKey, into: &mut LocationRow) -> bool {
+        self.prefix(key).map(|row| *into = row).is_some()
+    }
     /// How to reach a host.
     fn host(&self, host: HostIndex) -> Option<HostRow>;
     /// Is the sender a member of the network?
@@ -113,8 +124,8 @@ pub trait Tables {
     /// # Errors
     /// See [`NotPut`].
     fn put_flow(&self, key: &FlowKey, row: &FlowRow, put: Put) -> Result<(), NotPut>;
-    /// Removes the row of a connection. Only who has locked it does that.
-    fn remove_flow(&self, key: &FlowKey);
+    /// Removes the row of a connection; says whether it is gone. Only who has locked it does that.
+    fn remove_flow(&self, key: &FlowKey) -> bool;
     /// What is taken of a port (by its slot) or of a tenant (by its number and [`andromede_abi::TENANT_USAGE`]). The row is made if there is none; none if
     /// the table is full.
     fn usage(&self, key: u32) -> Option<Self::Usage>;

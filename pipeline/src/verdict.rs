@@ -1,6 +1,8 @@
 //! What was decided about a packet.
 
-use andromede_abi::{DropReason, Mac, NetworkIndex, NextHop, RuleNumber, Slot, Stage, VerdictRecord, rule, target};
+use andromede_abi::{
+    DropReason, FlowRow, Mac, NetworkIndex, NextHop, RuleNumber, Slot, Stage, VerdictRecord, rule, target,
+};
 
 use crate::scratch::Scratch;
 
@@ -122,6 +124,14 @@ pub struct Phase {
     pub state: u32,
     /// Seconds without a packet after which the connection is over.
     pub lifetime: u32,
+}
+
+impl Phase {
+    /// That of a row.
+    #[inline(always)]
+    pub(crate) const fn of(row: &FlowRow) -> Self {
+        Self { state: row.state, lifetime: row.lifetime }
+    }
 }
 
 /// What the verdict asks of the flow table, for the connection whose key is in the scratch space.

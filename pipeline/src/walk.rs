@@ -97,10 +97,10 @@ fn answer<F: Frame, T: Tables>(
     tables: &T,
     scratch: &mut Scratch,
 ) -> Result<(), Refusal> {
-    let Scratch { port, packet, verdict, .. } = scratch;
+    let Scratch { port, packet, verdict, location, .. } = scratch;
     let edit = match recognised {
-        Recognised::Arp => arp::answer(frame, tables, port)?,
-        _ => neighbor::answer(frame, tables, port, packet)?,
+        Recognised::Arp => arp::answer(frame, tables, port, location)?,
+        _ => neighbor::answer(frame, tables, port, packet, location)?,
     };
     verdict.pass(Stage::Hairpin, Target::reply(port.ifindex), edit, rule::NONE);
     Ok(())

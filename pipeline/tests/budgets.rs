@@ -4,8 +4,8 @@
 use std::{collections::BTreeMap, net::Ipv4Addr};
 
 use andromede_abi::{
-    Address, DropReason, FlowKey, HostConfig, HostRow, LocationKey, LocationRow, NetworkRow, Pod, PortLimits, PortRow,
-    TENANT_USAGE, Timeouts, Usage, flow_hold, from_bytes, hook, location_flag, location_kind, port_flag,
+    Address, DropReason, FlowKey, FlowRow, HostConfig, HostRow, LocationKey, LocationRow, NetworkRow, Pod, PortLimits,
+    PortRow, TENANT_USAGE, Timeouts, Usage, flow_hold, from_bytes, hook, location_flag, location_kind, port_flag,
 };
 use andromede_pipeline::{
     Context, Scratch, Tables as _, TargetKind, Tunnel, Verdict, carry_out, decide,
@@ -116,6 +116,11 @@ fn frame(from: u8, to: u8, protocol: u8, source_port: u16, port: u16, flags: u8)
 
 /// What a workload of this host sends.
 fn send(tables: &Tables, frame: &Bytes, from: u8, now: u64) -> Verdict {
+    send_after(tables, frame, from, now, &mut { Scratch::EMPTY })
+}
+
+/// The same, on a processor whose last packet left this scratch space.
+fn send_after(tables: &Tables, frame: &Bytes, from: u8, now: u64, scratch: &mut Scratch) -> Verdict {
     let host: HostConfig = HostConfig { underlay_mtu: 1_600, ..zeroed() };
     let context = Context {
         hook: hook::FROM_WORKLOAD,
@@ -127,9 +132,8 @@ fn send(tables: &Tables, frame: &Bytes, from: u8, now: u64) -> Verdict {
         tagged: false,
         host: &host,
     };
-    let mut scratch = Scratch::EMPTY;
-    decide(frame, &context, tables, &mut scratch);
-    carry_out(tables, context.now, &mut scratch);
+    decide(frame, &context, tables, scratch);
+    carry_out(tables, context.now, scratch);
     scratch.verdict
 }
 
@@ -359,4 +363,28 @@ fn rates_are_policed_both_ways_with_the_stated_burst() {
         let then = sent(10 * SECOND + SECOND / 20);
         assert!((4..=6).contains(&then), "{reason:?}: {then} in a twentieth of a second");
     }
+}
+
+#[test]
+fn connections_that_come_in_leave_the_port_its_own() {
+    let tables = tables(PortLimits { new_flows_per_second: 2, ..PortLimits::default() });
+    let (count, reason, port) = refused(&tables, 5, 1, 2, SECOND);
+    assert_eq!((reason, port), (Some(DropReason::NewFlowRate), 1), "after {count}");
+    assert_eq!(refused(&tables, 1, 2, 3, SECOND), (1, None, 0), "what the other end opens is of another bucket");
+}
+
+#[test]
+fn who_meets_another_processor_at_a_row_is_refused_at_its_own_port() {
+    let tables = tables(PortLimits { flows_outbound: 1, ..PortLimits::default() });
+    let syn = frame(1, 3, 6, 2_000, 80, 2);
+    assert_eq!(send(&tables, &syn, 1, SECOND).reason, None);
+    for row in tables.flows.borrow().values() {
+        row.set(FlowRow { hold: row.get().hold | flow_hold::LOCKED, ..row.get() });
+    }
+    let (over, mut scratch) = (SECOND * 3_600, Scratch::EMPTY);
+    let mut of_another = |source| send_after(&tables, &frame(2, 3, 6, source, 80, 2), 2, over, &mut scratch);
+    assert_eq!(of_another(1).reason, None);
+    assert_eq!((of_another(2).reason, of_another(3).port), (Some(DropReason::FlowsOutbound), 2));
+    let verdict = send_after(&tables, &syn, 1, over, &mut scratch);
+    assert_eq!((verdict.reason, verdict.port), (Some(DropReason::ConnectionChanging), 1));
 }

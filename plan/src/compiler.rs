@@ -71,7 +71,7 @@ impl<'a> Compiler<'a> {
             let rules = rules.iter().map(|rule| (rule.number, (owner.clone(), rule.name.clone())));
             self.wanted.names.rules.extend(rules);
         }
-        let row = network_row(&view.network, network_slot, self.sharers.tenant_flows());
+        let row = network_row(&view.network, network_slot, self.sharers.tenant_flows(view.network.tenant_index));
         self.wanted.rows.networks.insert(view.network.index, row);
         for host in view.hosts.values().filter(|host| host.index != self.facts.host) {
             self.endpoint(view, host.index, host.underlay, network_slot, 0);

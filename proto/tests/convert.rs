@@ -4,7 +4,7 @@
 use andromede_model::{
     Action, Direction, Existing, Host, IdentitySet, Labels, MacAddress, Network, NetworkView, OperatorPolicy, Port,
     PortLimits, PortRange, Prefix, PrefixList, Protocol, RateLimits, Remote, Resource, Rule, SecurityGroup, Subnet,
-    Tenant, Timeouts, Uid, ViewDelta, Violation, Vni, Vtep, limits,
+    Tenant, TenantLimits, Timeouts, Uid, ViewDelta, Violation, Vni, Vtep, limits,
 };
 use andromede_proto::{agent, convert, v1};
 use proptest::{prelude::*, sample::select};
@@ -156,6 +156,7 @@ fn resource() -> impl Strategy<Value = Resource> {
                 index: 2,
                 revision,
                 labels: Labels::default(),
+                limits: TenantLimits { flows_per_host: (revision % 1_048_577) as u32 },
             }
             .into()
         }),

@@ -8,6 +8,7 @@ pub mod drops;
 pub mod oracle;
 pub mod scene;
 pub mod twin;
+pub mod usage;
 
 pub use bundle::Bundle;
 pub use drops::{dropped, dropped_more, starved};

@@ -17,13 +17,15 @@ use andromede_testkit::{
     packet::{Ends, Tcp, tcp_flag},
     raw::RawSocket,
     traffic::{BackgroundStream, Sink},
+    wait,
 };
 use andromede_tests::{
-    TwoTenants,
+    Bundle, TwoTenants,
     bundle::{network_name, port_name},
     dropped, dropped_more,
     scene::{RED_VNI, v4},
     starved,
+    usage::counted,
 };
 use nix::sys::signal::Signal;
 use serde_json::Value;
@@ -168,4 +170,71 @@ fn what_was_taken_comes_back_with_and_without_an_agent() {
     thread::sleep(Duration::from_secs(12));
     let log = scene.fabric.agent(1).unwrap().log();
     assert!(!log.contains("counted what is not there"), "{log}");
+}
+
+/// Datagrams of new connections from one workload of `red` to another, from so many ports. Nobody answers.
+fn ask(from: (&Workload, u8), to: (&Workload, u8), ports: std::ops::Range<u16>) {
+    let socket = RawSocket::open_to_send(from.0.namespace(), INTERFACE).unwrap();
+    let ends = Ends::new((from.0.mac().unwrap(), v4(from.1)), (to.0.mac().unwrap(), v4(to.1)));
+    for port in ports {
+        socket.send(&ends.udp(port, 97, b"nobody answers")).unwrap();
+    }
+}
+
+/// Each budget by itself, in force while traffic flows: a change of it holds from the next new connection on. What it refuses has its reason, no
+/// other tenant feels it, and when the connections are over nothing is counted any more.
+#[test]
+fn each_budget_refuses_by_its_reason_and_all_of_it_comes_back() {
+    let scene = TwoTenants::start().unwrap();
+    let network = format!("kind: Network\nname: {}\nvni: {RED_VNI}\n", network_name("red"));
+    let limited = |port: &str, host: u8, last: u8, limits: &str| {
+        let bundle = Bundle::default().port("red", port, host, last, &["open"]).and(&format!("limits: {{{limits}}}"));
+        scene.fabric.apply(bundle.text()).unwrap();
+    };
+    scene.fabric.apply(&(network + "timeouts: {udpOneWaySeconds: 5, otherSeconds: 5, tcpClosedSeconds: 1}\n")).unwrap();
+    let sink = Sink::start(scene.blue_b.namespace(), 9000).unwrap();
+    let stream = BackgroundStream::start(scene.blue_a.namespace(), SocketAddr::new(v4(12), 9000));
+    let (a, b, c) = ((&scene.red_a, 11), (&scene.red_b, 12), (&scene.red_c, 13));
+    let refused = |reason: &str, least: u64| dropped_more(&scene.fabric, reason, 0, least).unwrap();
+
+    limited("c", 1, 13, "flowsInbound: 100");
+    ask(a, c, 1_000..1_400);
+    refused("flows-inbound", 300);
+    limited("c", 1, 13, "flowsOutbound: 50");
+    ask(c, b, 1_000..1_400);
+    refused("flows-outbound", 350);
+    // Only what is not answered yet counts here, of each direction by itself.
+    limited("b", 2, 12, "halfOpenFlows: 20");
+    ask(a, b, 2_000..2_400);
+    refused("half-open", 380);
+    limited("a", 1, 11, "newFlowsPerSecond: 100");
+    ask(a, c, 3_000..3_400);
+    refused("new-flow-rate", 200);
+    // A port's share is a part of what its tenant has: only a port that is given more can meet the tenant's bound.
+    limited("a", 1, 11, "flowsOutbound: 5000, halfOpenFlows: 5000");
+    let described = |limits: &str| {
+        scene.fabric.apply(&format!("kind: Tenant\nname: tenants/red\nlimits: {{{limits}}}\n")).unwrap();
+        scene.fabric.control().ctl(&["describe", "tenant", "red"]).unwrap()
+    };
+    let told = described("flowsPerHost: 30");
+    assert!(told.contains("connections on each host: 30"), "{told}");
+    ask(a, b, 4_000..4_400);
+    refused("tenant-flows", 300);
+
+    let before = sink.received();
+    wait::until("no connection of red counts any more", Duration::from_secs(30), || {
+        let of_red = counted(&scene.fabric, 1).unwrap();
+        // What is left is of blue: its one stream, at its port and its tenant.
+        (of_red.values().all(|count| *count <= 1) && of_red.len() <= 2).then_some(())
+    })
+    .unwrap_or_else(|error| panic!("{error:#}: {:?}", counted(&scene.fabric, 1)));
+    let told = described("");
+    assert!(told.contains("connections on each host: the share"), "{told}");
+    assert!(passes(&scene, 39_900), "a new connection passes again");
+    assert!(sink.received() > before && !stream.ended(), "the other tenant's live connection goes on");
+    assert!(stream.stop().unwrap().same_bytes(&sink.report().unwrap()), "every byte arrived");
+    assert_eq!(starved(&scene.fabric, "blue").unwrap(), Vec::<Value>::new());
+    let out_of_range = "kind: Tenant\nname: tenants/red\nlimits: {flowsPerHost: 2000000}\n";
+    let said = scene.fabric.control().apply_refused(out_of_range).unwrap();
+    assert!(said.contains("limits.flows_per_host") || said.contains("limits.flowsPerHost"), "{said}");
 }

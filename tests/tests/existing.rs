@@ -1,8 +1,7 @@
 //! What becomes of live connections when the rules change: `existing: cut | keep`, in the kernel and in memory at once.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
-use andromede_abi::{DropReason, cell_flag, flow_flag, target};
-use andromede_plan::Rows;
+use andromede_abi::{DropReason, flow_flag, target};
 use andromede_testkit::packet::{
     Tcp,
     tcp_flag::{ACK, SYN},
@@ -21,25 +20,31 @@ fn answer(flags: u8) -> Met {
     sent(B, v4(B, A).tcp(&Tcp::new(80, 40_000, flags), b""))
 }
 
-/// Ingress rules for the server; those whose names end in "-keep" get the mark that `existing: keep` gives them.
+/// Ingress rules for the server.
 fn set(fabric: &mut SmallFabric, twin: &mut Twin, rules: &Value) {
     fabric.set_rules("red", rules).unwrap();
-    let mut rows: Rows = fabric.rows().clone();
-    for name in rules.as_array().unwrap().iter().filter_map(|rule| rule["name"].as_str()) {
-        let number = fabric.rule_number("red", "servers", name).unwrap();
-        for cell in rows.policy_cells.values_mut().filter(|cell| cell.rule == number && name.ends_with("-keep")) {
-            cell.flags |= cell_flag::KEEP;
-        }
+    twin.write(fabric.rows()).unwrap();
+}
+
+/// A rule about the server's port; one whose name ends in "-keep" spares what lives.
+fn rule(name: &str, action: &str) -> Value {
+    let existing = if name.ends_with("-keep") { "keep" } else { "cut" };
+    let mut rule =
+        json!({"name": name, "direction": "ingress", "action": action, "protocol": "tcp", "existing": existing});
+    if action == "deny" {
+        rule["priority"] = json!(1);
+    } else {
+        rule["ports"] = json!(["80"]);
     }
-    twin.write(&rows).unwrap();
+    rule
 }
 
 fn allow(name: &str) -> Value {
-    json!({"name": name, "direction": "ingress", "action": "allow", "protocol": "tcp", "ports": ["80"]})
+    rule(name, "allow")
 }
 
 fn deny(name: &str) -> Value {
-    json!({"name": name, "direction": "ingress", "action": "deny", "protocol": "tcp", "priority": 1})
+    rule(name, "deny")
 }
 
 fn open(twin: &Twin) {
@@ -130,5 +135,35 @@ fn a_kept_connection_that_ends_is_not_kept_for_the_next() {
         lives(twin, "kept");
         passes(twin, "reset", &segment(4), target::DELIVER);
         drops(twin, "its ports again are a connection of their own", &segment(SYN), DropReason::IngressRule);
+    });
+}
+
+/// The address of the server comes to another port, which has other rules.
+fn moved(fabric: &SmallFabric, twin: &mut Twin) {
+    let mut rows = fabric.rows().clone();
+    for row in rows.locations.values_mut().filter(|row| row.mac == B.mac()) {
+        (row.mac, row.epoch) = ([2, 0, 0, 0, 0, 0x77], 99);
+        rows.epochs.insert(row.slot, 99);
+    }
+    twin.write(&rows).unwrap();
+}
+
+#[test]
+fn what_one_port_keeps_the_next_port_of_its_address_does_not() {
+    conversation(|fabric, twin| {
+        set(fabric, twin, &json!([allow("web-keep")]));
+        open(twin);
+        set(fabric, twin, &json!([]));
+        lives(twin, "kept");
+        moved(fabric, twin);
+        drops(twin, "another port", &segment(ACK), DropReason::ConnectionCut);
+    });
+    conversation(|fabric, twin| {
+        set(fabric, twin, &json!([allow("web")]));
+        open(twin);
+        set(fabric, twin, &json!([deny("later-keep")]));
+        lives(twin, "spared");
+        moved(fabric, twin);
+        drops(twin, "another port", &segment(ACK), DropReason::ConnectionCut);
     });
 }

@@ -18,7 +18,8 @@ const NOT_BY_A_PACKET: &[(DropReason, &str)] = &[
     (DropReason::EncapFailed, "the kernel has no memory for the outer header"),
     (DropReason::DecapFailed, "the kernel cannot take the outer header away"),
     (DropReason::ReplyFailed, "the kernel has no memory for the answer"),
-    (DropReason::NoTunnelKey, "a test run has neither a mark that says where a frame passed nor a tunnel"),
+    (DropReason::ConnectionChanging, "two processors meet at one row: pipeline/tests/budgets.rs"),
+    (DropReason::BudgetTableFull, "as many ports and tenants as there are rows"),
 ];
 
 /// A host with these rows.
@@ -59,6 +60,10 @@ fn hosts_that_lack_something() {
             drops(twin, "an interface without a port", &nobody, DropReason::UnknownPort);
             let around = Met::new(Hook::FromOverlay, UNDERLAY_IFINDEX, v4(REMOTE, A).udp(1, 2, b""));
             drops(twin, "past the underlay's program", &around, DropReason::NotFromUnderlay);
+            let through = Met { marked: true, ..around };
+            drops(twin, "through it, and through no tunnel", &through, DropReason::NoTunnelKey);
+            let own = Met { marked: true, ..Met::new(Hook::FromHost, ifindex(0, A), v4(REMOTE, A).udp(1, 2, b"")) };
+            passes(twin, "what the packet path delivers itself", &own, target::HOST);
         },
     );
     host(

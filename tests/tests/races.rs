@@ -3,19 +3,19 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
 use std::{
-    collections::BTreeMap,
     sync::atomic::{AtomicBool, AtomicU64, Ordering},
     thread,
     time::{Duration, Instant},
 };
 
-use andromede_abi::{FlowKey, FlowRow, PortLimits, TENANT_USAGE, Usage, flow_hold};
-use andromede_dataplane::{Dataplane, FrameContext, Kernel, Sizes, Tables};
+use andromede_abi::{FlowKey, PortLimits, TENANT_USAGE, Usage, flow_hold};
+use andromede_dataplane::{Dataplane, FrameContext, Kernel, Sizes};
 use andromede_plan::Rows;
 use andromede_testkit::packet::{Tcp, tcp_flag};
 use andromede_tests::{
     chance::Chance,
     twin::{END_LOCAL_A, END_LOCAL_B, END_REMOTE, Met, SmallFabric, talk, write_rows},
+    usage::{Counts, counts, recount},
 };
 use nix::{
     sched::{CpuSet, sched_setaffinity},
@@ -105,34 +105,6 @@ fn remove(kernel: &Dataplane, cpu: usize, seed: u64, stop: &AtomicBool) -> usize
     removed
 }
 
-/// What the rows say that should be counted.
-fn recount(flows: &[(FlowKey, FlowRow)]) -> BTreeMap<(u32, usize), u64> {
-    let mut counts = BTreeMap::new();
-    let mut add = |key: u32, usage: Usage| {
-        if key & !TENANT_USAGE != 0 {
-            *counts.entry((key, usage as usize)).or_default() += 1;
-        }
-    };
-    for (key, row) in flows {
-        assert_eq!(row.hold & flow_hold::LOCKED, 0, "a lock stays behind: {key:?} {row:?}");
-        add(row.initiator_budget, Usage::Outbound);
-        add(row.answerer_budget, Usage::Inbound);
-        add(row.tenant | TENANT_USAGE, Usage::Inbound);
-        if row.hold & flow_hold::HALF_OPEN != 0 {
-            add(row.initiator_budget, Usage::OutboundHalfOpen);
-            add(row.answerer_budget, Usage::InboundHalfOpen);
-        }
-    }
-    counts
-}
-
-/// What is counted.
-fn counted(tables: &Tables) -> BTreeMap<(u32, usize), u64> {
-    let rows = tables.usage.all().unwrap();
-    let words = rows.iter().flat_map(|(key, row)| Usage::COUNTS.map(|usage| ((*key, usage as usize), row.get(usage))));
-    words.filter(|(_, count)| *count != 0).collect()
-}
-
 /// The rows of a host, with small budgets.
 fn rows(fabric: &SmallFabric) -> Rows {
     let mut rows = fabric.rows().clone();
@@ -172,9 +144,11 @@ fn race(kernel: &Dataplane, fabric: &mut SmallFabric) {
         });
         let flows = kernel.tables.flows.all().unwrap();
         kept += flows.len();
-        assert_eq!(counted(&kernel.tables), recount(&flows), "round {round}: {flows:?}");
+        let locked: Vec<_> = flows.iter().filter(|(_, row)| row.hold & flow_hold::LOCKED != 0).collect();
+        assert!(locked.is_empty(), "locks stay behind: {locked:?}");
+        assert_eq!(counts(&kernel.tables).unwrap(), recount(&flows), "round {round}: {flows:?}");
         let most = |key: u32, usage: Usage| if key & TENANT_USAGE != 0 { TENANT_FLOWS } else { limit(usage) };
-        for ((key, word), count) in counted(&kernel.tables) {
+        for ((key, word), count) in counts(&kernel.tables).unwrap() {
             let usage = Usage::COUNTS[word];
             assert!(count <= u64::from(most(key, usage)), "{usage:?} of {key:#x} is {count}");
         }
@@ -187,7 +161,7 @@ fn race(kernel: &Dataplane, fabric: &mut SmallFabric) {
 
     let keys: Vec<FlowKey> = kernel.tables.flows.all().unwrap().into_iter().map(|(key, _)| key).collect();
     assert_eq!(kernel.reaper().unwrap().evict(&keys).unwrap(), keys.len());
-    assert_eq!((kernel.tables.flows.count().unwrap(), counted(&kernel.tables)), (0, BTreeMap::new()));
+    assert_eq!((kernel.tables.flows.count().unwrap(), counts(&kernel.tables).unwrap()), (0, Counts::new()));
 }
 
 const fn limit(usage: Usage) -> u32 {

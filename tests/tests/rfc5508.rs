@@ -53,6 +53,8 @@ fn req_4_an_error_passes_to_who_sent_what_it_quotes() {
         assert_eq!(out.record.ifindex, ifindex(0, A));
         let hop = received(9, VNI[0], &v4(FOREIGN, A).icmp_error(EXCEEDED, &asked));
         passes(twin, "and whoever stands on the way may tell", &hop, target::DELIVER);
+        let neighbor = sent(B, v4(B, A).icmp_error(EXCEEDED, &asked));
+        drops(twin, "but a port, which forwards nothing, may not", &neighbor, DropReason::UnrelatedIcmpError);
         let stolen = received(9, VNI[0], &v4(REMOTE, A).icmp_error(EXCEEDED, &asked));
         drops(twin, "under an address of his own", &stolen, DropReason::SenderNotHolder);
         let to_b = from_remote(&v4(REMOTE, B).icmp_error(UNREACHABLE, &asked));

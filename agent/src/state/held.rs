@@ -8,7 +8,9 @@ use std::{
 
 use andromede_proto::{
     agent::v1::{Identity, NetworkDelta, NetworkView, Update},
-    v1::{Host, Network, OperatorPolicy, Port, PrefixList, Resource, SecurityGroup, Subnet, Vtep, resource::Kind},
+    v1::{
+        Host, Network, OperatorPolicy, Port, PrefixList, Resource, SecurityGroup, Subnet, Tenant, Vtep, resource::Kind,
+    },
 };
 
 /// One network and how far it is told.
@@ -144,6 +146,7 @@ impl Held {
 #[derive(Default)]
 struct Written {
     network: Option<Network>,
+    tenant: Option<Tenant>,
     subnets: Vec<Subnet>,
     ports: Vec<Port>,
     security_groups: Vec<SecurityGroup>,
@@ -159,6 +162,7 @@ impl Written {
         for resource in resources {
             match &resource.kind {
                 Some(Kind::Network(resource)) => written.network = Some(resource.clone()),
+                Some(Kind::Tenant(resource)) => written.tenant = Some(resource.clone()),
                 Some(Kind::Subnet(resource)) => written.subnets.push(resource.clone()),
                 Some(Kind::Port(resource)) => written.ports.push(resource.clone()),
                 Some(Kind::SecurityGroup(resource)) => written.security_groups.push(resource.clone()),
@@ -166,9 +170,7 @@ impl Written {
                 Some(Kind::PrefixList(resource)) => written.prefix_lists.push(resource.clone()),
                 Some(Kind::OperatorPolicy(resource)) => written.operator_policies.push(resource.clone()),
                 Some(Kind::Host(resource)) => written.hosts.push(resource.clone()),
-                Some(Kind::Tenant(_)) | None => {
-                    return Err(FoldError::Foreign { network: network.to_owned(), revision });
-                }
+                None => return Err(FoldError::Foreign { network: network.to_owned(), revision }),
             }
         }
         Ok(written)
@@ -182,6 +184,9 @@ fn fold_delta(view: &mut NetworkView, delta: &NetworkDelta, revision: u64) -> Re
     let removed: HashSet<u32> = delta.identities_removed.iter().copied().collect();
     if written.network.is_some() {
         view.network = written.network;
+    }
+    if written.tenant.is_some() {
+        view.tenant = written.tenant;
     }
     replace(&mut view.subnets, written.subnets, |subnet| subnet.name.clone(), gone);
     replace(&mut view.ports, written.ports, |port| port.name.clone(), gone);

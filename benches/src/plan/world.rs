@@ -84,6 +84,7 @@ pub(super) fn network(rules: u32, ports: u32) -> Result<NetworkView> {
             revision: 1,
             labels: Labels::default(),
         },
+        tenant: None,
         subnets: BTreeMap::new(),
         ports: BTreeMap::new(),
         prefix_lists: BTreeMap::new(),

@@ -114,8 +114,8 @@ impl Tables for Counted<'_> {
         self.counted().put_flow(key, row, put)
     }
 
-    fn remove_flow(&self, key: &FlowKey) {
-        self.counted().remove_flow(key);
+    fn remove_flow(&self, key: &FlowKey) -> bool {
+        self.counted().remove_flow(key)
     }
 
     fn usage(&self, key: u32) -> Option<Self::Usage> {

@@ -65,7 +65,13 @@ impl Page<'_> {
         let mut text = output::documents(std::slice::from_ref(resource))?;
         let name = name_of(resource);
         match &resource.kind {
-            Some(resource::Kind::Tenant(_)) => {
+            Some(resource::Kind::Tenant(tenant)) => {
+                self.heading(&mut text, "limits");
+                let flows = match tenant.limits.unwrap_or_default().flows_per_host {
+                    0 => "the share of the host's table".to_owned(),
+                    most => most.to_string(),
+                };
+                let _ = writeln!(text, "connections on each host: {flows}");
                 self.section(&mut text, Kind::Network, &self.children(Kind::Network, name).await?);
             }
             Some(resource::Kind::Network(_)) => {

@@ -153,7 +153,12 @@ impl Index {
         let written = commit.written.iter().map(Resource::name);
         for name in written.chain(commit.deleted.iter().cloned()) {
             match &name {
-                AnyName::Port(_) | AnyName::Tenant(_) => {}
+                AnyName::Port(_) => {}
+                AnyName::Tenant(tenant) => {
+                    for network in self.networks.keys().filter(|network| network.tenant() == *tenant) {
+                        changes.entry(network.clone()).or_default().names.insert(name.clone());
+                    }
+                }
                 AnyName::OperatorPolicy(policy) => {
                     for network in self.concerned(commit, policy) {
                         changes.entry(network).or_default().names.insert(name.clone());

@@ -104,7 +104,9 @@ impl Tables for Recorder<'_> {
         Ok(())
     }
 
-    fn remove_flow(&self, _: &FlowKey) {}
+    fn remove_flow(&self, _: &FlowKey) -> bool {
+        true
+    }
 
     fn usage(&self, _: u32) -> Option<memory::Usage> {
         None

@@ -5,8 +5,8 @@ use std::str::FromStr;
 
 use andromede_model::{
     Action, Commit, Direction, Existing, Host, Labels, MacAddress, Model, Network, OperatorPolicy, Port, PortLimits,
-    Prefix, PrefixList, Protocol, Remote, Resource, Rule, SecurityGroup, Subnet, Tenant, Timeouts, Uid, Violation, Vni,
-    Vtep,
+    Prefix, PrefixList, Protocol, Remote, Resource, Rule, SecurityGroup, Subnet, Tenant, TenantLimits, Timeouts, Uid,
+    Violation, Vni, Vtep,
 };
 
 pub(crate) fn name<T: FromStr>(text: &str) -> T
@@ -23,6 +23,7 @@ pub(crate) fn tenant(id: &str) -> Tenant {
         index: 0,
         revision: 0,
         labels: Labels::default(),
+        limits: TenantLimits::default(),
     }
 }
 

@@ -111,8 +111,13 @@ impl FlowRef for Flow {
         self.change(|row| row.seen = now);
     }
 
-    fn set_phase(&self, phase: Phase) {
-        self.change(|row| (row.state, row.lifetime) = (phase.state, phase.lifetime));
+    fn replace_phase(&self, old: Phase, new: Phase) -> bool {
+        let row = self.0.get();
+        let is_old = (row.state, row.lifetime) == (old.state, old.lifetime);
+        if is_old {
+            self.change(|row| (row.state, row.lifetime) = (new.state, new.lifetime));
+        }
+        is_old
     }
 
     fn set_cut_rule(&self, rule: u32) {
@@ -255,8 +260,9 @@ impl crate::tables::Tables for Tables {
         Ok(())
     }
 
-    fn remove_flow(&self, key: &FlowKey) {
+    fn remove_flow(&self, key: &FlowKey) -> bool {
         self.flows.borrow_mut().remove(key);
+        true
     }
 
     fn usage(&self, key: u32) -> Option<Usage> {

@@ -1,6 +1,6 @@
 //! What does the network answer to an ARP packet?
 
-use andromede_abi::{Address, DropReason, PortRow, Stage, location_kind};
+use andromede_abi::{Address, DropReason, LocationRow, PortRow, Stage, location_kind};
 
 use crate::{
     frame::Frame,
@@ -17,7 +17,12 @@ const fn refuse(reason: DropReason) -> Refusal {
 
 /// The answer to an ARP packet of this port, or why there is none.
 #[cfg_attr(target_arch = "bpf", inline(never))]
-pub(crate) fn answer<F: Frame, T: Tables>(frame: &F, tables: &T, port: &PortRow) -> Result<Edit, Refusal> {
+pub(crate) fn answer<F: Frame, T: Tables>(
+    frame: &F,
+    tables: &T,
+    port: &PortRow,
+    location: &mut LocationRow,
+) -> Result<Edit, Refusal> {
     let fixed: [u16; 3] = frame.load(arp::FIXED).ok_or(refuse(DropReason::Truncated))?;
     let operation: u16 = frame.load(arp::OPERATION).ok_or(refuse(DropReason::Truncated))?;
     let addresses: arp::Addresses = frame.load(arp::ADDRESSES).ok_or(refuse(DropReason::Truncated))?;
@@ -38,8 +43,8 @@ pub(crate) fn answer<F: Frame, T: Tables>(frame: &F, tables: &T, port: &PortRow)
     if source_guard::holds(tables, port, target) {
         return Err(refuse(DropReason::DuplicateAddressProbe));
     }
-    match locate::locate(tables, port.network, target) {
-        Some(row) if row.kind != location_kind::UNKNOWN => Ok(Edit::new(EditKind::ArpReply, row.mac)),
-        _ => Err(refuse(DropReason::UnknownNeighbor)),
+    if !locate::locate(tables, port.network, target, location) || location.kind == location_kind::UNKNOWN {
+        return Err(refuse(DropReason::UnknownNeighbor));
     }
+    Ok(Edit::new(EditKind::ArpReply, location.mac))
 }

@@ -5,8 +5,8 @@
 //! whatever the ports lets it pass, and then a row keeps how far it reached down, so that no first fragment overlaps it.
 
 use andromede_abi::{
-    Address, Datagram, DropReason, FRAGMENT_LIFETIME, FragmentRow, NetworkIndex, Slot, Stage, fragment_way,
-    location_flag,
+    Address, Datagram, DropReason, FRAGMENT_LIFETIME, FragmentRow, LocationRow, NetworkIndex, Slot, Stage,
+    fragment_way, location_flag,
 };
 
 use crate::{
@@ -24,12 +24,12 @@ use crate::{
 /// In the kernel it is a function of its own, for its stack.
 #[cfg_attr(target_arch = "bpf", inline(never))]
 pub(crate) fn recognise<T: Tables>(tables: &T, now: u64, scratch: &mut Scratch) -> Result<(), Refusal> {
-    let Scratch { packet, port, opening, fragment_key: key, fragment: row, .. } = scratch;
+    let Scratch { packet, port, opening, fragment_key: key, fragment: row, location, .. } = scratch;
     let network = opening.network;
     let (slot, way) = if opening.sender == 0 {
         (port.slot, fragment_way::SENT)
     } else {
-        (receiver(tables, network, &packet.destination), fragment_way::RECEIVED)
+        (receiver(tables, network, &packet.destination, location), fragment_way::RECEIVED)
     };
     let datagram = datagram(network, packet);
     let owner = datagram.owner();
@@ -68,12 +68,9 @@ fn datagram(network: NetworkIndex, packet: &Packet) -> Datagram<'_> {
 
 /// The slot of the local port that has this address; 0 if none has, and then the walk ends at that.
 #[cfg_attr(target_arch = "bpf", inline(never))]
-fn receiver<T: Tables>(tables: &T, network: NetworkIndex, address: &Address) -> Slot {
-    let Some(location) = locate::locate(tables, network, *address) else { return 0 };
-    if location.flags & location_flag::LOCAL == 0 {
-        return 0;
-    }
-    location.slot
+fn receiver<T: Tables>(tables: &T, network: NetworkIndex, address: &Address, location: &mut LocationRow) -> Slot {
+    let is_known = locate::locate(tables, network, *address, location);
+    if is_known && location.flags & location_flag::LOCAL != 0 { location.slot } else { 0 }
 }
 
 /// Gives a later fragment what its first one said. A connection changes its state by the first fragment alone.

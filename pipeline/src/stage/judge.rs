@@ -1,8 +1,8 @@
 //! May this connection be? Both ends are located, and the rules of those that are ports of this host are asked.
 
 use andromede_abi::{
-    Address, Direction, DropReason, EndpointMark, FlowRow, HostIndex, Identity, Mac, NetworkIndex, NextHop, PolicySet,
-    RuleNumber, Slot, Stage, cell_flag, flow_flag, location_flag, port_flag, rule, side_kind,
+    Address, Direction, DropReason, EndpointMark, FlowRow, HostIndex, Identity, LocationRow, Mac, NetworkIndex,
+    NextHop, PolicySet, RuleNumber, Slot, Stage, cell_flag, flow_flag, location_flag, port_flag, rule, side_kind,
 };
 
 use crate::{
@@ -92,6 +92,8 @@ pub(crate) struct End {
     pub(crate) new_flows_per_second: u32,
     /// What it receives is policed.
     receive_policed: bool,
+    /// The connection was permitted once, and this end was the same port then.
+    is_known: bool,
 }
 
 impl End {
@@ -112,6 +114,7 @@ impl End {
         half_open_most: 0,
         new_flows_per_second: 0,
         receive_policed: false,
+        is_known: false,
     };
 
     /// Is it a port of this host?
@@ -130,6 +133,19 @@ impl End {
     pub(crate) const fn slot(&self) -> Slot {
         self.mark.slot
     }
+
+    /// Is it the port that the row has on this side? An address may have come to another one.
+    #[inline(always)]
+    const fn was(&self, row: &FlowRow, opened: Direction, side: Side) -> bool {
+        let (mark, mac) = match (opened, side) {
+            (Direction::LowToHigh, Side::Initiator) | (Direction::HighToLow, Side::Answerer) => (row.low, row.low_mac),
+            (Direction::LowToHigh, Side::Answerer) | (Direction::HighToLow, Side::Initiator) => {
+                (row.high, row.high_mac)
+            }
+        };
+        let ([a, b, c, d, e, f], [u, v, w, x, y, z]) = (mac, self.mac);
+        mark.slot == self.mark.slot && a == u && b == v && c == w && d == x && e == y && f == z
+    }
 }
 
 /// The end of a connection, by who opened it. The initiator's egress rules and the answerer's ingress rules are asked.
@@ -141,7 +157,7 @@ pub(crate) enum Side {
 
 impl Side {
     #[inline(always)]
-    const fn stage(self) -> Stage {
+    pub(crate) const fn stage(self) -> Stage {
         match self {
             Self::Initiator => Stage::Egress,
             Self::Answerer => Stage::Ingress,
@@ -192,15 +208,24 @@ impl Side {
 /// In the kernel it is a function of its own, for its stack.
 #[cfg_attr(target_arch = "bpf", inline(never))]
 pub(crate) fn judge<T: Stages>(tables: &T, scratch: &mut Scratch) -> Result<(), Refusal> {
-    let Scratch { row, packet, opening, opening_packet, initiator, answerer, .. } = scratch;
-    guard_location(tables, opening, &packet.source)?;
+    let Scratch { row, packet, opening, opening_packet, initiator, answerer, location, .. } = scratch;
     *opening_packet = *packet;
     if opening.is_answer {
         opening_packet.reverse();
     }
     let before = tables.epoch(opening.network_slot).unwrap_or(1);
-    end(tables, opening.network, &opening_packet.source, Side::Initiator, initiator)?;
-    end(tables, opening.network, &opening_packet.destination, Side::Answerer, answerer)?;
+    let found = end(tables, opening.network, &opening_packet.source, Side::Initiator, location, initiator);
+    if opening.is_answer {
+        found?;
+    } else {
+        guarded(found, opening.sender, location)?;
+    }
+    let found = end(tables, opening.network, &opening_packet.destination, Side::Answerer, location, answerer);
+    if opening.is_answer {
+        guarded(found, opening.sender, location)?;
+    } else {
+        found?;
+    }
     // Else the rules of the workload's own port would not be asked.
     let source = if opening.is_answer { answerer.kind } else { initiator.kind };
     if opening.sender == 0 && source != side_kind::LOCAL {
@@ -208,6 +233,8 @@ pub(crate) fn judge<T: Stages>(tables: &T, scratch: &mut Scratch) -> Result<(), 
     }
     next_hop(tables, opening.vni, initiator, answerer, &mut row.next_hop)?;
     row.flags = if opening.is_known { row.flags & flow_flag::LASTING } else { 0 };
+    initiator.is_known = opening.is_known && initiator.was(row, opening.opening_direction(), Side::Initiator);
+    answerer.is_known = opening.is_known && answerer.was(row, opening.opening_direction(), Side::Answerer);
     let permitted = permit(tables, scratch, Side::Initiator).and_then(|()| permit(tables, scratch, Side::Answerer));
     let Scratch { row, key, opening, initiator, answerer, .. } = scratch;
     let after = tables.epoch(opening.network_slot).unwrap_or(1);
@@ -233,14 +260,16 @@ pub(crate) fn judge<T: Stages>(tables: &T, scratch: &mut Scratch) -> Result<(), 
     Ok(())
 }
 
-/// Any packet from the underlay that no fresh row vouches for: the location of its source must name the sender.
-#[cfg_attr(target_arch = "bpf", inline(never))]
-pub(crate) fn guard_location<T: Tables>(tables: &T, opening: &Opening, source: &Address) -> Result<(), Refusal> {
-    if opening.sender == 0 {
-        return Ok(());
+/// The end that a packet came from: if it came over the underlay, the location of the end must name its sender.
+#[inline(always)]
+fn guarded(found: Result<(), Refusal>, sender: HostIndex, location: &LocationRow) -> Result<(), Refusal> {
+    if sender == 0 {
+        return found;
     }
-    let location = locate::locate(tables, opening.network, *source).ok_or(sender_guard::NOT_HOLDER)?;
-    sender_guard::holds(opening.sender, &location)
+    match found {
+        Err(refusal) if refusal.reason as u16 == DropReason::UnknownDestination as u16 => Err(sender_guard::NOT_HOLDER),
+        _ => sender_guard::holds(sender, location).and(found),
+    }
 }
 
 /// The flags that say whose receiving is policed.
@@ -263,9 +292,10 @@ fn end<T: Tables>(
     network: NetworkIndex,
     address: &Address,
     side: Side,
+    location: &mut LocationRow,
     end: &mut End,
 ) -> Result<(), Refusal> {
-    let location = locate::end(tables, network, *address)?;
+    locate::end(tables, network, *address, location)?;
     *end = End {
         mark: EndpointMark { slot: location.slot, epoch: location.epoch },
         mac: location.mac,
@@ -302,8 +332,12 @@ fn end<T: Tables>(
 #[inline(always)]
 fn permit<T: Stages>(tables: &T, scratch: &mut Scratch, side: Side) -> Result<(), Refusal> {
     let end = scratch.end(side);
-    let decision = if end.is_local() { policy::decide(tables, scratch, side) } else { Decision::NOT_ASKED };
+    let is_known = end.is_known;
+    let decision = if end.is_local() { policy::decide(tables, scratch, side)? } else { Decision::NOT_ASKED };
     let Scratch { row, opening, .. } = scratch;
+    if !is_known {
+        row.flags &= !side.keeps_flag();
+    }
     if decision.allowed {
         let rule = match side {
             Side::Initiator => &mut row.egress_rule,
@@ -313,7 +347,7 @@ fn permit<T: Stages>(tables: &T, scratch: &mut Scratch, side: Side) -> Result<()
         row.flags |= keeping(decision, opening.is_known, side.keeps_flag());
         return Ok(());
     }
-    if opening.is_known && spares(decision, side.default_rule(), row.flags & side.keeps_flag() != 0) {
+    if is_known && spares(decision, side.default_rule(), row.flags & side.keeps_flag() != 0) {
         return Ok(());
     }
     Err(Refusal::by_rule(side.stage(), side.reason(), decision.rule))

@@ -4,28 +4,39 @@ use andromede_abi::{Address, DropReason, LocationKey, LocationRow, NetworkIndex,
 
 use crate::{tables::Tables, verdict::Refusal};
 
-/// The location of an address: its own row, else that of the longest prefix that covers it.
+/// Writes the location of an address to `into`: its own row, else that of the longest prefix that covers it. False if there is none.
 #[inline(always)]
-pub(crate) fn locate<T: Tables>(tables: &T, network: NetworkIndex, address: Address) -> Option<LocationRow> {
+pub(crate) fn locate<T: Tables>(tables: &T, network: NetworkIndex, address: Address, into: &mut LocationRow) -> bool {
     let key = LocationKey { network, address };
-    if let Some(row) = tables.location(&key) {
-        return Some(row);
+    if tables.copy_location(&key, into) {
+        return true;
     }
     // A row that is given to another address at this moment must not be taken for one that is not there: the packet would
     // follow a prefix that covers the address.
     if tables.has_location(&key) {
-        return None;
+        return false;
     }
-    tables.prefix(&PrefixKey::new(network, address))
+    tables.copy_prefix(&PrefixKey::new(network, address), into)
 }
 
-/// The location of one end of a connection, or why there is none.
+/// Writes the location of one end of a connection to `into`.
+///
+/// # Errors
+/// Why there is none.
 #[inline(always)]
-pub(crate) fn end<T: Tables>(tables: &T, network: NetworkIndex, address: Address) -> Result<LocationRow, Refusal> {
+pub(crate) fn end<T: Tables>(
+    tables: &T,
+    network: NetworkIndex,
+    address: Address,
+    into: &mut LocationRow,
+) -> Result<(), Refusal> {
     let refuse = |reason| Err(Refusal::new(Stage::Locate, reason));
-    match locate(tables, network, address) {
-        Some(row) if matches!(row.kind, location_kind::PORT | location_kind::VTEP) => Ok(row),
-        Some(row) if row.kind == location_kind::GATEWAY => refuse(DropReason::NoService),
+    if !locate(tables, network, address, into) {
+        return refuse(DropReason::UnknownDestination);
+    }
+    match into.kind {
+        location_kind::PORT | location_kind::VTEP => Ok(()),
+        location_kind::GATEWAY => refuse(DropReason::NoService),
         _ => refuse(DropReason::UnknownDestination),
     }
 }

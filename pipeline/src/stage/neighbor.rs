@@ -1,6 +1,6 @@
 //! What does the network answer to a neighbour discovery message?
 
-use andromede_abi::{Address, DropReason, PortRow, Stage, location_kind};
+use andromede_abi::{Address, DropReason, LocationRow, PortRow, Stage, location_kind};
 
 use crate::{
     frame::Frame,
@@ -30,6 +30,7 @@ pub(crate) fn answer<F: Frame, T: Tables>(
     tables: &T,
     port: &PortRow,
     packet: &Packet,
+    location: &mut LocationRow,
 ) -> Result<Edit, Refusal> {
     /// No extension header stands before a message that is answered.
     const MESSAGE: usize = ethernet::HEADER + ip::V6_HEADER;
@@ -53,14 +54,12 @@ pub(crate) fn answer<F: Frame, T: Tables>(
     if target.is_v6_link_local() {
         return Err(refuse(DropReason::LinkLocal));
     }
-    match locate::locate(tables, port.network, target) {
-        Some(row) if row.kind != location_kind::UNKNOWN => {
-            let router = row.kind == location_kind::GATEWAY;
-            let kind = if router { EditKind::RouterAdvertisement } else { EditKind::HostAdvertisement };
-            Ok(Edit::new(kind, row.mac))
-        }
-        _ => Err(refuse(DropReason::UnknownNeighbor)),
+    if !locate::locate(tables, port.network, target, location) || location.kind == location_kind::UNKNOWN {
+        return Err(refuse(DropReason::UnknownNeighbor));
     }
+    let router = location.kind == location_kind::GATEWAY;
+    let kind = if router { EditKind::RouterAdvertisement } else { EditKind::HostAdvertisement };
+    Ok(Edit::new(kind, location.mac))
 }
 
 /// The sender is the port: by its address, or by none yet, and by the Ethernet address that it claims.

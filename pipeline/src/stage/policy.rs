@@ -1,11 +1,11 @@
 //! Which rule decides? A constant number of lookups, whatever the number of rules.
 
 use andromede_abi::{
-    Action, Address, CellKey, CellRow, Identity, IdentityClassKey, PolicyPrefixKey, PolicySet, RuleNumber, ServiceKey,
-    pair, remote_level, rule, service_level,
+    Action, Address, CellKey, CellRow, DropReason, Identity, IdentityClassKey, PolicyPrefixKey, PolicySet, RuleNumber,
+    ServiceKey, pair, remote_level, rule, service_level,
 };
 
-use crate::{scratch::Scratch, stage::judge::Side, stages::Stages, tables::Tables};
+use crate::{scratch::Scratch, stage::judge::Side, stages::Stages, tables::Tables, verdict::Refusal};
 
 /// What one set is asked, and what it says. It lies in the scratch space.
 #[repr(C)]
@@ -21,7 +21,11 @@ pub(crate) struct Inquiry {
     protocol: u8,
     /// The port is not known: what holds for the protocol whatever the port is asked for.
     any_port: bool,
+    /// A set that was asked has no rows, which every set has.
+    is_missing: bool,
+    reserved: u8,
     port: u16,
+    reserved_too: u16,
     /// The pairs of levels for which there may be cells.
     pairs: u32,
     /// Class of the remote at each level.
@@ -40,7 +44,10 @@ impl Inquiry {
         set: 0,
         protocol: 0,
         any_port: false,
+        is_missing: false,
+        reserved: 0,
         port: 0,
+        reserved_too: 0,
         pairs: 0,
         remotes: [0; remote_level::COUNT],
         services: [0; service_level::COUNT],
@@ -72,8 +79,11 @@ impl Decision {
 }
 
 /// Asks the rules of one end: the operator's first, then the tenant's. What neither decide the default does.
+///
+/// # Errors
+/// A set that is named has no rows: tables are changing.
 #[inline(always)]
-pub(crate) fn decide<T: Stages>(tables: &T, scratch: &mut Scratch, side: Side) -> Decision {
+pub(crate) fn decide<T: Stages>(tables: &T, scratch: &mut Scratch, side: Side) -> Result<Decision, Refusal> {
     let Scratch { inquiry, opening_packet: packet, initiator, answerer, .. } = scratch;
     let (end, other, remote) = match side {
         Side::Initiator => (initiator, answerer, packet.destination),
@@ -82,17 +92,20 @@ pub(crate) fn decide<T: Stages>(tables: &T, scratch: &mut Scratch, side: Side) -
     (inquiry.remote, inquiry.identity, inquiry.protocol) = (remote, other.identity, packet.protocol);
     (inquiry.port, inquiry.any_port) = (packet.service_port, packet.fragment.is_early());
     let (operator_set, set, default_allow) = (end.operator_set, end.set, end.default_allow);
-    inquiry.set = operator_set;
+    (inquiry.set, inquiry.is_missing) = (operator_set, false);
     tables.ask(scratch);
     if !is_final(scratch.inquiry.answer) {
         scratch.inquiry.set = set;
         tables.ask(scratch);
     }
+    if scratch.inquiry.is_missing {
+        return Err(Refusal::new(side.stage(), DropReason::NetworkChanging));
+    }
     let answer = scratch.inquiry.answer;
     if is_final(answer) {
-        return Decision::new(answer.action == Action::Allow as u8, answer.rule, answer.flags);
+        return Ok(Decision::new(answer.action == Action::Allow as u8, answer.rule, answer.flags));
     }
-    Decision::new(default_allow, side.default_rule(), 0)
+    Ok(Decision::new(default_allow, side.default_rule(), 0))
 }
 
 /// Does the cell say more than to ask the next tier?
@@ -111,7 +124,10 @@ pub fn ask<T: Tables>(tables: &T, scratch: &mut Scratch) {
     }
     let service = ServiceKey { set: inquiry.set, protocol: u16::from(inquiry.protocol).to_be(), port: inquiry.port };
     let services = if inquiry.any_port { tables.protocol_classes(&service) } else { tables.service_classes(&service) };
-    let Some(services) = services else { return };
+    let Some(services) = services else {
+        inquiry.is_missing = true;
+        return;
+    };
     inquiry.remotes = [0; remote_level::COUNT];
     inquiry.services = [0, services.inner, services.leaf];
     let mut pairs = pair::ANY_REMOTE;

@@ -52,6 +52,7 @@ pub(crate) fn view(ports: u32, groups: &[Vec<Rule>]) -> NetworkView {
             revision: 1,
             labels: Labels::default(),
         },
+        tenant: None,
         subnets: BTreeMap::new(),
         ports: BTreeMap::new(),
         prefix_lists: BTreeMap::new(),

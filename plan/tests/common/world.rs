@@ -288,16 +288,8 @@ impl World {
             (name, vtep)
         });
         NetworkView {
-            network: Network {
-                name: NETWORK.parse().unwrap(),
-                vni: Vni::try_from(4096).unwrap(),
-                mtu: None,
-                timeouts: andromede_model::Timeouts::default(),
-                tenant_index: 3,
-                index: 7,
-                revision: 1,
-                labels: Labels::default(),
-            },
+            network: network(),
+            tenant: None,
             subnets: [("a", "10.0.0.0/24"), ("b", "fd00:10::/64"), ("c", "10.9.9.0/24")].map(subnet).into(),
             ports,
             prefix_lists: self.prefix_lists(),
@@ -369,4 +361,18 @@ pub(crate) fn addresses() -> Vec<IpAddr> {
         all.push(other.parse().unwrap());
     }
     all
+}
+
+/// The network that everything is in.
+fn network() -> Network {
+    Network {
+        name: NETWORK.parse().unwrap(),
+        vni: Vni::try_from(4096).unwrap(),
+        mtu: None,
+        timeouts: andromede_model::Timeouts::default(),
+        tenant_index: 3,
+        index: 7,
+        revision: 1,
+        labels: Labels::default(),
+    }
 }

@@ -1,6 +1,6 @@
-//! What a port may take.
+//! What a port, and a tenant, may take.
 
-use andromede_model::{PortLimits, RateLimits};
+use andromede_model::{PortLimits, RateLimits, TenantLimits, ValueError};
 
 use super::fields::{Fields, FromMessage};
 use crate::v1;
@@ -17,13 +17,26 @@ impl FromMessage for PortLimits {
             transmit: rate(message.transmit),
             receive: rate(message.receive),
         };
-        let wrong: Vec<_> = limits.wrong().collect();
-        let right = wrong.is_empty();
-        for (field, error) in wrong {
-            fields.check::<(), _>(field, Err(error));
-        }
-        right.then_some(limits)
+        are_right(limits.wrong().collect(), fields).then_some(limits)
     }
+}
+
+impl FromMessage for TenantLimits {
+    type Message = v1::TenantLimits;
+
+    fn read(message: v1::TenantLimits, fields: &mut Fields<'_>) -> Option<Self> {
+        let limits = Self { flows_per_host: message.flows_per_host };
+        are_right(limits.wrong().collect(), fields).then_some(limits)
+    }
+}
+
+/// Tells each limit that is wrong; says whether there is none.
+fn are_right(wrong: Vec<(&'static str, ValueError)>, fields: &mut Fields<'_>) -> bool {
+    let right = wrong.is_empty();
+    for (field, error) in wrong {
+        fields.check::<(), _>(field, Err(error));
+    }
+    right
 }
 
 fn rate(message: Option<v1::RateLimits>) -> RateLimits {
@@ -35,6 +48,11 @@ impl From<RateLimits> for v1::RateLimits {
     fn from(limits: RateLimits) -> Self {
         Self { packets_per_second: limits.packets_per_second, bits_per_second: limits.bits_per_second }
     }
+}
+
+/// Limits that say nothing are left out.
+pub(super) fn tenant_limits_message(limits: TenantLimits) -> Option<v1::TenantLimits> {
+    (limits != TenantLimits::default()).then_some(v1::TenantLimits { flows_per_host: limits.flows_per_host })
 }
 
 /// Limits that say nothing are left out.

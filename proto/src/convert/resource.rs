@@ -2,12 +2,12 @@
 
 use andromede_model::{
     Host, MacAddress, Network, OperatorPolicy, Port, PortLimits, PrefixList, Resource, SecurityGroup, Subnet, Tenant,
-    Timeouts, Vni, Vtep, limits,
+    TenantLimits, Timeouts, Vni, Vtep, limits,
 };
 
 use super::{
     fields::{Fields, FromMessage},
-    limits::limits_message,
+    limits::{limits_message, tenant_limits_message},
 };
 use crate::v1::{self, resource::Kind};
 
@@ -25,8 +25,15 @@ impl FromMessage for Tenant {
                 "shorten it",
             );
         }
-        let (index, revision) = (message.index, message.revision);
-        Some(Self { name: name?, display_name: message.display_name, index, revision, labels: labels? })
+        let limits = TenantLimits::read(message.limits.unwrap_or_default(), &mut fields.inside("limits"));
+        Some(Self {
+            name: name?,
+            display_name: message.display_name,
+            index: message.index,
+            revision: message.revision,
+            labels: labels?,
+            limits: limits?,
+        })
     }
 }
 
@@ -37,6 +44,7 @@ impl From<Tenant> for v1::Tenant {
             display_name: tenant.display_name,
             index: tenant.index,
             revision: tenant.revision,
+            limits: tenant_limits_message(tenant.limits),
             labels: tenant.labels.into(),
             etag: String::new(),
         }

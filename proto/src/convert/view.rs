@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use andromede_model::{
-    Host, IdentitySet, NetworkView, OperatorPolicy, Port, PrefixList, SecurityGroup, Subnet, ViewDelta, Vtep,
+    Host, IdentitySet, NetworkView, OperatorPolicy, Port, PrefixList, SecurityGroup, Subnet, Tenant, ViewDelta, Vtep,
 };
 
 use super::fields::{Fields, FromMessage};
@@ -38,6 +38,7 @@ impl FromMessage for NetworkView {
     /// The revision stands in the `Update` around it: it is 0 here.
     fn read(message: agent::NetworkView, fields: &mut Fields<'_>) -> Option<Self> {
         let network = fields.message("network", message.network);
+        let tenant = message.tenant.map(|tenant| Tenant::read(tenant, &mut fields.inside("tenant")));
         let subnets: Vec<Subnet> = fields.list("subnets", message.subnets);
         let ports: Vec<Port> = fields.list("ports", message.ports);
         let groups: Vec<SecurityGroup> = fields.list("security_groups", message.security_groups);
@@ -48,6 +49,7 @@ impl FromMessage for NetworkView {
         let identities: Vec<IdentitySet> = fields.list("identities", message.identities);
         Some(Self {
             network: network?,
+            tenant: tenant.flatten(),
             subnets: by_name(subnets, |subnet| subnet.name.clone()),
             ports: by_name(ports, |port| port.name.clone()),
             groups: by_name(groups, |group| group.name.clone()),
@@ -66,6 +68,7 @@ impl From<NetworkView> for agent::NetworkView {
         let identity = |(number, groups)| IdentitySet { number, groups }.into();
         Self {
             network: Some(view.network.into()),
+            tenant: view.tenant.map(Into::into),
             subnets: view.subnets.into_values().map(Into::into).collect(),
             ports: view.ports.into_values().map(Into::into).collect(),
             security_groups: view.groups.into_values().map(Into::into).collect(),

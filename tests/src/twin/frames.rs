@@ -62,6 +62,7 @@ impl Generator {
             Hook::FromUnderlay,
             Hook::FromUnderlay,
             Hook::FromHost,
+            Hook::FromOverlay,
         ]);
         let from = match hook {
             Hook::FromWorkload => self.pick(&[END_LOCAL_A, END_LOCAL_B]),
@@ -74,11 +75,13 @@ impl Generator {
         let mut met = match hook {
             Hook::FromUnderlay => Met::new(hook, UNDERLAY_IFINDEX, self.outer(network, &frame)),
             Hook::FromHost => Met::new(hook, ifindex(network, END_LOCAL_A), frame),
-            _ => Met::new(hook, ifindex(network, from), frame),
+            Hook::FromOverlay => Met::new(hook, UNDERLAY_IFINDEX, frame),
+            Hook::FromWorkload => Met::new(hook, ifindex(network, from), frame),
         };
         if self.one_in(40) {
             self.damage(&mut met.frame);
         }
+        met.marked = self.one_in(3);
         if self.one_in(30) {
             met.gso_size = 1000;
         }

@@ -7,7 +7,7 @@ pub mod talk;
 
 use std::time::Duration;
 
-use andromede_abi::{HostConfig, VerdictRecord, feature, hook, maps, target};
+use andromede_abi::{HostConfig, OWN_MARK, VerdictRecord, feature, hook, maps, target};
 use andromede_dataplane::{Dataplane, FrameContext, Hook, Kernel, Sizes, TestBench};
 use andromede_pipeline::{
     Context, Scratch, Tunnel, apply_edit, carry_out, decide,
@@ -45,6 +45,8 @@ pub struct Met {
     pub ifindex: u32,
     /// Payload bytes of each segment, or 0.
     pub gso_size: u32,
+    /// It has the mark that the packet path gives.
+    pub marked: bool,
     /// The frame.
     pub frame: Vec<u8>,
 }
@@ -52,7 +54,7 @@ pub struct Met {
 impl Met {
     /// A frame that is one segment.
     pub const fn new(hook: Hook, ifindex: u32, frame: Vec<u8>) -> Self {
-        Self { hook, ifindex, gso_size: 0, frame }
+        Self { hook, ifindex, gso_size: 0, marked: false, frame }
     }
 }
 
@@ -146,7 +148,7 @@ impl Twin {
             ifindex: met.ifindex,
             gso_size: met.gso_size,
             gso_segments: u32::from(met.gso_size != 0) * 2,
-            mark: 0,
+            mark: if met.marked { OWN_MARK } else { 0 },
         };
         let run = bench.run(met.hook, &met.frame, context)?;
         let record = run.verdict.context("the program wrote no verdict")?;
@@ -182,7 +184,7 @@ impl Twin {
             gso_size: met.gso_size,
             now: coarse_now(),
             tunnel: Tunnel::NONE,
-            marked: false,
+            marked: met.marked,
             tagged: false,
             host: &self.host,
         };

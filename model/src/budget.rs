@@ -1,4 +1,4 @@
-//! What a port may take.
+//! What a port, and a tenant, may take of a host.
 
 use std::ops::RangeInclusive;
 
@@ -51,13 +51,34 @@ impl PortLimits {
 
     /// The limits that are given and out of their range, with their names.
     pub fn wrong(&self) -> impl Iterator<Item = (&'static str, ValueError)> + '_ {
-        Self::RANGES.into_iter().filter_map(|(name, value, range)| {
-            let value = value(self);
-            let rule = format!("this limit is {} to {}", range.start(), range.end());
-            let error = || ValueError::new(value, rule, "give one in this range, or 0 for what holds without it");
-            (value != 0 && !range.contains(&value)).then(|| (name, error()))
-        })
+        Self::RANGES.into_iter().filter_map(|(name, value, range)| Some((name, out_of(&range, value(self))?)))
     }
+}
+
+/// What a tenant may take of each host on which it has a port.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TenantLimits {
+    /// Connections of all its ports on a host together, in whichever of its networks; 0: the share that the host computes.
+    pub flows_per_host: u32,
+}
+
+impl TenantLimits {
+    /// The range of [`TenantLimits::flows_per_host`].
+    pub const FLOWS_PER_HOST: RangeInclusive<u32> = 1..=1_048_576;
+
+    /// The limits that are given and out of their range, with their names.
+    pub fn wrong(&self) -> impl Iterator<Item = (&'static str, ValueError)> + use<> {
+        let (least, most) = (*Self::FLOWS_PER_HOST.start(), *Self::FLOWS_PER_HOST.end());
+        let error = out_of(&(u64::from(least)..=u64::from(most)), u64::from(self.flows_per_host));
+        error.map(|error| ("flows_per_host", error)).into_iter()
+    }
+}
+
+/// The error of a limit that is given and out of its range.
+fn out_of(range: &RangeInclusive<u64>, value: u64) -> Option<ValueError> {
+    let rule = || format!("this limit is {} to {}", range.start(), range.end());
+    let error = || ValueError::new(value, rule(), "give one in this range, or 0 for what holds without it");
+    (value != 0 && !range.contains(&value)).then(error)
 }
 
 #[cfg(test)]
@@ -71,5 +92,9 @@ mod tests {
         let limits = PortLimits { transmit: rate, flows_inbound: 1_048_577, ..PortLimits::default() };
         let wrong: Vec<&str> = limits.wrong().map(|(name, _)| name).collect();
         assert_eq!(wrong, ["flows_inbound", "transmit.packets_per_second"]);
+        let of_tenant =
+            |flows_per_host| TenantLimits { flows_per_host }.wrong().map(|(name, _)| name).collect::<Vec<_>>();
+        assert_eq!([of_tenant(0), of_tenant(1_048_576)], [Vec::<&str>::new(), Vec::new()]);
+        assert_eq!(of_tenant(1_048_577), ["flows_per_host"]);
     }
 }
