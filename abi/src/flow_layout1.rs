@@ -68,12 +68,17 @@ row!(
     [u32; 16]
 );
 
+/// The mark of a judgement before this one: epochs only grow.
+const fn before(mark: EndpointMark) -> EndpointMark {
+    EndpointMark { epoch: mark.epoch.wrapping_sub(1), ..mark }
+}
+
 /// TCP (RFC 9293).
 const TCP: u8 = 6;
 
 impl FlowRow1 {
-    /// The same connection in the present layout. It counts on no budget until it is judged again, and lives by defaults until its state
-    /// changes.
+    /// The same connection in the present layout. What layout 1 did not know, it counts on and lives by from its next packet on: its marks
+    /// are older than any epoch that is to come, so that it is judged again then.
     pub const fn upgrade(&self, key: &FlowKey) -> FlowRow {
         const CLOSING: u32 = flow_state::BOTH_FINS | flow_state::RESET | flow_state::CUT;
         let established = key.protocol == TCP && self.state & flow_state::ESTABLISHED != 0 && self.state & CLOSING == 0;
@@ -81,8 +86,8 @@ impl FlowRow1 {
         FlowRow {
             owner: self.owner,
             connection: self.connection,
-            low: self.low,
-            high: self.high,
+            low: before(self.low),
+            high: before(self.high),
             seen: self.seen,
             state: self.state,
             lifetime: if established { timeouts.tcp_established } else { timeouts.udp_replied },

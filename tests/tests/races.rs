@@ -8,14 +8,14 @@ use std::{
     time::{Duration, Instant},
 };
 
-use andromede_abi::{FlowKey, FlowRow, PortLimits, TENANT_USAGE, Usage, flow_hold};
+use andromede_abi::{FlowKey, PortLimits, TENANT_USAGE, Usage, flow_hold};
 use andromede_dataplane::{Dataplane, FrameContext, Kernel, Sizes};
 use andromede_plan::Rows;
 use andromede_testkit::packet::{Tcp, tcp_flag};
 use andromede_tests::{
     chance::Chance,
     twin::{END_LOCAL_A, END_LOCAL_B, END_REMOTE, Met, SmallFabric, talk, write_rows},
-    usage::{Counts, counts},
+    usage::{Counts, counts, recount},
 };
 use nix::{
     sched::{CpuSet, sched_setaffinity},
@@ -105,27 +105,6 @@ fn remove(kernel: &Dataplane, cpu: usize, seed: u64, stop: &AtomicBool) -> usize
     removed
 }
 
-/// What the rows say that should be counted.
-fn recount(flows: &[(FlowKey, FlowRow)]) -> Counts {
-    let mut counts = Counts::new();
-    let mut add = |key: u32, usage: Usage| {
-        if key & !TENANT_USAGE != 0 {
-            *counts.entry((key, usage as usize)).or_default() += 1;
-        }
-    };
-    for (key, row) in flows {
-        assert_eq!(row.hold & flow_hold::LOCKED, 0, "a lock stays behind: {key:?} {row:?}");
-        add(row.initiator_budget, Usage::Outbound);
-        add(row.answerer_budget, Usage::Inbound);
-        add(row.tenant | TENANT_USAGE, Usage::Inbound);
-        if row.hold & flow_hold::HALF_OPEN != 0 {
-            add(row.initiator_budget, Usage::OutboundHalfOpen);
-            add(row.answerer_budget, Usage::InboundHalfOpen);
-        }
-    }
-    counts
-}
-
 /// The rows of a host, with small budgets.
 fn rows(fabric: &SmallFabric) -> Rows {
     let mut rows = fabric.rows().clone();
@@ -165,6 +144,8 @@ fn race(kernel: &Dataplane, fabric: &mut SmallFabric) {
         });
         let flows = kernel.tables.flows.all().unwrap();
         kept += flows.len();
+        let locked: Vec<_> = flows.iter().filter(|(_, row)| row.hold & flow_hold::LOCKED != 0).collect();
+        assert!(locked.is_empty(), "locks stay behind: {locked:?}");
         assert_eq!(counts(&kernel.tables).unwrap(), recount(&flows), "round {round}: {flows:?}");
         let most = |key: u32, usage: Usage| if key & TENANT_USAGE != 0 { TENANT_FLOWS } else { limit(usage) };
         for ((key, word), count) in counts(&kernel.tables).unwrap() {
