@@ -35,6 +35,8 @@ pub struct Change {
     pub request: Option<Request>,
     /// Check everything, change nothing.
     pub validate_only: bool,
+    /// The one resource to be deleted need not be there.
+    pub allow_missing: bool,
 }
 
 impl Change {
@@ -49,6 +51,7 @@ impl Change {
             planned_revision: None,
             request: None,
             validate_only: false,
+            allow_missing: false,
         }
     }
 }

@@ -21,7 +21,7 @@ fn main() -> anyhow::Result<()> {
             runtime.block_on(serve(&arguments))
         }
         Command::NewEpoch { store } => {
-            let head = Store::open(&store)?.raise_epoch()?;
+            let head = Store::open_existing(&store)?.raise_epoch()?;
             println!("andromede-controller: the store begins epoch {} at revision {}", head.epoch, head.number);
             Ok(())
         }

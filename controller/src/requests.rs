@@ -24,7 +24,7 @@ pub const REMEMBERED: Duration = Duration::from_hours(1);
 /// Most requests that are remembered: about 100 bytes each.
 const MOST: usize = 1 << 22;
 /// Commits that are read at once while the table is filled.
-const STEP: u64 = 1_024;
+const STEP: usize = 1_024;
 
 /// First half of a SHA-256 sum.
 type Sum = [u8; 16];
@@ -127,8 +127,10 @@ pub(crate) fn recent(store: &Store, oldest: i64, tell: &mut impl FnMut(u64, Reme
     let first = store.first()?;
     let mut end = store.head()?.number;
     while end >= first {
-        let start = end.saturating_sub(STEP).max(first.saturating_sub(1));
-        for (number, bytes) in store.read(start, (end - start) as usize)?.into_iter().rev() {
+        let entries = store.read_back(end, STEP)?;
+        let Some((last, _)) = entries.last() else { break };
+        end = last.saturating_sub(1);
+        for (number, bytes) in entries {
             let corrupt = |error: prost::DecodeError| StoreError::Corrupt { number, reason: error.to_string() };
             let head = Remembered::decode(bytes.as_slice()).map_err(corrupt)?;
             if head.time_unix_nanos < oldest {
@@ -136,10 +138,6 @@ pub(crate) fn recent(store: &Store, oldest: i64, tell: &mut impl FnMut(u64, Reme
             }
             tell(number, head);
         }
-        if start < first {
-            break;
-        }
-        end = start;
     }
     Ok(())
 }

@@ -80,6 +80,15 @@ impl Session {
         let record = publisher.model().host(&host).cloned().ok_or_else(unknown)?;
         let wanted = publisher.follow(&host).ok_or_else(unknown)?;
         let networks = known_networks(hello, store_epoch)?;
+        let head = publisher.model().revision();
+        if let Some((network, known)) = networks.iter().find(|(_, known)| **known > head && **known != Cursor::UNKNOWN)
+        {
+            tracing::error!(
+                %host, %network, known, head, store_epoch,
+                "the host knows a later revision than the store: was a backup restored without `andromede-controller new-epoch`? \
+                 Stop the controller, run it, and start again; until then this host gets snapshots, and others may keep what the store has lost"
+            );
+        }
         let (number, asks) = registry.open(host.as_str(), &hello.version);
         tracing::info!(%host, version = %hello.version, networks = networks.len(), "session open");
         let session = Self {
@@ -130,7 +139,7 @@ impl Session {
                         break Status::cancelled("the connection closed");
                     }
                 }
-                ask = self.asks.recv(), if self.unanswered.len() < UNANSWERED => match ask {
+                ask = self.asks.recv() => match ask {
                     Some(ask) => self.ask(ask),
                     None => break self.replaced(),
                 },
@@ -191,9 +200,15 @@ impl Session {
         drop(reply.send(result));
     }
 
-    /// Numbers a question and remembers who asked.
+    /// Numbers a question and remembers who asked. A host that does not answer is asked no more, until whoever asked has lost patience.
     fn ask(&mut self, ask: Ask) {
         self.unanswered.retain(|_, reply| !reply.is_closed());
+        self.queries.retain(|query| self.unanswered.contains_key(&query.id));
+        if self.unanswered.len() >= UNANSWERED {
+            // Whoever asked may have gone.
+            drop(ask.reply.send(Err(AskError::Busy)));
+            return;
+        }
         let id = self.next_query;
         self.next_query = id.wrapping_add(1);
         self.unanswered.insert(id, ask.reply);

@@ -253,24 +253,40 @@ impl Batch<'_> {
         Ok(Prepared { commit, after, staged })
     }
 
-    fn prepare(&mut self, mut change: Change) -> Result<Written, WriteError> {
-        access::check(&self.ahead, &mut change)?;
-        let Change { principal, method, written, deleted, conditions, planned_revision, request, validate_only } =
-            change;
-        if planned_revision.is_some_and(|planned| planned != self.ahead.revision()) {
+    /// May it be tried at all: is it the caller's, and is what it is about as the caller believes? Takes out a deletion that need not find
+    /// anything, and finds nothing.
+    fn admit(&self, change: &mut Change) -> Result<(), WriteError> {
+        match access::check(&self.ahead, change) {
+            // What is out of the caller's sight is not there: nothing about it is looked at.
+            Err(WriteError::NotFound(_)) if change.allow_missing => {
+                change.deleted.clear();
+                change.conditions.clear();
+            }
+            checked => checked?,
+        }
+        if change.planned_revision.is_some_and(|planned| planned != self.ahead.revision()) {
             return Err(WriteError::Moved(self.ahead.revision()));
         }
-        for (name, condition) in conditions {
-            check(&self.ahead, name, condition)?;
+        for (name, condition) in &change.conditions {
+            check(&self.ahead, name.clone(), *condition)?;
         }
-        if let ([], [name]) = (written.as_slice(), deleted.as_slice())
-            && principal.role != Role::Host
+        if let ([], [name]) = (change.written.as_slice(), change.deleted.as_slice())
+            && !matches!(change.principal.role, Role::Host(_))
             && self.ahead.get(name).is_none()
         {
-            return Err(WriteError::NotFound(name.clone()));
+            if !change.allow_missing {
+                return Err(WriteError::NotFound(name.clone()));
+            }
+            change.deleted.clear();
         }
+        Ok(())
+    }
+
+    fn prepare(&mut self, mut change: Change) -> Result<Written, WriteError> {
+        self.admit(&mut change)?;
+        let Change { principal, method, written, deleted, request, validate_only, .. } = change;
         let prepare = |written, deleted| self.prepared(written, deleted);
-        let settled = if principal.role == Role::Host {
+        let settled = if matches!(principal.role, Role::Host(_)) {
             claim::settle(&self.ahead, &principal, written, deleted, &prepare)
         } else {
             let names = written.iter().map(Resource::name).collect();

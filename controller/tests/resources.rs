@@ -114,6 +114,17 @@ async fn a_repeated_request_gives_the_first_answer_also_after_a_restart() {
     assert_eq!((other.code(), field(&other).as_str()), (Code::InvalidArgument, "request_id"));
     let wrong = ports.create_port(create("", "10.0.0.8", "no spaces")).await.unwrap_err();
     assert_eq!(field(&wrong), "request_id");
+    // A deletion of what is not there is known again, and takes nothing away that was made since.
+    let missing = DeleteRequest {
+        name: "tenants/a/networks/n/ports/later".to_owned(),
+        request_id: "zero".to_owned(),
+        allow_missing: true,
+        ..DeleteRequest::default()
+    };
+    let nothing = ports.delete_port(missing.clone()).await.unwrap().into_inner();
+    ports.create_port(create("later", "10.0.0.99", "")).await.unwrap();
+    assert_eq!(ports.delete_port(missing).await.unwrap().into_inner(), nothing);
+    ports.get_port(GetRequest { name: "tenants/a/networks/n/ports/later".to_owned() }).await.unwrap();
     // Not refused requests: they may succeed later.
     assert_eq!(ports.create_port(create("p", "10.9.9.9", "two")).await.unwrap_err().code(), Code::InvalidArgument);
 

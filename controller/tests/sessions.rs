@@ -162,6 +162,35 @@ async fn questions_reach_the_hosts_and_silent_hosts_are_named() {
 }
 
 #[tokio::test]
+async fn a_host_that_leaves_questions_unanswered_is_asked_again_later() {
+    let folder = tempfile::tempdir().unwrap();
+    let controller = Controller::plaintext(folder.path()).await;
+    controller.apply(vec![host(1)]).await.unwrap();
+    let mut session = Session::open(controller.channel().await, Known::default().hello("h1")).await.unwrap();
+    session.update().await;
+    let ask = || async {
+        let mut diagnostics = DiagnosticsServiceClient::new(controller.channel().await);
+        diagnostics.list_drops(ListDropsRequest::default()).await.unwrap().into_inner()
+    };
+    let errors = futures::future::join_all((0..70).map(|_| ask())).await;
+    assert!(errors.iter().all(|drops| drops.errors.len() == 1));
+    // Everybody has lost patience. Whoever asks now is answered.
+    let answering = async {
+        loop {
+            let query = session.query().await;
+            let answer = Some(answer::Answer::Drops(ListDropsResponse::default()));
+            let answer = Answer { id: query.id, error: String::new(), answer };
+            session.sender.send(said(agent_message::Message::Answer(answer))).await.unwrap();
+        }
+    };
+    tokio::select! {
+        () = answering => {}
+        drops = ask() => assert!(drops.errors.is_empty(), "{drops:?}"),
+    }
+    controller.stop().await;
+}
+
+#[tokio::test]
 async fn a_host_that_does_not_listen_costs_nothing_and_catches_up_at_once() {
     let folder = tempfile::tempdir().unwrap();
     let controller = Controller::plaintext(folder.path()).await;

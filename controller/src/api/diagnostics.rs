@@ -29,6 +29,10 @@ const ASKED_AT_ONCE: usize = 64;
 const FLOWS: u32 = 1_000;
 /// Most flows of a host.
 const MOST_FLOWS: u32 = 10_000;
+/// Most counts, and most events, of drops that a host may tell.
+const MOST_DROPS: usize = 10_000;
+/// Rows of all hosts in one answer; when there are so many, no further host is asked.
+const MOST_ROWS: usize = 100_000;
 
 /// The service over the registry of sessions.
 #[derive(Clone, Debug)]
@@ -63,25 +67,34 @@ impl Diagnostics {
         Ok(names.filter_map(Result::ok).collect())
     }
 
-    /// Asks hosts, several at once. `read` takes out of an answer what was asked for.
+    /// Asks hosts, several at once. `read` takes out of an answer what was asked for, and says how many rows it has.
     async fn ask<T>(
         &self,
         hosts: Vec<HostName>,
         question: query::Question,
-        read: impl Fn(Answer) -> Option<T>,
+        read: impl Fn(Answer) -> Option<(T, usize)>,
     ) -> (Vec<(String, T)>, Vec<HostError>) {
-        let asked = hosts.into_iter().map(|host| {
+        let asked = hosts.clone().into_iter().map(|host| {
             let question = question.clone();
             async move { (self.registry.ask(host.as_str(), question, PATIENCE).await, host.to_string()) }
         });
         let mut results = stream::iter(asked).buffered(ASKED_AT_ONCE);
         let (mut answers, mut errors) = (Vec::new(), Vec::new());
-        while let Some((result, host)) = results.next().await {
+        let (mut told, mut rows) = (0_usize, 0_usize);
+        while rows < MOST_ROWS
+            && let Some((result, host)) = results.next().await
+        {
+            told = told.saturating_add(1);
             match result.and_then(|answer| read(answer).ok_or(AskError::Unfit)) {
-                Ok(answer) => answers.push((host, answer)),
+                Ok((answer, more)) => {
+                    rows = rows.saturating_add(more);
+                    answers.push((host, answer));
+                }
                 Err(error) => errors.push(HostError { host, error: error.to_string() }),
             }
         }
+        let error = format!("not told: {rows} rows of other hosts fill the answer; ask for this host alone");
+        errors.extend(hosts.iter().skip(told).map(|host| HostError { host: host.to_string(), error: error.clone() }));
         (answers, errors)
     }
 }
@@ -94,7 +107,12 @@ impl DiagnosticsService for Diagnostics {
         let hosts = self.concerned(&caller, &request.host, &request.port)?;
         let (answers, errors) = self
             .ask(hosts, query::Question::Drops(request), |answer| match answer {
-                Answer::Drops(drops) => Some(drops),
+                Answer::Drops(mut drops) => {
+                    drops.counts.truncate(MOST_DROPS);
+                    drops.recent.truncate(MOST_DROPS);
+                    let rows = drops.counts.len().saturating_add(drops.recent.len());
+                    Some((drops, rows))
+                }
                 _ => None,
             })
             .await;
@@ -123,10 +141,15 @@ impl DiagnosticsService for Diagnostics {
             limit @ 1..=MOST_FLOWS => limit,
             limit => return Err(broken("limit", limit, "at most 10000 flows of each host are told", "ask for fewer")),
         };
+        let limit = request.limit;
         let hosts = self.concerned(&caller, &request.host, &request.port)?;
         let (answers, errors) = self
-            .ask(hosts, query::Question::Flows(request), |answer| match answer {
-                Answer::Flows(flows) => Some(flows),
+            .ask(hosts, query::Question::Flows(request), move |answer| match answer {
+                Answer::Flows(mut flows) => {
+                    flows.flows.truncate(limit as usize);
+                    let rows = flows.flows.len();
+                    Some((flows, rows))
+                }
                 _ => None,
             })
             .await;

@@ -21,7 +21,7 @@ use super::{
 };
 use crate::{
     access::{Caller, Views, caller},
-    change::{Change, Effect, Written},
+    change::{Change, Condition, Effect, Written},
     errors,
     registry::Registry,
     writer::Writer,
@@ -75,9 +75,10 @@ fn label(text: &str) -> Result<(String, String), Status> {
 }
 
 /// The names of all resources with a label.
-fn labelled(model: &Model, key: &str, value: &str) -> Vec<AnyName> {
+fn labelled(model: &Model, key: &str, value: &str) -> Vec<(AnyName, u64)> {
     let all = ResourceKind::ALL.into_iter().flat_map(|kind| model.all(kind));
-    all.filter(|resource| resource.labels().get(key) == Some(value)).map(|resource| resource.name()).collect()
+    let labelled = all.filter(|resource| resource.labels().get(key) == Some(value));
+    labelled.map(|resource| (resource.name(), resource.revision())).collect()
 }
 
 /// What a write did, as callers are told.
@@ -161,7 +162,11 @@ impl Fabric {
             let model = self.views.model(caller);
             let labelled = aside(move || Ok(labelled(&model, &key, &value))).await?;
             let kept: BTreeSet<AnyName> = written.iter().map(Resource::name).chain(deleted.iter().cloned()).collect();
-            deleted.extend(labelled.into_iter().filter(|name| !kept.contains(name)));
+            for (name, revision) in labelled.into_iter().filter(|(name, _)| !kept.contains(name)) {
+                // Whoever changes it meanwhile may have taken the label off.
+                conditions.push((name.clone(), Condition::At(revision)));
+                deleted.push(name);
+            }
         }
         Ok(Change { written, deleted, conditions, ..Change::new(caller.principal.clone(), APPLY) })
     }

@@ -25,7 +25,7 @@ const PAGE: (u32, u32) = (1_000, 50);
 /// Most commits that are looked at for one page.
 const LOOKED_AT: u64 = 100_000;
 /// Commits that are read from the store at once.
-const STEP: u64 = 256;
+const STEP: usize = 256;
 /// Names in a summary.
 const NAMED: usize = 20;
 
@@ -143,8 +143,11 @@ fn page(
     let first = store.first()?;
     let (mut commits, mut looked_at) = (Vec::new(), 0_u64);
     while end >= first && commits.len() < size as usize && looked_at < LOOKED_AT {
-        let start = end.saturating_sub(STEP).max(first.saturating_sub(1));
-        for (number, bytes) in store.read(start, usize::try_from(end - start).unwrap_or(0))?.into_iter().rev() {
+        let entries = store.read_back(end, STEP)?;
+        if entries.is_empty() {
+            break;
+        }
+        for (number, bytes) in entries {
             if commits.len() >= size as usize {
                 break;
             }

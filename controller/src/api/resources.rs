@@ -148,12 +148,8 @@ impl Resources {
         allow_missing: bool,
     ) -> Result<Response<v1::WriteResponse>, Status> {
         let conditions = condition(&name, etag)?.into_iter().collect();
-        let change = Change { deleted: vec![name], conditions, ..call.change() };
-        let revision = match self.writer.write(change).await {
-            Ok(written) => written.revision,
-            Err(WriteError::NotFound(_)) if allow_missing => self.views.revision(),
-            Err(error) => return Err(error.into()),
-        };
+        let change = Change { deleted: vec![name], conditions, allow_missing, ..call.change() };
+        let revision = self.writer.write(change).await?.revision;
         Ok(Response::new(v1::WriteResponse { revision }))
     }
 

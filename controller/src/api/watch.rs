@@ -171,7 +171,13 @@ impl Watcher {
     /// The commits after `told` up to `last`.
     async fn commits(&mut self, told: &mut u64, last: u64) -> Result<(), Gone> {
         while *told < last {
-            let entries = match self.store.read(*told, STEP) {
+            let (store, after) = (Arc::clone(&self.store), *told);
+            // The store blocks.
+            let read = tokio::task::spawn_blocking(move || store.read(after, STEP)).await;
+            let Ok(read) = read else {
+                return self.send(Err(Status::unavailable("the controller is ending"))).await.and(Err(Gone));
+            };
+            let entries = match read {
                 Ok(entries) => entries,
                 Err(error @ StoreError::Trimmed { .. }) => {
                     return self.send(Err(Status::out_of_range(error.to_string()))).await.and(Err(Gone));

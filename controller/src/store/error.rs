@@ -15,6 +15,12 @@ pub enum StoreError {
         /// What the system said.
         source: std::io::Error,
     },
+    /// There is no store.
+    #[error("store {path}: there is no such file; correct --store")]
+    None {
+        /// The file.
+        path: PathBuf,
+    },
     /// Another program has the file open.
     #[error("store {path}: another program has it open; is another controller running?")]
     InUse {

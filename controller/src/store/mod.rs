@@ -31,6 +31,8 @@ const LAYOUT: TableDefinition<'_, (), u32> = TableDefinition::new("layout");
 const LAYOUT_VERSION: u32 = 1;
 /// Most bytes of a chunk: below the request limit of etcd (1.5 MiB).
 const CHUNK_BYTES: usize = 1 << 20;
+/// Bytes of entries after which a reading ends: a single one may have as many as the largest request, and readers take many.
+const READ_BYTES: usize = 16 << 20;
 /// Name of the file in the store's folder.
 const FILE: &str = "commits.redb";
 
@@ -63,6 +65,14 @@ impl Store {
         let store = Self { database };
         store.prepare()?;
         Ok(store)
+    }
+
+    /// Opens a store that is there. For what would be of no use to a new one.
+    pub fn open_existing(folder: &Path) -> Result<Self, StoreError> {
+        if !folder.join(FILE).is_file() {
+            return Err(StoreError::None { path: folder.join(FILE) });
+        }
+        Self::open(folder)
     }
 
     /// Checks the layout, makes the tables, and drops chunks behind the head.
@@ -147,39 +157,61 @@ impl Store {
         self.advance(head, Head { epoch: head.epoch.saturating_add(1), ..head })
     }
 
-    /// The entries after a number, in order: at most `limit`, and no more than the head names.
+    /// The entries after a number, in order: at most `limit`, no more than the head names, and no further than the one that
+    /// fills [`READ_BYTES`]. None only if there are none.
     pub fn read(&self, after: u64, limit: usize) -> Result<Vec<(u64, Vec<u8>)>, StoreError> {
         let transaction = self.database.begin_read()?;
         let head = read_head(&transaction.open_table(HEAD)?)?;
         let last = head.number.min(after.saturating_add(limit as u64));
-        let first = after.saturating_add(1);
-        let mut entries: Vec<(u64, Vec<u8>)> = Vec::new();
         let trimmed = checkpoint::trimmed(&transaction)?;
         if after < trimmed {
             return Err(StoreError::Trimmed { after, trimmed });
         }
-        if first > last {
-            return Ok(entries);
-        }
         let chunks = transaction.open_table(CHUNKS)?;
-        for row in chunks.range((first, 0)..=(last, u32::MAX))? {
-            let (key, value) = row?;
-            let (number, part) = key.value();
-            let next = first.saturating_add(entries.len() as u64);
-            match entries.last_mut() {
-                Some((current, bytes)) if *current == number => bytes.extend_from_slice(value.value()),
-                _ if part == 0 && number == next => {
-                    entries.push((number, value.value().to_vec()));
-                }
-                _ => return Err(StoreError::Missing { number }),
+        let (mut entries, mut bytes) = (Vec::new(), 0_usize);
+        for number in after.saturating_add(1)..=last {
+            let entry = read_entry(&chunks, number)?;
+            bytes = bytes.saturating_add(entry.len());
+            entries.push((number, entry));
+            if bytes >= READ_BYTES {
+                break;
             }
         }
-        let read = entries.len() as u64;
-        if first.saturating_add(read) <= last {
-            return Err(StoreError::Missing { number: first.saturating_add(read) });
-        }
-        entries.into_iter().map(|(number, framed)| Ok((number, unframe(number, framed)?))).collect()
+        Ok(entries)
     }
+
+    /// The entries up to a number, the newest first: at most `limit`, none that was removed, and no further than the one that fills
+    /// [`READ_BYTES`]. None only if there are none.
+    pub fn read_back(&self, upto: u64, limit: usize) -> Result<Vec<(u64, Vec<u8>)>, StoreError> {
+        let transaction = self.database.begin_read()?;
+        let head = read_head(&transaction.open_table(HEAD)?)?;
+        let last = head.number.min(upto);
+        let first = checkpoint::trimmed(&transaction)?.max(last.saturating_sub(limit as u64)).saturating_add(1);
+        let chunks = transaction.open_table(CHUNKS)?;
+        let (mut entries, mut bytes) = (Vec::new(), 0_usize);
+        for number in (first..=last).rev() {
+            let entry = read_entry(&chunks, number)?;
+            bytes = bytes.saturating_add(entry.len());
+            entries.push((number, entry));
+            if bytes >= READ_BYTES {
+                break;
+            }
+        }
+        Ok(entries)
+    }
+}
+
+/// One entry.
+fn read_entry(chunks: &impl ReadableTable<(u64, u32), &'static [u8]>, number: u64) -> Result<Vec<u8>, StoreError> {
+    let mut framed = Vec::new();
+    for (part, row) in chunks.range((number, 0)..=(number, u32::MAX))?.enumerate() {
+        let (key, value) = row?;
+        if key.value().1 != part as u32 {
+            return Err(StoreError::Missing { number });
+        }
+        framed.extend_from_slice(value.value());
+    }
+    unframe(number, framed)
 }
 
 /// The entry without the length before it, if it is whole.
@@ -250,6 +282,36 @@ mod tests {
         store.write_chunks(START, &[vec![1; CHUNK_BYTES + 1]]).unwrap();
         store.append(START, &[b"short".to_vec()]).unwrap();
         assert_eq!(store.read(0, 1).unwrap(), [(1, b"short".to_vec())]);
+    }
+
+    #[test]
+    fn a_reading_ends_after_its_bytes_and_goes_on_behind_them() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(folder.path()).unwrap();
+        let entries: Vec<Vec<u8>> = (0..8).map(|number| vec![number; READ_BYTES / 4]).collect();
+        store.append(START, &entries).unwrap();
+        let numbers = |read: Vec<(u64, Vec<u8>)>| read.into_iter().map(|(number, _)| number).collect::<Vec<_>>();
+        assert_eq!(numbers(store.read(0, 100).unwrap()), [1, 2, 3, 4]);
+        assert_eq!(numbers(store.read(4, 100).unwrap()), [5, 6, 7, 8]);
+        assert_eq!(numbers(store.read_back(8, 100).unwrap()), [8, 7, 6, 5]);
+        assert_eq!(numbers(store.read_back(7, 2).unwrap()), [7, 6]);
+        assert_eq!(numbers(store.read_back(2, 100).unwrap()), [2, 1]);
+        // One that is larger than all that is read at once is read alone.
+        let head = store.head().unwrap();
+        store.append(head, &[vec![9; READ_BYTES + 1], vec![1]]).unwrap();
+        assert_eq!(numbers(store.read(8, 100).unwrap()), [9]);
+        assert_eq!(numbers(store.read_back(10, 100).unwrap()), [10, 9]);
+        assert_eq!(store.read_back(0, 100).unwrap(), []);
+    }
+
+    #[test]
+    fn a_new_epoch_is_for_a_store_that_is_there() {
+        let folder = tempfile::tempdir().unwrap();
+        let wrong = folder.path().join("wrong");
+        assert!(matches!(Store::open_existing(&wrong), Err(StoreError::None { .. })));
+        assert!(!wrong.exists(), "nothing is made");
+        drop(Store::open(folder.path()).unwrap());
+        Store::open_existing(folder.path()).unwrap();
     }
 
     #[test]
