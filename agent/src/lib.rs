@@ -7,6 +7,7 @@ pub mod diagnostics;
 mod error;
 mod facts;
 pub mod host;
+mod incoming;
 pub mod keep;
 pub mod local;
 pub mod pods;

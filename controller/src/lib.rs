@@ -29,5 +29,6 @@ pub mod server;
 pub mod session;
 pub mod settings;
 pub mod store;
+mod telling;
 pub mod trace;
 pub mod writer;
