@@ -2,7 +2,7 @@
 
 use std::{env, error::Error, path::PathBuf};
 
-const SCHEMA: [&str; 17] = [
+const SCHEMA: [&str; 19] = [
     "andromede/v1/resources.proto",
     "andromede/v1/methods.proto",
     "andromede/v1/tenant_service.proto",
@@ -17,7 +17,9 @@ const SCHEMA: [&str; 17] = [
     "andromede/v1/fabric_service.proto",
     "andromede/v1/history_service.proto",
     "andromede/v1/diagnostics_service.proto",
+    "andromede/v1/join_token_service.proto",
     "andromede/agent/v1/agent.proto",
+    "andromede/agent/v1/join.proto",
     "andromede/local/v1/local.proto",
     "andromede/local/v1/pods.proto",
 ];

@@ -9,19 +9,34 @@ use andromede_model::HostName;
 pub struct ControllerAddress {
     /// URL, `https://` or, in plaintext, `http://`.
     pub url: String,
-    /// Files for mutual TLS; none: plaintext, which is allowed on loopback only.
-    pub tls: Option<TlsFiles>,
+    /// Mutual TLS; none: plaintext, which is allowed on loopback only.
+    pub tls: Option<Tls>,
 }
 
-/// PEM files. They are read anew for every session, so that certificates can be replaced under a running agent.
+/// Mutual TLS. Files are read anew for every session, so that certificates can be replaced under a running agent.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TlsFiles {
-    /// Certificates that the controller's is checked against.
+pub struct Tls {
+    /// PEM file: certificates that the controller's is checked against.
     pub ca: PathBuf,
-    /// Certificate of this host.
-    pub certificate: PathBuf,
-    /// Its key.
-    pub key: PathBuf,
+    /// Where this host's certificate comes from.
+    pub own: Credentials,
+}
+
+/// Where a host's certificate comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Credentials {
+    /// PEM files that somebody else takes care of.
+    Files {
+        /// Certificate of this host.
+        certificate: PathBuf,
+        /// Its key.
+        key: PathBuf,
+    },
+    /// From the controller: the first by a token, the next by the one in use.
+    Joined {
+        /// The file with the token.
+        token: PathBuf,
+    },
 }
 
 /// Why the address cannot be used.
@@ -32,7 +47,7 @@ pub enum AddressError {
     NotUrl(String),
     /// TLS files without https, or https without TLS files.
     #[error(
-        "--controller {0}: https needs --tls-ca, --tls-cert and --tls-key; http needs --insecure-plaintext and none of them"
+        "--controller {0}: https needs --tls-ca, and --tls-cert and --tls-key or --join-token-file; http needs --insecure-plaintext and none of them"
     )]
     Mismatch(String),
     /// Plaintext beyond this machine.
@@ -42,7 +57,7 @@ pub enum AddressError {
 
 impl ControllerAddress {
     /// Checks that scheme, TLS files and address fit together.
-    pub fn new(url: &str, tls: Option<TlsFiles>, plaintext: bool) -> Result<Self, AddressError> {
+    pub fn new(url: &str, tls: Option<Tls>, plaintext: bool) -> Result<Self, AddressError> {
         let text = || url.to_owned();
         let uri: tonic::transport::Uri = url.parse().map_err(|_| AddressError::NotUrl(text()))?;
         let host = uri.host().ok_or_else(|| AddressError::NotUrl(text()))?;

@@ -1,9 +1,11 @@
 //! The agent of a host: session with the controller, reconcile, workloads, underlay, local socket.
 
+mod certificate;
 pub mod claims;
 pub mod cleanup;
 pub mod config;
 pub mod diagnostics;
+mod dial;
 mod error;
 mod facts;
 pub mod host;

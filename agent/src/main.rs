@@ -4,7 +4,7 @@ use std::{io::IsTerminal as _, path::PathBuf, process::ExitCode, time::Duration}
 
 use andromede_agent::{
     cleanup::cleanup,
-    config::{Config, ControllerAddress, TlsFiles},
+    config::{Config, ControllerAddress, Credentials, Tls},
     run::{Instance, run},
 };
 use andromede_dataplane::{AttachMode, InstanceName, Sizes};
@@ -38,14 +38,18 @@ struct RunArgs {
     #[arg(long, env = "ANDROMEDE_CONTROLLER")]
     controller: String,
     /// PEM file: certificates that the controller's is checked against.
-    #[arg(long, env = "ANDROMEDE_TLS_CA", requires_all = ["tls_cert", "tls_key"])]
+    #[arg(long, env = "ANDROMEDE_TLS_CA")]
     tls_ca: Option<PathBuf>,
     /// PEM file: this host's certificate.
-    #[arg(long, env = "ANDROMEDE_TLS_CERT", requires = "tls_ca")]
+    #[arg(long, env = "ANDROMEDE_TLS_CERT", requires_all = ["tls_ca", "tls_key"])]
     tls_cert: Option<PathBuf>,
     /// PEM file: the key of this host's certificate.
-    #[arg(long, env = "ANDROMEDE_TLS_KEY", requires = "tls_ca")]
+    #[arg(long, env = "ANDROMEDE_TLS_KEY", requires_all = ["tls_ca", "tls_cert"])]
     tls_key: Option<PathBuf>,
+    /// File with a token of `andromedectl host token create`: by it this host gets its certificate from the controller, keeps it in
+    /// the state folder, and renews it in time. A new token in the file makes it join anew.
+    #[arg(long, requires = "tls_ca", conflicts_with_all = ["tls_cert", "tls_key"])]
+    join_token_file: Option<PathBuf>,
     /// Speak without TLS; only to a controller on loopback.
     #[arg(long, conflicts_with = "tls_ca")]
     insecure_plaintext: bool,
@@ -121,10 +125,12 @@ fn serve(cli: Cli) -> anyhow::Result<()> {
 async fn start(args: RunArgs) -> anyhow::Result<()> {
     let host = args.host.strip_prefix("hosts/").unwrap_or(&args.host);
     let host: HostName = format!("hosts/{host}").parse().context("--host")?;
-    let tls = match (args.tls_ca, args.tls_cert, args.tls_key) {
-        (Some(ca), Some(certificate), Some(key)) => Some(TlsFiles { ca, certificate, key }),
+    let own = match (args.tls_cert, args.tls_key, args.join_token_file) {
+        (Some(certificate), Some(key), _) => Some(Credentials::Files { certificate, key }),
+        (_, _, Some(token)) => Some(Credentials::Joined { token }),
         _ => None,
     };
+    let tls = args.tls_ca.zip(own).map(|(ca, own)| Tls { ca, own });
     let config = Config {
         host,
         controller: ControllerAddress::new(&args.controller, tls, args.insecure_plaintext)?,

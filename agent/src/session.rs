@@ -23,16 +23,13 @@ use tokio::{
     time::{Instant, sleep, timeout},
 };
 use tokio_stream::wrappers::ReceiverStream;
-use tonic::{
-    Streaming,
-    transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity},
-};
+use tonic::Streaming;
 
 use crate::{
+    certificate,
     claims::Claims,
-    config::ControllerAddress,
     diagnostics::Diagnostics,
-    error::causes,
+    dial::{DialError, PATIENCE, connect},
     incoming::Incoming,
     shared::{Contact, Progress, Shared},
     state::{disk::DiskError, held::FoldError},
@@ -44,10 +41,6 @@ const PROTOCOLS: [u32; 2] = [1, 2];
 const PARTS: u32 = 2;
 /// Largest message that is taken, bytes: in version 1 a snapshot of all networks of a host.
 const LARGEST_MESSAGE: usize = 256 << 20;
-/// How long the controller may take to answer the first message.
-const PATIENCE: Duration = Duration::from_secs(10);
-/// Silence after which the connection is probed, and then given up.
-const KEEPALIVE: Duration = Duration::from_secs(5);
 /// First and longest pause before another attempt.
 const PAUSE_FIRST: Duration = Duration::from_millis(200);
 const PAUSE_LONGEST: Duration = Duration::from_secs(5);
@@ -60,22 +53,9 @@ const OUTBOX: usize = 64;
 /// Why a session ended.
 #[derive(Debug, thiserror::Error)]
 pub enum SessionError {
-    /// A TLS file.
-    #[error("{path}: cannot read it: {source}")]
-    File {
-        /// The file.
-        path: String,
-        /// The answer of the file system.
-        source: std::io::Error,
-    },
-    /// No connection.
-    #[error("cannot connect to {url}: {reason}")]
-    Connect {
-        /// The controller.
-        url: String,
-        /// Why, down to the first cause.
-        reason: String,
-    },
+    /// No connection, or no certificate for one.
+    #[error(transparent)]
+    Dial(#[from] DialError),
     /// The controller refused or the connection broke.
     #[error("the controller ended the session: {}", words(.0))]
     Status(#[from] Box<tonic::Status>),
@@ -115,13 +95,20 @@ impl From<tonic::Status> for SessionError {
     }
 }
 
-/// Keeps a session open for ever.
+/// Keeps a session open for ever, and the certificate for the next one fresh.
 pub async fn keep(shared: Arc<Shared>, diagnostics: Arc<Diagnostics>) {
+    tokio::select! {
+        () = certificate::keep_fresh(&shared.config) => {}
+        () = keep_open(&shared, &diagnostics) => {}
+    }
+}
+
+async fn keep_open(shared: &Arc<Shared>, diagnostics: &Arc<Diagnostics>) {
     let mut pause = PAUSE_FIRST;
     let mut complete = false;
     loop {
         let begun = Instant::now();
-        let error = match run(&shared, &diagnostics, complete).await {
+        let error = match run(shared, diagnostics, complete).await {
             Ok(never) => match never {},
             Err(error) => error,
         };
@@ -148,7 +135,7 @@ enum Never {}
 
 /// One session, until it breaks. With `complete` the agent claims to know nothing.
 async fn run(shared: &Arc<Shared>, diagnostics: &Arc<Diagnostics>, complete: bool) -> Result<Never, SessionError> {
-    let channel = connect(&shared.config.controller).await?;
+    let channel = connect(&shared.config).await?;
     let mut client = AgentServiceClient::new(channel)
         .max_decoding_message_size(LARGEST_MESSAGE)
         .max_encoding_message_size(LARGEST_MESSAGE);
@@ -301,29 +288,6 @@ fn report(progress: &Progress) -> Report {
         ports: progress.ports,
         ports_attached: progress.ports_attached,
     }
-}
-
-async fn connect(address: &ControllerAddress) -> Result<Channel, SessionError> {
-    let failed =
-        |error: &dyn std::error::Error| SessionError::Connect { url: address.url.clone(), reason: causes(error) };
-    let mut endpoint = Endpoint::from_shared(address.url.clone())
-        .map_err(|error| failed(&error))?
-        .connect_timeout(PATIENCE)
-        .http2_keep_alive_interval(KEEPALIVE)
-        .keep_alive_timeout(KEEPALIVE)
-        .keep_alive_while_idle(true)
-        .tcp_nodelay(true);
-    if let Some(files) = &address.tls {
-        let tls = ClientTlsConfig::new()
-            .ca_certificate(Certificate::from_pem(read(&files.ca)?))
-            .identity(Identity::from_pem(read(&files.certificate)?, read(&files.key)?));
-        endpoint = endpoint.tls_config(tls).map_err(|error| failed(&error))?;
-    }
-    endpoint.connect().await.map_err(|error| failed(&error))
-}
-
-fn read(path: &std::path::Path) -> Result<Vec<u8>, SessionError> {
-    std::fs::read(path).map_err(|source| SessionError::File { path: path.display().to_string(), source })
 }
 
 #[cfg(test)]

@@ -60,7 +60,7 @@ pub(crate) enum Command {
     Flows(command::flows::Flows),
     /// Walk a packet through the rows of the real hosts and tell every step
     Trace(command::trace::Trace),
-    /// Attach workloads on this host, through its agent
+    /// Attach workloads on this host, through its agent; let hosts join
     Host(command::host::Host),
     /// Make and show certificates
     Pki(command::pki::Pki),

@@ -19,6 +19,7 @@ pub mod errors;
 #[cfg(test)]
 mod fixtures;
 pub mod history;
+pub mod join;
 pub mod preview;
 pub mod publish;
 pub mod quarantine;

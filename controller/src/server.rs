@@ -8,7 +8,11 @@ use std::{
     time::Duration,
 };
 
-use andromede_proto::{DESCRIPTORS, agent::v1::agent_service_server::AgentServiceServer, v1};
+use andromede_proto::{
+    DESCRIPTORS,
+    agent::v1::{agent_service_server::AgentServiceServer, join_service_server::JoinServiceServer},
+    v1,
+};
 use tokio::{
     net::{TcpListener, TcpSocket},
     sync::{oneshot, watch},
@@ -21,8 +25,9 @@ use tonic::{
 
 use crate::{
     access::{GuardLayer, Views},
-    api::{Agents, Diagnostics, Fabric, History, Resources, Watches},
+    api::{Agents, Diagnostics, Fabric, History, Join, Resources, Watches},
     checkpoint::Retention,
+    join::{AuthorityError, HostAuthority, Tokens},
     publish::Publisher,
     registry::Registry,
     settings::ServeArgs,
@@ -71,6 +76,9 @@ pub enum ServeError {
         /// What the system said.
         source: std::io::Error,
     },
+    /// The authority of hosts that join.
+    #[error(transparent)]
+    HostAuthority(#[from] AuthorityError),
     /// The address could not be listened on.
     #[error("--listen {address}: {source}; is another controller running?")]
     Listen {
@@ -120,11 +128,14 @@ struct Parts {
     registry: Arc<Registry>,
     writer: Writer,
     store_epoch: u64,
+    /// Who issues certificates to hosts that join, if they may.
+    hosts: Option<Arc<HostAuthority>>,
 }
 
 impl Server {
     /// Opens the store, folds its log, and listens.
     pub async fn bind(arguments: &ServeArgs) -> Result<Self, ServeError> {
+        let hosts = host_authority(arguments)?.map(Arc::new);
         let tls = security(arguments)?;
         let store = arguments.store.clone();
         let load = move || -> Result<_, StoreError> {
@@ -142,7 +153,7 @@ impl Server {
         let failed = |source| ServeError::Listen { address: arguments.listen, source };
         let listener = listen(arguments.listen).map_err(failed)?;
         let address = listener.local_addr().map_err(failed)?;
-        let parts = Parts { store, publisher, registry, writer, store_epoch };
+        let parts = Parts { store, publisher, registry, writer, store_epoch, hosts };
         Ok(Self { listener, address, tls, parts, writer_end })
     }
 
@@ -162,9 +173,9 @@ impl Server {
     pub async fn run(self, shutdown: impl Future<Output = ()> + Send) -> Result<(), ServeError> {
         let (stop, stopping) = watch::channel(false);
         let registry = Arc::clone(&self.parts.registry);
+        let guard = GuardLayer { tls: self.tls.is_some(), hosts: self.parts.hosts.clone() };
         let routes = self.parts.routes(&stopping).await?;
         let mut transport = Transport::builder();
-        let guard = GuardLayer { tls: self.tls.is_some() };
         if let Some(tls) = self.tls {
             transport = transport.tls_config(tls)?;
         }
@@ -211,10 +222,12 @@ impl Server {
 
 impl Parts {
     async fn routes(self, stop: &watch::Receiver<bool>) -> Result<Routes, ServeError> {
-        let Self { store, publisher, registry, writer, store_epoch } = self;
+        let Self { store, publisher, registry, writer, store_epoch, hosts } = self;
         let views = Views::new(Arc::clone(&publisher));
         let watches = Watches { store, views: views.clone(), stop: stop.clone() };
         let resources = Resources::new(views.clone(), writer.clone(), watches.clone());
+        let tokens = Arc::<Tokens>::default();
+        let join = Join { views: views.clone(), publisher: Arc::clone(&publisher), tokens, authority: hosts };
         let agents = Agents {
             publisher,
             registry: Arc::clone(&registry),
@@ -247,6 +260,8 @@ impl Parts {
             .add_service(v1::operator_policy_service_server::OperatorPolicyServiceServer::new(resources.clone()))
             .add_service(v1::vtep_service_server::VtepServiceServer::new(resources))
             .add_service(AgentServiceServer::new(agents).max_decoding_message_size(HOST_BYTES))
+            .add_service(v1::join_token_service_server::JoinTokenServiceServer::new(join.clone()))
+            .add_service(JoinServiceServer::new(join))
             .add_service(health_service)
             .add_service(reflection.build_v1()?);
         Ok(routes.routes())
@@ -279,8 +294,24 @@ fn security(arguments: &ServeArgs) -> Result<Option<ServerTlsConfig>, ServeError
         return Err(ServeError::NoSecurity);
     };
     let identity = Identity::from_pem(read(certificate)?, read(key)?);
-    let authority = Certificate::from_pem(read(authority)?);
-    Ok(Some(ServerTlsConfig::new().identity(identity).client_ca_root(authority).timeout(HANDSHAKE)))
+    let mut authorities = read(authority)?;
+    if let Some(hosts) = &arguments.host_ca {
+        authorities.push(b'\n');
+        authorities.extend(read(hosts)?);
+    }
+    let tls = ServerTlsConfig::new().identity(identity).client_ca_root(Certificate::from_pem(authorities));
+    // A host that joins has no certificate yet. The guard lets it do nothing else.
+    Ok(Some(tls.client_auth_optional(arguments.host_ca.is_some()).timeout(HANDSHAKE)))
+}
+
+/// The authority that issues certificates to hosts that join, if there is one.
+fn host_authority(arguments: &ServeArgs) -> Result<Option<HostAuthority>, ServeError> {
+    let (Some(certificate), Some(key)) = (&arguments.host_ca, &arguments.host_ca_key) else { return Ok(None) };
+    let others = arguments.client_ca.as_deref().map(read).transpose()?.unwrap_or_default();
+    let validity = Duration::from_secs(u64::from(arguments.host_certificate_seconds));
+    let certificate = String::from_utf8(read(certificate)?).map_err(|_| AuthorityError::Certificate)?;
+    let key = String::from_utf8(read(key)?).map_err(|_| AuthorityError::Key)?;
+    Ok(Some(HostAuthority::read(&certificate, &key, &others, validity)?))
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, ServeError> {

@@ -62,6 +62,16 @@ pub struct ServeArgs {
     /// Authority that issued the certificates of hosts and users (PEM).
     #[arg(long, value_name = "FILE", requires = "tls_cert")]
     pub client_ca: Option<PathBuf>,
+    /// Authority that issues certificates to hosts that join by a token (PEM), as made by `andromedectl pki hosts`: not one of
+    /// --client-ca. With it, hosts may dial without a certificate, to join and for nothing else.
+    #[arg(long, value_name = "FILE", requires_all = ["host_ca_key", "tls_cert"])]
+    pub host_ca: Option<PathBuf>,
+    /// Its key (PEM).
+    #[arg(long, value_name = "FILE", requires = "host_ca")]
+    pub host_ca_key: Option<PathBuf>,
+    /// How long a certificate is valid that a host gets, in seconds: 30 days. Agents renew theirs when a third is left.
+    #[arg(long, value_name = "SECONDS", default_value_t = 2_592_000, value_parser = clap::value_parser!(u32).range(10..))]
+    pub host_certificate_seconds: u32,
     /// No TLS, and everybody may do everything: on a loopback address only.
     #[arg(long, conflicts_with = "tls_cert")]
     pub insecure_plaintext: bool,

@@ -271,7 +271,7 @@ impl Batch<'_> {
             check(&self.ahead, name.clone(), *condition)?;
         }
         if let ([], [name]) = (change.written.as_slice(), change.deleted.as_slice())
-            && change.principal.role != Role::Host
+            && !matches!(change.principal.role, Role::Host(_))
             && self.ahead.get(name).is_none()
         {
             if !change.allow_missing {
@@ -286,7 +286,7 @@ impl Batch<'_> {
         self.admit(&mut change)?;
         let Change { principal, method, written, deleted, request, validate_only, .. } = change;
         let prepare = |written, deleted| self.prepared(written, deleted);
-        let settled = if principal.role == Role::Host {
+        let settled = if matches!(principal.role, Role::Host(_)) {
             claim::settle(&self.ahead, &principal, written, deleted, &prepare)
         } else {
             let names = written.iter().map(Resource::name).collect();

@@ -41,13 +41,15 @@ fn expected(path: &str) -> &'static [&'static str] {
     const FABRIC: &[&str] = &["operator", "network-engineer"];
     const READS: &[&str] = &["operator", "network-engineer", "tenant-admin", "tenant-reader"];
     let (service, method) = path.rsplit_once('/').unwrap();
-    let of_operator =
-        ["HostService", "OperatorPolicyService", "DiagnosticsService"].iter().any(|it| service.ends_with(it));
+    let of_operator = ["HostService", "JoinTokenService", "OperatorPolicyService", "DiagnosticsService"]
+        .iter()
+        .any(|it| service.ends_with(it));
     let decided = ["TenantService", "VtepService"].iter().any(|it| service.ends_with(it));
     let reads = ["Get", "List", "Watch", "Diff", "Trace", "ServerReflection"].iter().any(|it| method.starts_with(it));
     match (service, reads) {
         ("/grpc.health.v1.Health", _) => &["operator", "network-engineer", "tenant-admin", "tenant-reader", "host"],
-        ("/andromede.agent.v1.AgentService", _) => &["host"],
+        ("/andromede.agent.v1.JoinService", _) if method == "Join" => &["no certificate"],
+        ("/andromede.agent.v1.AgentService" | "/andromede.agent.v1.JoinService", _) => &["host"],
         _ if reads && (of_operator || method == "GetStatus") => FABRIC,
         (_, true) => READS,
         _ if of_operator || decided => &["operator"],

@@ -1,4 +1,4 @@
-//! `andromedectl host`: workloads of the host on which it runs, through the agent's unix socket.
+//! `andromedectl host`: workloads of the host on which it runs, through the agent's unix socket; and tokens by which hosts join.
 
 use std::{
     path::{Path, PathBuf},
@@ -18,8 +18,9 @@ use tokio::net::UnixStream;
 use tonic::transport::{Channel, Endpoint, Uri};
 use tower::service_fn;
 
-use super::{drops, flows};
+use super::{drops, flows, token::Token};
 use crate::{
+    connection::Connection,
     failure::{Failure, unreachable},
     kind::Kind,
     output::Format,
@@ -31,7 +32,7 @@ use crate::{
 /// Where `ip netns` keeps the namespaces that have names.
 const NAMED_NAMESPACES: &str = "/run/netns";
 
-/// Attaches workloads on this host, through its agent; for root.
+/// Attaches workloads on this host, through its agent, for root; lets hosts join.
 #[derive(Debug, Args)]
 pub(crate) struct Host {
     #[command(subcommand)]
@@ -73,6 +74,8 @@ enum HostCommand {
     /// Show the connections that this host tracks, without a controller
     #[command(after_help = "Examples:\n  andromedectl host flows -o wide")]
     Flows(Flows),
+    /// Let a host join: make a token for it, by the controller
+    Token(Token),
 }
 
 #[derive(Debug, Args)]
@@ -128,9 +131,11 @@ struct PortArgument {
 
 impl Host {
     /// Runs the command.
-    pub(crate) async fn run(&self, timeout: Duration) -> Result<(), Failure> {
+    pub(crate) async fn run(&self, connection: &Connection) -> Result<(), Failure> {
+        let timeout = connection.timeout();
         // What is wrong with the arguments is told before anybody is dialled.
         let text = match &self.command {
+            HostCommand::Token(token) => return token.run(connection).await,
             HostCommand::Attach(attach) => {
                 let request = AttachPortRequest {
                     port: attach.port.name()?,

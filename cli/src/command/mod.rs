@@ -12,6 +12,7 @@ pub(crate) mod host;
 pub(crate) mod pki;
 pub(crate) mod plan;
 pub(crate) mod status;
+pub(crate) mod token;
 pub(crate) mod trace;
 
 use crate::{
@@ -37,7 +38,7 @@ pub(crate) async fn run(arguments: &Arguments) -> Result<(), Failure> {
         Command::Drops(drops) => drops.run(connection).await,
         Command::Flows(flows) => flows.run(connection).await,
         Command::Trace(trace) => trace.run(connection, palette).await,
-        Command::Host(host) => host.run(connection.timeout()).await,
+        Command::Host(host) => host.run(connection).await,
         Command::Pki(pki) => pki.run(),
         Command::Completion(completion) => completion.run(),
     }

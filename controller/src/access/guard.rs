@@ -13,7 +13,8 @@ use tonic::{
 };
 use tower::{Layer, Service};
 
-use super::{AccessError, Principal, Sight, authorise};
+use super::{AccessError, Principal, Role, Sight, authorise};
+use crate::join::HostAuthority;
 
 /// The caller of a request that passed the guard.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,13 +30,32 @@ pub struct Caller {
 pub struct GuardLayer {
     /// Are callers known by their certificates? Otherwise all are anonymous.
     pub tls: bool,
+    /// Who issues certificates to hosts that join, if they may: its certificates speak for nobody else, and whoever shows none
+    /// is a stranger.
+    pub hosts: Option<Arc<HostAuthority>>,
+}
+
+impl GuardLayer {
+    /// Whom the certificates of a connection speak for; the TLS library has verified that the first leads to an authority.
+    fn principal<C: AsRef<[u8]>>(&self, certificates: &[C]) -> Result<Principal, AccessError> {
+        let Some(own) = certificates.first() else {
+            return self.hosts.as_ref().map(|_| Principal::stranger()).ok_or(AccessError::NoCertificate);
+        };
+        let principal = Principal::from_certificate(own.as_ref())?;
+        let chain = certificates.iter().map(AsRef::as_ref);
+        let by_hosts = self.hosts.as_ref().is_some_and(|hosts| hosts.issued(chain));
+        if by_hosts && !matches!(principal.role, Role::Host(Some(_))) {
+            return Err(AccessError::WrongIssuer);
+        }
+        Ok(principal)
+    }
 }
 
 impl<S> Layer<S> for GuardLayer {
     type Service = Guard<S>;
 
     fn layer(&self, inner: S) -> Guard<S> {
-        Guard { inner, tls: self.tls }
+        Guard { inner, layer: self.clone() }
     }
 }
 
@@ -43,16 +63,14 @@ impl<S> Layer<S> for GuardLayer {
 #[derive(Clone, Debug)]
 pub struct Guard<S> {
     inner: S,
-    tls: bool,
+    layer: GuardLayer,
 }
 
 impl<S> Guard<S> {
     fn admit(&self, request: &http::Request<Body>) -> Result<Caller, AccessError> {
-        let principal = if self.tls {
+        let principal = if self.layer.tls {
             let info = request.extensions().get::<TlsConnectInfo<TcpConnectInfo>>();
-            let certificates = info.and_then(TlsConnectInfo::peer_certs).map(Arc::unwrap_or_clone).unwrap_or_default();
-            let certificate = certificates.first().ok_or(AccessError::NoCertificate)?;
-            Principal::from_certificate(certificate)?
+            self.layer.principal(info.and_then(TlsConnectInfo::peer_certs).as_deref().map_or(&[], Vec::as_slice))?
         } else {
             Principal::anonymous()
         };

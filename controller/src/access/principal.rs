@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use andromede_model::TenantName;
+use andromede_model::{HostName, TenantName};
 use tonic::Status;
 use x509_parser::{certificate::X509Certificate, extensions::GeneralName, prelude::FromDer as _};
 
@@ -22,10 +22,13 @@ pub enum Role {
     TenantAdmin(TenantName),
     /// Reads what belongs to one tenant.
     TenantReader(TenantName),
-    /// The agent of a host.
-    Host,
+    /// The agent of a host. The number is that of the host to which the certificate was issued: a host that comes after it under
+    /// the same name has another. None: the installation's own authority vouches for the name alone.
+    Host(Option<u32>),
     /// A controller: it serves, and calls nobody yet.
     Controller,
+    /// Whoever shows no certificate, where hosts may join.
+    Stranger,
     /// Nobody was asked: plaintext on loopback.
     Anonymous,
 }
@@ -35,7 +38,7 @@ pub enum Role {
 pub struct Principal {
     /// Its role.
     pub role: Role,
-    /// Its name; empty for [`Role::Anonymous`].
+    /// Its name; empty for [`Role::Stranger`] and [`Role::Anonymous`].
     pub name: String,
 }
 
@@ -43,6 +46,20 @@ impl Principal {
     /// The caller of a plaintext connection.
     pub const fn anonymous() -> Self {
         Self { role: Role::Anonymous, name: String::new() }
+    }
+
+    /// The caller of a connection without a certificate.
+    pub const fn stranger() -> Self {
+        Self { role: Role::Stranger, name: String::new() }
+    }
+
+    /// Does it speak for the host that has this name and number now?
+    pub fn is_host(&self, host: &HostName, index: u32) -> bool {
+        match self.role {
+            Role::Host(issued) => self.name == host.id() && issued.is_none_or(|issued| issued == index),
+            Role::Anonymous => true,
+            _ => false,
+        }
     }
 
     /// Reads the principal out of a certificate (DER), which the TLS library has verified.
@@ -59,24 +76,31 @@ impl Principal {
         }
     }
 
-    /// Reads `andromede://ROLE/NAME`, for a tenant's roles `andromede://ROLE/TENANT/NAME`. What is not understood is nobody.
+    /// Reads `andromede://ROLE/NAME`, for a tenant's roles `andromede://ROLE/TENANT/NAME`, for a host that joined
+    /// `andromede://host/NAME/NUMBER`. What is not understood is nobody.
     fn from_uri(uri: &str) -> Result<Self, AccessError> {
         let shown = || uri.chars().take(NAME_BYTES).collect();
         let malformed = || AccessError::Malformed { uri: shown() };
         let mut parts = uri.strip_prefix(SCHEME).ok_or_else(malformed)?.split('/');
         let kind = parts.next().unwrap_or_default();
         let tenant = |id: Option<&str>| id.and_then(|id| format!("tenants/{id}").parse().ok()).ok_or_else(malformed);
-        let role = match kind {
+        let mut role = match kind {
             "operator" => Role::Operator,
             "network-engineer" => Role::NetworkEngineer,
             "tenant-admin" => Role::TenantAdmin(tenant(parts.next())?),
             "tenant-reader" => Role::TenantReader(tenant(parts.next())?),
-            "host" => Role::Host,
+            "host" => Role::Host(None),
             "controller" => Role::Controller,
             "user" => return Err(AccessError::NoRole { uri: shown() }),
             _ => return Err(malformed()),
         };
         let name = parts.next().unwrap_or_default();
+        if let Role::Host(number) = &mut role
+            && let Some(text) = parts.next()
+        {
+            let digits = text.bytes().all(|byte| byte.is_ascii_digit());
+            *number = Some(text.parse().ok().filter(|_| digits).ok_or_else(malformed)?);
+        }
         let allowed = |c: char| c.is_ascii_alphanumeric() || "-._@".contains(c);
         if parts.next().is_some() || name.is_empty() || name.len() > NAME_BYTES || !name.chars().all(allowed) {
             return Err(malformed());
@@ -93,8 +117,9 @@ impl fmt::Display for Principal {
             Role::NetworkEngineer => write!(f, "network-engineer/{name}"),
             Role::TenantAdmin(tenant) => write!(f, "tenant-admin/{}/{name}", tenant.id()),
             Role::TenantReader(tenant) => write!(f, "tenant-reader/{}/{name}", tenant.id()),
-            Role::Host => write!(f, "host/{name}"),
+            Role::Host(_) => write!(f, "host/{name}"),
             Role::Controller => write!(f, "controller/{name}"),
+            Role::Stranger => f.write_str("stranger"),
             Role::Anonymous => f.write_str("anonymous"),
         }
     }
@@ -121,6 +146,9 @@ pub enum AccessError {
         /// The URI, cut to a length that can be shown.
         uri: String,
     },
+    /// The authority that issued the certificate speaks for hosts only.
+    #[error("the client certificate was issued by the hosts' authority and is not that of a host that joined")]
+    WrongIssuer,
     /// The name is malformed.
     #[error(
         "the client certificate's URI {uri:?} is not {SCHEME}ROLE/NAME with a role that is known, \
@@ -177,7 +205,12 @@ mod tests {
     #[test]
     fn the_principal_is_the_one_uri_of_the_certificate() {
         let found = Principal::from_certificate(&certificate(&["https://example.org/", "andromede://host/h1"]));
-        assert_eq!(found, Ok(Principal { role: Role::Host, name: "h1".to_owned() }));
+        assert_eq!(found, Ok(Principal { role: Role::Host(None), name: "h1".to_owned() }));
+        let joined = Principal::from_certificate(&certificate(&["andromede://host/h1/7"])).unwrap();
+        assert_eq!(joined, Principal { role: Role::Host(Some(7)), name: "h1".to_owned() });
+        assert_eq!(joined.to_string(), "host/h1", "it is the same host with its next certificate");
+        let [h1, h2] = ["hosts/h1", "hosts/h2"].map(|name| name.parse().unwrap());
+        assert!(joined.is_host(&h1, 7) && !joined.is_host(&h1, 8) && !joined.is_host(&h2, 7));
         for text in ["operator/alice@example.org", "network-engineer/bob", "tenant-admin/t/carol", "tenant-reader/t/d"]
         {
             let found = Principal::from_certificate(&certificate(&[&format!("andromede://{text}")])).unwrap();
@@ -199,6 +232,13 @@ mod tests {
             "andromede://host/",
             "andromede://host",
             "andromede://host/a/b",
+            "andromede://host/a/-1",
+            "andromede://host/a/+1",
+            "andromede://host/a/",
+            "andromede://host/a/4294967296",
+            "andromede://controller/a/1",
+            "andromede://host/a/1/2",
+            "andromede://host//1",
             "andromede://operator/tenants/a",
             "andromede://tenant-admin/a",
             "andromede://tenant-admin//a",

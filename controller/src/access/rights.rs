@@ -28,12 +28,15 @@ pub struct Rights {
     pub tenant_reader: Extent,
     /// [`Role::Host`].
     pub host: Extent,
+    /// [`Role::Stranger`].
+    pub stranger: Extent,
     /// [`Role::Anonymous`]: plaintext on loopback, where whoever reaches the address may do everything.
     pub anonymous: Extent,
 }
 
 /// Names of the roles, in the order of [`Rights::extents`].
-pub const COLUMNS: [&str; 5] = ["operator", "network-engineer", "tenant-admin", "tenant-reader", "host"];
+pub const COLUMNS: [&str; 6] =
+    ["operator", "network-engineer", "tenant-admin", "tenant-reader", "host", "no certificate"];
 
 impl Rights {
     const NOBODY: Self = Self {
@@ -42,6 +45,7 @@ impl Rights {
         tenant_admin: Nothing,
         tenant_reader: Nothing,
         host: Nothing,
+        stranger: Nothing,
         anonymous: Nothing,
     };
     /// The operator alone.
@@ -54,6 +58,8 @@ impl Rights {
     const WRITES: Self = Self { tenant_admin: Own, ..Self::OPERATOR };
     /// A host, in its own name.
     const SESSION: Self = Self { host: Own, anonymous: Everything, ..Self::NOBODY };
+    /// A host that has no certificate yet: its token speaks for it.
+    const JOINS: Self = Self { stranger: Own, anonymous: Everything, ..Self::NOBODY };
     /// Whoever is known. It tells nothing of the fabric.
     const KNOWN: Self = Self {
         operator: Everything,
@@ -61,6 +67,7 @@ impl Rights {
         tenant_admin: Everything,
         tenant_reader: Everything,
         host: Everything,
+        stranger: Nothing,
         anonymous: Everything,
     };
 
@@ -71,7 +78,8 @@ impl Rights {
             Role::NetworkEngineer => self.network_engineer,
             Role::TenantAdmin(_) => self.tenant_admin,
             Role::TenantReader(_) => self.tenant_reader,
-            Role::Host => self.host,
+            Role::Host(_) => self.host,
+            Role::Stranger => self.stranger,
             // A controller serves. It calls nobody, and gets no rights for a day on which it might.
             Role::Controller => Nothing,
             Role::Anonymous => self.anonymous,
@@ -79,8 +87,8 @@ impl Rights {
     }
 
     /// The extents of the roles, in the order of [`COLUMNS`].
-    pub const fn extents(&self) -> [Extent; 5] {
-        [self.operator, self.network_engineer, self.tenant_admin, self.tenant_reader, self.host]
+    pub const fn extents(&self) -> [Extent; 6] {
+        [self.operator, self.network_engineer, self.tenant_admin, self.tenant_reader, self.host, self.stranger]
     }
 
     /// The names of the roles that have the right.
@@ -141,6 +149,7 @@ pub const TABLE: &[(&str, Rights)] = &[
     ("/andromede.v1.HostService/CreateHost", Rights::OPERATOR),
     ("/andromede.v1.HostService/UpdateHost", Rights::OPERATOR),
     ("/andromede.v1.HostService/DeleteHost", Rights::OPERATOR),
+    ("/andromede.v1.JoinTokenService/CreateJoinToken", Rights::OPERATOR),
     ("/andromede.v1.OperatorPolicyService/GetOperatorPolicy", Rights::FABRIC),
     ("/andromede.v1.OperatorPolicyService/ListOperatorPolicies", Rights::FABRIC),
     ("/andromede.v1.OperatorPolicyService/WatchOperatorPolicies", Rights::FABRIC),
@@ -160,6 +169,8 @@ pub const TABLE: &[(&str, Rights)] = &[
     ("/andromede.v1.DiagnosticsService/ListFlows", Rights::FABRIC),
     ("/andromede.v1.DiagnosticsService/Trace", Rights::FABRIC),
     ("/andromede.agent.v1.AgentService/Session", Rights::SESSION),
+    ("/andromede.agent.v1.JoinService/Join", Rights::JOINS),
+    ("/andromede.agent.v1.JoinService/Renew", Rights::SESSION),
     ("/grpc.health.v1.Health/Check", Rights::KNOWN),
     ("/grpc.health.v1.Health/Watch", Rights::KNOWN),
     ("/grpc.reflection.v1.ServerReflection/ServerReflectionInfo", Rights::READS),
@@ -173,6 +184,7 @@ pub fn authorise(principal: &Principal, path: &str) -> Result<Extent, AccessErro
     let row = TABLE.iter().find(|(method, _)| *method == path);
     let (path, rights) = row.ok_or_else(|| AccessError::Unknown { path: path.chars().take(SHOWN).collect() })?;
     match rights.of(&principal.role) {
+        Nothing if principal.role == Role::Stranger => Err(AccessError::NoCertificate),
         Nothing => Err(AccessError::Forbidden { principal: principal.clone(), path, allowed: rights.allowed() }),
         extent => Ok(extent),
     }

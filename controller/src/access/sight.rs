@@ -161,7 +161,7 @@ mod tests {
 
     #[test]
     fn without_a_right_nothing_is_seen() {
-        let host = Principal { role: Role::Host, name: "h1".to_owned() };
+        let host = Principal { role: Role::Host(Some(1)), name: "h1".to_owned() };
         let sight = Sight::new(&host, Extent::Own);
         let seen = sight.of(&model());
         assert!(ResourceKind::ALL.into_iter().all(|kind| seen.all(kind).count() == 0));

@@ -12,13 +12,13 @@ use crate::change::{Change, WriteError};
 pub fn check(model: &Model, change: &mut Change) -> Result<(), WriteError> {
     match &change.principal.role {
         // What a host may is asked port by port when the writer prepares its claim: `claim::settle`.
-        Role::Operator | Role::Anonymous | Role::Host => Ok(()),
+        Role::Operator | Role::Anonymous | Role::Host(_) => Ok(()),
         Role::TenantAdmin(tenant) => {
             let tenant = tenant.clone();
             of_tenant(model, &tenant, change)
         }
         // The table of rights does not let them come here.
-        Role::NetworkEngineer | Role::TenantReader(_) | Role::Controller => {
+        Role::NetworkEngineer | Role::TenantReader(_) | Role::Controller | Role::Stranger => {
             Err(WriteError::Forbidden(vec![reads_only(&change.principal)]))
         }
     }

@@ -114,16 +114,17 @@ impl Agents {
     ) -> Result<(Session, andromede_proto::agent::v1::Welcome), Status> {
         let host = format!("hosts/{}", hello.host).parse::<HostName>();
         let host = host.map_err(|error| crate::errors::invalid(&[error.violation("hello.host")]))?;
-        let own = match principal.role {
-            Role::Host => principal.name == host.id(),
-            Role::Anonymous => true,
-            _ => false,
-        };
-        if !own {
+        let own = matches!(principal.role, Role::Host(_)) && principal.name == host.id();
+        if !own && principal.role != Role::Anonymous {
             return Err(Status::permission_denied(format!(
                 "hello.host: {:?}: the certificate is that of {principal}; a host opens a session under its own name only",
                 hello.host
             )));
+        }
+        let model = self.publisher.model();
+        if model.host(&host).is_some_and(|found| !principal.is_host(&host, found.index)) {
+            let refused = format!("the certificate was issued to an earlier host named {host}; join anew");
+            return Err(Status::permission_denied(refused));
         }
         Session::open(hello, host, self.store_epoch, &self.publisher, &self.registry, &self.writer)
     }

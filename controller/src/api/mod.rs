@@ -5,6 +5,7 @@ mod agents;
 mod diagnostics;
 mod fabric;
 mod history;
+mod join;
 mod pages;
 mod requests;
 mod resources;
@@ -17,6 +18,7 @@ pub use agents::Agents;
 pub use diagnostics::Diagnostics;
 pub use fabric::Fabric;
 pub use history::History;
+pub use join::Join;
 pub use resources::Resources;
 pub use watch::Watches;
 

@@ -78,7 +78,7 @@ async fn write(writer: &Writer, host: &HostName, claim: Claim) -> Result<Vec<Ref
         }
     }
     // Whoever opened the session is that host, with or without a certificate.
-    let principal = Principal { role: Role::Host, name: host.id().to_owned() };
+    let principal = Principal { role: Role::Host(None), name: host.id().to_owned() };
     let change = Change { written, deleted, ..Change::new(principal, "claim") };
     refused.extend(writer.write(change).await?.refused);
     Ok(refused)

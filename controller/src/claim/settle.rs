@@ -249,7 +249,7 @@ mod tests {
     }
 
     fn h1() -> Principal {
-        Principal { role: Role::Host, name: "h1".to_owned() }
+        Principal { role: Role::Host(None), name: "h1".to_owned() }
     }
 
     fn claimed(written: &[Resource], deleted: &[&str]) -> Settled<Whole> {

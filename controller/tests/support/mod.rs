@@ -40,6 +40,9 @@ pub fn plaintext(store: &Path) -> ServeArgs {
         tls_cert: None,
         tls_key: None,
         client_ca: None,
+        host_ca: None,
+        host_ca_key: None,
+        host_certificate_seconds: 3_600,
         insecure_plaintext: true,
     }
 }

@@ -3,13 +3,14 @@
 use std::path::{Path, PathBuf};
 
 use rcgen::{
-    BasicConstraints, CertificateParams, CertifiedIssuer, ExtendedKeyUsagePurpose, IsCa, KeyPair, SanType,
+    BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa, KeyPair, SanType,
     string::Ia5String,
 };
 use tonic::transport::{Certificate, ClientTlsConfig, Identity};
 
 pub struct Authority {
     issuer: CertifiedIssuer<'static, KeyPair>,
+    key: String,
 }
 
 pub struct Issued {
@@ -19,9 +20,31 @@ pub struct Issued {
 
 impl Authority {
     pub fn new() -> Self {
+        Self::named("andromede")
+    }
+
+    fn parameters(name: &str) -> CertificateParams {
         let mut parameters = CertificateParams::new(Vec::new()).unwrap();
+        parameters.distinguished_name.push(DnType::CommonName, name);
         parameters.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        Self { issuer: CertifiedIssuer::self_signed(parameters, KeyPair::generate().unwrap()).unwrap() }
+        parameters
+    }
+
+    pub fn named(name: &str) -> Self {
+        let key = KeyPair::generate().unwrap();
+        let pem = key.serialize_pem();
+        Self { issuer: CertifiedIssuer::self_signed(Self::parameters(name), key).unwrap(), key: pem }
+    }
+
+    /// Another that this one vouches for.
+    pub fn below(&self, name: &str) -> Self {
+        let key = KeyPair::generate().unwrap();
+        let pem = key.serialize_pem();
+        Self { issuer: CertifiedIssuer::signed_by(Self::parameters(name), key, &self.issuer).unwrap(), key: pem }
+    }
+
+    pub fn key(&self) -> String {
+        self.key.clone()
     }
 
     pub fn issue(&self, uri: &str) -> Issued {

@@ -26,6 +26,9 @@ pub const CONTROLLER_NUMBER: u8 = 250;
 /// TCP port that it listens on.
 pub const CONTROLLER_PORT: u16 = 7470;
 
+/// Seconds for which the certificate of a host that joined is valid: so short that a test sees it renewed.
+const JOINED_SECONDS: u32 = 12;
+
 /// How long programs may take to start.
 const START: Duration = Duration::from_secs(15);
 
@@ -44,6 +47,7 @@ impl Control {
         fs::create_dir_all(folder.join("pki"))?;
         let mut control = Self { process: None, namespace, folder: folder.to_owned(), lifetime };
         control.pki(&["init"])?;
+        control.pki(&["hosts"])?;
         control.issue("controller", "c1", &[&Self::address().to_string()])?;
         control.user("admin", &["--role", "operator"])?;
         control.restart()?;
@@ -74,6 +78,9 @@ impl Control {
         command.arg("--tls-cert").arg(self.certificate("controller", "c1"));
         command.arg("--tls-key").arg(self.key("controller", "c1"));
         command.arg("--client-ca").arg(self.authority());
+        command.arg("--host-ca").arg(self.folder.join("pki/hosts-ca.pem"));
+        command.arg("--host-ca-key").arg(self.folder.join("pki/hosts-ca.key"));
+        command.args(["--host-certificate-seconds", &JOINED_SECONDS.to_string()]);
         let mut process = Process::start_for(command, &self.folder.join("controller.log"), self.lifetime)?;
         let listening = || self.namespace.exec(&format!("ss -Hltn sport = :{CONTROLLER_PORT}"));
         let up = wait::until("the controller listens", START, || {

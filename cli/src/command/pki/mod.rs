@@ -7,7 +7,11 @@ mod authority;
 mod files;
 mod show;
 
-use std::{net::IpAddr, path::PathBuf, time::Duration};
+use std::{
+    net::IpAddr,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use clap::{Args, Subcommand, ValueEnum};
 
@@ -34,6 +38,13 @@ enum PkiCommand {
     #[command(after_help = "Examples:\n  andromedectl pki init --dir pki\n  \
                             andromedectl pki init --dir pki --name 'Ville de Lyon' --validity 3650d")]
     Init(Init),
+    /// Make the authority by which a controller lets hosts join: hosts-ca.pem and hosts-ca.key
+    #[command(
+        after_help = "What it issues speaks for hosts only, whatever it says, so that its key may lie with the controller, unlike ca.key:\n  \
+        andromede-controller serve --host-ca pki/hosts-ca.pem --host-ca-key pki/hosts-ca.key ...\n\nExamples:\n  \
+        andromedectl pki hosts --dir pki"
+    )]
+    Hosts(Hosts),
     /// Issue a certificate for a controller or a host's agent
     #[command(after_help = "Files: DIR/ROLE-NAME.pem and DIR/ROLE-NAME.key (mode 0600).\n\nExamples:\n  \
         andromedectl pki issue --dir pki --role controller --name main --san 192.0.2.100 --san controller.example.eu\n  \
@@ -62,6 +73,22 @@ struct Init {
     #[arg(long, value_name = "DURATION", default_value = "3650d", value_parser = duration::parse)]
     validity: Duration,
     /// Replace an authority that is there; everything it issued becomes worthless
+    #[arg(long)]
+    force: bool,
+}
+
+#[derive(Debug, Args)]
+struct Hosts {
+    /// Folder for hosts-ca.pem and hosts-ca.key; made if it is not there
+    #[arg(long)]
+    dir: PathBuf,
+    /// Name of the authority: not that of any other
+    #[arg(long, default_value = "Andromede authority for hosts")]
+    name: String,
+    /// How long it is valid: 30s, 12h, 3650d
+    #[arg(long, value_name = "DURATION", default_value = "3650d", value_parser = duration::parse)]
+    validity: Duration,
+    /// Replace an authority that is there; hosts that joined by it must join again
     #[arg(long)]
     force: bool,
 }
@@ -183,13 +210,8 @@ impl Pki {
     /// Runs the command; nothing here needs a controller.
     pub(crate) fn run(&self) -> Result<(), Failure> {
         match &self.command {
-            PkiCommand::Init(init) => {
-                let paths = files::Pair::new(&init.dir, "ca");
-                let made = authority::make(&init.name, init.validity)?;
-                files::make_folder(&init.dir)?;
-                paths.write(&made, init.force)?;
-                terminal::print(&paths.told())
-            }
+            PkiCommand::Init(Init { dir, name, validity, force }) => make(dir, "ca", name, *validity, *force),
+            PkiCommand::Hosts(Hosts { dir, name, validity, force }) => make(dir, "hosts-ca", name, *validity, *force),
             PkiCommand::Issue(issue) => {
                 if issue.role == Role::Host {
                     check_part("--name", "host", &issue.name)?;
@@ -228,6 +250,15 @@ impl Pki {
             }
         }
     }
+}
+
+/// Makes an authority in `DIR/STEM.pem` and `DIR/STEM.key`.
+fn make(dir: &Path, stem: &str, name: &str, validity: Duration, force: bool) -> Result<(), Failure> {
+    let paths = files::Pair::new(dir, stem);
+    let made = authority::make(name, validity)?;
+    files::make_folder(dir)?;
+    paths.write(&made, force)?;
+    terminal::print(&paths.told())
 }
 
 impl Issue {
