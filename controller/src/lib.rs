@@ -12,6 +12,7 @@ pub mod access;
 pub mod api;
 pub mod audit;
 pub mod capacity;
+pub mod chain;
 pub mod change;
 pub mod checkpoint;
 pub mod claim;

@@ -4,7 +4,7 @@ use std::{fmt, sync::Arc};
 
 use andromede_proto::v1::{
     ApplyResponse, CommitSummary, DiffRequest, DiffResponse, ListCommitsRequest, ListCommitsResponse, RollbackRequest,
-    history_service_server::HistoryService,
+    VerifyCommitsRequest, VerifyCommitsResponse, history_service_server::HistoryService,
 };
 use prost::Message as _;
 use tonic::{Request, Response, Status};
@@ -12,6 +12,7 @@ use tonic::{Request, Response, Status};
 use super::{broken, fabric::applied, requests::identified};
 use crate::{
     access::{Caller, Sight, Views, caller},
+    chain,
     change::Change,
     history::Span,
     preview,
@@ -89,6 +90,22 @@ impl HistoryService for History {
         aside(move || page(&store, &caller, head, &request)).await.map(Response::new)
     }
 
+    async fn verify_commits(
+        &self,
+        request: Request<VerifyCommitsRequest>,
+    ) -> Result<Response<VerifyCommitsResponse>, Status> {
+        let VerifyCommitsRequest { revision } = request.into_inner();
+        let store = Arc::clone(&self.store);
+        let found = aside(move || Ok(chain::verify(&store, revision)?)).await?;
+        Ok(Response::new(VerifyCommitsResponse {
+            first_revision: found.first,
+            last_revision: found.first.saturating_add(found.commits).saturating_sub(1),
+            sum: hexadecimal(&found.last),
+            sum_at_revision: hexadecimal(&found.asked),
+            broken_revision: found.broken.unwrap_or_default(),
+        }))
+    }
+
     async fn diff(&self, request: Request<DiffRequest>) -> Result<Response<DiffResponse>, Status> {
         let sight = caller(&request)?.sight;
         let DiffRequest { from_revision, to_revision } = request.into_inner();
@@ -119,6 +136,10 @@ impl HistoryService for History {
         };
         Ok(Response::new(applied(self.writer.write(span.change(change)).await?)))
     }
+}
+
+fn hexadecimal(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// One page of commits, the newest first.
