@@ -77,6 +77,11 @@ impl Programs {
         Ok(Self { settings: self.settings.clone(), dataplane, config, found: None, attached: BTreeMap::new() })
     }
 
+    /// See [`Dataplane::comes_before_rows`].
+    pub fn come_before_rows(&self) -> Result<bool, LoadError> {
+        self.dataplane.comes_before_rows()
+    }
+
     /// What the programs know of their host.
     pub fn config(&self) -> &HostConfig {
         &self.config

@@ -222,6 +222,11 @@ impl Reconciler {
         places.insert((Hook::FromOverlay, observed.underlay.overlay.index));
         tokio::task::block_in_place(|| {
             let loaded = self.load(config);
+            if let (Ok(()), Some(programs)) = (&loaded, &mut self.programs)
+                && programs.come_before_rows()?
+            {
+                errors.extend(programs.place(&places).into_iter().map(ReconcileError::from));
+            }
             // Where new programs cannot be loaded, the old ones go on with new rows.
             errors.extend(self.write_rows(held, &facts, &attached)?);
             loaded?;

@@ -4,6 +4,7 @@ use std::{
     future::Future,
     net::SocketAddr,
     path::{Path, PathBuf},
+    pin::Pin,
     sync::Arc,
     time::Duration,
 };
@@ -110,6 +111,10 @@ fn chain(error: &dyn std::error::Error) -> String {
     text
 }
 
+/// A step in the life of a server. In a box: what it is made of, which is nearly everything, is compiled once, here, and not again
+/// in every program and test that starts a server.
+pub type Task<'a, T> = Pin<Box<dyn Future<Output = Result<T, ServeError>> + Send + 'a>>;
+
 /// A server that listens, and does not accept yet.
 #[derive(Debug)]
 pub struct Server {
@@ -134,7 +139,20 @@ struct Parts {
 
 impl Server {
     /// Opens the store, folds its log, and listens.
-    pub async fn bind(arguments: &ServeArgs) -> Result<Self, ServeError> {
+    pub fn bind(arguments: &ServeArgs) -> Task<'_, Self> {
+        Box::pin(Self::open(arguments))
+    }
+
+    /// Serves until `shutdown` is ready or the store fails.
+    pub fn run(self, shutdown: impl Future<Output = ()> + Send + 'static) -> Task<'static, ()> {
+        self.serve_until(Box::pin(shutdown))
+    }
+
+    fn serve_until(self, shutdown: Pin<Box<dyn Future<Output = ()> + Send>>) -> Task<'static, ()> {
+        Box::pin(self.serve(shutdown))
+    }
+
+    async fn open(arguments: &ServeArgs) -> Result<Self, ServeError> {
         let hosts = host_authority(arguments)?.map(Arc::new);
         let tls = security(arguments)?;
         let store = arguments.store.clone();
@@ -169,8 +187,7 @@ impl Server {
         format!("andromede-controller: listening on {} ({security}), revision {revision}", self.address)
     }
 
-    /// Serves until `shutdown` is ready or the store fails.
-    pub async fn run(self, shutdown: impl Future<Output = ()> + Send) -> Result<(), ServeError> {
+    async fn serve(self, shutdown: Pin<Box<dyn Future<Output = ()> + Send>>) -> Result<(), ServeError> {
         let (stop, stopping) = watch::channel(false);
         let registry = Arc::clone(&self.parts.registry);
         let guard = GuardLayer { tls: self.tls.is_some(), hosts: self.parts.hosts.clone() };

@@ -218,6 +218,12 @@ impl Dataplane {
         self.pins.as_ref().map_or(Ok(Upgraded::default()), |pins| upgrade::finish(pins, &self.tables.flows))
     }
 
+    /// Do programs of an older layout of the rules stand where these belong? Then these are to take their places before rows are written:
+    /// without rows they refuse new connections, while the ones before would go by rows that are not meant for them.
+    pub fn comes_before_rows(&self) -> Result<bool, LoadError> {
+        self.pins.as_ref().map_or(Ok(false), upgrade::changes_rules)
+    }
+
     /// Takes the reader of events; there is one.
     pub fn take_events(&mut self) -> Option<Events> {
         self.events.take()

@@ -119,7 +119,7 @@ pub struct Attachment {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Pin {
     Table,
-    /// A table of the layout before, which an upgrade reads and then removes.
+    /// A table of an older layout: what was attached before uses it, until an upgrade is through.
     Older,
     Attachment(Attachment),
     /// Left behind by a process that died while it replaced a pin.
@@ -132,7 +132,7 @@ fn meaning(name: &str) -> Option<Pin> {
     if maps::ALL.iter().any(|table| table_name(table) == name) {
         return Some(Pin::Table);
     }
-    if name == table_name(&maps::FLOWS_BEFORE) {
+    if is_older(name) {
         return Some(Pin::Older);
     }
     let mut parts = name.splitn(3, '-');
@@ -143,6 +143,13 @@ fn meaning(name: &str) -> Option<Pin> {
     let form = [Form::Tcx, Form::Clsact].into_iter().find(|known| known.prefix() == form)?;
     let (hook, ifindex) = (hook.parse().ok()?, ifindex?.parse().ok()?);
     Some(Pin::Attachment(Attachment { hook, ifindex, form }))
+}
+
+/// Is this a table of ours in a layout that went before the present one?
+fn is_older(name: &str) -> bool {
+    let Some((table, layout)) = name.split_once('@') else { return false };
+    let Some(table) = maps::ALL.iter().find(|known| known.name == table) else { return false };
+    layout.parse::<u32>().is_ok_and(|layout| layout >= 1 && layout < table.layout)
 }
 
 fn table_name(table: &Table) -> String {
@@ -230,6 +237,11 @@ impl Pins {
 
     pub(crate) fn table(&self, table: &Table) -> PathBuf {
         self.folder.join(table_name(table))
+    }
+
+    /// The tables of older layouts.
+    pub(crate) fn older(&self) -> Result<Vec<PathBuf>, PinError> {
+        Ok(self.read()?.into_iter().filter(|(pin, _)| *pin == Pin::Older).map(|(_, path)| path).collect())
     }
 
     /// Where the connections of the layout before are, if there are any.

@@ -12,7 +12,7 @@ use crate::{
     batch,
     flows::Flows,
     load::LoadError,
-    pins::Pins,
+    pins::{PinError, Pins},
     sys::{self, RawMap},
 };
 
@@ -61,13 +61,23 @@ pub(crate) fn flows(pins: &Pins, flows: &Flows) -> Result<Upgraded, LoadError> {
     Ok(upgraded)
 }
 
-/// The same once more, after the programs changed places; then the older table goes.
+/// Does an upgrade change the layout of what packets are judged by? Rows that refer from one table into another then do not say the same to
+/// the programs before as to the present ones.
+pub(crate) fn changes_rules(pins: &Pins) -> Result<bool, LoadError> {
+    let flows = pins.older_flows();
+    Ok(pins.older()?.into_iter().any(|path| path != flows))
+}
+
+/// The same once more, after the programs changed places; then the tables of older layouts go.
 pub(crate) fn finish(pins: &Pins, present: &Flows) -> Result<Upgraded, LoadError> {
     let upgraded = flows(pins, present)?;
-    match fs::remove_file(pins.older_flows()) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => {
-            Err(LoadError::Table { table: maps::FLOWS.name, source: error })
+    for path in pins.older()? {
+        match fs::remove_file(&path) {
+            Err(source) if source.kind() != io::ErrorKind::NotFound => {
+                return Err(PinError::Os { what: "cannot remove", path, source }.into());
+            }
+            _ => {}
         }
-        _ => Ok(upgraded),
     }
+    Ok(upgraded)
 }

@@ -36,12 +36,18 @@ fn connections_of_the_layout_before_are_known_at_their_next_packet() {
         std::fs::remove_file(pins.folder().join(format!("FLOWS@{}", maps::FLOWS.layout))).unwrap();
         let pin = pins.folder().join("FLOWS@1");
         Old::create(4096, 0).unwrap().pin(&pin).unwrap();
+        // The tables of rules have an older layout too, as they have wherever connections do.
+        let rules = ["POLICY_IDS", "POLICY_PREFIXES", "POLICY_SERVICES", "POLICY_CELLS"];
+        for name in rules {
+            std::fs::rename(pins.folder().join(format!("{name}@2")), pins.folder().join(format!("{name}@1"))).unwrap();
+        }
         let mut old = Old::try_from(Map::HashMap(MapData::from_pin(&pin).unwrap())).unwrap();
         for number in 0..2000 {
             insert(&mut old, number);
         }
 
         let dataplane = Dataplane::load(Some(&pins), &host(), &Sizes::small()).unwrap();
+        assert!(dataplane.comes_before_rows().unwrap(), "old programs must not go by rows for new ones");
         let flows = &dataplane.tables.flows;
         assert_eq!(flows.count().unwrap(), 2000, "before any program of the new layout is attached");
         let row = flows.get(&flow(99).0).unwrap().unwrap();
@@ -54,6 +60,8 @@ fn connections_of_the_layout_before_are_known_at_their_next_packet() {
         assert_eq!(flows.get(&flow(99).0).unwrap().unwrap().seen, 77);
         assert_eq!(flows.count().unwrap(), 2001);
         assert!(!pin.exists(), "the table of the layout before is gone");
+        assert!(rules.iter().all(|name| !pins.folder().join(format!("{name}@1")).exists()));
+        assert!(!dataplane.comes_before_rows().unwrap());
         assert_eq!(dataplane.finish_upgrade().unwrap(), Upgraded::default());
     });
 }

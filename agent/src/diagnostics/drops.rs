@@ -1,12 +1,18 @@
 //! Drops with names.
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::{
+    collections::BTreeMap,
+    time::{SystemTime, UNIX_EPOCH},
+};
 
-use andromede_abi::{Address, DropEvent, DropReason, Stage, hook};
+use andromede_abi::{Address, DropCounterKey, DropEvent, DropReason, Stage, hook};
 use andromede_dataplane::{TableError, Tables};
 use andromede_proto::v1;
 
 use super::HostNames;
+
+/// Counters that a port has at least.
+const LEAST_OF_A_PORT: usize = 64;
 
 fn reason_name(number: u32) -> String {
     let known = u16::try_from(number).ok().and_then(DropReason::from_number);
@@ -47,18 +53,42 @@ pub(super) fn counts(
     Ok(counts)
 }
 
-/// Where more than three quarters of the counters are taken, those of ports that are gone are forgotten; their packets remain in the totals.
+/// Where more than half of the counters are taken, those of ports and networks that are gone are forgotten, and of each port those that
+/// count least, until it has its share: a port that meets thousands of rules leaves room for the others. The packets remain in the totals.
 pub(super) fn sweep(tables: &Tables, names: &HostNames) -> Result<(), TableError> {
     let counters = tables.drops.all()?;
     let most = usize::try_from(tables.drops.capacity()).unwrap_or(usize::MAX);
     // Before the first pass nothing has a name.
-    if names.is_empty() || counters.len() <= most / 4 * 3 {
+    if names.is_empty() || counters.len() <= most / 2 {
         return Ok(());
     }
-    for (key, _) in counters.iter().filter(|(key, _)| key.port != 0 && names.port(key.port, key.network).is_empty()) {
-        tables.drops.remove(key)?;
+    let is_known = |key: &DropCounterKey| {
+        (key.port == 0 || !names.port(key.port, key.network).is_empty())
+            && (key.network == 0 || !names.network(key.network).is_empty())
+    };
+    for key in excess(counters, most / 2, is_known) {
+        tables.drops.remove(&key)?;
     }
     Ok(())
+}
+
+/// The counters that are forgotten, so that all ports together have no more than `most`, or each at least [`LEAST_OF_A_PORT`].
+fn excess(
+    counters: Vec<(DropCounterKey, u64)>,
+    most: usize,
+    is_known: impl Fn(&DropCounterKey) -> bool,
+) -> Vec<DropCounterKey> {
+    let (known, mut forgotten): (Vec<_>, Vec<_>) = counters.into_iter().partition(|(key, _)| is_known(key));
+    let mut by_port: BTreeMap<_, Vec<_>> = BTreeMap::new();
+    for (key, packets) in known {
+        by_port.entry((key.network, key.port)).or_default().push((key, packets));
+    }
+    let share = most.checked_div(by_port.len()).unwrap_or(most).max(LEAST_OF_A_PORT);
+    for mut of_port in by_port.into_values() {
+        of_port.sort_by_key(|(_, packets)| std::cmp::Reverse(*packets));
+        forgotten.extend(of_port.into_iter().skip(share));
+    }
+    forgotten.into_iter().map(|(key, _)| key).collect()
 }
 
 /// An event with names. `now` is the time of the event's clock now.
@@ -105,6 +135,17 @@ mod tests {
         for number in 1..=4 {
             assert!(!hook_name(number).is_empty());
         }
+    }
+
+    #[test]
+    fn a_port_that_meets_many_rules_leaves_room_for_others() {
+        let key = |port, rule| DropCounterKey { port, network: 1, rule, reason: 64 };
+        let mut counters: Vec<_> = (0..1_000).map(|rule| (key(1, rule), u64::from(rule))).collect();
+        counters.extend([(key(2, 1), 1), (key(3, 1), 1)]);
+        let forgotten = excess(counters, 300, |key| key.port != 3);
+        assert_eq!(forgotten.iter().filter(|key| key.port == 1).count(), 850, "it has half of what there is");
+        assert!(forgotten.iter().all(|key| key.port != 1 || key.rule < 850), "the largest stay");
+        assert!(forgotten.contains(&key(3, 1)) && !forgotten.contains(&key(2, 1)), "who is gone goes");
     }
 
     #[test]

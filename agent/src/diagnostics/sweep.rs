@@ -26,17 +26,21 @@ pub(super) struct Sweeper {
     vacant: BTreeSet<Slot>,
     /// Words that counted other than the rows did, and by how much.
     off: BTreeMap<Word, i64>,
+    /// Rows of usage on which nothing counted, and whose port or tenant is not here.
+    idle: BTreeSet<u32>,
 }
 
 impl Sweeper {
-    /// Removes connections that are over, and those of ports that are gone; corrects counts that are wrong.
+    /// Removes connections that are over, and those of ports that are gone; corrects counts that are wrong; forgets budgets of whom is gone.
     ///
     /// The counts are changed by the packet path while this reads them. One that was wrong by the same number twice, and did not move while
     /// the rows were read, is wrong.
     pub(super) fn sweep(&mut self, tables: &Tables, reaper: &Reaper, now: u64) -> Result<(), SweepError> {
         reaper.beat()?;
         let before = usage(tables)?;
-        let ports: BTreeSet<Slot> = tables.ports.all()?.into_iter().map(|(_, row)| row.slot).collect();
+        let rows = tables.ports.all()?;
+        let ports: BTreeSet<Slot> = rows.iter().map(|(_, row)| row.slot).collect();
+        let owners = rows.iter().flat_map(|(_, row)| [row.slot, row.tenant | TENANT_USAGE]).collect();
         let mut found = Found { ports, ..Found::default() };
         tables.flows.for_each(|key, row| found.take(key, &row, now, &self.vacant))?;
         let after = usage(tables)?;
@@ -50,7 +54,19 @@ impl Sweeper {
             );
         }
         self.vacant = found.vacant;
-        self.correct(reaper, &before, &after, &found.counts)
+        self.correct(reaper, &before, &after, &found.counts)?;
+        for key in self.forgettable(&after, &owners) {
+            tables.usage.remove(&key)?;
+        }
+        Ok(())
+    }
+
+    /// Rows of usage that were idle the time before too: by now no packet counts on them.
+    fn forgettable(&mut self, usage: &BTreeMap<u32, UsageRow>, owners: &BTreeSet<u32>) -> Vec<u32> {
+        let is_idle = |row: &UsageRow| Usage::COUNTS.iter().all(|count| row.get(*count) == 0);
+        let idle = usage.iter().filter(|(key, row)| !owners.contains(key) && is_idle(row)).map(|(key, _)| *key);
+        let before = std::mem::replace(&mut self.idle, idle.collect());
+        self.idle.intersection(&before).copied().collect()
     }
 
     fn correct(
@@ -139,5 +155,26 @@ impl Found {
             let count = self.counts.entry((key, usage as usize)).or_default();
             *count = count.saturating_add(1);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_nobody_counts_on_is_forgotten_at_the_second_look() {
+        let mut busy = UsageRow::NONE;
+        busy.words[Usage::Inbound as usize] = 1;
+        let usage = BTreeMap::from([(1, UsageRow::NONE), (2, UsageRow::NONE), (3, busy), (7 | TENANT_USAGE, busy)]);
+        let owners = BTreeSet::from([1, 7 | TENANT_USAGE]);
+        let mut sweeper = Sweeper::default();
+        assert!(sweeper.forgettable(&usage, &owners).is_empty(), "a packet may still be on its way");
+        assert_eq!(
+            sweeper.forgettable(&usage, &owners),
+            [2],
+            "a port that is here keeps its row, and so does what counts"
+        );
+        assert!(sweeper.forgettable(&usage, &BTreeSet::from([1, 2, 3])).is_empty(), "the slot is somebody's again");
     }
 }
