@@ -19,6 +19,7 @@ pub mod claim;
 pub mod errors;
 #[cfg(test)]
 mod fixtures;
+mod hexadecimal;
 pub mod history;
 pub mod join;
 pub mod preview;

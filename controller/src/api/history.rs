@@ -14,6 +14,7 @@ use crate::{
     access::{Caller, Sight, Views, caller},
     chain,
     change::Change,
+    hexadecimal::hexadecimal,
     history::Span,
     preview,
     record::Record,
@@ -136,10 +137,6 @@ impl HistoryService for History {
         };
         Ok(Response::new(applied(self.writer.write(span.change(change)).await?)))
     }
-}
-
-fn hexadecimal(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// One page of commits, the newest first.
