@@ -12,12 +12,14 @@ pub mod access;
 pub mod api;
 pub mod audit;
 pub mod capacity;
+pub mod chain;
 pub mod change;
 pub mod checkpoint;
 pub mod claim;
 pub mod errors;
 #[cfg(test)]
 mod fixtures;
+mod hexadecimal;
 pub mod history;
 pub mod join;
 pub mod preview;
