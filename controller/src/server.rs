@@ -48,8 +48,8 @@ const WINDOW: u32 = 64 << 10;
 const CALLS_PER_CONNECTION: u32 = 256;
 /// Most bytes of a bundle.
 const BUNDLE_BYTES: usize = 32 << 20;
-/// Most bytes of one message of a host: full tables of a network, for a trace. A longer one would end its session.
-const ANSWER_BYTES: usize = 256 << 20;
+/// Most bytes of one message of a host, whatever it says. A longer one would end its session: answers that are longer come in parts.
+const HOST_BYTES: usize = 4 << 20;
 /// How long connections may take to end once the controller is told to.
 const GRACE: Duration = Duration::from_secs(5);
 
@@ -245,7 +245,13 @@ impl Parts {
         let resources = Resources::new(views.clone(), writer.clone(), watches.clone());
         let tokens = Arc::<Tokens>::default();
         let join = Join { views: views.clone(), publisher: Arc::clone(&publisher), tokens, authority: hosts };
-        let agents = Agents { publisher, registry: Arc::clone(&registry), writer: writer.clone(), store_epoch };
+        let agents = Agents {
+            publisher,
+            registry: Arc::clone(&registry),
+            writer: writer.clone(),
+            store_epoch,
+            silent: Arc::default(),
+        };
         let diagnostics = Diagnostics { views: views.clone(), registry: Arc::clone(&registry) };
         let history = History { store: Arc::clone(&watches.store), views: views.clone(), writer: writer.clone() };
         let fabric = Fabric { writer, views, registry, watches };
@@ -270,7 +276,7 @@ impl Parts {
             .add_service(v1::prefix_list_service_server::PrefixListServiceServer::new(resources.clone()))
             .add_service(v1::operator_policy_service_server::OperatorPolicyServiceServer::new(resources.clone()))
             .add_service(v1::vtep_service_server::VtepServiceServer::new(resources))
-            .add_service(AgentServiceServer::new(agents).max_decoding_message_size(ANSWER_BYTES))
+            .add_service(AgentServiceServer::new(agents).max_decoding_message_size(HOST_BYTES))
             .add_service(v1::join_token_service_server::JoinTokenServiceServer::new(join.clone()))
             .add_service(JoinServiceServer::new(join))
             .add_service(health_service)
