@@ -5,7 +5,7 @@ mod common;
 
 use andromede_proto::{
     agent::v1::{NetworkDelta, Update},
-    v1::{Port, Resource, SecurityGroup, resource::Kind},
+    v1::{Port, Resource, Rule, SecurityGroup, resource::Kind, rule::Remote},
 };
 use andromede_testkit::Namespace;
 use common::{
@@ -192,4 +192,30 @@ async fn rows_of_a_network_that_cannot_be_read_stay_until_it_is_told() {
     timeout(PATIENCE, session.applied(3)).await.unwrap();
     assert!(pings(&a));
     assert_eq!(machine.port_rows().len(), 2);
+}
+
+/// What no controller of today lets be: a host that is told it all the same keeps what it runs, and says what does not fit.
+#[tokio::test(flavor = "multi_thread")]
+async fn rules_that_do_not_fit_leave_everything_as_it_was() {
+    let (machine, mut session) = ready("auto").await;
+    let (a, _) = machine.attach("a").await;
+    let (_b, _) = machine.attach("b").await;
+    assert!(pings(&a));
+    let nested = |number: u16| format!("{}-{}", 1 + number, 65_534 - number);
+    let wide = |number: u16| Rule {
+        ports: (0..64).map(|range| nested(64 * number % 30_000 + range)).collect(),
+        remote: Some(Remote::RemoteCidr(format!("10.{}.{}.0/24", number / 250, number % 250))),
+        ..rule(&format!("r{number}"), "tcp", 2_000 + u32::from(number))
+    };
+    let name = format!("{NETWORK}/securityGroups/g");
+    let group = SecurityGroup { name, rules: (0..1_000).map(wide).collect(), revision: 2, ..SecurityGroup::default() };
+    session.update(written(2, Kind::SecurityGroup(group))).await;
+    let told = |error: &str| error.contains(NETWORK) && error.contains("mentions of rules in classes would have");
+    machine.until("it says what does not fit", |status| told(&status.error)).await;
+    assert!(pings(&a), "the rules before are in force");
+    // What fits again is in force again.
+    session.update(rules(3, false)).await;
+    timeout(PATIENCE, session.applied(3)).await.unwrap_or_else(|_| panic!("{}", machine.log()));
+    machine.until("nothing is wrong any more", |status| status.error.is_empty()).await;
+    assert!(!pings(&a));
 }

@@ -5,6 +5,7 @@ mod cni;
 mod cpu;
 mod datapath;
 mod document;
+mod members;
 mod neighbour;
 mod plan;
 mod plot;
@@ -40,6 +41,8 @@ enum Command {
     Neighbour(neighbour::Arguments),
     /// Compiling a large network into the tables of a host, and a change of it.
     Plan(plan::Arguments),
+    /// A thousand ports that join a group: from the API into the tables of the kernel.
+    Members(members::Arguments),
     /// Write the figures of a run into docs/performance.md, and draw them.
     Document(document::Arguments),
 }
@@ -53,6 +56,7 @@ fn main() -> ExitCode {
         Command::Scale(arguments) => scale::run(&arguments),
         Command::Neighbour(arguments) => neighbour::run(&arguments),
         Command::Plan(arguments) => plan::run(&arguments),
+        Command::Members(arguments) => members::run(&arguments),
         Command::Document(arguments) => document::run(&arguments),
     };
     match result {

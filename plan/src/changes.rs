@@ -28,8 +28,8 @@ use crate::{
 /// The steps from the rows found to the rows wanted, in the order in which they are to be carried out.
 pub fn changes(found: &Rows, wanted: &Wanted) -> Vec<Step> {
     // The rows as they would be if only epochs moved, to tell such rows from those that say something new.
-    let (bare_found, bare_wanted) = (found.without_epochs(), wanted.rows.without_epochs());
-    let bare = Difference::between(&bare_found, &bare_wanted);
+    let (bare_found, bare_wanted) = (found.places(), wanted.rows.places());
+    let bare = Difference::but_rules(&bare_found, &bare_wanted);
     let difference = Difference::between(found, &wanted.rows);
     let windows = Windows::of(&bare_found, wanted, &bare);
     let mut words = Words { words: found.epochs.clone(), steps: Vec::new() };

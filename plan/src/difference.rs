@@ -27,21 +27,40 @@ impl<'a, K: Ord, V: PartialEq> Table<'a, K, V> {
 
     /// The same; where two values are `unlike` each other, the old row is removed and the new one added.
     fn unless(old: &'a BTreeMap<K, V>, new: &'a BTreeMap<K, V>, unlike: fn(&V, &V) -> bool) -> Self {
-        let mut table = Self { added: Vec::new(), changed: Vec::new(), removed: Vec::new() };
-        for (key, value) in new {
-            match old.get(key) {
-                None => table.added.push((key, value)),
-                Some(before) if before == value => {}
-                Some(before) if unlike(before, value) => {
-                    table.removed.push((key, before));
-                    table.added.push((key, value));
+        let mut table = Self::NOTHING;
+        let (mut olds, mut news) = (old.iter().peekable(), new.iter().peekable());
+        // Both are in order: one walk along the two, whatever their sizes.
+        loop {
+            match (olds.peek(), news.peek()) {
+                (Some((key, _)), Some((other, _))) if key == other => {
+                    if let (Some((_, before)), Some((key, value))) = (olds.next(), news.next()) {
+                        table.compare(key, before, value, unlike);
+                    }
                 }
-                Some(before) => table.changed.push((key, before, value)),
+                (Some((key, _)), Some((other, _))) if key > other => table.added.extend(news.next()),
+                (Some(_), _) => table.removed.extend(olds.next()),
+                (None, Some(_)) => table.added.extend(news.next()),
+                (None, None) => return table,
             }
         }
-        table.removed.extend(old.iter().filter(|(key, _)| !new.contains_key(key)));
-        table
     }
+
+    fn compare(&mut self, key: &'a K, before: &'a V, value: &'a V, unlike: fn(&V, &V) -> bool) {
+        if before == value {
+            return;
+        }
+        if unlike(before, value) {
+            self.removed.push((key, before));
+            self.added.push((key, value));
+        } else {
+            self.changed.push((key, before, value));
+        }
+    }
+}
+
+impl<K, V> Table<'_, K, V> {
+    /// No difference.
+    const NOTHING: Self = Self { added: Vec::new(), changed: Vec::new(), removed: Vec::new() };
 }
 
 impl<'a> Table<'a, u32, PortRow> {
@@ -95,6 +114,17 @@ pub(crate) struct Difference<'a> {
 impl<'a> Difference<'a> {
     pub(crate) fn between(old: &'a Rows, new: &'a Rows) -> Self {
         Self {
+            policy_identities: Table::between(&old.policy_identities, &new.policy_identities),
+            policy_prefixes: Table::between(&old.policy_prefixes, &new.policy_prefixes),
+            policy_services: Table::between(&old.policy_services, &new.policy_services),
+            policy_cells: Table::between(&old.policy_cells, &new.policy_cells),
+            ..Self::but_rules(old, new)
+        }
+    }
+
+    /// The same without the tables of rules, which say nothing of places and epochs and are the largest.
+    pub(crate) fn but_rules(old: &'a Rows, new: &'a Rows) -> Self {
+        Self {
             // An interface index that another port has now is not the same port changed.
             ports: Table::unless(&old.ports, &new.ports, |a, b| (a.network, a.slot) != (b.network, b.slot)),
             sources: Table::between(&old.sources, &new.sources),
@@ -103,10 +133,10 @@ impl<'a> Difference<'a> {
             hosts: Table::between(&old.hosts, &new.hosts),
             members: Table::between(&old.members, &new.members),
             networks: Table::between(&old.networks, &new.networks),
-            policy_identities: Table::between(&old.policy_identities, &new.policy_identities),
-            policy_prefixes: Table::between(&old.policy_prefixes, &new.policy_prefixes),
-            policy_services: Table::between(&old.policy_services, &new.policy_services),
-            policy_cells: Table::between(&old.policy_cells, &new.policy_cells),
+            policy_identities: Table::NOTHING,
+            policy_prefixes: Table::NOTHING,
+            policy_services: Table::NOTHING,
+            policy_cells: Table::NOTHING,
         }
     }
 

@@ -41,7 +41,7 @@ pub(crate) fn settle(found: &Rows, wanted: &mut Rows) {
         row.epoch = found.prefixes.get(key).map_or_else(|| epoch_of(row.slot), |row| row.epoch);
     }
     let (old_slots, new_slots) = (found.judging_slots(), wanted.judging_slots());
-    let difference = Difference::between(found, wanted);
+    let difference = Difference::but_rules(found, wanted);
     let mut stale = difference.stale_late();
     stale.append(&mut difference.stale_early(found, wanted));
     stale.extend(new_slots.symmetric_difference(&old_slots));
@@ -63,12 +63,20 @@ impl Rows {
         ports.chain(locations).filter(|slot| *slot != 0).collect()
     }
 
-    /// The same rows, the epochs of ports and locations left out: what else they say.
-    pub(crate) fn without_epochs(&self) -> Self {
-        let mut rows = self.clone();
+    /// The same rows without the epochs of ports and locations, and without the tables of rules, which have none: what else they say.
+    pub(crate) fn places(&self) -> Self {
+        let mut rows = Self {
+            ports: self.ports.clone(),
+            sources: self.sources.clone(),
+            locations: self.locations.clone(),
+            prefixes: self.prefixes.clone(),
+            hosts: self.hosts.clone(),
+            members: self.members.clone(),
+            networks: self.networks.clone(),
+            ..Self::default()
+        };
         rows.ports.values_mut().for_each(|row| row.epoch = 0);
         rows.locations.values_mut().chain(rows.prefixes.values_mut()).for_each(|row| row.epoch = 0);
-        rows.epochs.clear();
         rows
     }
 }
