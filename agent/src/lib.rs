@@ -9,6 +9,7 @@ mod dial;
 mod error;
 mod facts;
 pub mod host;
+mod incoming;
 pub mod keep;
 pub mod local;
 pub mod pods;

@@ -10,10 +10,14 @@ use std::{
 };
 
 use andromede_abi::maps;
-use andromede_proto::agent::v1::{
-    AgentMessage, ControllerMessage, Hello, Report, Update, Welcome, agent_message,
-    agent_service_client::AgentServiceClient, controller_message,
+use andromede_proto::{
+    agent::v1::{
+        AgentMessage, AnswerPart, ControllerMessage, Hello, Query, Report, Update, Welcome, agent_message,
+        agent_service_client::AgentServiceClient, controller_message,
+    },
+    parts::{self, PART_BYTES},
 };
+use prost::Message as _;
 use tokio::{
     sync::mpsc,
     time::{Instant, sleep, timeout},
@@ -26,13 +30,16 @@ use crate::{
     claims::Claims,
     diagnostics::Diagnostics,
     dial::{DialError, PATIENCE, connect},
+    incoming::Incoming,
     shared::{Contact, Progress, Shared},
     state::{disk::DiskError, held::FoldError},
 };
 
-/// Version of the conversation.
-const PROTOCOL: u32 = 1;
-/// Largest message that is taken, bytes: a snapshot of all networks of a host.
+/// Versions of the conversation. In version 2 long messages come in parts.
+const PROTOCOLS: [u32; 2] = [1, 2];
+/// The first version with parts.
+const PARTS: u32 = 2;
+/// Largest message that is taken, bytes: in version 1 a snapshot of all networks of a host.
 const LARGEST_MESSAGE: usize = 256 << 20;
 /// First and longest pause before another attempt.
 const PAUSE_FIRST: Duration = Duration::from_millis(200);
@@ -63,7 +70,7 @@ pub enum SessionError {
     Silent,
     /// It speaks another version.
     #[error(
-        "the controller speaks version {0} of the conversation, this agent version {PROTOCOL}; upgrade the older one"
+        "the controller speaks version {0} of the conversation, this agent versions {PROTOCOLS:?}; upgrade the older one"
     )]
     Version(u32),
     /// Its updates cannot be followed.
@@ -137,54 +144,81 @@ async fn run(shared: &Arc<Shared>, diagnostics: &Arc<Diagnostics>, complete: boo
     let opened = timeout(PATIENCE, client.session(ReceiverStream::new(messages)));
     let mut inbox = opened.await.map_err(|_| SessionError::Silent)??.into_inner();
     let welcome = timeout(PATIENCE, receive_welcome(&mut inbox)).await.map_err(|_| SessionError::Silent)??;
-    let store_epoch = welcome.store_epoch;
+    let (store_epoch, version) = (welcome.store_epoch, welcome.protocol_version);
     take_welcome(shared, welcome)?;
     tracing::info!(controller = shared.config.controller.url, store_epoch, "session open");
     shared.set_contact(Contact { connected: true, error: String::new() });
-    converse(shared, diagnostics, &mut inbox, &outbox, store_epoch, complete).await
+    let conversation =
+        Conversation { shared, diagnostics, outbox, store_epoch, version, incoming: Incoming::default() };
+    conversation.hold(&mut inbox, complete).await
 }
 
-async fn converse(
-    shared: &Arc<Shared>,
-    diagnostics: &Arc<Diagnostics>,
-    inbox: &mut Streaming<ControllerMessage>,
-    outbox: &mpsc::Sender<AgentMessage>,
+/// An open session.
+struct Conversation<'a> {
+    shared: &'a Arc<Shared>,
+    diagnostics: &'a Arc<Diagnostics>,
+    outbox: mpsc::Sender<AgentMessage>,
     store_epoch: u64,
-    mut complete: bool,
-) -> Result<Never, SessionError> {
-    let mut progress = shared.progress();
-    progress.mark_changed();
-    let mut claims = Claims::new(shared.claim());
-    loop {
-        if let Some(claim) = claims.due() {
-            send(outbox, agent_message::Message::Claim(claim)).await?;
-        }
-        tokio::select! {
-            message = inbox.message() => match message?.and_then(|message| message.message) {
-                Some(controller_message::Message::Update(update)) => {
-                    take_update(shared, store_epoch, &update, complete)?;
-                    complete = false;
-                }
-                Some(controller_message::Message::Query(query)) => {
-                    let (diagnostics, outbox) = (Arc::clone(diagnostics), outbox.clone());
-                    tokio::spawn(async move {
-                        let answer = diagnostics.answer(query).await;
-                        send(&outbox, agent_message::Message::Answer(answer)).await
-                    });
-                }
-                Some(controller_message::Message::ClaimAnswer(answer)) => if let Some(claim) = claims.answered() {
-                    shared.change_refusals(|refusals| refusals.answered(claim, answer));
+    /// Version of the conversation.
+    version: u32,
+    /// Snapshots that came in parts.
+    incoming: Incoming,
+}
+
+impl Conversation<'_> {
+    async fn hold(
+        mut self,
+        inbox: &mut Streaming<ControllerMessage>,
+        mut complete: bool,
+    ) -> Result<Never, SessionError> {
+        let mut progress = self.shared.progress();
+        progress.mark_changed();
+        let mut claims = Claims::new(self.shared.claim());
+        loop {
+            if let Some(claim) = claims.due() {
+                send(&self.outbox, agent_message::Message::Claim(claim)).await?;
+            }
+            tokio::select! {
+                message = inbox.message() => match message?.and_then(|message| message.message) {
+                    Some(controller_message::Message::NetworkPart(part)) => self.incoming.take(&part)?,
+                    Some(controller_message::Message::Update(mut update)) => {
+                        self.incoming.complete(&mut update)?;
+                        take_update(self.shared, self.store_epoch, &update, complete)?;
+                        complete = false;
+                    }
+                    Some(controller_message::Message::Query(query)) => self.answer(query),
+                    Some(controller_message::Message::ClaimAnswer(answer)) => if let Some(claim) = claims.answered() {
+                        self.shared.change_refusals(|refusals| refusals.answered(claim, answer));
+                    },
+                    Some(controller_message::Message::Welcome(_)) => return Err(SessionError::Unexpected("welcome twice")),
+                    None => return Err(SessionError::Closed),
                 },
-                Some(controller_message::Message::Welcome(_)) => return Err(SessionError::Unexpected("welcome twice")),
-                None => return Err(SessionError::Closed),
-            },
-            () = claims.changed() => {}
-            changed = progress.changed() => {
-                changed.map_err(|_| SessionError::Closed)?;
-                let report = report(&progress.borrow_and_update());
-                send(outbox, agent_message::Message::Report(report)).await?;
+                () = claims.changed() => {}
+                changed = progress.changed() => {
+                    changed.map_err(|_| SessionError::Closed)?;
+                    let report = report(&progress.borrow_and_update());
+                    send(&self.outbox, agent_message::Message::Report(report)).await?;
+                }
             }
         }
+    }
+
+    /// Answers beside the conversation: tables may be large.
+    fn answer(&self, query: Query) {
+        let (diagnostics, outbox) = (Arc::clone(self.diagnostics), self.outbox.clone());
+        let in_parts = self.version >= PARTS;
+        tokio::spawn(async move {
+            let answer = diagnostics.answer(query).await;
+            if !in_parts || answer.encoded_len() <= PART_BYTES {
+                return send(&outbox, agent_message::Message::Answer(answer)).await;
+            }
+            let bytes = answer.encode_to_vec();
+            for (part, last) in parts::cut(&bytes) {
+                let part = AnswerPart { id: answer.id, answer: part.to_vec(), last };
+                send(&outbox, agent_message::Message::AnswerPart(part)).await?;
+            }
+            Ok(())
+        });
     }
 }
 
@@ -195,7 +229,9 @@ async fn send(outbox: &mpsc::Sender<AgentMessage>, message: agent_message::Messa
 async fn receive_welcome(inbox: &mut Streaming<ControllerMessage>) -> Result<Welcome, SessionError> {
     let message = inbox.message().await?.ok_or(SessionError::Closed)?;
     match message.message {
-        Some(controller_message::Message::Welcome(welcome)) if welcome.protocol_version == PROTOCOL => Ok(welcome),
+        Some(controller_message::Message::Welcome(welcome)) if PROTOCOLS.contains(&welcome.protocol_version) => {
+            Ok(welcome)
+        }
         Some(controller_message::Message::Welcome(welcome)) => Err(SessionError::Version(welcome.protocol_version)),
         _ => Err(SessionError::Unexpected("something before its welcome")),
     }
@@ -206,7 +242,7 @@ fn hello(shared: &Shared, complete: bool) -> Hello {
     Hello {
         host: shared.config.host_id().to_owned(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
-        protocol_versions: vec![PROTOCOL],
+        protocol_versions: PROTOCOLS.to_vec(),
         layouts: maps::ALL.iter().map(|table| (table.name.to_owned(), table.layout)).collect(),
         networks: if complete { HashMap::new() } else { held.revisions().collect() },
         store_epoch: held.store_epoch,

@@ -12,10 +12,13 @@ use andromede_agent::{
     shared::{Progress, Shared},
 };
 use andromede_proto::{
-    agent::v1::{NetworkDelta, NetworkView, Query, Update, Welcome, agent_message, controller_message, query},
+    agent::v1::{
+        NetworkDelta, NetworkPart, NetworkView, Query, Update, Welcome, agent_message, controller_message, query,
+    },
     v1::Network,
 };
 use common::{PATIENCE, Session};
+use prost::Message as _;
 use tokio::{net::TcpListener, sync::mpsc, task::JoinHandle, time::timeout};
 
 const NETWORK: &str = "tenants/t/networks/n";
@@ -89,7 +92,7 @@ async fn an_update_is_stored_then_reported_and_named_in_the_next_hello() {
     let mut trial = Trial::new().await;
     let mut session = trial.session().await;
     let hello = session.hello().await;
-    assert_eq!((hello.host.as_str(), hello.protocol_versions.as_slice()), ("h1", [1].as_slice()));
+    assert_eq!((hello.host.as_str(), hello.protocol_versions.as_slice()), ("h1", [1, 2].as_slice()));
     assert_eq!(hello.layouts.len(), andromede_abi::maps::ALL.len());
     assert!(hello.networks.is_empty());
     session.welcome(7).await;
@@ -114,6 +117,31 @@ async fn an_update_is_stored_then_reported_and_named_in_the_next_hello() {
     let mut session = trial.session().await;
     let hello = session.hello().await;
     assert_eq!((hello.store_epoch, hello.networks.get(NETWORK)), (7, Some(&5)));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_snapshot_in_parts_is_in_force_with_the_update_behind_it() {
+    let mut trial = Trial::new().await;
+    let mut session = trial.session().await;
+    session.hello().await;
+    session.welcome(7).await;
+    let controller_message::Message::Update(mut update) = snapshot(5) else { unreachable!() };
+    let bytes = update.snapshots.remove(0).encode_to_vec();
+    let (first, rest) = bytes.split_at(3);
+    for (view, last) in [(first, false), (rest, true)] {
+        let part = NetworkPart { view: view.to_vec(), last };
+        session.say(controller_message::Message::NetworkPart(part)).await;
+    }
+    session.update(update).await;
+    trial.holds(5).await;
+    assert!(trial.shared.held().networks.contains_key(NETWORK));
+
+    // An update in the middle of a network is none.
+    let part = NetworkPart { view: first.to_vec(), last: false };
+    session.say(controller_message::Message::NetworkPart(part)).await;
+    session.update(Update { revision: 6, ..Update::default() }).await;
+    let mut session = trial.session().await;
+    assert_eq!(session.hello().await.networks.get(NETWORK), Some(&5));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -170,7 +198,7 @@ async fn questions_are_answered_by_their_number() {
                 break;
             }
             agent_message::Message::Report(_) => {}
-            agent_message::Message::Hello(_) | agent_message::Message::Claim(_) => panic!("not a report"),
+            other => panic!("not a report: {other:?}"),
         }
     }
 }

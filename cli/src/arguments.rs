@@ -40,6 +40,8 @@ pub(crate) enum Command {
     Plan(command::plan::Plan),
     /// Show who changed what, the newest first
     History(command::history::History),
+    /// Check that the history holds together
+    Audit(command::audit::Audit),
     /// Show what is different between two revisions
     Diff(command::history::Diff),
     /// Make everything as it was at a revision, in a commit of its own

@@ -51,6 +51,20 @@ pub struct Record {
     /// Addresses that ports lost by it: they rest for a while.
     #[prost(message, repeated, tag = "12")]
     pub released: Vec<ReleasedRecord>,
+    /// SHA-256 of the record before it, as it is stored; empty in the first, and in those of the time before there was a chain.
+    #[prost(bytes = "vec", tag = "13")]
+    pub previous: Vec<u8>,
+}
+
+/// The part of a [`Record`] that makes the chain.
+#[derive(Clone, PartialEq, Eq, Message)]
+pub struct Linked {
+    /// See [`Record::revision`].
+    #[prost(uint64, tag = "2")]
+    pub revision: u64,
+    /// See [`Record::previous`].
+    #[prost(bytes = "vec", tag = "13")]
+    pub previous: Vec<u8>,
 }
 
 /// Addresses that a port lost.
@@ -205,6 +219,7 @@ impl Record {
             method: String::new(),
             request: None,
             released: Vec::new(),
+            previous: Vec::new(),
         }
     }
 

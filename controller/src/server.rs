@@ -4,6 +4,7 @@ use std::{
     future::Future,
     net::SocketAddr,
     path::{Path, PathBuf},
+    pin::Pin,
     sync::Arc,
     time::Duration,
 };
@@ -47,8 +48,8 @@ const WINDOW: u32 = 64 << 10;
 const CALLS_PER_CONNECTION: u32 = 256;
 /// Most bytes of a bundle.
 const BUNDLE_BYTES: usize = 32 << 20;
-/// Most bytes of one message of a host: full tables of a network, for a trace. A longer one would end its session.
-const ANSWER_BYTES: usize = 256 << 20;
+/// Most bytes of one message of a host, whatever it says. A longer one would end its session: answers that are longer come in parts.
+const HOST_BYTES: usize = 4 << 20;
 /// How long connections may take to end once the controller is told to.
 const GRACE: Duration = Duration::from_secs(5);
 
@@ -110,6 +111,10 @@ fn chain(error: &dyn std::error::Error) -> String {
     text
 }
 
+/// A step in the life of a server. In a box: what it is made of, which is nearly everything, is compiled once, here, and not again
+/// in every program and test that starts a server.
+pub type Task<'a, T> = Pin<Box<dyn Future<Output = Result<T, ServeError>> + Send + 'a>>;
+
 /// A server that listens, and does not accept yet.
 #[derive(Debug)]
 pub struct Server {
@@ -134,7 +139,20 @@ struct Parts {
 
 impl Server {
     /// Opens the store, folds its log, and listens.
-    pub async fn bind(arguments: &ServeArgs) -> Result<Self, ServeError> {
+    pub fn bind(arguments: &ServeArgs) -> Task<'_, Self> {
+        Box::pin(Self::open(arguments))
+    }
+
+    /// Serves until `shutdown` is ready or the store fails.
+    pub fn run(self, shutdown: impl Future<Output = ()> + Send + 'static) -> Task<'static, ()> {
+        self.serve_until(Box::pin(shutdown))
+    }
+
+    fn serve_until(self, shutdown: Pin<Box<dyn Future<Output = ()> + Send>>) -> Task<'static, ()> {
+        Box::pin(self.serve(shutdown))
+    }
+
+    async fn open(arguments: &ServeArgs) -> Result<Self, ServeError> {
         let hosts = host_authority(arguments)?.map(Arc::new);
         let tls = security(arguments)?;
         let store = arguments.store.clone();
@@ -169,8 +187,7 @@ impl Server {
         format!("andromede-controller: listening on {} ({security}), revision {revision}", self.address)
     }
 
-    /// Serves until `shutdown` is ready or the store fails.
-    pub async fn run(self, shutdown: impl Future<Output = ()> + Send) -> Result<(), ServeError> {
+    async fn serve(self, shutdown: Pin<Box<dyn Future<Output = ()> + Send>>) -> Result<(), ServeError> {
         let (stop, stopping) = watch::channel(false);
         let registry = Arc::clone(&self.parts.registry);
         let guard = GuardLayer { tls: self.tls.is_some(), hosts: self.parts.hosts.clone() };
@@ -228,7 +245,13 @@ impl Parts {
         let resources = Resources::new(views.clone(), writer.clone(), watches.clone());
         let tokens = Arc::<Tokens>::default();
         let join = Join { views: views.clone(), publisher: Arc::clone(&publisher), tokens, authority: hosts };
-        let agents = Agents { publisher, registry: Arc::clone(&registry), writer: writer.clone(), store_epoch };
+        let agents = Agents {
+            publisher,
+            registry: Arc::clone(&registry),
+            writer: writer.clone(),
+            store_epoch,
+            silent: Arc::default(),
+        };
         let diagnostics = Diagnostics { views: views.clone(), registry: Arc::clone(&registry) };
         let history = History { store: Arc::clone(&watches.store), views: views.clone(), writer: writer.clone() };
         let fabric = Fabric { writer, views, registry, watches };
@@ -253,7 +276,7 @@ impl Parts {
             .add_service(v1::prefix_list_service_server::PrefixListServiceServer::new(resources.clone()))
             .add_service(v1::operator_policy_service_server::OperatorPolicyServiceServer::new(resources.clone()))
             .add_service(v1::vtep_service_server::VtepServiceServer::new(resources))
-            .add_service(AgentServiceServer::new(agents).max_decoding_message_size(ANSWER_BYTES))
+            .add_service(AgentServiceServer::new(agents).max_decoding_message_size(HOST_BYTES))
             .add_service(v1::join_token_service_server::JoinTokenServiceServer::new(join.clone()))
             .add_service(JoinServiceServer::new(join))
             .add_service(health_service)

@@ -6,10 +6,14 @@ use std::{
 };
 
 use andromede_model::{HostName, NetworkName};
-use andromede_proto::agent::v1::{
-    AgentMessage, Answer, Claim, ClaimAnswer, ControllerMessage, Hello, Query, Update, Welcome, agent_message, answer,
-    controller_message,
+use andromede_proto::{
+    agent::v1::{
+        AgentMessage, Answer, AnswerPart, Claim, ClaimAnswer, ControllerMessage, Hello, Query, Welcome, agent_message,
+        answer, controller_message,
+    },
+    parts::Joined,
 };
+use prost::Message as _;
 use tokio::{
     sync::{mpsc, oneshot, watch},
     task::JoinHandle,
@@ -18,13 +22,16 @@ use tonic::{Status, Streaming};
 
 use crate::{
     claim,
-    publish::{Cursor, HostUpdate, Publisher},
+    publish::{Cursor, Publisher},
     registry::{Ask, AskError, Registry},
+    telling::{Telling, whole},
     writer::Writer,
 };
 
-/// The version of the conversation that this program speaks.
-pub const PROTOCOL_VERSION: u32 = 1;
+/// The versions of the conversation that this program speaks. In version 2 long messages come in parts.
+pub const PROTOCOL_VERSIONS: std::ops::RangeInclusive<u32> = 1..=2;
+/// Most bytes of the answers that a host is telling in parts: full tables of a network, for a trace.
+const ANSWER_BYTES: usize = 256 << 20;
 /// Most questions that wait for an answer of the host.
 const UNANSWERED: usize = 64;
 
@@ -48,6 +55,12 @@ pub struct Session {
     next_query: u64,
     /// Questions that wait for room.
     queries: VecDeque<Query>,
+    /// Answers of which parts are yet to come.
+    parts: HashMap<u64, Joined>,
+    /// Does the host speak a version with parts?
+    in_parts: bool,
+    /// The update that is being told.
+    telling: Option<Telling>,
     writer: Writer,
     /// A claim of the host that is being carried out.
     claim: Option<JoinHandle<ClaimAnswer>>,
@@ -69,12 +82,14 @@ impl Session {
         registry: &Arc<Registry>,
         writer: &Writer,
     ) -> Result<(Self, Welcome), Status> {
-        if !hello.protocol_versions.contains(&PROTOCOL_VERSION) {
+        let common =
+            hello.protocol_versions.iter().copied().filter(|version| PROTOCOL_VERSIONS.contains(version)).max();
+        let Some(protocol_version) = common else {
             return Err(Status::failed_precondition(format!(
-                "hello.protocol_versions: {:?}: this controller speaks version {PROTOCOL_VERSION}; run an agent that does",
+                "hello.protocol_versions: {:?}: this controller speaks versions {PROTOCOL_VERSIONS:?}; run an agent that speaks one of them",
                 hello.protocol_versions
             )));
-        }
+        };
         let unknown =
             || Status::not_found(format!("{host} does not exist; declare it with `andromedectl apply` (kind: Host)"));
         let record = publisher.model().host(&host).cloned().ok_or_else(unknown)?;
@@ -102,13 +117,16 @@ impl Session {
             unanswered: HashMap::new(),
             next_query: 1,
             queries: VecDeque::new(),
+            parts: HashMap::new(),
+            in_parts: protocol_version >= 2,
+            telling: None,
             writer: writer.clone(),
             claim: None,
             told: 0,
             due: true,
             greeted: false,
         };
-        let welcome = Welcome { protocol_version: PROTOCOL_VERSION, store_epoch, host: Some(record.into()) };
+        let welcome = Welcome { protocol_version, store_epoch, host: Some(record.into()) };
         Ok((session, welcome))
     }
 
@@ -125,17 +143,17 @@ impl Session {
                     Ok(()) => self.due = true,
                     Err(_) => break self.gone(),
                 },
-                permit = outbound.reserve(), if self.due || !self.queries.is_empty() => {
+                permit = outbound.reserve(), if self.due || self.telling.is_some() || !self.queries.is_empty() => {
                     let Ok(permit) = permit else { break Status::cancelled("the connection closed") };
-                    match self.next() {
-                        Ok(Some(message)) => permit.send(Ok(ControllerMessage { message: Some(message) })),
+                    match self.next().await {
+                        Ok(Some(message)) => permit.send(Ok(whole(message))),
                         Ok(None) => {}
                         Err(status) => break status,
                     }
                 },
                 answer = claimed(&mut self.claim) => {
-                    let message = Some(controller_message::Message::ClaimAnswer(answer));
-                    if outbound.send(Ok(ControllerMessage { message })).await.is_err() {
+                    let message = controller_message::Message::ClaimAnswer(answer);
+                    if outbound.send(Ok(whole(message))).await.is_err() {
                         break Status::cancelled("the connection closed");
                     }
                 }
@@ -172,6 +190,7 @@ impl Session {
             }
             Some(agent_message::Message::Claim(claim)) => self.begin_claim(claim)?,
             Some(agent_message::Message::Answer(answer)) => self.answer(answer),
+            Some(agent_message::Message::AnswerPart(part)) => self.answer_part(&part),
             // A second hello says nothing new, and a message of a newer agent nothing that was asked for.
             Some(agent_message::Message::Hello(_)) | None => {}
         }
@@ -200,10 +219,29 @@ impl Session {
         drop(reply.send(result));
     }
 
+    /// Takes a part of an answer in, of a question that still waits for it.
+    fn answer_part(&mut self, part: &AnswerPart) {
+        if self.unanswered.get(&part.id).is_none_or(oneshot::Sender::is_closed) {
+            self.parts.remove(&part.id);
+            return;
+        }
+        let others: usize = self.parts.iter().filter(|(id, _)| **id != part.id).map(|(_, joined)| joined.len()).sum();
+        let joined = self.parts.entry(part.id).or_default();
+        let whole = match joined.push(&part.answer, part.last, ANSWER_BYTES.saturating_sub(others)) {
+            Ok(None) => return,
+            Ok(Some(bytes)) => Answer::decode(bytes.as_slice()).ok(),
+            Err(_) => None,
+        };
+        self.parts.remove(&part.id);
+        // What cannot be read does not fit.
+        self.answer(whole.filter(|answer| answer.id == part.id).unwrap_or(Answer { id: part.id, ..Answer::default() }));
+    }
+
     /// Numbers a question and remembers who asked. A host that does not answer is asked no more, until whoever asked has lost patience.
     fn ask(&mut self, ask: Ask) {
         self.unanswered.retain(|_, reply| !reply.is_closed());
         self.queries.retain(|query| self.unanswered.contains_key(&query.id));
+        self.parts.retain(|id, _| self.unanswered.contains_key(id));
         if self.unanswered.len() >= UNANSWERED {
             // Whoever asked may have gone.
             drop(ask.reply.send(Err(AskError::Busy)));
@@ -216,9 +254,12 @@ impl Session {
     }
 
     /// The next message, if there is something to tell. The first update says where the host stands even if there is not.
-    fn next(&mut self) -> Result<Option<controller_message::Message>, Status> {
+    async fn next(&mut self) -> Result<Option<controller_message::Message>, Status> {
         if let Some(query) = self.queries.pop_front() {
             return Ok(Some(controller_message::Message::Query(query)));
+        }
+        if self.telling.is_some() {
+            return Ok(self.tell().await);
         }
         self.due = false;
         let update = self.publisher.next(&self.host, &mut self.cursor).ok_or_else(|| self.gone())?;
@@ -226,8 +267,18 @@ impl Session {
             return Ok(None);
         }
         self.greeted = true;
-        self.told = update.revision;
-        Ok(Some(controller_message::Message::Update(encode(update))))
+        self.telling = Some(Telling::new(&self.publisher, update, self.in_parts));
+        Ok(self.tell().await)
+    }
+
+    /// The next message of the update that is being told.
+    async fn tell(&mut self) -> Option<controller_message::Message> {
+        let message = self.telling.as_mut()?.next().await;
+        if let Some(controller_message::Message::Update(update)) = &message {
+            self.told = update.revision;
+            self.telling = None;
+        }
+        message
     }
 }
 
@@ -254,14 +305,4 @@ fn known_networks(hello: &Hello, store_epoch: u64) -> Result<BTreeMap<NetworkNam
         Err(error) => Err(Status::invalid_argument(format!("hello.networks: {error}"))),
     };
     hello.networks.iter().map(parse).collect()
-}
-
-fn encode(update: HostUpdate) -> Update {
-    Update {
-        revision: update.revision,
-        snapshots: update.snapshots.into_iter().map(Into::into).collect(),
-        deltas: update.deltas.into_iter().map(Into::into).collect(),
-        networks_left: update.left.iter().map(ToString::to_string).collect(),
-        host: update.host.map(Into::into),
-    }
 }

@@ -8,13 +8,13 @@ use std::{
 };
 
 use andromede_model::{AnyName, Commit, Model, PortName, Resource};
-use prost::Message as _;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::{
     access::{self, Principal, Role},
     audit,
     capacity::{Capacity, Staged},
+    chain::Chain,
     change::{Change, Condition, Effect, WriteError, Written},
     checkpoint::{self, Checkpoints, Retention},
     claim::{self, Settled},
@@ -56,6 +56,7 @@ impl Writer {
         let head = store.head()?;
         let checkpoints = Checkpoints::new(Arc::clone(&store), retention)?;
         let clock = Clock { last: last_time(&store)? };
+        let chain = Chain::load(&store)?;
         let requests = Arc::new(Requests::load(&store, now_nanos())?);
         let quarantine = Quarantine::load(&store, now_nanos())?;
         let (changes, waiting) = mpsc::channel(WAITING);
@@ -63,7 +64,7 @@ impl Writer {
         let writer = Self { changes, store: Arc::clone(&store), requests: Arc::clone(&requests) };
         thread::spawn(move || {
             let result =
-                Task { store, publisher, registry, requests, quarantine, head, checkpoints, clock }.run(waiting);
+                Task { store, publisher, registry, requests, quarantine, head, checkpoints, clock, chain }.run(waiting);
             // Nobody listens any more once the server has ended.
             drop(ended.send(result));
         });
@@ -124,7 +125,7 @@ struct Batch<'a> {
     /// The state after all of them.
     ahead: Model,
     commits: Vec<(Commit, Vec<Move>)>,
-    records: Vec<Vec<u8>>,
+    records: Vec<Record>,
     /// Answers, and who is to stand in the audit log for them.
     replies: Vec<(Reply, Option<Principal>, Written)>,
     /// Requests with an id among them: key, digest and answer.
@@ -140,6 +141,7 @@ struct Task {
     head: Head,
     checkpoints: Checkpoints,
     clock: Clock,
+    chain: Chain,
 }
 
 impl Task {
@@ -176,7 +178,8 @@ impl Task {
     /// On disk first, then visible, then answered.
     fn finish(&mut self, batch: Batch<'_>) -> Result<(), StoreError> {
         if !batch.commits.is_empty() {
-            self.head = self.store.append(self.head, &batch.records)?;
+            let records: Vec<_> = batch.records.into_iter().map(|record| self.chain.link(record)).collect();
+            self.head = self.store.append(self.head, &records)?;
             self.publisher.publish(&batch.commits, batch.ahead);
             self.checkpoints.consider(&self.publisher.model());
         }
@@ -319,7 +322,7 @@ impl Batch<'_> {
             record.remember(&request, key, &answer);
             self.answered.push((key, request.digest, answer.clone()));
         }
-        self.records.push(record.encode_to_vec());
+        self.records.push(record);
         self.commits.push((commit, moves));
         Ok(answer)
     }

@@ -4,7 +4,7 @@
 mod support;
 
 use andromede_proto::v1::{
-    ApplyRequest, DiffRequest, ListCommitsRequest, PlanRequest, Resource, RollbackRequest,
+    ApplyRequest, DiffRequest, ListCommitsRequest, PlanRequest, Resource, RollbackRequest, VerifyCommitsRequest,
     history_service_client::HistoryServiceClient, resource::Kind, resource_change::Kind as Change,
 };
 use support::{
@@ -119,5 +119,26 @@ async fn history_knows_who_changed_what_and_leads_back() {
     assert_eq!(history.rollback(request).await.unwrap().into_inner(), done, "a repeated request does nothing");
     let last = history.list_commits(list(1, "", "")).await.unwrap().into_inner().commits.remove(0);
     assert_eq!((last.revision, last.method.as_str(), last.request_id.as_str()), (5, "rollback", "one"));
+    controller.stop().await;
+}
+
+#[tokio::test]
+async fn commits_are_one_chain_over_a_restart() {
+    let folder = tempfile::tempdir().unwrap();
+    let controller = Controller::plaintext(folder.path()).await;
+    controller.apply(empty_tenant("a")).await.unwrap();
+    controller.apply(vec![host(1)]).await.unwrap();
+    let verify = |revision| VerifyCommitsRequest { revision };
+    let mut history = HistoryServiceClient::new(controller.channel().await);
+    let before = history.verify_commits(verify(0)).await.unwrap().into_inner();
+    assert_eq!((before.first_revision, before.last_revision, before.broken_revision, before.sum.len()), (1, 2, 0, 64));
+    controller.stop().await;
+    let controller = Controller::plaintext(folder.path()).await;
+    controller.apply(vec![port("a", 11, Some(1))]).await.unwrap();
+    let mut history = HistoryServiceClient::new(controller.channel().await);
+    let after = history.verify_commits(verify(2)).await.unwrap().into_inner();
+    assert_eq!((after.last_revision, after.broken_revision), (3, 0));
+    assert_eq!(after.sum_at_revision, before.sum);
+    assert!(after.sum != before.sum);
     controller.stop().await;
 }

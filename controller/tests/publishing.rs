@@ -191,7 +191,8 @@ fn learn(views: &mut BTreeMap<NetworkName, NetworkView>, update: HostUpdate) {
     for name in update.left {
         views.remove(&name).expect("the host leaves a network that it knew");
     }
-    for view in update.snapshots {
+    for snapshot in update.snapshots {
+        let view = snapshot.view().unwrap();
         views.insert(view.network.name.clone(), view);
     }
     for delta in update.deltas {

@@ -64,7 +64,8 @@ async fn the_state_is_the_same_from_a_checkpoint_and_the_log_is_short() {
     let publisher = Publisher::new(folded, index);
     let name = "hosts/h1".parse().unwrap();
     let update = publisher.next(&name, &mut Cursor::default()).unwrap();
-    assert_eq!(update.snapshots, [model.view(&"tenants/a/networks/n".parse().unwrap()).unwrap()]);
+    let views: Vec<_> = update.snapshots.iter().map(|snapshot| snapshot.view().unwrap()).collect();
+    assert_eq!(views, [model.view(&"tenants/a/networks/n".parse().unwrap()).unwrap()]);
     drop(store);
 
     let controller = Controller::plaintext(folder.path()).await;

@@ -125,7 +125,7 @@ async fn a_host_that_does_not_exist_or_is_deleted_is_told_so() {
     let refused = Session::open(controller.channel().await, known.hello("Not a name")).await.err().unwrap();
     assert_eq!(refused.code(), Code::InvalidArgument);
     let mut hello = known.hello("h1");
-    hello.protocol_versions = vec![2];
+    hello.protocol_versions = vec![9];
     let refused = Session::open(controller.channel().await, hello).await.err().unwrap();
     assert_eq!(refused.code(), Code::FailedPrecondition);
 

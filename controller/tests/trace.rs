@@ -96,7 +96,9 @@ async fn agent(controller: &Controller, host: &str) {
                     let answer = Answer { id: query.id, error: String::new(), answer };
                     session.sender.send(said(agent_message::Message::Answer(answer))).await.unwrap();
                 }
-                controller_message::Message::Welcome(_) | controller_message::Message::ClaimAnswer(_) => {}
+                controller_message::Message::Welcome(_)
+                | controller_message::Message::ClaimAnswer(_)
+                | controller_message::Message::NetworkPart(_) => {}
             }
         }
     });

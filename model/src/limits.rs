@@ -22,6 +22,10 @@ pub const LISTS_PER_NETWORK: usize = 256;
 pub const OPERATOR_POLICIES: usize = 256;
 /// Networks that a policy of the operator names.
 pub const NETWORKS_PER_POLICY: usize = 10_000;
+/// Rules of all security groups of a network.
+pub const RULES_PER_NETWORK: usize = 250_000;
+/// Rules of all policies of the operator: each may concern every network.
+pub const OPERATOR_RULES: usize = 100_000;
 /// Port ranges of a rule.
 pub const PORT_RANGES_PER_RULE: usize = 64;
 /// Prefixes behind a foreign tunnel endpoint.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::{
-    AnyName, Counters, Host, MacAddress, Model, Network, OperatorPolicy, Port, Quarantine, Resource, Rule,
+    AnyName, Counters, Host, MacAddress, Model, Network, NetworkName, OperatorPolicy, Port, Quarantine, Resource, Rule,
     SecurityGroup, Tenant, Uid, Vni, Vtep, draft::Draft,
 };
 
@@ -14,6 +14,9 @@ pub(crate) struct Numbers<'a> {
     quarantined: Quarantine<'a>,
     /// Identifier of what this write creates.
     uid: Uid,
+    /// Networks in which this write found no address, with the subnets that are full. The write will be refused, and a search that finds
+    /// nothing is long: it is made once.
+    full: BTreeMap<NetworkName, String>,
 }
 
 /// Takes the next number.
@@ -37,7 +40,7 @@ fn leaves_choice(before: &Model, resource: &Resource) -> u8 {
 impl<'a> Numbers<'a> {
     pub(crate) const fn new(model: &Model, quarantined: Quarantine<'a>) -> Self {
         let uid = Uid { epoch: model.epoch, revision: model.revision + 1 };
-        Self { counters: model.counters, quarantined, uid }
+        Self { counters: model.counters, quarantined, uid, full: BTreeMap::new() }
     }
 
     /// Puts the written resources, with their numbers, into the draft: their names, parents before children.
@@ -155,9 +158,17 @@ impl<'a> Numbers<'a> {
             }
         }
         if port.addresses.is_empty() {
-            match draft.free_addresses(&port, self.quarantined) {
+            let network = port.name.network();
+            let found = match self.full.get(&network) {
+                Some(full) => Err(full.clone()),
+                None => draft.free_addresses(&port, self.quarantined),
+            };
+            match found {
                 Ok(addresses) => port.addresses = addresses,
-                Err(full) => draft.refuse_full(&port.name, &full),
+                Err(full) => {
+                    draft.refuse_full(&port.name, &full);
+                    self.full.insert(network, full);
+                }
             }
         }
         if port.mac.is_unset() {

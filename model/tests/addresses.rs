@@ -42,3 +42,18 @@ fn a_port_that_chooses_no_address_is_given_one_of_each_family_and_keeps_it() {
     let full = violations(&model, vec![bare("one"), bare("two")]);
     assert!(full.iter().all(|it| it.cause == Cause::Quota && it.rule.contains("subnets/v4")), "{full:#?}");
 }
+
+#[test]
+fn a_full_network_is_searched_once_in_a_write() {
+    let mut model = Model::default();
+    write(&mut model, fabric());
+    let bare = |number: usize| Resource::from(port("mairie", &format!("x{number}"), &[], None, &[]));
+    let asked = std::cell::Cell::new(0_usize);
+    let all_rest = |_: &andromede_model::PortName, _| {
+        asked.set(asked.get() + 1);
+        true
+    };
+    let refused = model.prepare_with((0..100).map(bare).collect(), vec![], &all_rest).unwrap_err();
+    assert_eq!(refused.len(), 100, "each is told");
+    assert!(asked.get() <= 256, "{} addresses were looked at, of a subnet of 256", asked.get());
+}

@@ -287,6 +287,21 @@ fn one_call_names_a_resource_once() {
 }
 
 #[test]
+fn the_rules_of_a_network_and_of_the_operator_are_bounded_together() {
+    let mut model = Model::default();
+    write(&mut model, fabric());
+    let rules: Vec<_> = (0..limits::RULES_PER_GROUP).map(|number| rule(&format!("r{number}"))).collect();
+    let groups = limits::RULES_PER_NETWORK / limits::RULES_PER_GROUP;
+    let many = (0..=groups).map(|number| group("mairie", &format!("g{number}"), rules.clone()).into()).collect();
+    let found = violations(&model, many);
+    assert!(found.len() == 1 && found[0].rule.contains("250000 rules together"), "{found:#?}");
+    let policies = limits::OPERATOR_RULES / limits::RULES_PER_GROUP;
+    let many = (0..=policies).map(|number| operator_policy(&format!("o{number}"), &[], rules.clone()).into()).collect();
+    let found = violations(&model, many);
+    assert!(found.iter().any(|it| it.rule.contains("100000 rules together")), "{:#?}", found.first());
+}
+
+#[test]
 fn a_view_holds_what_is_placed_and_deltas_lead_from_one_to_the_next() {
     let mut model = Model::default();
     write(&mut model, fabric());

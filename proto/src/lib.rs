@@ -6,6 +6,7 @@ pub mod document;
 pub mod filter;
 pub mod json;
 pub mod mask;
+pub mod parts;
 pub mod resource;
 
 /// The API of the control plane.

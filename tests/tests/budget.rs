@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
 use std::{
+    collections::BTreeSet,
     net::{SocketAddr, TcpListener, TcpStream},
     sync::{
         Arc,
@@ -25,7 +26,7 @@ use andromede_tests::{
     dropped, dropped_more,
     scene::{RED_VNI, v4},
     starved,
-    usage::counted,
+    usage::{counted, tables},
 };
 use nix::sys::signal::Signal;
 use serde_json::Value;
@@ -52,6 +53,16 @@ fn connects(from: Namespace, to: SocketAddr, stop: Arc<AtomicBool>) -> thread::J
         }
         (opened, failed)
     })
+}
+
+/// The connections to a TCP port, by host and number: one that was evicted and opened again has another.
+fn rows(scene: &TwoTenants, port: u16) -> BTreeSet<(u8, u64)> {
+    let of_host = |host: u8| {
+        let flows = tables(&scene.fabric, host, |tables| tables.flows.all()).unwrap().unwrap();
+        let of_port = flows.into_iter().filter(move |(key, _)| [key.low_port, key.high_port].contains(&port.to_be()));
+        of_port.map(move |(_, row)| (host, row.connection))
+    };
+    [1, 2].into_iter().flat_map(of_host).collect()
 }
 
 /// SYNs from every source port, and datagrams from as many, each answered: all that `red/a` may have, several times.
@@ -87,7 +98,8 @@ fn a_tenant_that_fills_all_it_may_hurts_only_itself() {
     let to = SocketAddr::new(v4(12), 7000);
     let connecting = connects(scene.blue_a.namespace().clone(), to, Arc::clone(&stop));
     thread::sleep(Duration::from_millis(300));
-    let before = sink.received();
+    let (before, rows) = (sink.received(), rows(&scene, 9000));
+    assert_eq!(rows.len(), 2, "the stream has a row on each host");
 
     flood(&scene);
 
@@ -107,6 +119,8 @@ fn a_tenant_that_fills_all_it_may_hurts_only_itself() {
     assert_eq!(failed, 0, "connections of the other tenant that failed, of {opened}");
     assert_eq!(accepted.load(Ordering::Relaxed), opened);
     assert!(sink.received() > before && !stream.ended(), "the other tenant's live connection goes on");
+    // The flood has used this port too.
+    assert!(self::rows(&scene, 9000).is_superset(&rows), "the stream has the rows that it had: they were not evicted");
     let sent = stream.stop().unwrap();
     assert!(sent.same_bytes(&sink.report().unwrap()), "every byte arrived");
     assert_eq!(starved(&scene.fabric, "blue").unwrap(), Vec::<Value>::new());

@@ -5,7 +5,7 @@
 use andromede_tests::oracle::{
     Traffic,
     packet::{Packet, What},
-    rules::{Remote, Rule},
+    rules::{Does, Remote, Rule},
     weave::{Act, ENDS, Weave},
 };
 use proptest::{prelude::*, sample::select};
@@ -27,13 +27,21 @@ fn packet() -> impl Strategy<Value = Packet> {
 }
 
 fn act() -> impl Strategy<Value = Act> {
-    let any =
-        Rule { ingress: true, allow: true, priority: 20, protocol: None, ports: None, icmp: None, remote: Remote::Any };
+    let any = Rule {
+        ingress: true,
+        does: Does::Allow,
+        keep: false,
+        priority: 20,
+        protocol: None,
+        ports: None,
+        icmp: None,
+        remote: Remote::Any,
+    };
     let all = vec![
         vec![any.clone()],
-        vec![Rule { allow: false, ..any.clone() }],
-        vec![any.clone(), Rule { ingress: false, allow: false, ..any.clone() }],
-        vec![any.clone(), Rule { allow: false, priority: 10, remote: Remote::Group(1), ..any }],
+        vec![Rule { does: Does::Deny, ..any.clone() }],
+        vec![any.clone(), Rule { ingress: false, does: Does::Deny, ..any.clone() }],
+        vec![any.clone(), Rule { does: Does::Deny, priority: 10, remote: Remote::Group(1), ..any }],
         vec![],
     ];
     let by_chance = prop::collection::vec(proptest::num::u64::ANY, 0..4)

@@ -24,12 +24,15 @@ use nix::{
 use serde_json::json;
 
 /// Source ports of the connections: so few that processors meet on them.
-const CLIENTS: usize = 12;
+const CLIENTS: usize = 4;
+/// Runs of a program on one frame in one system call, and how often a request to remove connections names the same one: so often do two
+/// processors come to a row at the same moment.
+const TIMES: u32 = 16;
 /// What a port may have: fewer than there are connections to open, so that refusals give back what they took.
 const LIMITS: PortLimits = PortLimits {
-    flows_inbound: 14,
-    flows_outbound: 16,
-    half_open: 8,
+    flows_inbound: 9,
+    flows_outbound: 10,
+    half_open: 6,
     new_flows_per_second: 0,
     transmit_packets: 0,
     transmit_kilobits: 0,
@@ -37,7 +40,7 @@ const LIMITS: PortLimits = PortLimits {
     receive_kilobits: 0,
 };
 /// What the tenant may have.
-const TENANT_FLOWS: u32 = 20;
+const TENANT_FLOWS: u32 = 13;
 /// Rounds; in each, everything happens at once for a while, and then everything is counted.
 const ROUNDS: u32 = 8;
 const ROUND: Duration = Duration::from_millis(400);
@@ -84,8 +87,9 @@ fn send(kernel: &Dataplane, cpu: usize, seed: u64, stop: &AtomicBool) -> u64 {
     let mut sent = 0;
     while !stop.load(Ordering::Relaxed) {
         let met = packet(&mut chance);
-        bench.run(met.hook, &met.frame, FrameContext { ifindex: met.ifindex, ..FrameContext::default() }).unwrap();
-        sent += 1;
+        let context = FrameContext { ifindex: met.ifindex, ..FrameContext::default() };
+        bench.repeat(met.hook, &met.frame, context, TIMES).unwrap();
+        sent += u64::from(TIMES);
     }
     sent
 }
@@ -97,10 +101,11 @@ fn remove(kernel: &Dataplane, cpu: usize, seed: u64, stop: &AtomicBool) -> usize
     let mut chance = Chance::new(seed);
     let mut removed = 0;
     while !stop.load(Ordering::Relaxed) {
-        let mut keys: Vec<FlowKey> = kernel.tables.flows.all().unwrap().into_iter().map(|(key, _)| key).collect();
+        let keys: Vec<FlowKey> = kernel.tables.flows.all().unwrap().into_iter().map(|(key, _)| key).collect();
         removed += reaper.reap(&keys).unwrap();
-        keys.retain(|_| chance.one_in(3));
-        removed += reaper.evict(&keys).unwrap();
+        for _ in 0..keys.len() * 8 {
+            removed += reaper.evict(&[chance.pick(&keys); TIMES as usize]).unwrap();
+        }
     }
     removed
 }
@@ -127,12 +132,14 @@ fn race(kernel: &Dataplane, fabric: &mut SmallFabric) {
     for round in 0..ROUNDS {
         let stop = AtomicBool::new(false);
         thread::scope(|scope| {
-            for cpu in 0..3 {
-                let seed = u64::from(round * 10 + cpu + 1);
-                let (stop, sent) = (&stop, &sent);
-                scope.spawn(move || sent.fetch_add(send(kernel, cpu as usize, seed, stop), Ordering::Relaxed));
+            let (stop, sent, removed) = (&stop, &sent, &removed);
+            for cpu in 0..4_usize {
+                let seed = u64::from(round) * 10 + cpu as u64 + 1;
+                scope.spawn(move || match cpu % 2 {
+                    0 => sent.fetch_add(send(kernel, cpu, seed, stop), Ordering::Relaxed),
+                    _ => removed.fetch_add(remove(kernel, cpu, seed, stop) as u64, Ordering::Relaxed),
+                });
             }
-            scope.spawn(|| removed.fetch_add(remove(kernel, 3, 77, &stop) as u64, Ordering::Relaxed));
             let begin = Instant::now();
             while begin.elapsed() < ROUND {
                 changes += 1;
@@ -164,6 +171,42 @@ fn race(kernel: &Dataplane, fabric: &mut SmallFabric) {
     assert_eq!((kernel.tables.flows.count().unwrap(), counts(&kernel.tables).unwrap()), (0, Counts::new()));
 }
 
+/// One connection, opened on one processor without end, and removed on the others.
+fn duel(kernel: &Dataplane) {
+    let met = talk::sent(END_LOCAL_A, talk::v4(END_LOCAL_A, END_LOCAL_B).udp(40_000, 53, b"question"));
+    let context = FrameContext { ifindex: met.ifindex, ..FrameContext::default() };
+    kernel.test_bench().unwrap().run(met.hook, &met.frame, context).unwrap();
+    let flows = kernel.tables.flows.all().unwrap();
+    let key = flows.first().expect("the datagram opens a connection").0;
+    let (stop, removed) = (AtomicBool::new(false), AtomicU64::new(0));
+    thread::scope(|scope| {
+        let (stop, removed) = (&stop, &removed);
+        scope.spawn(move || {
+            stay_on(0);
+            let bench = kernel.test_bench().unwrap();
+            while !stop.load(Ordering::Relaxed) {
+                bench.repeat(met.hook, &met.frame, context, 1_000).unwrap();
+            }
+        });
+        for cpu in 1..4 {
+            scope.spawn(move || {
+                stay_on(cpu);
+                let reaper = kernel.reaper().unwrap();
+                while !stop.load(Ordering::Relaxed) {
+                    removed.fetch_add(reaper.evict(&[key; 256]).unwrap() as u64, Ordering::Relaxed);
+                }
+            });
+        }
+        thread::sleep(ROUND * 4);
+        stop.store(true, Ordering::Relaxed);
+    });
+    println!("one connection was removed {} times", removed.load(Ordering::Relaxed));
+    assert!(removed.into_inner() > 1_000, "it was no race");
+    assert_eq!(counts(&kernel.tables).unwrap(), recount(&kernel.tables.flows.all().unwrap()));
+    kernel.reaper().unwrap().evict(&[key]).unwrap();
+    assert_eq!((kernel.tables.flows.count().unwrap(), counts(&kernel.tables).unwrap()), (0, Counts::new()));
+}
+
 const fn limit(usage: Usage) -> u32 {
     match usage {
         Usage::Inbound => LIMITS.flows_inbound,
@@ -172,17 +215,26 @@ const fn limit(usage: Usage) -> u32 {
     }
 }
 
-#[test]
-fn what_is_counted_is_what_is_there_on_several_processors() {
+/// Does it with a packet path that no host has.
+fn with_kernel(test: impl FnOnce(&Dataplane, &mut SmallFabric) + Send) {
     andromede_testkit::requires::require(&["ip"]).unwrap();
     let namespace = SmallFabric::namespace().unwrap();
-    namespace
-        .run(|| {
-            let mut fabric = SmallFabric::new().unwrap();
-            let host = andromede_abi::HostConfig { features: Kernel::probe().features(), ..fabric.host_config() };
-            let kernel = Dataplane::load(None, &host, &Sizes::small()).unwrap();
-            write_rows(&kernel, &rows(&fabric)).unwrap();
-            race(&kernel, &mut fabric);
-        })
-        .unwrap();
+    let inside = || {
+        let mut fabric = SmallFabric::new().unwrap();
+        let host = andromede_abi::HostConfig { features: Kernel::probe().features(), ..fabric.host_config() };
+        let kernel = Dataplane::load(None, &host, &Sizes::small()).unwrap();
+        write_rows(&kernel, &rows(&fabric)).unwrap();
+        test(&kernel, &mut fabric);
+    };
+    namespace.run(inside).unwrap();
+}
+
+#[test]
+fn what_is_counted_is_what_is_there_on_several_processors() {
+    with_kernel(race);
+}
+
+#[test]
+fn a_connection_gives_back_once_whoever_removes_it() {
+    with_kernel(|kernel, _| duel(kernel));
 }

@@ -13,8 +13,11 @@ use sha2::{Digest as _, Sha256};
 const MAGIC: &[u8; 8] = b"AMSTATE1";
 /// Length of the checksum behind the magic.
 const DIGEST: usize = 32;
-/// Largest state file that is read, bytes: a network of 100,000 ports takes about 30 MB.
-const LARGEST: u64 = 256 << 20;
+/// Most bytes of the content of a state file: a network of 100,000 ports takes about 30 MB. More is neither taken from the controller nor
+/// written, so that what was told is read again.
+pub const LARGEST_CONTENT: usize = 256 << 20;
+/// Most bytes that are read of a file, with some room for what goes with the content.
+const LARGEST: u64 = LARGEST_CONTENT as u64 + (1 << 10);
 
 /// Why a state file could not be written or read.
 #[derive(Debug, thiserror::Error)]

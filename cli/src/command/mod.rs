@@ -1,6 +1,7 @@
 //! One file a command.
 
 pub(crate) mod apply;
+pub(crate) mod audit;
 pub(crate) mod completion;
 pub(crate) mod delete;
 pub(crate) mod describe;
@@ -29,6 +30,7 @@ pub(crate) async fn run(arguments: &Arguments) -> Result<(), Failure> {
         Command::Apply(apply) => apply.run(connection, palette).await,
         Command::Plan(plan) => plan.run(connection, palette).await,
         Command::History(history) => history.run(connection).await,
+        Command::Audit(audit) => audit.run(connection).await,
         Command::Diff(diff) => diff.run(connection, palette).await,
         Command::Rollback(rollback) => rollback.run(connection, palette).await,
         Command::Get(get) => get.run(connection).await,

@@ -162,6 +162,8 @@ pub const TABLE: &[(&str, Rights)] = &[
     // Names of hosts, how many ports they hold, how full they are.
     ("/andromede.v1.FabricService/GetStatus", Rights::FABRIC),
     ("/andromede.v1.HistoryService/ListCommits", Rights::READS),
+    // It counts and sums up the commits of all.
+    ("/andromede.v1.HistoryService/VerifyCommits", Rights::FABRIC),
     ("/andromede.v1.HistoryService/Diff", Rights::READS),
     ("/andromede.v1.HistoryService/Rollback", Rights::WRITES),
     // Addresses of the underlay, rows of tables, drops of all who share a host.

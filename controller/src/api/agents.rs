@@ -1,6 +1,10 @@
 //! The service that agents dial.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
 
 use andromede_model::HostName;
 use andromede_proto::agent::v1::{
@@ -33,6 +37,20 @@ pub struct Agents {
     pub writer: Writer,
     /// Epoch of the store: revisions that a host knows from another epoch say nothing.
     pub store_epoch: u64,
+    /// Principals that opened a stream and have not said hello yet: one stream each.
+    pub silent: Arc<Mutex<BTreeSet<String>>>,
+}
+
+/// A stream that waits for its hello.
+struct Silent<'a> {
+    of: &'a Agents,
+    name: String,
+}
+
+impl Drop for Silent<'_> {
+    fn drop(&mut self) {
+        self.of.silent().remove(&self.name);
+    }
 }
 
 #[tonic::async_trait]
@@ -53,11 +71,27 @@ impl AgentService for Agents {
 }
 
 impl Agents {
+    fn silent(&self) -> MutexGuard<'_, BTreeSet<String>> {
+        self.silent.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Enters a stream that waits for its hello. Nobody knows who is who without certificates: then there is no limit.
+    fn wait(&self, principal: &Principal) -> Result<Silent<'_>, Status> {
+        let name = principal.to_string();
+        if principal.role != Role::Anonymous && !self.silent().insert(name.clone()) {
+            return Err(Status::resource_exhausted(format!(
+                "{name} has a stream already that waits for its hello; say it, or end that stream"
+            )));
+        }
+        Ok(Silent { of: self, name })
+    }
+
     async fn converse(self, principal: Principal, mut inbound: Streaming<AgentMessage>, out: Outbound) {
-        let opened = match hello(&mut inbound).await {
-            Ok(hello) => self.open(&principal, &hello),
+        let said = match self.wait(&principal) {
+            Ok(_silent) => hello(&mut inbound).await,
             Err(status) => Err(status),
         };
+        let opened = said.and_then(|hello| self.open(&principal, &hello));
         match opened {
             Ok((session, welcome)) => {
                 let message = Some(controller_message::Message::Welcome(welcome));

@@ -4,7 +4,7 @@ use std::{fmt, sync::Arc};
 
 use andromede_proto::v1::{
     ApplyResponse, CommitSummary, DiffRequest, DiffResponse, ListCommitsRequest, ListCommitsResponse, RollbackRequest,
-    history_service_server::HistoryService,
+    VerifyCommitsRequest, VerifyCommitsResponse, history_service_server::HistoryService,
 };
 use prost::Message as _;
 use tonic::{Request, Response, Status};
@@ -12,7 +12,9 @@ use tonic::{Request, Response, Status};
 use super::{broken, fabric::applied, requests::identified};
 use crate::{
     access::{Caller, Sight, Views, caller},
+    chain,
     change::Change,
+    hexadecimal::hexadecimal,
     history::Span,
     preview,
     record::Record,
@@ -87,6 +89,22 @@ impl HistoryService for History {
         let request = request.into_inner();
         let (store, head) = (Arc::clone(&self.store), self.views.revision());
         aside(move || page(&store, &caller, head, &request)).await.map(Response::new)
+    }
+
+    async fn verify_commits(
+        &self,
+        request: Request<VerifyCommitsRequest>,
+    ) -> Result<Response<VerifyCommitsResponse>, Status> {
+        let VerifyCommitsRequest { revision } = request.into_inner();
+        let store = Arc::clone(&self.store);
+        let found = aside(move || Ok(chain::verify(&store, revision)?)).await?;
+        Ok(Response::new(VerifyCommitsResponse {
+            first_revision: found.first,
+            last_revision: found.first.saturating_add(found.commits).saturating_sub(1),
+            sum: hexadecimal(&found.last),
+            sum_at_revision: hexadecimal(&found.asked),
+            broken_revision: found.broken.unwrap_or_default(),
+        }))
     }
 
     async fn diff(&self, request: Request<DiffRequest>) -> Result<Response<DiffResponse>, Status> {

@@ -2,7 +2,6 @@
 
 use std::{
     collections::HashMap,
-    fmt::Write as _,
     fs::File,
     io::{self, Read as _},
     sync::{Mutex, MutexGuard, PoisonError},
@@ -12,6 +11,8 @@ use std::{
 use andromede_model::HostName;
 use sha2::{Digest as _, Sha256};
 use tokio::time::Instant;
+
+use crate::hexadecimal::hexadecimal;
 
 /// How long a token is good for if nothing is said.
 pub const USUAL: Duration = Duration::from_hours(1);
@@ -56,11 +57,7 @@ impl Tokens {
     pub fn create(&self, promise: Promise, ttl: Duration, now: Instant) -> Result<String, TokenError> {
         let mut secret = [0; SECRET];
         File::open("/dev/urandom")?.read_exact(&mut secret)?;
-        let token = secret.iter().fold(String::new(), |mut text, byte| {
-            // Writing to a string cannot fail.
-            let _ = write!(text, "{byte:02x}");
-            text
-        });
+        let token = hexadecimal(&secret);
         let mut table = self.table();
         table.retain(|_, (end, _)| *end > now);
         if table.len() >= MOST {

@@ -1,10 +1,10 @@
 //! How far one host is.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
-use andromede_model::{AnyName, Host, HostName, Model, NetworkName, NetworkView, Resource, ViewDelta};
+use andromede_model::{AnyName, Host, HostName, Model, NetworkName, Resource, ViewDelta};
 
-use super::{index::Index, log::Change};
+use super::{encoded::Snapshot, index::Index, log::Change};
 
 /// The revision of each network that a host knows.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -15,21 +15,28 @@ pub struct Cursor {
 }
 
 /// What a host has yet to hear, in order to be at `revision`.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct HostUpdate {
     /// The revision reached.
     pub revision: u64,
     /// Networks from scratch.
-    pub snapshots: Vec<NetworkView>,
+    pub snapshots: Vec<Snapshot>,
     /// Networks from what the host knows.
     pub deltas: Vec<ViewDelta>,
     /// Networks that the host no longer holds.
     pub left: Vec<NetworkName>,
     /// The host's own record, if it changed.
     pub host: Option<Host>,
+    /// The same networks as the deltas, from scratch.
+    instead: BTreeMap<NetworkName, Snapshot>,
 }
 
 impl HostUpdate {
+    /// The snapshot that says the same as the delta of a network.
+    pub fn snapshot(&self, network: &NetworkName) -> Option<Snapshot> {
+        self.instead.get(network).cloned()
+    }
+
     /// Is there nothing but the revision?
     pub fn is_empty(&self) -> bool {
         self.snapshots.is_empty() && self.deltas.is_empty() && self.left.is_empty() && self.host.is_none()
@@ -41,8 +48,17 @@ impl HostUpdate {
 pub(super) struct Due {
     revision: u64,
     /// Networks held that changed.
-    networks: Vec<(NetworkName, Path)>,
+    networks: Vec<Changed>,
     left: Vec<NetworkName>,
+}
+
+/// A network that changed for a host.
+#[derive(Debug)]
+struct Changed {
+    network: NetworkName,
+    /// Revision of the last change.
+    at: u64,
+    path: Path,
 }
 
 /// How a host comes to the present state of a network.
@@ -81,14 +97,14 @@ impl Cursor {
                 }
                 None => Path::Snapshot,
             };
-            due.networks.push((network, path));
+            due.networks.push(Changed { network, at: log.head(), path });
         }
         due.left = self.networks.keys().filter(|name| !index.holds(host, name)).cloned().collect();
         Some(due)
     }
 
     /// Fills in the content and moves to the end. None if the host does not exist.
-    pub(super) fn advance(&mut self, host: &HostName, model: &Model, due: Due) -> Option<HostUpdate> {
+    pub(super) fn advance(&mut self, host: &HostName, model: &Arc<Model>, due: Due) -> Option<HostUpdate> {
         let record = model.host(host)?;
         let changed = record.revision != self.host;
         let mut update = HostUpdate {
@@ -97,19 +113,22 @@ impl Cursor {
             deltas: Vec::new(),
             left: due.left,
             host: changed.then(|| record.clone()),
+            instead: BTreeMap::new(),
         };
         self.host = record.revision;
         for name in &update.left {
             self.networks.remove(name);
         }
-        for (name, path) in due.networks {
+        for Changed { network, at, path } in due.networks {
+            let snapshot = Snapshot { network: network.clone(), changed: at, model: Arc::clone(model) };
             match path {
                 Path::Delta { change, hosts_left } => {
-                    update.deltas.push(delta(model, name.clone(), change, hosts_left));
+                    update.deltas.push(delta(model, network.clone(), change, hosts_left));
+                    update.instead.insert(network.clone(), snapshot);
                 }
-                Path::Snapshot => update.snapshots.extend(model.view(&name)),
+                Path::Snapshot => update.snapshots.push(snapshot),
             }
-            self.networks.insert(name, due.revision);
+            self.networks.insert(network, due.revision);
         }
         for known in self.networks.values_mut() {
             *known = due.revision;

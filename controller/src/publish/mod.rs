@@ -5,6 +5,7 @@
 //! themselves, and a slow host costs no memory. Who is further behind than the log reaches gets a snapshot.
 
 mod cursor;
+mod encoded;
 mod index;
 mod log;
 
@@ -12,13 +13,17 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use andromede_model::{Commit, HostName, Model, NetworkName};
 use andromede_plan::Cost;
+use prost::bytes::Bytes;
 use tokio::sync::watch;
 
 use crate::capacity::Capacity;
 
 pub use cursor::{Cursor, HostUpdate};
+pub use encoded::Snapshot;
 pub use index::{Index, Move};
 pub use log::{Change, NetworkLog};
+
+use encoded::Encoded;
 
 /// The state that everybody reads: the model as of the last durable commit, and what each host has yet to hear.
 #[derive(Debug)]
@@ -29,6 +34,7 @@ pub struct Publisher {
     capacity: Mutex<Capacity>,
     /// Revision of the last durable commit, for those who follow all commits.
     head: watch::Sender<u64>,
+    encoded: Encoded,
 }
 
 #[derive(Debug)]
@@ -42,7 +48,12 @@ impl Publisher {
     pub fn new(model: Model, index: Index) -> Self {
         let head = watch::Sender::new(model.revision());
         let capacity = Mutex::new(Capacity::new(&model, Cost::limits()));
-        Self { capacity, published: Mutex::new(Published { model: Arc::new(model), index }), head }
+        Self {
+            capacity,
+            published: Mutex::new(Published { model: Arc::new(model), index }),
+            head,
+            encoded: Encoded::default(),
+        }
     }
 
     fn published(&self) -> MutexGuard<'_, Published> {
@@ -101,5 +112,10 @@ impl Publisher {
             (Arc::clone(&published.model), cursor.due(host, &published.index, published.model.revision())?)
         };
         cursor.advance(host, &model, due)
+    }
+
+    /// The bytes of a snapshot, as `NetworkView`, shared by all hosts; none if there is no such network.
+    pub async fn encoded(&self, snapshot: &Snapshot) -> Option<Bytes> {
+        self.encoded.get(snapshot).await
     }
 }

@@ -14,6 +14,14 @@ pub(super) fn check(draft: &mut Draft<'_>, state: &NetworkState, touched: &Touch
     for group in touched.groups.iter().filter_map(|name| state.groups.get(name)) {
         check_group(draft, state, group);
     }
+    let rules = || state.groups.values().map(|group| group.rules.len()).sum::<usize>();
+    if let Some(group) = touched.groups.first()
+        && rules() > limits::RULES_PER_NETWORK
+    {
+        let rule = format!("the groups of a network have at most {} rules together", limits::RULES_PER_NETWORK);
+        let fix = "use prefix lists and port ranges, or divide the network";
+        draft.refuse(group.clone(), "rules", rules(), rule, fix);
+    }
 }
 
 fn check_group(draft: &mut Draft<'_>, state: &NetworkState, group: &SecurityGroup) {

@@ -15,6 +15,14 @@ pub(super) fn check(draft: &mut Draft<'_>) {
             draft.refuse(name.clone(), "name", &name, rule, "join policies");
         }
     }
+    let rules = || draft.after.operator_policies.values().map(|policy| policy.rules.len()).sum::<usize>();
+    if let Some(name) = draft.operator_policies.first().cloned() {
+        let number = rules();
+        if number > limits::OPERATOR_RULES {
+            let rule = format!("the policies of the operator have at most {} rules together", limits::OPERATOR_RULES);
+            draft.refuse(name, "rules", number, rule, "use wider prefixes and port ranges");
+        }
+    }
 }
 
 fn check_policy(draft: &mut Draft<'_>, policy: &OperatorPolicy) {

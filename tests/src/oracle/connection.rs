@@ -10,6 +10,9 @@ const SYN: u8 = 2;
 const RST: u8 = 4;
 const ACK: u8 = 16;
 
+/// Which sides' rules keep a connection: the initiator's, the answerer's.
+pub(super) type Keeps = (bool, bool);
+
 /// What one side of a connection is told by.
 type Side = (End, u16);
 
@@ -46,6 +49,8 @@ pub(super) struct Connection {
     seen: u64,
     /// It was cut.
     pub(super) cut: bool,
+    /// Which sides keep it.
+    pub(super) keeps: Keeps,
 }
 
 /// What a connection says of a packet of its own.
@@ -96,7 +101,7 @@ pub(super) fn opens(packet: &Packet) -> Result<(), DropReason> {
 
 impl Connection {
     /// The connection that this packet opens.
-    pub(super) fn new(tenant: usize, packet: &Packet, now: u64) -> Self {
+    pub(super) fn new(tenant: usize, packet: &Packet, keeps: Keeps, now: u64) -> Self {
         let (initiator, answerer) = sides(packet);
         Self {
             tenant,
@@ -109,6 +114,7 @@ impl Connection {
             progress: Progress::default(),
             seen: now,
             cut: false,
+            keeps,
         }
     }
 

@@ -14,7 +14,7 @@ use std::collections::BTreeMap;
 use andromede_abi::{Address, Datagram, DropReason, FragmentKey, fragment_way};
 
 use self::{
-    connection::{Connection, Says},
+    connection::{Connection, Keeps, Says},
     packet::{Packet, What},
     rules::{Answer, GROUPS, Question, Rule},
 };
@@ -55,6 +55,8 @@ pub enum Event {
     Wait(u64),
     /// A group of a tenant, by its place, has these rules from now on.
     Rules(usize, usize, Vec<Rule>),
+    /// The operator has these rules for the network of a tenant from now on.
+    Operator(usize, Vec<Rule>),
 }
 
 /// What should become of a packet.
@@ -88,6 +90,7 @@ struct Pieces {
 pub struct Oracle {
     now: u64,
     rules: [[Vec<Rule>; 2]; 2],
+    operator: [Vec<Rule>; 2],
     connections: Vec<Connection>,
     /// By the places of docs/fragments.md, which are the one thing that is asked of the packet path's own code.
     pieces: BTreeMap<FragmentKey, Pieces>,
@@ -111,6 +114,11 @@ impl Oracle {
     /// Rules of a group from now on.
     pub fn set_rules(&mut self, tenant: usize, group: usize, rules: &[Rule]) {
         rules.clone_into(&mut self.rules[tenant][group]);
+    }
+
+    /// Rules of the operator from now on.
+    pub fn set_operator(&mut self, tenant: usize, rules: &[Rule]) {
+        rules.clone_into(&mut self.operator[tenant]);
     }
 
     /// Time passes.
@@ -153,7 +161,7 @@ impl Oracle {
                 if let Err(reason) = holds(tenant, sender, packet.from) {
                     return Fate::drops(reason);
                 }
-                if self.permitted(tenant, &connection.opening, false).is_err() {
+                if self.permitted(tenant, &connection.opening, false, Some(connection.keeps)).is_err() {
                     let connection = &mut self.connections[at];
                     connection.cut = true;
                     connection.attempted(self.now);
@@ -171,10 +179,11 @@ impl Oracle {
         if let Err(reason) = connection::opens(packet) {
             return Fate::Drops([reason].into_iter().chain(guarded.err()).collect());
         }
-        if let Err(reason) = guarded.and_then(|()| self.permitted(tenant, packet, false)) {
-            return Fate::drops(reason);
-        }
-        let connection = Connection::new(tenant, packet, self.now);
+        let keeps = match guarded.and_then(|()| self.permitted(tenant, packet, false, None)) {
+            Ok(keeps) => keeps,
+            Err(reason) => return Fate::drops(reason),
+        };
+        let connection = Connection::new(tenant, packet, keeps, self.now);
         match instead {
             Some(at) => self.connections[at] = connection,
             None => self.connections.push(connection),
@@ -182,15 +191,22 @@ impl Oracle {
         Fate::Reaches(packet.to)
     }
 
-    /// Do the rules permit a connection that this packet opens? `headless`: its ports are not known.
-    fn permitted(&self, tenant: usize, packet: &Packet, headless: bool) -> Result<(), DropReason> {
+    /// Do the rules permit a connection that this packet opens? `headless`: its ports are not known. `known`: it lives, and these sides keep
+    /// it. What is given back is which sides keep it if it is opened now.
+    fn permitted(
+        &self,
+        tenant: usize,
+        packet: &Packet,
+        headless: bool,
+        known: Option<Keeps>,
+    ) -> Result<Keeps, DropReason> {
         match packet.to {
             ROUTER => return Err(DropReason::NoService),
             NOBODY => return Err(DropReason::UnknownDestination),
             to if !is_here(to) && !is_here(packet.from) => return Err(DropReason::NotHere),
             _ => {}
         }
-        let ask = |ingress: bool, port: End, other: End| {
+        let ask = |ingress: bool, port: End, other: End, is_kept: Option<bool>| {
             let question = Question {
                 ingress,
                 protocol: packet.protocol(),
@@ -198,19 +214,27 @@ impl Oracle {
                 remote: if packet.v6 { other.v6().into() } else { other.v4().into() },
                 remote_groups: groups(other),
             };
-            let rules = groups(port).iter().flat_map(|group| &self.rules[tenant][*group]);
-            match rules::decide(rules, &question) {
-                Answer::By(allow) => allow,
-                Answer::Default => !ingress,
+            let own = groups(port).iter().flat_map(|group| &self.rules[tenant][*group]);
+            let answer = match rules::decide(self.operator[tenant].iter(), &question) {
+                Answer::Default => rules::decide(own, &question),
+                decided @ Answer::By(..) => decided,
+            };
+            match answer {
+                Answer::By(true, keep) => Some(keep),
+                Answer::By(false, keep) => (is_kept.is_some() && keep).then_some(false),
+                Answer::Default => (!ingress || is_kept == Some(true)).then_some(false),
             }
         };
-        if is_here(packet.from) && !ask(false, packet.from, packet.to) {
-            return Err(DropReason::EgressRule);
+        let mut keeps = (false, false);
+        if is_here(packet.from) {
+            let kept = ask(false, packet.from, packet.to, known.map(|keeps| keeps.0));
+            keeps.0 = kept.ok_or(DropReason::EgressRule)?;
         }
-        if is_here(packet.to) && !ask(true, packet.to, packet.from) {
-            return Err(DropReason::IngressRule);
+        if is_here(packet.to) {
+            let kept = ask(true, packet.to, packet.from, known.map(|keeps| keeps.1));
+            keeps.1 = kept.ok_or(DropReason::IngressRule)?;
         }
-        Ok(())
+        Ok(keeps)
     }
 
     /// A packet that is a part of its datagram.
@@ -240,11 +264,11 @@ impl Oracle {
             }
             return self.whole(tenant, sender, &Packet { what, ..*packet });
         }
-        let permitted = holds(tenant, sender, packet.from).and_then(|()| self.permitted(tenant, packet, true));
+        let permitted = holds(tenant, sender, packet.from).and_then(|()| self.permitted(tenant, packet, true, None));
         match permitted {
             Err(DropReason::EgressRule | DropReason::IngressRule) => Fate::drops(DropReason::Fragment),
             Err(reason) => Fate::drops(reason),
-            Ok(()) => {
+            Ok(_) => {
                 if part.start < pieces.lowest {
                     (pieces.lowest, pieces.seen) = (part.start, self.now);
                     self.pieces.extend(key.map(|key| (key, pieces)));

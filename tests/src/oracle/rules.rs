@@ -7,6 +7,42 @@ use serde_json::{Value, json};
 /// Names of the groups, as the small fabric has them.
 pub const GROUPS: [&str; 2] = ["clients", "servers"];
 
+/// Names and prefixes of the lists that each tenant has.
+pub const LISTS: [(&str, &[(IpAddr, u8)]); 2] =
+    [("near", &[(v4(0), 30), (v6(0), 126)]), ("far", &[(v4(3), 32), (v4(192), 26), (v4(200), 32), (v6(0xc0), 122)])];
+
+const fn v4(last: u8) -> IpAddr {
+    IpAddr::V4(Ipv4Addr::new(10, 0, 0, last))
+}
+
+const fn v6(last: u16) -> IpAddr {
+    IpAddr::V6(Ipv6Addr::new(0xfd00, 0x10, 0, 0, 0, 0, 0, last))
+}
+
+/// The lists of a tenant as documents of the API.
+pub fn lists(tenant: &str) -> Vec<Value> {
+    let document = |(name, prefixes): &(&str, &[(IpAddr, u8)])| {
+        let prefixes: Vec<String> = prefixes.iter().map(|(network, bits)| format!("{network}/{bits}")).collect();
+        json!({"kind": "PrefixList", "name": list(tenant, name), "prefixes": prefixes})
+    };
+    LISTS.iter().map(document).collect()
+}
+
+fn list(tenant: &str, name: &str) -> String {
+    format!("tenants/{tenant}/networks/n/prefixLists/{name}")
+}
+
+/// What a rule does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Does {
+    /// It refuses.
+    Deny,
+    /// It leaves the decision to the tenant; the operator's only.
+    Pass,
+    /// It permits.
+    Allow,
+}
+
 /// The other side that a rule looks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Remote {
@@ -16,6 +52,8 @@ pub enum Remote {
     Cidr(IpAddr, u8),
     /// A port with the group of this place.
     Group(usize),
+    /// An address that the list of this place covers.
+    List(usize),
 }
 
 /// A rule as its author thinks of it.
@@ -24,7 +62,9 @@ pub struct Rule {
     /// What the port receives, or what it sends.
     pub ingress: bool,
     /// What the rule does.
-    pub allow: bool,
+    pub does: Does,
+    /// It spares connections that live: one that it lets in outlives it, one that it refuses goes on.
+    pub keep: bool,
     /// Lower comes first.
     pub priority: u16,
     /// IP protocol number; none: any.
@@ -55,8 +95,8 @@ pub struct Question<'a> {
 /// What rules answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Answer {
-    /// This rule decides.
-    By(bool),
+    /// A rule decides: it allows, and keeps.
+    By(bool, bool),
     /// None does.
     Default,
 }
@@ -75,6 +115,7 @@ impl Rule {
             Remote::Any => true,
             Remote::Cidr(network, bits) => covers(network, bits, question.remote),
             Remote::Group(group) => question.remote_groups.contains(&group),
+            Remote::List(list) => LISTS[list].1.iter().any(|(network, bits)| covers(*network, *bits, question.remote)),
         };
         self.ingress == question.ingress
             && self.protocol.is_none_or(|protocol| protocol == question.protocol)
@@ -87,9 +128,16 @@ impl Rule {
         let mut rule = json!({
             "name": format!("r{name}"),
             "direction": if self.ingress { "ingress" } else { "egress" },
-            "action": if self.allow { "allow" } else { "deny" },
+            "action": match self.does {
+                Does::Deny => "deny",
+                Does::Pass => "pass",
+                Does::Allow => "allow",
+            },
             "priority": self.priority,
         });
+        if self.keep {
+            rule["existing"] = json!("keep");
+        }
         if let Some(protocol) = self.protocol {
             rule["protocol"] = match protocol {
                 1 => json!("icmp"),
@@ -111,6 +159,7 @@ impl Rule {
         }
         match self.remote {
             Remote::Any => {}
+            Remote::List(place) => rule["remotePrefixList"] = json!(list(tenant, LISTS[place].0)),
             Remote::Cidr(network, bits) => rule["remoteCidr"] = json!(format!("{}/{bits}", masked(network, bits))),
             Remote::Group(group) => {
                 rule["remoteGroup"] = json!(format!("tenants/{tenant}/networks/n/securityGroups/{}", GROUPS[group]));
@@ -132,10 +181,14 @@ fn masked(address: IpAddr, bits: u8) -> IpAddr {
     }
 }
 
-/// The rule that decides: the lowest priority of those that match, and of equals a deny.
+/// The rule that decides: the lowest priority of those that match, and of equals a deny before a pass, and that before an allow. Of
+/// those that are still equal all keep, or none does.
 pub fn decide<'a>(rules: impl Iterator<Item = &'a Rule>, question: &Question<'_>) -> Answer {
-    let first = rules.filter(|rule| rule.matches(question)).min_by_key(|rule| (rule.priority, rule.allow));
-    first.map_or(Answer::Default, |rule| Answer::By(rule.allow))
+    let first = rules.filter(|rule| rule.matches(question)).min_by_key(|rule| (rule.priority, rule.does));
+    match first.map(|rule| (rule.does, rule.keep)) {
+        None | Some((Does::Pass, _)) => Answer::Default,
+        Some((does, keep)) => Answer::By(does == Does::Allow, keep),
+    }
 }
 
 fn covers(network: IpAddr, bits: u8, address: IpAddr) -> bool {

@@ -11,7 +11,12 @@ use andromede_plan::Rows;
 use andromede_testkit::packet::vxlan;
 use anyhow::Result;
 
-use super::{Event, FOREIGN, Fate, GROUPS, HOST, Oracle, Packet, Sender, TENANTS};
+use serde_json::json;
+
+use super::{
+    Event, FOREIGN, Fate, GROUPS, HOST, Oracle, Packet, Sender, TENANTS,
+    rules::{self, Rule},
+};
 use crate::twin::{
     END_REMOTE, END_VTEP, End, SmallFabric, UNDERLAY_IFINDEX, ifindex,
     talk::{VNI, outer_ends},
@@ -56,7 +61,8 @@ impl Story {
         let fabric = SmallFabric::new()?;
         let mut host = Host { config: fabric.host_config(), fabric, tables: Tables::default(), now: 0 };
         let mut oracle = Oracle::default();
-        for tenant in 0..TENANTS.len() {
+        for (tenant, name) in TENANTS.iter().enumerate() {
+            host.fabric.set(rules::lists(name))?;
             for group in 0..GROUPS.len() {
                 host.set_rules(tenant, group, &[])?;
             }
@@ -71,6 +77,10 @@ impl Story {
                 Event::Rules(tenant, group, rules) => {
                     host.set_rules(*tenant, *group, rules)?;
                     oracle.set_rules(*tenant, *group, rules);
+                }
+                Event::Operator(tenant, rules) => {
+                    host.set_operator(*tenant, rules)?;
+                    oracle.set_operator(*tenant, rules);
                 }
                 Event::Send(tenant, sender, packet) => {
                     let found = host.send(*tenant, *sender, packet);
@@ -121,9 +131,19 @@ impl Story {
 }
 
 impl Host {
-    fn set_rules(&mut self, tenant: usize, group: usize, rules: &[super::rules::Rule]) -> Result<()> {
+    fn set_rules(&mut self, tenant: usize, group: usize, rules: &[Rule]) -> Result<()> {
         let documents: Vec<_> = (0..).zip(rules).map(|(place, rule)| rule.document(place, TENANTS[tenant])).collect();
         self.fabric.set_group(TENANTS[tenant], GROUPS[group], &documents)?;
+        self.tables = tables(self.fabric.rows(), &self.tables);
+        Ok(())
+    }
+
+    fn set_operator(&mut self, tenant: usize, rules: &[Rule]) -> Result<()> {
+        let documents: Vec<_> = (0..).zip(rules).map(|(place, rule)| rule.document(place, TENANTS[tenant])).collect();
+        self.fabric.set(vec![json!({
+            "kind": "OperatorPolicy", "name": format!("operatorPolicies/{}", TENANTS[tenant]),
+            "networks": [format!("tenants/{}/networks/n", TENANTS[tenant])], "rules": documents,
+        })])?;
         self.tables = tables(self.fabric.rows(), &self.tables);
         Ok(())
     }
@@ -221,16 +241,12 @@ impl fmt::Debug for Story {
             match event {
                 Event::Wait(seconds) => now += seconds,
                 Event::Rules(tenant, group, rules) => {
-                    writeln!(
-                        f,
-                        "{number:4} {now:6} s  {} {} have {} rules",
-                        TENANTS[*tenant],
-                        GROUPS[*group],
-                        rules.len()
-                    )?;
-                    for rule in rules {
-                        writeln!(f, "                 {rule:?}")?;
-                    }
+                    writeln!(f, "{number:4} {now:6} s  {} {} have", TENANTS[*tenant], GROUPS[*group])?;
+                    told(f, rules)?;
+                }
+                Event::Operator(tenant, rules) => {
+                    writeln!(f, "{number:4} {now:6} s  the operator has for {}", TENANTS[*tenant])?;
+                    told(f, rules)?;
                 }
                 Event::Send(tenant, sender, packet) => {
                     let family = if packet.v6 { 6 } else { 4 };
@@ -246,4 +262,8 @@ impl fmt::Debug for Story {
         }
         Ok(())
     }
+}
+
+fn told(f: &mut fmt::Formatter<'_>, rules: &[Rule]) -> fmt::Result {
+    rules.iter().try_for_each(|rule| writeln!(f, "                 {rule:?}"))
 }

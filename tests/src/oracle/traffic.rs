@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use super::{
     Event, FOREIGN, HOST, NOBODY, ROUTER, STRANGER, Sender,
     packet::{DATAGRAM, Packet, Part, What},
-    rules::{Remote, Rule},
+    rules::{Does, Remote, Rule},
 };
 use crate::{
     chance::Chance,
@@ -38,13 +38,18 @@ impl Traffic {
 
     /// The next event.
     pub fn event(&mut self) -> Event {
-        match self.chance.below(60) {
-            0 => {
+        match self.chance.below(120) {
+            0..=3 => {
                 let count = self.chance.below(5);
-                let rules = (0..count).map(|_| self.rule()).collect();
-                Event::Rules(self.chance.below(2), self.chance.below(2), rules)
+                let rules = (0..count).map(|_| self.keeping_rule()).collect();
+                Event::Rules(self.tenant(), self.chance.below(2), rules)
             }
-            1..=4 => Event::Wait(TICK * self.chance.pick(&[1, 1, 1, 2, 2, 3, 9, 20, 40, 45, 1_100])),
+            4..=5 => {
+                let count = self.chance.below(3);
+                let rules = (0..count).map(|_| self.operators_rule()).collect();
+                Event::Operator(self.tenant(), rules)
+            }
+            6..=12 => Event::Wait(TICK * self.chance.pick(&[1, 1, 1, 2, 2, 3, 9, 20, 40, 45, 1_100])),
             _ => self.packet(),
         }
     }
@@ -71,17 +76,49 @@ impl Traffic {
                 let other_family = protocol == Some(if network.is_ipv4() { 58 } else { 1 });
                 if other_family { Remote::Any } else { Remote::Cidr(network, bits) }
             }
+            _ if self.chance.one_in(2) && !matches!(protocol, Some(1 | 58)) => Remote::List(self.chance.below(2)),
             _ => Remote::Group(self.chance.below(2)),
         };
         Rule {
             ingress: !self.chance.one_in(4),
-            allow: !self.chance.one_in(4),
+            does: if self.chance.one_in(4) { Does::Deny } else { Does::Allow },
+            keep: false,
             priority: self.chance.pick(&[10, 20, 30]),
             protocol,
             ports: with_ports.then(|| (first, first + self.chance.pick(&[0, 0, 40]))),
             icmp: icmp.then(|| (self.chance.pick(&[8, 128, 13, 140]), self.chance.pick(&[None, Some(0)]))),
             remote,
         }
+    }
+
+    /// A rule that perhaps spares connections that live: those of some priorities do, so that of equal ones all do.
+    fn keeping_rule(&mut self) -> Rule {
+        let rule = self.rule();
+        let keep = self.chance.one_in(2);
+        let does = if keep && self.chance.one_in(2) { Does::Deny } else { rule.does };
+        let rule = Rule { priority: rule.priority + u16::from(keep), keep, does, ..rule };
+        if self.chance.one_in(3) {
+            return Rule { protocol: None, ports: None, icmp: None, remote: Remote::Any, ..rule };
+        }
+        rule
+    }
+
+    /// A tenant, as a rule the one of the last conversation: what it talks is what new rules are for.
+    fn tenant(&mut self) -> usize {
+        match self.last {
+            Some((tenant, ..)) if !self.chance.one_in(4) => tenant,
+            _ => self.chance.below(2),
+        }
+    }
+
+    /// A rule of the operator's: it knows no groups and no lists of tenants, and may leave the decision to them.
+    fn operators_rule(&mut self) -> Rule {
+        let rule = self.keeping_rule();
+        let remote = if matches!(rule.remote, Remote::Cidr(..)) { rule.remote } else { Remote::Any };
+        if self.chance.one_in(3) {
+            return Rule { does: Does::Pass, keep: false, priority: 5, remote, ..rule };
+        }
+        Rule { remote, ..rule }
     }
 
     fn packet(&mut self) -> Event {

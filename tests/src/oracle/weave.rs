@@ -120,7 +120,7 @@ impl Revision {
             };
             let rules = super::groups(port).iter().flat_map(|group| &self.rules[*group]);
             match rules::decide(rules, &question) {
-                Answer::By(allow) => allow,
+                Answer::By(allow, _) => allow,
                 Answer::Default => direction == Direction::Egress,
             }
         };
@@ -134,6 +134,7 @@ impl Weave {
     pub fn new() -> Result<Self> {
         let mut fabric = SmallFabric::new()?;
         fabric.attach_everything()?;
+        fabric.set(rules::lists(TENANTS[TENANT]))?;
         for group in GROUPS {
             fabric.set_group(TENANTS[TENANT], group, &[])?;
         }

@@ -30,6 +30,10 @@ pub(crate) struct Arguments {
     /// Remove what an earlier demo left, and do nothing else.
     #[arg(long)]
     clean: bool,
+    /// Build nothing: the programs were built before. A build of the programs alone shares little with one of everything, because
+    /// some third-party crates have other features then.
+    #[arg(long, hide = true)]
+    built: bool,
 }
 
 /// Runs the demo.
@@ -43,8 +47,10 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         println!("demo: nothing of it is left");
         return Ok(());
     }
-    say("building (the first time takes minutes)");
-    workspace::run(&mut workspace::cargo(&["build", "--bins", "--locked"]))?;
+    if !arguments.built {
+        say("building (the first time takes minutes)");
+        workspace::run(&mut workspace::cargo(&["build", "--bins", "--locked"]))?;
+    }
     interrupt::install()?;
     place::remove_all()?;
     let begin = Instant::now();
