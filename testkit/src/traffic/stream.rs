@@ -66,6 +66,20 @@ impl Noise {
     }
 }
 
+/// Waits until the port is free: a process that is being started holds a copy of every socket until it runs its own program, also of a
+/// listener that was closed meanwhile.
+fn listen(port: u16) -> std::io::Result<TcpListener> {
+    let begin = Instant::now();
+    loop {
+        match TcpListener::bind((Ipv6Addr::UNSPECIFIED, port)) {
+            Err(error) if error.kind() == ErrorKind::AddrInUse && begin.elapsed() < STALL => {
+                thread::sleep(Duration::from_millis(20));
+            }
+            done => return done,
+        }
+    }
+}
+
 /// A server that takes one stream after the other and hashes it.
 #[derive(Debug)]
 pub struct Sink {
@@ -78,8 +92,7 @@ pub struct Sink {
 impl Sink {
     /// Listens on a port of all addresses.
     pub fn start(namespace: &Namespace, port: u16) -> Result<Self> {
-        let listener = namespace.run(|| TcpListener::bind((Ipv6Addr::UNSPECIFIED, port)))?;
-        let listener = listener.with_context(|| format!("listening on TCP port {port}"))?;
+        let listener = namespace.run(|| listen(port))?.with_context(|| format!("listening on TCP port {port}"))?;
         listener.set_nonblocking(true)?;
         let stop = Arc::new(AtomicBool::new(false));
         let received = Arc::new(AtomicU64::new(0));
