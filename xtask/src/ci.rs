@@ -1,8 +1,13 @@
 //! Everything that must be green before a merge, cheap to dear, in one target folder and one profile.
 
-use std::time::{Duration, Instant};
+use std::{
+    process::Command,
+    sync::mpsc,
+    thread,
+    time::{Duration, Instant},
+};
 
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, anyhow, ensure};
 
 use crate::{
     deny, test, tidy,
@@ -11,7 +16,8 @@ use crate::{
 
 /// What `./x help` says of the checks; CONTRIBUTING.md says it at length.
 pub(crate) const SUMMARY: &str = "\
-In CI (`./x ci`, which `.ci/run` calls): format, tidy, deny, lints, documentation, tests, demo, kernels.
+In CI (`./x ci`, which `.ci/run` calls): format, tidy, deny, tests with lints and documentation beside them, demo,
+kernels.
 With a command of their own, because they take long:
   ./x fuzz             random packets and conversations
   ./x kernels --full   more tests on kernel 6.1
@@ -30,9 +36,7 @@ const STEPS: &[Step] = &[
     Step { name: "format", run: format },
     Step { name: "tidy", run: tidy::run },
     Step { name: "deny", run: deny::run },
-    Step { name: "lints", run: lints },
-    Step { name: "documentation", run: documentation },
-    Step { name: "tests", run: tests },
+    Step { name: "tests", run: tests_and_lints },
     Step { name: "demo", run: || task(&["demo", "--built"]) },
     Step { name: "kernels", run: || task(&["kernels"]) },
 ];
@@ -77,32 +81,55 @@ fn format() -> Result<()> {
     Ok(())
 }
 
-fn lints() -> Result<()> {
-    workspace::run(&mut workspace::cargo(&[
-        "clippy",
-        "--workspace",
-        "--all-targets",
-        "--locked",
-        "--",
-        "--deny",
-        "warnings",
-    ]))
+/// What only compiles, by name: the lints, and the documentation.
+fn compiled() -> [(&'static str, Command); 2] {
+    // What compiles gives way to what is tested.
+    let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned());
+    let cargo = |arguments: &[&str]| workspace::command("nice", &[&["-n", "10", &cargo], arguments].concat());
+    let lints = cargo(&["clippy", "--workspace", "--all-targets", "--locked", "--", "--deny", "warnings"]);
+    let mut pages = cargo(&["doc", "--workspace", "--no-deps", "--locked", "--document-private-items"]);
+    // Private items are documented too, so a link to one leads somewhere.
+    pages.env("RUSTDOCFLAGS", "--deny warnings --allow rustdoc::private-intra-doc-links");
+    [("lints", lints), ("documentation", pages)]
 }
 
-fn documentation() -> Result<()> {
-    let mut doc = workspace::cargo(&["doc", "--workspace", "--no-deps", "--locked", "--document-private-items"]);
-    // Private items are documented too, so a link to one leads somewhere.
-    workspace::run(doc.env("RUSTDOCFLAGS", "--deny warnings --allow rustdoc::private-intra-doc-links"))
+/// Runs what only compiles, and keeps its output until it fails.
+fn compile() -> Result<()> {
+    let mut failed = Vec::new();
+    for (name, mut command) in compiled() {
+        let started = Instant::now();
+        let output = command.output().with_context(|| format!("cannot run cargo for the {name}"))?;
+        println!("== {name}, beside the tests: {}", seconds(started.elapsed()));
+        if !output.status.success() {
+            eprintln!("{}", String::from_utf8_lossy(&output.stderr));
+            failed.push(name);
+        }
+    }
+    ensure!(failed.is_empty(), "{} failed", failed.join(" and "));
+    Ok(())
+}
+
+/// Tests wait more than they compute, so lints and documentation are compiled beside them: not before the tests are built, because cargo
+/// builds one thing at a time in a folder.
+fn tests_and_lints() -> Result<()> {
+    thread::scope(|scope| {
+        let (begun, begins) = mpsc::channel();
+        // If the tests cannot be built, that is what is told.
+        let compiling = scope.spawn(move || begins.recv().map_or(Ok(()), |()| compile()));
+        let begin = move || {
+            // Nobody listens only if the other thread is gone, which `join` tells.
+            let _ = begun.send(());
+        };
+        let tested = test::run(&[], begin);
+        let compiled = compiling.join().map_err(|_| anyhow!("the lints ended by a panic"))?;
+        tested.and(compiled)
+    })
 }
 
 /// Runs another task as a process of its own, as a user would.
 fn task(arguments: &[&str]) -> Result<()> {
     // By this link, and not by its path: building the tests replaces the file at that path.
     workspace::run(&mut workspace::command("/proc/self/exe", arguments))
-}
-
-fn tests() -> Result<()> {
-    test::run(&[])
 }
 
 #[cfg(test)]

@@ -77,7 +77,7 @@ fn main() -> ExitCode {
         Command::Tidy => tidy::run(),
         Command::Deny => deny::run(),
         Command::Docs { check } => docs::run(check),
-        Command::Test { arguments } => test::run(&arguments),
+        Command::Test { arguments } => test::run(&arguments, || {}),
         Command::Ci { keep_going } => ci::run(keep_going),
         Command::Demo(arguments) => demo::run(&arguments),
         Command::Kernels(arguments) => kernels::run(&arguments),

@@ -46,8 +46,10 @@ impl std::fmt::Display for Count {
     }
 }
 
-/// Builds every program, runs every test, and prints the count as the last line.
-pub(crate) fn run(arguments: &[String]) -> Result<()> {
+/// Builds every program, runs every test, and prints the count as the last line. `begun` is called when all is built and the first test
+/// program runs.
+pub(crate) fn run(arguments: &[String], begun: impl FnOnce()) -> Result<()> {
+    let mut begun = Some(begun);
     // The tests start the programs, so those are built first; one build of all targets shares every dependency.
     workspace::run(&mut workspace::cargo(&["build", "--workspace", "--all-targets", "--locked"]))?;
     let mut test = workspace::cargo(&["test", "--workspace", "--locked", "--no-fail-fast"]);
@@ -61,6 +63,9 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
             let line = line.context("cannot read what the tests print")?;
             let line = String::from_utf8_lossy(&line);
             println!("{line}");
+            if let Some(begun) = begun.take_if(|_| line.starts_with("running ")) {
+                begun();
+            }
             if let Some(more) = Count::from_line(&line) {
                 count.add(more);
             }
