@@ -10,7 +10,10 @@ use andromede_proto::{
     local::v1::{DetachPortRequest, GetHostStatusResponse},
     v1::{ListDropsRequest, ListFlowsRequest},
 };
-use andromede_testkit::{Namespace, Process};
+use andromede_testkit::{
+    Namespace, Process,
+    traffic::{Outcome, tcp_probe},
+};
 use common::{
     PATIENCE,
     machine::ready,
@@ -45,7 +48,8 @@ async fn workloads_come_and_go() {
     assert_eq!((ping.network.as_str(), ping.ingress_rule.as_str(), ping.remote.as_str()), (NETWORK, "g/ping", "local"));
 
     // A refusal has a name, and is told.
-    let _ = a.exec("timeout 1 nc -z -w 1 10.0.0.11 80");
+    let closed = "10.0.0.11:80".parse().unwrap();
+    assert_eq!(tcp_probe(&a, closed, Duration::from_secs(1)).unwrap(), Outcome::Silence);
     let refused = DropReason::IngressRule.name();
     let drops = client.list_drops(ListDropsRequest::default()).await.unwrap().into_inner();
     let count = drops.counts.iter().find(|count| count.reason == refused);
