@@ -168,7 +168,11 @@ impl Agent {
         for line in String::from_utf8_lossy(&output.stdout).lines() {
             let name = line.split(": ").nth(1).and_then(|name| name.split('@').next()).unwrap_or_default();
             if !["lo", UPLINK, ""].contains(&name) {
-                namespace.ip(&format!("link delete {name}"))?;
+                // An interface may go by itself meanwhile: with the namespace of its workload, which the kernel takes down in its own time.
+                let deleted = namespace.ip(&format!("link delete {name}"));
+                if namespace.exec(&format!("ip link show dev {name}")).is_ok() {
+                    deleted?;
+                }
             }
         }
         // There is none unless programs are attached by filters.
