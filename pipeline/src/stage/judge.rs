@@ -2,7 +2,8 @@
 
 use andromede_abi::{
     Address, Direction, DropReason, EndpointMark, FlowRow, HostIndex, Identity, LocationRow, Mac, NetworkIndex,
-    NextHop, PolicySet, RuleNumber, Slot, Stage, cell_flag, flow_flag, location_flag, port_flag, rule, side_kind,
+    NextHop, PolicySet, RuleNumber, Slot, Stage, cell_flag, flow_flag, location_flag, port_flag, rule, rule_direction,
+    side_kind,
 };
 
 use crate::{
@@ -190,6 +191,15 @@ impl Side {
         }
     }
 
+    /// The direction of the rules that are asked at this side.
+    #[inline(always)]
+    const fn rule_direction(self) -> u8 {
+        match self {
+            Self::Initiator => rule_direction::EGRESS,
+            Self::Answerer => rule_direction::INGRESS,
+        }
+    }
+
     /// The flag of a connection that its rule of this side keeps.
     #[inline(always)]
     const fn keeps_flag(self) -> u16 {
@@ -334,7 +344,8 @@ fn permit<T: Stages>(tables: &T, scratch: &mut Scratch, side: Side) -> Result<()
     let end = scratch.end(side);
     let is_known = end.is_known;
     let decision = if end.is_local() { policy::decide(tables, scratch, side)? } else { Decision::NOT_ASKED };
-    let Scratch { row, opening, .. } = scratch;
+    let Scratch { row, opening, logged, .. } = scratch;
+    let reports = if decision.flags & cell_flag::LOG != 0 { side.rule_direction() } else { 0 };
     if !is_known {
         row.flags &= !side.keeps_flag();
     }
@@ -345,11 +356,17 @@ fn permit<T: Stages>(tables: &T, scratch: &mut Scratch, side: Side) -> Result<()
         };
         *rule = decision.rule;
         row.flags |= keeping(decision, opening.is_known, side.keeps_flag());
+        // What is known already is no new connection.
+        if !opening.is_known {
+            *logged |= reports;
+        }
         return Ok(());
     }
     if is_known && spares(decision, side.default_rule(), row.flags & side.keeps_flag() != 0) {
         return Ok(());
     }
+    // Where one side refuses, the other has let nothing pass.
+    *logged = reports;
     Err(Refusal::by_rule(side.stage(), side.reason(), decision.rule))
 }
 
