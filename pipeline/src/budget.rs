@@ -10,7 +10,7 @@ use andromede_abi::{
 };
 
 use crate::{
-    stage::judge::{End, Side},
+    stage::{judge::End, side::Side},
     tables::{Tables, UsageRef},
     verdict::Refusal,
     wire::ip_protocol,

@@ -9,8 +9,9 @@ use crate::{
     lifetime::Terms,
     packet::Packet,
     stage::{
-        judge::{End, Opening, Side},
+        judge::{End, Opening},
         policy::Inquiry,
+        side::Side,
     },
     verdict::Verdict,
 };

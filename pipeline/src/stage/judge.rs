@@ -2,8 +2,7 @@
 
 use andromede_abi::{
     Address, Direction, DropReason, EndpointMark, FlowRow, HostIndex, Identity, LocationRow, Mac, NetworkIndex,
-    NextHop, PolicySet, RuleNumber, Slot, Stage, cell_flag, flow_flag, location_flag, port_flag, rule, rule_direction,
-    side_kind,
+    NextHop, PolicySet, RuleNumber, Slot, Stage, cell_flag, flow_flag, location_flag, port_flag, rule, side_kind,
 };
 
 use crate::{
@@ -12,6 +11,7 @@ use crate::{
         locate,
         policy::{self, Decision},
         sender_guard,
+        side::Side,
     },
     stages::Stages,
     tables::Tables,
@@ -146,67 +146,6 @@ impl End {
         };
         let ([a, b, c, d, e, f], [u, v, w, x, y, z]) = (mac, self.mac);
         mark.slot == self.mark.slot && a == u && b == v && c == w && d == x && e == y && f == z
-    }
-}
-
-/// The end of a connection, by who opened it. The initiator's egress rules and the answerer's ingress rules are asked.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Side {
-    Initiator,
-    Answerer,
-}
-
-impl Side {
-    #[inline(always)]
-    pub(crate) const fn stage(self) -> Stage {
-        match self {
-            Self::Initiator => Stage::Egress,
-            Self::Answerer => Stage::Ingress,
-        }
-    }
-
-    #[inline(always)]
-    const fn reason(self) -> DropReason {
-        match self {
-            Self::Initiator => DropReason::EgressRule,
-            Self::Answerer => DropReason::IngressRule,
-        }
-    }
-
-    /// The number of what holds if no rule matches.
-    #[inline(always)]
-    pub(crate) const fn default_rule(self) -> RuleNumber {
-        match self {
-            Self::Initiator => rule::DEFAULT_EGRESS,
-            Self::Answerer => rule::DEFAULT_INGRESS,
-        }
-    }
-
-    /// The flag of a port that says what holds if no rule matches.
-    #[inline(always)]
-    const fn default_flag(self) -> u16 {
-        match self {
-            Self::Initiator => port_flag::EGRESS_DEFAULT_ALLOW,
-            Self::Answerer => port_flag::INGRESS_DEFAULT_ALLOW,
-        }
-    }
-
-    /// The direction of the rules that are asked at this side.
-    #[inline(always)]
-    const fn rule_direction(self) -> u8 {
-        match self {
-            Self::Initiator => rule_direction::EGRESS,
-            Self::Answerer => rule_direction::INGRESS,
-        }
-    }
-
-    /// The flag of a connection that its rule of this side keeps.
-    #[inline(always)]
-    const fn keeps_flag(self) -> u16 {
-        match self {
-            Self::Initiator => flow_flag::EGRESS_KEEPS,
-            Self::Answerer => flow_flag::INGRESS_KEEPS,
-        }
     }
 }
 
