@@ -74,7 +74,7 @@ pub(crate) async fn until(
     let longest = (connection.timeout() / 2).min(LONGEST);
     loop {
         let left = end.saturating_duration_since(Instant::now()).min(longest);
-        let timeout_seconds = u32::try_from(left.as_secs_f64().ceil() as u64).unwrap_or_default();
+        let timeout_seconds = u32::try_from(left.as_millis().div_ceil(1_000)).unwrap_or_default();
         let found = client.wait_in_force(WaitInForceRequest { revision, all, timeout_seconds }).await?.into_inner();
         if found.in_force || Instant::now() >= end {
             return Ok(found);
