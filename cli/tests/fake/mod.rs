@@ -187,7 +187,7 @@ impl FabricService for Fake {
     /// The second host is behind at the first question, and has caught up at the next; a third is out of touch.
     async fn wait_in_force(&self, request: Request<v1::WaitInForceRequest>) -> Result<Response<v1::InForce>, Status> {
         let asked = self.log.lock().unwrap().iter().filter(|asked| asked.starts_with("WaitInForce")).count();
-        let v1::WaitInForceRequest { revision, all, .. } = request.get_ref().clone();
+        let v1::WaitInForceRequest { revision, all, .. } = *request.get_ref();
         self.remember(request.into_inner());
         let behind = v1::HostInForce { host: "hosts/h3".to_owned(), applied_revision: 5, ..Default::default() };
         let (in_force, applied) = if asked == 0 { (false, 1) } else { (!all, 2) };
