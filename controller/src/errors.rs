@@ -12,7 +12,7 @@
 
 use std::collections::HashMap;
 
-use andromede_model::{AnyName, Cause, Violation};
+use andromede_model::{AnyName, Cause, HostName, Violation};
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, FieldViolation, PreconditionViolation, QuotaViolation, StatusExt as _};
 
@@ -124,7 +124,7 @@ fn host_full(full: &Full) -> Status {
 
 /// The status for a fence that is not in force yet.
 fn still_member(still: &StillMember) -> Status {
-    let named: Vec<&str> = still.behind.iter().take(NAMED_HOSTS).map(|host| host.as_str()).collect();
+    let named: Vec<&str> = still.behind.iter().take(NAMED_HOSTS).map(HostName::as_str).collect();
     let more = still.behind.len().saturating_sub(named.len());
     let who = match (named.is_empty(), more) {
         // A tenant is not told which hosts there are.

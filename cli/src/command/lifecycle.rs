@@ -134,9 +134,8 @@ fn in_words(host: &v1::Host, there: &[String]) -> String {
 
 /// The first of them, a line each.
 fn listed(names: &[String]) -> String {
-    let mut text: String = names.iter().take(NAMED).map(|name| format!("  {}\n", short(name))).collect();
-    if let Some(more) = names.len().checked_sub(NAMED).filter(|more| *more > 0) {
-        text += &format!("  and {more} more\n");
-    }
-    text
+    let more = names.len().saturating_sub(NAMED);
+    let more = (more > 0).then(|| format!("and {more} more"));
+    let lines = names.iter().take(NAMED).map(|name| short(name)).chain(more);
+    lines.fold(String::new(), |text, line| text + "  " + &line + "\n")
 }

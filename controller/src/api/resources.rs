@@ -168,7 +168,8 @@ impl Resources {
             let mut change = call.change();
             if request.release {
                 fence::release(&model, &host, &mut change);
-                if !found.is_fenced() && !(change.written.is_empty() && change.deleted.is_empty()) {
+                let empty = change.written.is_empty() && change.deleted.is_empty();
+                if !(empty || found.is_fenced()) {
                     let rule = "what is on a host is taken off once it was fenced";
                     let fix = "fence it, and wait until that is in force";
                     return Err(errors::invalid(&[Violation::new("name", &host, rule, fix).of(Cause::InUse)]));
