@@ -4,8 +4,8 @@ use std::{collections::BTreeMap, net::Ipv4Addr};
 
 use andromede_abi::maps;
 use andromede_model::{
-    Action, Direction, Existing, Host, Labels, MacAddress, Network, NetworkView, Port, PortLimits, Protocol, Remote,
-    Rule, SecurityGroup, SecurityGroupName, Timeouts, Uid, Vni,
+    Action, Direction, Existing, Host, HostState, Labels, MacAddress, Network, NetworkView, Port, PortLimits, Protocol,
+    Remote, Rule, SecurityGroup, SecurityGroupName, Timeouts, Uid, Vni,
 };
 use andromede_plan::{Attachment, Attachments, HostFacts};
 use anyhow::{Context as _, Result};
@@ -47,6 +47,7 @@ fn host() -> Result<Host> {
     Ok(Host {
         name: "hosts/h".parse()?,
         underlay: Ipv4Addr::new(192, 0, 2, 1),
+        state: HostState::Active,
         index: 1,
         revision: 1,
         labels: Labels::default(),

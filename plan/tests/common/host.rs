@@ -4,8 +4,8 @@ use std::{collections::BTreeMap, net::Ipv4Addr};
 
 use andromede_abi::maps;
 use andromede_model::{
-    Action, Direction, Existing, Host, Labels, MacAddress, Network, NetworkView, Port, Protocol, Remote, Rule,
-    SecurityGroup, Vni,
+    Action, Direction, Existing, Host, HostState, Labels, MacAddress, Network, NetworkView, Port, Protocol, Remote,
+    Rule, SecurityGroup, Vni,
 };
 use andromede_plan::{Attachment, Attachments, HostFacts};
 
@@ -15,6 +15,7 @@ pub(crate) fn host() -> Host {
     Host {
         name: "hosts/h".parse().unwrap(),
         underlay: Ipv4Addr::new(192, 0, 2, 1),
+        state: HostState::Active,
         index: 1,
         revision: 1,
         labels: Labels::default(),
