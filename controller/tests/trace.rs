@@ -244,6 +244,7 @@ async fn a_drop_has_its_reason_its_rule_and_a_remedy() {
         assert_eq!(found, ("dropped", reason, rule), "{request:?}\n{words}");
         assert!(!dropped.remedy.is_empty() && dropped.remedy.contains(remedy), "{}", dropped.remedy);
         assert!(words.contains("dropped"), "{words}");
+        assert_eq!(words.contains("and logged"), rule == "server/not-this", "{words}");
     }
     controller.stop().await;
 }

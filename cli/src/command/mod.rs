@@ -11,6 +11,7 @@ pub(crate) mod get;
 pub(crate) mod history;
 pub(crate) mod hits;
 pub(crate) mod host;
+pub(crate) mod lifecycle;
 pub(crate) mod log;
 pub(crate) mod pki;
 pub(crate) mod plan;
@@ -44,7 +45,7 @@ pub(crate) async fn run(arguments: &Arguments) -> Result<(), Failure> {
         Command::Log(log) => log.run(connection).await,
         Command::Hits(hits) => hits.run(connection).await,
         Command::Trace(trace) => trace.run(connection, palette).await,
-        Command::Host(host) => host.run(connection).await,
+        Command::Host(host) => host.run(connection, palette).await,
         Command::Pki(pki) => pki.run(),
         Command::Completion(completion) => completion.run(),
     }
