@@ -20,7 +20,7 @@ use aya_ebpf::{
     programs::TcContext,
 };
 
-use crate::{context, count, frame::Buffer, maps, tables::Maps};
+use crate::{context, count, frame::Buffer, maps, rule_events, tables::Maps};
 
 /// Bytes of the Ethernet header, as words.
 type Ethernet = [u16; 7];
@@ -76,6 +76,9 @@ pub fn run<const HOOK: u8>(ctx: &TcContext, host: &HostConfig) -> i32 {
     let is_drop = scratch.verdict.reason.is_some();
     if is_drop {
         count::dropped(&mut frame, &context, scratch);
+    }
+    if scratch.reported != 0 {
+        rule_events::send(context.now, scratch);
     }
     let action = act::<HOOK>(&mut frame, &context, scratch);
     if !is_drop && scratch.verdict.reason.is_some() {

@@ -11,6 +11,7 @@ mod key;
 mod maps;
 mod measure;
 mod reap;
+mod rule_events;
 mod stages;
 mod tables;
 

@@ -3,7 +3,7 @@
 use andromede_abi::{
     CellKey, CellRow, DropCounterKey, EventBudget, FlowKey, FlowRow, FragmentKey, FragmentRow, HostRow, IdentityClass,
     IdentityClassKey, LocationKey, LocationRow, MemberKey, MemberRow, NetworkRow, PolicyPrefixKey, PortRow,
-    PrefixClasses, PrefixKey, ServiceClasses, ServiceKey, SourceKey, UsageRow, VerdictRecord, maps,
+    PrefixClasses, PrefixKey, RuleEvent, ServiceClasses, ServiceKey, SourceKey, UsageRow, VerdictRecord, maps,
 };
 use andromede_pipeline::Scratch;
 use aya_ebpf::{
@@ -72,6 +72,10 @@ pub static DROP_TOTALS: PerCpuArray<u64, { rows!(DROP_TOTALS) }> = PerCpuArray::
 pub static EVENTS: RingBuf<andromede_abi::DropEvent, { rows!(EVENTS) }> = RingBuf::new();
 #[btf_map]
 pub static EVENT_BUDGET: PerCpuArray<EventBudget, { rows!(EVENT_BUDGET) }> = PerCpuArray::new();
+#[btf_map]
+pub static RULE_HITS: HashMap<u32, u64, { rows!(RULE_HITS) }, SPARSE> = HashMap::new();
+#[btf_map]
+pub static RULE_EVENTS: RingBuf<RuleEvent, { rows!(RULE_EVENTS) }> = RingBuf::new();
 #[btf_map]
 pub static VERDICTS: PerCpuArray<VerdictRecord, 1> = PerCpuArray::new();
 #[btf_map]
