@@ -101,8 +101,8 @@ impl Scene {
         let (client, outsider, server) = (attach(1, "client"), attach(1, "outsider"), attach(2, "server"));
         fabric.wait_in_force().unwrap();
         let ports: Vec<u16> = (FIRST..=FIRST + GROUPS).collect();
-        let _responder = Responder::start(server.namespace(), "server", &ports, &[]).unwrap();
-        Self { client, outsider, _responder, fabric }
+        let responder = Responder::start(server.namespace(), "server", &ports, &[]).unwrap();
+        Self { client, outsider, _responder: responder, fabric }
     }
 
     /// Every group lets in what its rules say, and nothing else passes.
