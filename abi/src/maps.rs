@@ -65,6 +65,9 @@ tables! {
     EVENTS = "EVENTS", 1, 262_144;
     /// Per-CPU array of one `EventBudget`.
     EVENT_BUDGET = "EVENT_BUDGET", 1, 1;
+    /// Array of one u64: raised by each write to a table of configuration, after it. What a processor keeps of those tables it keeps under
+    /// this number.
+    GENERATION = "GENERATION", 1, 1;
 }
 
 /// The layout of `FLOWS` before the present one, which an upgrade reads: `FlowKey` -> `FlowRow1`.

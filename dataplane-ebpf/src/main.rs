@@ -7,6 +7,7 @@ mod apply;
 mod context;
 mod count;
 mod frame;
+mod kept;
 mod key;
 mod maps;
 mod measure;

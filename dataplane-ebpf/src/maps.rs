@@ -6,6 +6,8 @@ use andromede_abi::{
     PrefixClasses, PrefixKey, ServiceClasses, ServiceKey, SourceKey, UsageRow, VerdictRecord, maps,
 };
 use andromede_pipeline::Scratch;
+
+use crate::kept::{KEPT, KeptMember, KeptPort};
 use aya_ebpf::{
     bindings::{BPF_F_NO_PREALLOC, bpf_timer},
     btf_maps::{Array, HashMap, LpmTrie, PerCpuArray, PerCpuHashMap, RingBuf},
@@ -28,6 +30,20 @@ pub struct Reaper {
     pub round: u64,
     pub reserved: u64,
     pub timer: bpf_timer,
+}
+
+/// What a processor has to itself: the scratch space of a walk, and the clock as it last read it.
+#[repr(C)]
+pub struct Desk {
+    pub scratch: Scratch,
+    pub clock: Clock,
+}
+
+/// The coarse clock, and in which tick of the kernel it was read.
+#[repr(C)]
+pub struct Clock {
+    pub tick: u64,
+    pub now: u64,
 }
 
 const _: () = assert!(size_of::<Reaper>() == size_of::<andromede_abi::ReaperRow>());
@@ -73,6 +89,12 @@ pub static EVENTS: RingBuf<andromede_abi::DropEvent, { rows!(EVENTS) }> = RingBu
 #[btf_map]
 pub static EVENT_BUDGET: PerCpuArray<EventBudget, { rows!(EVENT_BUDGET) }> = PerCpuArray::new();
 #[btf_map]
+pub static GENERATION: Array<u64, { rows!(GENERATION) }, { aya_ebpf::bindings::BPF_F_MMAPABLE as usize }> = Array::new();
+#[btf_map]
+pub static KEPT_PORTS: PerCpuArray<KeptPort, KEPT> = PerCpuArray::new();
+#[btf_map]
+pub static KEPT_MEMBERS: PerCpuArray<KeptMember, KEPT> = PerCpuArray::new();
+#[btf_map]
 pub static VERDICTS: PerCpuArray<VerdictRecord, 1> = PerCpuArray::new();
 #[btf_map]
-pub static SCRATCH: PerCpuArray<Scratch, 1> = PerCpuArray::new();
+pub static SCRATCH: PerCpuArray<Desk, 1> = PerCpuArray::new();

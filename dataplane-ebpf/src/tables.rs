@@ -17,6 +17,7 @@ use aya_ebpf::{
 };
 
 use crate::{
+    kept,
     key::{StackKey, StackPrefix},
     maps,
 };
@@ -102,6 +103,19 @@ unsafe fn copy_to<R: Owned>(row: *const R, owner: u64, into: &mut R) -> bool {
         }
         compiler_fence(Ordering::SeqCst);
         word.read_volatile() == owner
+    }
+}
+
+/// Copies a row that nobody writes meanwhile, word by word.
+#[inline(always)]
+pub fn copy_words<R: Copy>(from: &R, into: &mut R) {
+    const { assert!(size_of::<R>().is_multiple_of(size_of::<u64>()) && align_of::<R>() == align_of::<u64>()) };
+    let (from, to) = (core::ptr::from_ref(from).cast::<u64>(), core::ptr::from_mut(into).cast::<u64>());
+    let mut index = 0;
+    while index < size_of::<R>() / size_of::<u64>() {
+        // SAFETY: inside both, which are aligned to eight bytes and a multiple of them.
+        unsafe { to.add(index).write_volatile(from.add(index).read_volatile()) };
+        index += 1;
     }
 }
 
@@ -227,6 +241,23 @@ impl UsageRef for Row {
 /// What a new row of usage is made of.
 static NO_USAGE: UsageRow = UsageRow::NONE;
 
+/// Copies the port behind this interface from the table to `into`; false if there is none.
+#[inline(always)]
+pub fn read_port(ifindex: u32, into: &mut PortRow) -> bool {
+    let Some(row) = maps::PORTS.get_ptr(&ifindex) else { return false };
+    // SAFETY: an element of a map; the lower half of its owner word is the key.
+    unsafe {
+        let owner = (&raw const (*row).owner).read_volatile();
+        owner as u32 == ifindex && copy_to(row, owner, into)
+    }
+}
+
+/// The member with this key, from the table.
+#[inline(always)]
+pub fn read_member(key: &MemberKey) -> Option<MemberRow> {
+    copy(maps::MEMBERS.get_ptr(StackKey::of(key).get())?, MemberRow::owner_of(key))
+}
+
 impl Tables for Maps {
     type Flow = Flow;
     type Usage = Row;
@@ -244,12 +275,7 @@ impl Tables for Maps {
 
     #[inline(always)]
     fn copy_port(&self, ifindex: u32, into: &mut PortRow) -> bool {
-        let Some(row) = maps::PORTS.get_ptr(&ifindex) else { return false };
-        // SAFETY: an element of a map; the lower half of its owner word is the key.
-        unsafe {
-            let owner = (&raw const (*row).owner).read_volatile();
-            owner as u32 == ifindex && copy_to(row, owner, into)
-        }
+        kept::copy_port(ifindex, into)
     }
 
     #[inline(always)]
@@ -303,7 +329,7 @@ impl Tables for Maps {
 
     #[inline(always)]
     fn member(&self, key: &MemberKey) -> Option<MemberRow> {
-        copy(maps::MEMBERS.get_ptr(StackKey::of(key).get())?, MemberRow::owner_of(key))
+        kept::member(key)
     }
 
     #[inline(always)]
