@@ -7,7 +7,7 @@ use andromede_abi::{
 };
 use andromede_pipeline::Scratch;
 
-use crate::kept::{KEPT, KeptMember, KeptPort};
+use crate::kept::{KEPT, KeptMember, KeptNetwork, KeptPort};
 use aya_ebpf::{
     bindings::{BPF_F_NO_PREALLOC, bpf_timer},
     btf_maps::{Array, HashMap, LpmTrie, PerCpuArray, PerCpuHashMap, RingBuf},
@@ -94,6 +94,8 @@ pub static GENERATION: Array<u64, { rows!(GENERATION) }, { aya_ebpf::bindings::B
 pub static KEPT_PORTS: PerCpuArray<KeptPort, KEPT> = PerCpuArray::new();
 #[btf_map]
 pub static KEPT_MEMBERS: PerCpuArray<KeptMember, KEPT> = PerCpuArray::new();
+#[btf_map]
+pub static KEPT_NETWORKS: PerCpuArray<KeptNetwork, KEPT> = PerCpuArray::new();
 #[btf_map]
 pub static VERDICTS: PerCpuArray<VerdictRecord, 1> = PerCpuArray::new();
 #[btf_map]

@@ -1,7 +1,7 @@
 //! The tables of the walk, as BPF maps.
 
 use core::{
-    mem::MaybeUninit,
+    mem::{MaybeUninit, offset_of},
     sync::atomic::{Ordering, compiler_fence},
 };
 
@@ -42,12 +42,17 @@ const fn prefix<K>(key: &Prefixed<K>) -> &Key<K> {
 
 /// A row and its owner word.
 trait Owned: Copy {
+    /// How many words of it say anything.
+    const WORDS: usize = size_of::<Self>() / size_of::<u64>();
+
     fn owner(row: *const Self) -> *const u64;
 }
 
 macro_rules! owned {
-    ($($row:ty),*) => { $(
+    ($($row:ty $(, $words:expr)?;)*) => { $(
         impl Owned for $row {
+            $(const WORDS: usize = $words;)?
+
             #[inline(always)]
             fn owner(row: *const Self) -> *const u64 {
                 // SAFETY: only the address of the field is taken.
@@ -56,7 +61,16 @@ macro_rules! owned {
         }
     )* };
 }
-owned!(PortRow, LocationRow, HostRow, MemberRow, NetworkRow, FlowRow, FragmentRow);
+owned! {
+    PortRow;
+    LocationRow;
+    HostRow;
+    MemberRow;
+    NetworkRow;
+    // The rest is zero, in the table and in the scratch space.
+    FlowRow, offset_of!(FlowRow, reserved) / size_of::<u64>();
+    FragmentRow;
+}
 
 /// Copies a row whose owner word is `owner` before and after: the kernel may give the element to another key meanwhile.
 #[inline(always)]
@@ -97,7 +111,7 @@ unsafe fn copy_to<R: Owned>(row: *const R, owner: u64, into: &mut R) -> bool {
         }
         compiler_fence(Ordering::SeqCst);
         let mut index = 0;
-        while index < size_of::<R>() / size_of::<u64>() {
+        while index < R::WORDS {
             to.add(index).write_volatile(from.add(index).read_volatile());
             index += 1;
         }
@@ -252,10 +266,20 @@ pub fn read_port(ifindex: u32, into: &mut PortRow) -> bool {
     }
 }
 
-/// The member with this key, from the table.
+/// Copies the member with this key from the table to `into`; false if there is none.
 #[inline(always)]
-pub fn read_member(key: &MemberKey) -> Option<MemberRow> {
-    copy(maps::MEMBERS.get_ptr(StackKey::of(key).get())?, MemberRow::owner_of(key))
+pub fn read_member(key: &MemberKey, into: &mut MemberRow) -> bool {
+    let Some(row) = maps::MEMBERS.get_ptr(StackKey::of(key).get()) else { return false };
+    // SAFETY: an element of a map.
+    unsafe { copy_to(row, MemberRow::owner_of(key), into) }
+}
+
+/// Copies the network with this index from the table to `into`; false if there is none.
+#[inline(always)]
+pub fn read_network(network: u32, into: &mut NetworkRow) -> bool {
+    let Some(row) = maps::NETWORKS.get_ptr(&network) else { return false };
+    // SAFETY: an element of a map.
+    unsafe { copy_to(row, NetworkRow::owner_of(network), into) }
 }
 
 impl Tables for Maps {
@@ -264,18 +288,20 @@ impl Tables for Maps {
 
     #[inline(always)]
     fn port(&self, ifindex: u32) -> Option<PortRow> {
-        let row: *const PortRow = maps::PORTS.get_ptr(&ifindex)?;
-        // SAFETY: an element of a map; the owner word holds the network, which the key does not.
-        let owner = unsafe { (&raw const (*row).owner).read_volatile() };
-        if owner as u32 != ifindex {
-            return None;
-        }
-        copy(row, owner)
+        kept::port(ifindex).copied()
+    }
+
+    #[inline(always)]
+    fn with_port<R>(&self, ifindex: u32, look: impl FnOnce(&PortRow) -> R) -> Option<R> {
+        kept::port(ifindex).map(look)
     }
 
     #[inline(always)]
     fn copy_port(&self, ifindex: u32, into: &mut PortRow) -> bool {
-        kept::copy_port(ifindex, into)
+        kept::port(ifindex).is_some_and(|port| {
+            copy_words(port, into);
+            true
+        })
     }
 
     #[inline(always)]
@@ -329,12 +355,12 @@ impl Tables for Maps {
 
     #[inline(always)]
     fn member(&self, key: &MemberKey) -> Option<MemberRow> {
-        kept::member(key)
+        kept::member(key).copied()
     }
 
     #[inline(always)]
     fn network(&self, network: u32) -> Option<NetworkRow> {
-        copy(maps::NETWORKS.get_ptr(&network)?, NetworkRow::owner_of(network))
+        kept::network(network).copied()
     }
 
     #[inline(always)]

@@ -1,6 +1,6 @@
 //! Carrying out what a verdict asks of the flow table and of budgets, and taking rows away.
 
-use andromede_abi::{Direction, DropReason, FlowKey, Stage, flow_flag, flow_hold, flow_state, port_flag};
+use andromede_abi::{Direction, DropReason, FlowKey, Stage, flow_flag, flow_hold, flow_state};
 
 use crate::{
     budget::{self, Account, Size, Traffic},
@@ -173,10 +173,10 @@ fn open_anew<T: Tables>(tables: &T, scratch: &mut Scratch, put: Put, now: u64) -
 fn police<T: Tables>(tables: &T, now: u64, scratch: &mut Scratch) -> Result<(), Refusal> {
     let receives = receiver_policed(scratch);
     if sender_policed(scratch) {
-        draw(tables, now, scratch, Traffic::Transmit)?;
+        draw(tables, now, scratch, scratch.opening.policed, Traffic::Transmit)?;
     }
-    if receives && tables.copy_port(scratch.verdict.target.ifindex, &mut scratch.port) {
-        draw(tables, now, scratch, Traffic::Receive)?;
+    if receives {
+        draw(tables, now, scratch, scratch.verdict.target.ifindex, Traffic::Receive)?;
     }
     Ok(())
 }
@@ -185,7 +185,7 @@ fn police<T: Tables>(tables: &T, now: u64, scratch: &mut Scratch) -> Result<(), 
 #[inline(always)]
 fn sender_policed(scratch: &Scratch) -> bool {
     let passes = matches!(scratch.verdict.target.kind, TargetKind::Deliver | TargetKind::Encap);
-    passes && scratch.opening.sender == 0 && scratch.port.flags & port_flag::TRANSMIT_POLICED != 0
+    passes && scratch.opening.policed != 0
 }
 
 /// Is this a packet to a workload of this host whose receiving is policed?
@@ -198,9 +198,12 @@ fn receiver_policed(scratch: &Scratch) -> bool {
     matches!(scratch.verdict.target.kind, TargetKind::Deliver) && scratch.row.flags & policed != 0
 }
 
-/// The tokens of the port in the scratch space.
+/// The tokens of the port behind this interface. One that has just gone has no rates.
 #[inline(always)]
-fn draw<T: Tables>(tables: &T, now: u64, scratch: &mut Scratch, traffic: Traffic) -> Result<(), Refusal> {
+fn draw<T: Tables>(tables: &T, now: u64, scratch: &mut Scratch, ifindex: u32, traffic: Traffic) -> Result<(), Refusal> {
+    if !tables.copy_port(ifindex, &mut scratch.port) {
+        return Ok(());
+    }
     let headers = u32::from(scratch.packet.header_length).wrapping_add(ethernet::HEADER as u32);
     let size = Size::new(scratch.opening.frame_length, scratch.packet.gso_size, headers);
     let port = &scratch.port;

@@ -54,7 +54,7 @@ pub fn decide<F: Frame, T: Stages>(frame: &F, context: &Context<'_>, tables: &T,
         Recognised::Error => related::pass(frame, context, tables, scratch),
         // Only workloads are answered: the programs of other hooks do without what it takes.
         Recognised::Arp | Recognised::Discovery if context.hook == hook::FROM_WORKLOAD => {
-            answer(recognised, frame, tables, scratch)
+            answer(recognised, frame, context, tables, scratch)
         }
         _ => Ok(()),
     };
@@ -94,9 +94,13 @@ fn recognise<F: Frame, T: Tables, const HOOK: u8>(
 fn answer<F: Frame, T: Tables>(
     recognised: Recognised,
     frame: &F,
+    context: &Context<'_>,
     tables: &T,
     scratch: &mut Scratch,
 ) -> Result<(), Refusal> {
+    if !tables.copy_port(context.ifindex, &mut scratch.port) {
+        return Err(Refusal::new(Stage::SourceGuard, DropReason::UnknownPort));
+    }
     let Scratch { port, packet, verdict, location, .. } = scratch;
     let edit = match recognised {
         Recognised::Arp => arp::answer(frame, tables, port, location)?,
