@@ -73,6 +73,8 @@ pub fn run<const HOOK: u8>(ctx: &TcContext, host: &HostConfig) -> i32 {
     let mut frame = Buffer::new(skb, if HOOK == hook::FROM_UNDERLAY { OVERHEAD } else { 0 });
     let context = context::read(skb, HOOK, host, clock);
     decide(&frame, &context, &Maps, scratch);
+    // What the verifier knows of the data differs by the way that was gone: read anew, it is the same for all that follows.
+    frame.reload();
     Maps.carry_out(context.now, scratch);
     if host.features & feature::RECORD != 0 {
         record(HOOK, scratch);

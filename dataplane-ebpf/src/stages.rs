@@ -10,8 +10,8 @@ use crate::{host, maps, tables::Maps};
 
 impl Stages for Maps {
     #[inline(always)]
-    fn follow(&self, _host: &HostConfig, now: u64, scratch: &mut Scratch) -> Recognised {
-        Recognised::from_number(shared(scratch, || stage_follow(now)))
+    fn follow(&self, host: &HostConfig, now: u64, scratch: &mut Scratch) -> Recognised {
+        follow(self, host, now, scratch)
     }
 
     #[inline(always)]
@@ -59,13 +59,6 @@ fn share(scratch: &mut Scratch) {
 fn scratch() -> Option<&'static mut Scratch> {
     // SAFETY: the one row of this processor; who calls a stage does not touch it until the stage is done.
     maps::SCRATCH.get_ptr_mut(0).map(|desk| unsafe { &mut (*desk).scratch })
-}
-
-/// See [`Stages::follow`].
-#[unsafe(no_mangle)]
-#[inline(never)]
-extern "C" fn stage_follow(now: u64) -> u32 {
-    scratch().map_or(0, |scratch| follow(&Maps, host(), now, scratch) as u32)
 }
 
 /// See [`Stages::part`].

@@ -42,7 +42,6 @@ pub fn decide<F: Frame, T: Stages>(frame: &F, context: &Context<'_>, tables: &T,
         return;
     }
     let recognised = match recognised {
-        Recognised::Connected => tables.follow(context.host, context.now, scratch),
         Recognised::Fragment => tables.part(context.host, context.now, scratch),
         other => other,
     };
@@ -69,9 +68,9 @@ pub fn decide<F: Frame, T: Stages>(frame: &F, context: &Context<'_>, tables: &T,
     }
 }
 
-/// The walk up to the flow table. In the kernel it is a function of its own, for its stack.
+/// The walk up to the flow table, and along the row of the connection. In the kernel it is a function of its own, for its stack.
 #[cfg_attr(target_arch = "bpf", inline(never))]
-fn recognise<F: Frame, T: Tables, const HOOK: u8>(
+fn recognise<F: Frame, T: Stages, const HOOK: u8>(
     frame: &F,
     context: &Context<'_>,
     tables: &T,
@@ -83,10 +82,14 @@ fn recognise<F: Frame, T: Tables, const HOOK: u8>(
         hook::FROM_OVERLAY => from_overlay(frame, context, tables, scratch),
         _ => from_host(context, &mut scratch.verdict),
     };
-    recognised.unwrap_or_else(|refusal| {
-        scratch.verdict.refuse(refusal);
-        Recognised::Decided
-    })
+    match recognised {
+        Ok(Recognised::Connected) => tables.follow(context.host, context.now, scratch),
+        Ok(other) => other,
+        Err(refusal) => {
+            scratch.verdict.refuse(refusal);
+            Recognised::Decided
+        }
+    }
 }
 
 /// Answers an ARP packet or a neighbour discovery message of a workload.
