@@ -61,6 +61,10 @@ pub enum Usage {
     ReceiveBits = 8,
     /// Bucket of new connections that others open to the port: however many, the port can open its own.
     NewInbound = 9,
+    /// Bucket of events that rules send, see [`crate::RuleEvent`]; of a tenant's row: of all its ports.
+    RuleEvents = 10,
+    /// Events of the port's rules that were not sent, for want of a token or of room.
+    RuleEventsLost = 11,
 }
 
 impl Usage {

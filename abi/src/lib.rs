@@ -26,6 +26,7 @@ mod network;
 mod pod;
 mod policy;
 mod port;
+mod rule_event;
 mod verdict;
 
 pub use address::Address;
@@ -52,4 +53,5 @@ pub use policy::{
     ServiceKey, cell_flag, pair, remote_level, service_level,
 };
 pub use port::{PortRow, SourceKey, port_flag};
+pub use rule_event::{RULE_EVENTS_OF_PORT, RULE_EVENTS_OF_TENANT, RuleEvent, rule_direction};
 pub use verdict::{OWN_MARK, VerdictRecord, hook, target};

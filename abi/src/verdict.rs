@@ -55,7 +55,9 @@ pub struct VerdictRecord {
     /// [`crate::DropReason`] as its number; 0 if the packet is not dropped.
     pub reason: u16,
     /// Number of the edit: 0 none, then as `pipeline::Edit` lists them.
-    pub edit: u16,
+    pub edit: u8,
+    /// Rules that report it: see [`crate::rule_direction`].
+    pub logged: u8,
     /// Rule that decided.
     pub rule: RuleNumber,
     /// Local port concerned.
@@ -71,4 +73,4 @@ pub struct VerdictRecord {
     /// Tunnel, if the target is one.
     pub next_hop: NextHop,
 }
-row!(VerdictRecord, 80, [u8; 4], u16, u16, [u32; 4], Mac, u16, NextHop);
+row!(VerdictRecord, 80, [u8; 4], u16, [u8; 2], [u32; 4], Mac, u16, NextHop);

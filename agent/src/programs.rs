@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use andromede_abi::{HostConfig, Slot, TENANT_USAGE, Usage};
 use andromede_dataplane::{
-    AttachError, AttachMode, Attachment, Dataplane, Health, Hook, LoadError, Pins, Reaper, Sizes, TableError, Tables,
-    grace_period,
+    AttachError, AttachMode, Attachment, Dataplane, DropEvents, Health, Hook, LoadError, Pins, Reaper, Sizes,
+    TableError, Tables, grace_period,
 };
 use andromede_plan::{Row, RowKey, Rows, Step};
 
@@ -93,7 +93,7 @@ impl Programs {
     }
 
     /// Takes the reader of events.
-    pub fn take_events(&mut self) -> Option<andromede_dataplane::Events> {
+    pub fn take_events(&mut self) -> Option<DropEvents> {
         self.dataplane.take_events()
     }
 

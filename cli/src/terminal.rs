@@ -1,13 +1,16 @@
 //! Text for people: tables, colours where a terminal shows them, and output that may be cut off.
 
-use std::io::{self, IsTerminal as _, Write as _};
+use std::{
+    io::{self, IsTerminal as _, Write as _},
+    time::Duration,
+};
 
 use tabled::{
     builder::Builder,
     settings::{Padding, Style},
 };
 
-use crate::failure::Failure;
+use crate::{duration, failure::Failure};
 
 /// When to colour.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
@@ -106,6 +109,15 @@ pub(crate) fn table(header: &[&str], rows: Vec<Vec<String>>) -> String {
     lines.join("\n") + "\n"
 }
 
+/// "3s ago", of two moments in seconds since 1970.
+pub(crate) fn ago(then: i64, now: i64) -> String {
+    match u64::try_from(now - then) {
+        _ if then == 0 => "never".to_owned(),
+        Ok(0) | Err(_) => "now".to_owned(),
+        Ok(seconds) => format!("{} ago", duration::show(Duration::from_secs(seconds))),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -120,5 +132,13 @@ mod tests {
     fn colours_are_left_out_when_not_wanted() {
         assert_eq!(Palette::new(ColorChoice::Never).bad("no"), "no");
         assert_eq!(Palette::new(ColorChoice::Always).bad("no"), "\x1b[31mno\x1b[0m");
+    }
+
+    #[test]
+    fn moments_are_told_from_now() {
+        assert_eq!(ago(0, 100), "never");
+        assert_eq!(ago(100, 100), "now");
+        assert_eq!(ago(40, 100), "1m0s ago");
+        assert_eq!(ago(101, 100), "now", "clocks differ");
     }
 }

@@ -3,28 +3,30 @@
 use std::time::{Duration, Instant};
 
 use andromede_proto::v1::{
-    GetStatusRequest, GetStatusResponse, HostStatus, fabric_service_client::FabricServiceClient,
+    GetStatusRequest, GetStatusResponse, HostInForce, HostStatus, InForce, WaitInForceRequest,
+    fabric_service_client::FabricServiceClient,
 };
 use clap::{Args, ValueEnum};
+use time::OffsetDateTime;
 use tonic::transport::Channel;
 
 use crate::{
     bundle::count,
+    connection::Connection,
     duration,
     failure::Failure,
     terminal::{self, Palette},
 };
 
-/// Time between the first two questions; it doubles up to [`LONGEST_PAUSE`]: every question is about every host.
-const PAUSE: Duration = Duration::from_millis(50);
-
-/// Longest time between two questions.
-const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+/// Longest wait of one call; the server may wait longer, but a call must end before its time is over.
+const LONGEST: Duration = Duration::from_mins(1);
+/// Most hosts that are told.
+const SHOWN: usize = 10;
 
 /// Whether and how long to wait until a change is in force.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct Wait {
-    /// Wait until the change is in force on the hosts that are connected ("live"), or on all that it concerns
+    /// Wait until the change is in force: on the hosts that it concerns and that are connected ("live"), or on all that it concerns
     #[arg(long, value_name = "HOSTS", num_args = 0..=1, default_missing_value = "live", require_equals = true)]
     wait: Option<Hosts>,
     /// How long to wait for it
@@ -35,9 +37,9 @@ pub(crate) struct Wait {
 /// Whom to wait for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Hosts {
-    /// Hosts whose agent is connected
+    /// Hosts that it concerns and whose agent is connected
     Live,
-    /// All hosts
+    /// All hosts that it concerns
     All,
 }
 
@@ -47,34 +49,58 @@ impl Wait {
         self.wait.is_some()
     }
 
-    /// Waits, if it was asked for, and tells how it went.
-    pub(crate) async fn run(&self, channel: &Channel, revision: u64, palette: Palette) -> Result<(), Failure> {
+    /// Waits, if it was asked for, until what a revision changed is in force, and tells how it went. Revision 0: all so far.
+    pub(crate) async fn run(&self, connection: &Connection, channel: &Channel, revision: u64) -> Result<(), Failure> {
         let Some(hosts) = self.wait else { return Ok(()) };
-        let end = Instant::now() + self.wait_timeout;
-        let mut pause = PAUSE;
-        loop {
-            let status = status(channel).await?;
-            let behind: Vec<&HostStatus> = status
-                .hosts
-                .iter()
-                .filter(|host| (hosts == Hosts::All || host.connected) && !in_force(host, revision))
-                .collect();
-            if behind.is_empty() && status.revision >= revision {
-                return terminal::print(&format!("{}\n", summary(&status, revision, palette)));
-            }
-            if Instant::now() >= end {
-                let names: Vec<String> = behind.iter().take(10).map(|host| why_behind(host)).collect();
-                return Err(Failure::Refused(format!(
-                    "revision {revision} is not in force after {}: {} behind\n  {}",
-                    duration::show(self.wait_timeout),
-                    count(behind.len(), "host"),
-                    names.join("\n  ")
-                )));
-            }
-            tokio::time::sleep(pause).await;
-            pause = (pause * 2).min(LONGEST_PAUSE);
+        let found = until(connection, channel, revision, hosts == Hosts::All, self.wait_timeout).await?;
+        if found.in_force {
+            return terminal::print(&format!("{}\n", told(&found)));
+        }
+        Err(Failure::Refused(format!("{} after {}{}", told(&found), duration::show(self.wait_timeout), behind(&found))))
+    }
+}
+
+/// Waits until a revision is in force, or the time is over.
+pub(crate) async fn until(
+    connection: &Connection,
+    channel: &Channel,
+    revision: u64,
+    all: bool,
+    patience: Duration,
+) -> Result<InForce, Failure> {
+    let mut client = FabricServiceClient::new(channel.clone());
+    let end = Instant::now() + patience;
+    // Half of the time that a call may take is left for its way.
+    let longest = (connection.timeout() / 2).min(LONGEST);
+    loop {
+        let left = end.saturating_duration_since(Instant::now()).min(longest);
+        let timeout_seconds = u32::try_from(left.as_millis().div_ceil(1_000)).unwrap_or_default();
+        let found = client.wait_in_force(WaitInForceRequest { revision, all, timeout_seconds }).await?.into_inner();
+        if found.in_force || Instant::now() >= end {
+            return Ok(found);
         }
     }
+}
+
+/// "revision 12: in force on 2 of 3 hosts, 1 out of touch".
+fn told(found: &InForce) -> String {
+    let of = found.applied.saturating_add(found.pending).saturating_add(found.out_of_touch);
+    let what =
+        if found.revision == 0 { "everything so far".to_owned() } else { format!("revision {}", found.revision) };
+    let away = if found.out_of_touch == 0 { String::new() } else { format!(", {} out of touch", found.out_of_touch) };
+    format!("{what}: in force on {} of {}{away}", found.applied, count(of as usize, "host"))
+}
+
+/// A line for each host that has yet to apply it, as far as the caller may know them.
+fn behind(found: &InForce) -> String {
+    let now = OffsetDateTime::now_utc().unix_timestamp();
+    let line = |host: &HostInForce| {
+        let heard = terminal::ago(host.last_seen_seconds, now);
+        let state = if host.connected { "pending".to_owned() } else { format!("out of touch, heard of {heard}") };
+        let error = if host.error.is_empty() { String::new() } else { format!(", {}", host.error) };
+        format!("\n  {}: applied {}, {state}{error}", host.host, host.applied_revision)
+    };
+    found.hosts.iter().take(SHOWN).map(line).collect()
 }
 
 /// Wanted and applied of every host.
@@ -96,12 +122,6 @@ pub(crate) fn summary(status: &GetStatusResponse, revision: u64, palette: Palett
     let away = status.hosts.iter().filter(|host| !host.connected).count();
     let away = if away == 0 { String::new() } else { palette.bad(&format!(", {away} not connected")) };
     format!("revision {revision}: {text}{away}")
-}
-
-fn why_behind(host: &HostStatus) -> String {
-    let state = if host.connected { "connected" } else { "not connected" };
-    let error = if host.error.is_empty() { String::new() } else { format!(", {}", host.error) };
-    format!("{}: applied {} of {}, {state}{error}", host.host, host.applied_revision, host.wanted_revision)
 }
 
 #[cfg(test)]

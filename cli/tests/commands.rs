@@ -63,12 +63,22 @@ fn apply_tells_every_change_and_waits_until_it_is_in_force() {
             "tenant tenants/a created",
             "tenant tenants/b created",
             "revision 7: 2 created",
-            "revision 7: in force on 2 of 2 hosts",
+            "revision 7: in force on 2 of 3 hosts, 1 out of touch",
         ]
     );
     let log = fake.log.lock().unwrap();
     assert!(log[0].contains("validate_only: false") && log[0].contains("display_name: \"B\""), "{log:?}");
-    assert_eq!(log.len(), 3, "the status was asked for until it was in force: {log:?}");
+    assert_eq!(log.len(), 3, "it was asked until it was in force: {log:?}");
+}
+
+#[test]
+fn waiting_for_all_hosts_names_those_out_of_touch() {
+    let fake = Fake::default();
+    let arguments = ["apply", "-f", "-", "--wait=all", "--wait-timeout", "1s"];
+    let done = ask(fake.serve(), &arguments, "kind: Tenant\nname: tenants/a\n");
+    assert_eq!(done.code, 1, "{done:?}");
+    let expected = "revision 7: in force on 2 of 3 hosts, 1 out of touch after 1s\n  hosts/h3: applied 5, out of touch, heard of never";
+    assert!(done.err.contains(expected), "{done:?}");
 }
 
 #[test]

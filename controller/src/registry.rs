@@ -12,7 +12,7 @@ use std::{
 };
 
 use andromede_proto::agent::v1::{Report, answer, query};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 
 /// Most questions that wait for one session.
 const QUESTIONS: usize = 16;
@@ -61,7 +61,7 @@ pub struct Ask {
 
 /// What is known of a host.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct HostState {
+pub struct Heard {
     /// Is its session open?
     pub connected: bool,
     /// When it was last heard of: seconds since 1970, 0: never.
@@ -76,9 +76,16 @@ pub struct HostState {
     pub ports_attached: u32,
 }
 
+impl Heard {
+    /// Has it applied this revision, with all before it?
+    pub const fn has_applied(&self, revision: u64) -> bool {
+        self.error.is_empty() && self.applied_revision >= revision
+    }
+}
+
 #[derive(Debug, Default)]
 struct Entry {
-    state: HostState,
+    state: Heard,
     /// The open session: its number and the way to it. Dropping the sender ends the session.
     session: Option<(u64, mpsc::Sender<Ask>)>,
 }
@@ -88,12 +95,19 @@ struct Entry {
 pub struct Registry {
     hosts: Mutex<BTreeMap<String, Entry>>,
     sessions: AtomicU64,
+    /// Says that some host came, went, or reported.
+    changes: watch::Sender<()>,
 }
 
 impl Registry {
     fn hosts(&self) -> MutexGuard<'_, BTreeMap<String, Entry>> {
         // Every change under this lock is a single assignment: a panic elsewhere cannot leave it half done.
         self.hosts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Follows hosts that come, go, or report; what each is now, [`Registry::state`] says.
+    pub fn changes(&self) -> watch::Receiver<()> {
+        self.changes.subscribe()
     }
 
     /// Enters a new session of a host (resource name) and ends the one before it. Returns its number and its questions:
@@ -107,6 +121,8 @@ impl Registry {
         entry.state.connected = true;
         entry.state.last_seen_seconds = now_seconds();
         entry.state.version = told(version, VERSION_CHARS);
+        drop(hosts);
+        self.changes.send_replace(());
         (number, receiver)
     }
 
@@ -118,11 +134,13 @@ impl Registry {
             entry.session = None;
             entry.state.connected = false;
         }
+        self.changes.send_replace(());
     }
 
     /// Forgets a host that is gone from the model, and ends its session.
     pub fn forget(&self, host: &str) {
         self.hosts().remove(host);
+        self.changes.send_replace(());
     }
 
     /// Ends all sessions: the controller goes.
@@ -142,9 +160,10 @@ impl Registry {
             state.error = told(&report.error, ERROR_CHARS);
             state.ports_attached = report.ports_attached;
         });
+        self.changes.send_replace(());
     }
 
-    fn update(&self, host: &str, session: u64, change: impl FnOnce(&mut HostState)) {
+    fn update(&self, host: &str, session: u64, change: impl FnOnce(&mut Heard)) {
         if let Some(entry) = self.hosts().get_mut(host)
             && entry.session.as_ref().is_some_and(|(number, _)| *number == session)
         {
@@ -154,7 +173,7 @@ impl Registry {
     }
 
     /// What is known of a host.
-    pub fn state(&self, host: &str) -> HostState {
+    pub fn state(&self, host: &str) -> Heard {
         self.hosts().get(host).map(|entry| entry.state.clone()).unwrap_or_default()
     }
 
@@ -242,6 +261,6 @@ mod tests {
         }
         assert_eq!(registry.ask("hosts/h", question(), PATIENCE).await, Err(AskError::Busy));
         registry.forget("hosts/h");
-        assert_eq!(registry.state("hosts/h"), HostState::default());
+        assert_eq!(registry.state("hosts/h"), Heard::default());
     }
 }

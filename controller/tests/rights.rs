@@ -45,8 +45,9 @@ fn expected(path: &str) -> &'static [&'static str] {
         .iter()
         .any(|it| service.ends_with(it));
     let decided = ["TenantService", "VtepService"].iter().any(|it| service.ends_with(it));
-    let reads =
-        ["Get", "List", "Watch", "Diff", "Trace", "Verify", "ServerReflection"].iter().any(|it| method.starts_with(it));
+    let reads = ["Get", "List", "Wait", "Watch", "Diff", "Trace", "Verify", "ServerReflection"]
+        .iter()
+        .any(|it| method.starts_with(it));
     match (service, reads) {
         ("/grpc.health.v1.Health", _) => &["operator", "network-engineer", "tenant-admin", "tenant-reader", "host"],
         ("/andromede.agent.v1.JoinService", _) if method == "Join" => &["no certificate"],

@@ -24,6 +24,7 @@ use crate::{
     context, count,
     frame::Buffer,
     maps::{self, Desk},
+    rule_events,
     tables::Maps,
 };
 
@@ -83,6 +84,9 @@ pub fn run<const HOOK: u8>(ctx: &TcContext, host: &HostConfig) -> i32 {
     let is_drop = scratch.verdict.reason.is_some();
     if is_drop {
         count::dropped(&mut frame, &context, scratch);
+    }
+    if scratch.reported != 0 {
+        rule_events::send(context.now, scratch);
     }
     let action = act::<HOOK>(&mut frame, &context, scratch);
     if !is_drop && scratch.verdict.reason.is_some() {

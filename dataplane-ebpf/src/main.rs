@@ -12,6 +12,7 @@ mod key;
 mod maps;
 mod measure;
 mod reap;
+mod rule_events;
 mod stages;
 mod tables;
 

@@ -3,16 +3,16 @@
 use andromede_abi::{
     CellKey, CellRow, DropCounterKey, EventBudget, FlowKey, FlowRow, FragmentKey, FragmentRow, HostRow, IdentityClass,
     IdentityClassKey, LocationKey, LocationRow, MemberKey, MemberRow, NetworkRow, PolicyPrefixKey, PortRow,
-    PrefixClasses, PrefixKey, ServiceClasses, ServiceKey, SourceKey, UsageRow, VerdictRecord, maps,
+    PrefixClasses, PrefixKey, RuleEvent, ServiceClasses, ServiceKey, SourceKey, UsageRow, VerdictRecord, maps,
 };
 use andromede_pipeline::Scratch;
-
-use crate::kept::{KEPT, KeptMember, KeptNetwork, KeptPort};
 use aya_ebpf::{
     bindings::{BPF_F_NO_PREALLOC, bpf_timer},
     btf_maps::{Array, HashMap, LpmTrie, PerCpuArray, PerCpuHashMap, RingBuf},
     macros::btf_map,
 };
+
+use crate::kept::{KEPT, KeptMember, KeptNetwork, KeptPort};
 
 const SPARSE: usize = BPF_F_NO_PREALLOC as usize;
 
@@ -88,6 +88,10 @@ pub static DROP_TOTALS: PerCpuArray<u64, { rows!(DROP_TOTALS) }> = PerCpuArray::
 pub static EVENTS: RingBuf<andromede_abi::DropEvent, { rows!(EVENTS) }> = RingBuf::new();
 #[btf_map]
 pub static EVENT_BUDGET: PerCpuArray<EventBudget, { rows!(EVENT_BUDGET) }> = PerCpuArray::new();
+#[btf_map]
+pub static RULE_HITS: HashMap<u32, u64, { rows!(RULE_HITS) }, SPARSE> = HashMap::new();
+#[btf_map]
+pub static RULE_EVENTS: RingBuf<RuleEvent, { rows!(RULE_EVENTS) }> = RingBuf::new();
 #[btf_map]
 pub static GENERATION: Array<u64, { rows!(GENERATION) }, { aya_ebpf::bindings::BPF_F_MMAPABLE as usize }> = Array::new();
 #[btf_map]

@@ -438,4 +438,13 @@ impl Tables for Maps {
         let _ = maps::USAGE.insert(&key, &NO_USAGE, u64::from(BPF_NOEXIST));
         maps::USAGE.get_ptr_mut(&key).map(Row)
     }
+
+    #[inline(always)]
+    fn hit(&self, rule: u32) {
+        if let Some(hits) = maps::RULE_HITS.get_ptr(&rule) {
+            // SAFETY: an aligned word of a live element; a counter is one.
+            let hits: &Counter = unsafe { &*hits.cast() };
+            hits.add(1);
+        }
+    }
 }

@@ -1,6 +1,6 @@
 //! Counters that each processor keeps for itself.
 
-use andromede_abi::{DropCounterKey, DropReason, EventBudget, Pod, bytes_of, from_bytes};
+use andromede_abi::{DropCounterKey, DropReason, EventBudget, Pod, RuleNumber, bytes_of, from_bytes};
 
 use crate::{
     batch,
@@ -83,5 +83,32 @@ impl EventBudgets {
         let mut value = vec![0; self.0.map.copy_size];
         self.0.map.lookup(bytes_of(&0_u32), &mut value).map_err(|source| self.0.error("read", source))?;
         Ok(parts::<EventBudget>(&value).fold(0, |sum, budget| sum.wrapping_add(budget.suppressed)))
+    }
+}
+
+/// Connections that rules let in or out, and packets that they refused, by the number of the rule.
+#[derive(Debug)]
+pub struct RuleHits(pub(crate) Rows<RuleNumber, u64>);
+
+impl RuleHits {
+    /// Most rules that are counted.
+    pub fn capacity(&self) -> u32 {
+        self.0.capacity()
+    }
+
+    /// Every rule that is counted, and its hits.
+    pub fn all(&self) -> Result<Vec<(RuleNumber, u64)>, TableError> {
+        self.0.all()
+    }
+
+    /// Counts a rule from now on; one that is counted already goes on from where it is. Says whether it is new.
+    pub fn begin(&self, rule: RuleNumber) -> Result<bool, TableError> {
+        let begun = self.0.map.insert_new(bytes_of(&rule), bytes_of(&0_u64));
+        begun.map_err(|source| self.0.error("write to", source))
+    }
+
+    /// Forgets a rule; says whether it was counted.
+    pub fn forget(&self, rule: RuleNumber) -> Result<bool, TableError> {
+        self.0.remove(&rule)
     }
 }

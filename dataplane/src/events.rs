@@ -1,28 +1,35 @@
-//! Reports of drops, as the packet path sends them.
+//! Reports of drops and of rules, as the packet path sends them.
 
 use std::{
     fmt,
+    marker::PhantomData,
     os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd},
 };
 
-use andromede_abi::{DropEvent, from_bytes};
+use andromede_abi::{DropEvent, Pod, RuleEvent, from_bytes};
 use aya::maps::{MapData, RingBuf};
 
-/// Reader of the ring buffer. Its descriptor becomes readable when there is an event: wait for it (epoll, tokio's
+/// Reports of dropped packets.
+pub type DropEvents = Events<DropEvent>;
+/// Reports of rules that say `log`.
+pub type RuleEvents = Events<RuleEvent>;
+
+/// Reader of a ring buffer of records of type `E`. Its descriptor becomes readable when there is an event: wait for it (epoll, tokio's
 /// `AsyncFd`), then call [`Events::next`] until there is none.
-pub struct Events {
+pub struct Events<E> {
     ring: RingBuf<MapData>,
     malformed: u64,
+    records: PhantomData<fn() -> E>,
 }
 
-impl Events {
+impl<E: Pod> Events<E> {
     pub(crate) fn new(ring: RingBuf<MapData>) -> Self {
-        Self { ring, malformed: 0 }
+        Self { ring, malformed: 0, records: PhantomData }
     }
 
     /// The next event, if there is one.
     #[allow(clippy::should_implement_trait, reason = "an end is not final: later there may be more")]
-    pub fn next(&mut self) -> Option<DropEvent> {
+    pub fn next(&mut self) -> Option<E> {
         while let Some(record) = self.ring.next() {
             match from_bytes(&record) {
                 Some(event) => return Some(event),
@@ -38,19 +45,19 @@ impl Events {
     }
 }
 
-impl AsFd for Events {
+impl<E> AsFd for Events<E> {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.ring.as_fd()
     }
 }
 
-impl AsRawFd for Events {
+impl<E> AsRawFd for Events<E> {
     fn as_raw_fd(&self) -> RawFd {
         self.ring.as_raw_fd()
     }
 }
 
-impl fmt::Debug for Events {
+impl<E> fmt::Debug for Events<E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Events").field("malformed", &self.malformed).finish_non_exhaustive()
     }

@@ -49,9 +49,9 @@ mod test_run;
 mod upgrade;
 
 pub use attachment::{AttachError, AttachMode, Health, TearDownError, UnknownAttachMode};
-pub use counters::{DropTotals, Drops, EventBudgets};
+pub use counters::{DropTotals, Drops, EventBudgets, RuleHits};
 pub use epochs::Epochs;
-pub use events::Events;
+pub use events::{DropEvents, Events, RuleEvents};
 pub use flows::Flows;
 pub use grace::grace_period;
 pub use hook::{Hook, UnknownHook};

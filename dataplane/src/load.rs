@@ -9,7 +9,7 @@ use std::{
 };
 
 use andromede_abi::{
-    HostConfig, bytes_of,
+    HostConfig, Pod, bytes_of,
     maps::{self, Table},
 };
 use aya::{
@@ -20,7 +20,7 @@ use aya::{
 
 use crate::{
     Hook, OBJECT,
-    events::Events,
+    events::{DropEvents, Events, RuleEvents},
     layout::{Difference, LAYOUTS},
     measure::{Measure, Measures},
     pins::{PinError, PinLock, Pins},
@@ -89,11 +89,11 @@ pub struct Sizes(BTreeMap<&'static str, u32>);
 impl Sizes {
     /// Small tables, for tests: 4096 rows in those that are larger.
     pub fn small() -> Self {
-        let larger = |table: &&Table| table.rows > 4096 && table.name != maps::EVENTS.name;
+        let larger = |table: &&Table| table.rows > 4096 && ![&maps::EVENTS, &maps::RULE_EVENTS].contains(table);
         Self(maps::ALL.iter().filter(larger).map(|table| (table.name, 4096)).collect())
     }
 
-    /// Sets the number of rows of a table (for `EVENTS`: bytes, a power of two and a multiple of the page size).
+    /// Sets the number of rows of a table (for `EVENTS` and `RULE_EVENTS`: bytes, a power of two and a multiple of the page size).
     pub fn set(&mut self, table: &str, rows: u32) -> Result<(), LoadError> {
         let known = maps::ALL.iter().find(|known| known.name == table);
         let name = known.ok_or_else(|| LoadError::UnknownTable(table.to_owned()))?.name;
@@ -130,7 +130,8 @@ pub struct Dataplane {
     programs: BTreeMap<Hook, LoadedProgram>,
     /// The tables.
     pub tables: Tables,
-    events: Option<Events>,
+    events: Option<DropEvents>,
+    rule_events: Option<RuleEvents>,
     pub(crate) reap: OwnedFd,
     pub(crate) verdicts: RawMap,
     /// Shared with those that [`Dataplane::reload`] made.
@@ -190,9 +191,11 @@ impl Dataplane {
             programs.insert(hook, load_program(ebpf, hook.program())?);
         }
         let reap = load_program(ebpf, maps::program::REAP)?.fd;
-        let events = ring_buffer(ebpf)?;
+        let events: DropEvents = ring_buffer(ebpf, &maps::EVENTS)?;
+        let rule_events: RuleEvents = ring_buffer(ebpf, &maps::RULE_EVENTS)?;
         let maps = Maps::open(sizes, |table| match table.name {
             name if name == maps::EVENTS.name => events.as_fd().try_clone_to_owned(),
+            name if name == maps::RULE_EVENTS.name => rule_events.as_fd().try_clone_to_owned(),
             name => data(ebpf, name).ok_or(io::ErrorKind::NotFound)?.fd().as_fd().try_clone_to_owned(),
         })?;
         let verdicts = data(ebpf, maps::VERDICTS).ok_or(LoadError::Absent(maps::VERDICTS))?.fd().as_fd();
@@ -204,7 +207,8 @@ impl Dataplane {
         if let Some(pins) = pins {
             upgrade::flows(pins, &tables.flows)?;
         }
-        Ok(Self { pins: pins.cloned(), programs, tables, events: Some(events), reap, verdicts, lock })
+        let (pins, events, rule_events) = (pins.cloned(), Some(events), Some(rule_events));
+        Ok(Self { pins, programs, tables, events, rule_events, reap, verdicts, lock })
     }
 
     /// The pins, if there are any.
@@ -224,9 +228,14 @@ impl Dataplane {
         self.pins.as_ref().map_or(Ok(false), upgrade::changes_rules)
     }
 
-    /// Takes the reader of events; there is one.
-    pub fn take_events(&mut self) -> Option<Events> {
+    /// Takes the reader of reports of drops; there is one.
+    pub fn take_events(&mut self) -> Option<DropEvents> {
         self.events.take()
+    }
+
+    /// Takes the reader of reports of rules; there is one.
+    pub fn take_rule_events(&mut self) -> Option<RuleEvents> {
+        self.rule_events.take()
     }
 
     pub(crate) fn program(&self, hook: Hook) -> Result<&LoadedProgram, LoadError> {
@@ -284,8 +293,8 @@ fn data<'a>(ebpf: &'a Ebpf, name: &str) -> Option<&'a MapData> {
     }
 }
 
-fn ring_buffer(ebpf: &mut Ebpf) -> Result<Events, LoadError> {
-    let map = ebpf.take_map(maps::EVENTS.name).ok_or(LoadError::Absent(maps::EVENTS.name))?;
+fn ring_buffer<E: Pod>(ebpf: &mut Ebpf, table: &Table) -> Result<Events<E>, LoadError> {
+    let map = ebpf.take_map(table.name).ok_or(LoadError::Absent(table.name))?;
     let ring = RingBuf::try_from(map).map_err(|error| LoadError::Ebpf(Box::new(error.into())))?;
     Ok(Events::new(ring))
 }

@@ -10,7 +10,7 @@ use andromede_abi::{
 };
 
 use crate::{
-    counters::{DropTotals, Drops, EventBudgets},
+    counters::{DropTotals, Drops, EventBudgets, RuleHits},
     epochs::Epochs,
     flows::Flows,
     generation::Generation,
@@ -44,6 +44,7 @@ pub struct Tables {
     pub drops: Drops,
     pub drop_totals: DropTotals,
     pub event_budgets: EventBudgets,
+    pub rule_hits: RuleHits,
 }
 
 /// Open maps by the names of their tables, each compared with its layout.
@@ -108,6 +109,7 @@ impl Maps {
             drops: Drops(self.take(&maps::DROPS)?),
             drop_totals: DropTotals(self.take(&maps::DROP_TOTALS)?),
             event_budgets: EventBudgets(self.take(&maps::EVENT_BUDGET)?),
+            rule_hits: RuleHits(self.take(&maps::RULE_HITS)?),
         })
     }
 }

@@ -5,12 +5,12 @@
 //! processors leaves a sum that is not that of the rows.
 
 use andromede_abi::{
-    DropReason, FlowRow, NEW_FLOW_BURST_NANOS, PortLimits, RATE_BURST_NANOS, Slot, Stage, TENANT_USAGE, Usage,
-    flow_hold, flow_state,
+    DropReason, FlowRow, NEW_FLOW_BURST_NANOS, PortLimits, RATE_BURST_NANOS, RULE_EVENTS_OF_PORT,
+    RULE_EVENTS_OF_TENANT, Slot, Stage, TENANT_USAGE, Usage, flow_hold, flow_state,
 };
 
 use crate::{
-    stage::judge::{End, Side},
+    stage::{judge::End, side::Side},
     tables::{Tables, UsageRef},
     verdict::Refusal,
     wire::ip_protocol,
@@ -257,6 +257,24 @@ fn draw<U: UsageRef>(usage: &U, bucket: Usage, cost: u64, burst: u64, now: u64) 
     // Others took theirs at each attempt, who were asked: this one is not refused for being unlucky, and is counted.
     usage.add(bucket, cost.cast_signed());
     true
+}
+
+/// May a rule of this port send an event? Takes a token of the port and one of its tenant; counts at the port if there is none. Without
+/// a row of usage nothing passes at the port, and no event is sent either.
+#[inline(always)]
+pub(crate) fn may_report<T: Tables>(tables: &T, slot: Slot, tenant: u32, now: u64) -> bool {
+    const PORT_COST: u64 = SECOND / RULE_EVENTS_OF_PORT;
+    const TENANT_COST: u64 = SECOND / RULE_EVENTS_OF_TENANT;
+    let Some(usage) = tables.usage(slot) else { return false };
+    // The port's comes first: what is too much for it takes nothing from the tenant's other ports.
+    let may = draw(&usage, Usage::RuleEvents, PORT_COST, SECOND, now)
+        && tables
+            .usage(tenant | TENANT_USAGE)
+            .is_some_and(|of_tenant| draw(&of_tenant, Usage::RuleEvents, TENANT_COST, SECOND, now));
+    if !may {
+        usage.add(Usage::RuleEventsLost, 1);
+    }
+    may
 }
 
 /// A frame as rates count it: all segments, each with its headers. One word, as `Edit`.

@@ -4,7 +4,7 @@ use andromede_abi::{Direction, DropReason, FlowKey, Stage, flow_flag, flow_hold,
 
 use crate::{
     budget::{self, Account, Size, Traffic},
-    lifetime,
+    lifetime, report,
     scratch::Scratch,
     stage::{connection, state},
     tables::{FlowRef, NotPut, Put, Tables},
@@ -18,6 +18,7 @@ use crate::{
 pub fn is_asked(scratch: &Scratch) -> bool {
     let verdict = &scratch.verdict;
     !matches!(verdict.claim, Claim::None)
+        || verdict.reason.is_some()
         || scratch.keeps_fragment
         || sender_policed(scratch)
         || receiver_policed(scratch)
@@ -41,6 +42,10 @@ pub fn carry_out<T: Tables>(tables: &T, now: u64, scratch: &mut Scratch) {
     if scratch.keeps_fragment && scratch.verdict.reason.is_none() {
         // Without memory for it the fragments that follow are dropped; this one was judged and may pass.
         let _ = tables.put_fragment(&scratch.fragment_key, &scratch.fragment);
+    }
+    // Of a connection that goes on no rule decides.
+    if scratch.verdict.reason.is_some() || matches!(scratch.verdict.claim, Claim::Open) {
+        report::settle(tables, now, scratch);
     }
 }
 

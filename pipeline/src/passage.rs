@@ -239,7 +239,10 @@ fn open<T: Tables>(tables: &T, host: &HostConfig, now: u64, scratch: &mut Scratc
     row.seen = now;
     let stage = if row.ingress_rule == rule::NONE { Stage::Egress } else { Stage::Ingress };
     along(host, scratch, stage)?;
-    if !scratch.packet.fragment.is_early() {
+    if scratch.packet.fragment.is_early() {
+        // It opens no connection.
+        scratch.logged = 0;
+    } else {
         scratch.verdict.claim = Claim::Open;
     }
     Ok(())

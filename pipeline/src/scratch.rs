@@ -9,8 +9,9 @@ use crate::{
     lifetime::Terms,
     packet::Packet,
     stage::{
-        judge::{End, Opening, Side},
+        judge::{End, Opening},
         policy::Inquiry,
+        side::Side,
     },
     verdict::Verdict,
 };
@@ -37,6 +38,10 @@ pub struct Scratch {
     pub fragment: FragmentRow,
     /// The row of the datagram is to be written.
     pub keeps_fragment: bool,
+    /// The rules that say `log` of what was decided: see [`andromede_abi::rule_direction`].
+    pub logged: u8,
+    /// Those of them that may send an event.
+    pub reported: u8,
     /// What the row that was found, stale or over, holds of its budgets.
     pub(crate) account: Account,
     /// The port whose budget did not suffice.
@@ -131,6 +136,8 @@ impl Scratch {
         fragment_key: FragmentKey { slot: 0, way: 0, place: 0 },
         fragment: FragmentRow::unknown(0),
         keeps_fragment: false,
+        logged: 0,
+        reported: 0,
         account: Account::NONE,
         blamed: 0,
         terms: Terms::NONE,

@@ -3,7 +3,7 @@
 use andromede_abi::{
     CellKey, CellRow, FlowKey, FlowRow, FragmentKey, FragmentRow, HostIndex, HostRow, IdentityClass, IdentityClassKey,
     LocationKey, LocationRow, MemberKey, MemberRow, NetworkIndex, NetworkRow, PolicyPrefixKey, PortRow, PrefixClasses,
-    PrefixKey, ServiceClasses, ServiceKey, Slot, SourceKey, Usage,
+    PrefixKey, RuleNumber, ServiceClasses, ServiceKey, Slot, SourceKey, Usage,
 };
 
 use crate::{budget::Account, verdict::Phase};
@@ -135,4 +135,6 @@ pub trait Tables {
     /// What is taken of a port (by its slot) or of a tenant (by its number and [`andromede_abi::TENANT_USAGE`]). The row is made if there is none; none if
     /// the table is full.
     fn usage(&self, key: u32) -> Option<Self::Usage>;
+    /// Counts one more hit of a rule, if it is counted.
+    fn hit(&self, rule: RuleNumber);
 }

@@ -30,6 +30,7 @@ use crate::{
 #[inline(always)]
 pub fn decide<F: Frame, T: Stages>(frame: &F, context: &Context<'_>, tables: &T, scratch: &mut Scratch) {
     (scratch.packet, scratch.verdict, scratch.keeps_fragment) = (Packet::UNREAD, Verdict::UNDECIDED, false);
+    (scratch.logged, scratch.reported) = (0, 0);
     // The hook is a constant in each program: only one of these is in it.
     let recognised = match context.hook {
         hook::FROM_WORKLOAD => recognise::<F, T, { hook::FROM_WORKLOAD }>(frame, context, tables, scratch),

@@ -2,18 +2,18 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
 use std::{
-    io::{ErrorKind, Read as _, Write as _},
-    net::{IpAddr, Ipv6Addr, SocketAddr, TcpListener, TcpStream},
+    net::{IpAddr, SocketAddr},
     time::Duration,
 };
 
 use andromede_testkit::{
-    Fabric, FabricOptions, Namespace, Workload,
+    Fabric, FabricOptions, Workload,
     traffic::{BackgroundPing, BackgroundStream, Outcome, Responder, Sink, echo_requests, tcp_probe, udp_probe},
 };
 use andromede_tests::{
     Bundle,
     bundle::{ANYTHING_IN, group_name, port_name},
+    dialogue::Dialogue,
     dropped, dropped_more,
     scene::{both, v4, v6},
 };
@@ -151,43 +151,6 @@ fn bundle_with_outsider_in_group(rules: &[&str]) -> Bundle {
     bundle(2, &[], rules).group("red", "others", &[]).port("red", "outsider", 1, 40, &["others", "client"])
 }
 
-/// A connection over which both sides can be asked to speak.
-struct Connection {
-    client: TcpStream,
-    server: TcpStream,
-}
-
-impl Connection {
-    fn open(from: &Namespace, to: &Namespace, address: SocketAddr) -> Self {
-        let listener = to.run(|| TcpListener::bind((Ipv6Addr::UNSPECIFIED, address.port()))).unwrap().unwrap();
-        let client = from.run(|| TcpStream::connect_timeout(&address, Duration::from_secs(3))).unwrap().unwrap();
-        let (server, _) = listener.accept().unwrap();
-        for side in [&client, &server] {
-            side.set_read_timeout(Some(Duration::from_secs(1))).unwrap();
-            side.set_nodelay(true).unwrap();
-        }
-        Self { client, server }
-    }
-
-    fn carries(mut from: &TcpStream, mut to: &TcpStream) -> bool {
-        from.write_all(b"x").unwrap();
-        let mut byte = [0];
-        match to.read(&mut byte) {
-            Ok(read) => read == 1,
-            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => false,
-            Err(error) => panic!("{error}"),
-        }
-    }
-
-    fn forward(&self) -> bool {
-        Self::carries(&self.client, &self.server)
-    }
-
-    fn backward(&self) -> bool {
-        Self::carries(&self.server, &self.client)
-    }
-}
-
 const DOOR: &str = "{name: door, direction: ingress, action: allow, protocol: tcp, ports: ['5000-5001']}";
 const OTHER: &str = "{name: other, direction: ingress, action: allow, protocol: tcp, ports: ['80']}";
 
@@ -196,7 +159,7 @@ fn a_rule_change_cuts_live_connections_at_the_next_packet() {
     for host in [1, 2] {
         let pair = Pair::start(host, &bundle(host, &[], &[DOOR, OTHER]));
         let open = |to: IpAddr, port: u16| {
-            Connection::open(pair.client.namespace(), pair.server.namespace(), SocketAddr::new(to, port))
+            Dialogue::tcp(pair.client.namespace(), pair.server.namespace(), SocketAddr::new(to, port))
         };
         let connections = [open(v4(12), 5000), open(v6(12), 5001)];
         for connection in &connections {
@@ -220,7 +183,7 @@ fn a_rule_change_cuts_live_connections_at_the_next_packet() {
 fn a_change_that_still_allows_leaves_connections_alone() {
     let pair = Pair::start(2, &bundle(2, &[], &[DOOR, OTHER]));
     let to = SocketAddr::new(v4(12), 5000);
-    let connection = Connection::open(pair.client.namespace(), pair.server.namespace(), to);
+    let connection = Dialogue::tcp(pair.client.namespace(), pair.server.namespace(), to);
     assert!(connection.forward() && connection.backward());
     for rules in [&[ANYTHING_IN][..], &[DOOR], &[OTHER, DOOR]] {
         pair.fabric.apply(bundle(2, &[], rules).text()).unwrap();

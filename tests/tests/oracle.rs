@@ -33,6 +33,8 @@ const MUST_BE_MET: &[DropReason] = &[
     DropReason::NotAnswered,
     DropReason::UnaskedSynAck,
     DropReason::UnexpectedOpen,
+    DropReason::BadIcmpError,
+    DropReason::UnrelatedIcmpError,
 ];
 
 #[test]
@@ -46,16 +48,18 @@ fn the_packet_path_does_what_the_documents_say() {
         }
         let mut traffic = Traffic::new(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15));
         let story = Story((0..EVENTS).map(|_| traffic.event()).collect());
-        sent += story.0.iter().filter(|event| matches!(event, Event::Send(..))).count();
+        sent += story.0.iter().filter(|event| matches!(event, Event::Send(..) | Event::Complain(..))).count();
         let Ok(fates) = story.tell().unwrap() else {
             let (story, difference) = story.shorten().unwrap();
             panic!("seed {seed}:\n{story:?}{difference:?}");
         };
         all.passed += fates.passed;
+        all.errors += fates.errors;
         all.dropped.extend(fates.dropped);
     }
-    println!("{sent} packets, of which {} passed: no difference", all.passed);
+    println!("{sent} packets, of which {} passed, and {} ICMP errors: no difference", all.passed, all.errors);
     assert!(all.passed * 5 > sent, "{} of {sent} passed: little was proved", all.passed);
+    assert!(all.errors * 150 > sent, "{} ICMP errors of {sent} packets passed: little was proved", all.errors);
     for reason in MUST_BE_MET {
         assert!(all.dropped.contains(reason), "nothing was dropped for {}", reason.name());
     }

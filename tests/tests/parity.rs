@@ -77,9 +77,10 @@ fn stream() -> BTreeMap<(u8, u16), usize> {
         })
         .unwrap();
         twin.flows().unwrap();
+        twin.hits().unwrap();
         let action = if round % 2 == 0 { "deny" } else { "allow" };
         let rules = json!([
-            {"name": "all", "direction": "ingress", "action": action},
+            {"name": "all", "direction": "ingress", "action": action, "log": round % 4 < 2},
             {"name": "web", "direction": "egress", "action": action, "protocol": "tcp", "priority": 1},
         ]);
         fabric.set_rules(if round % 3 == 0 { "red" } else { "blue" }, &rules).unwrap();

@@ -2,7 +2,7 @@
 
 use std::sync::Weak;
 
-use andromede_dataplane::Events;
+use andromede_dataplane::DropEvents;
 use tokio::io::unix::AsyncFd;
 
 use super::{Diagnostics, monotonic};
@@ -10,9 +10,9 @@ use super::{Diagnostics, monotonic};
 /// Reads until the agent stops.
 #[allow(
     deprecated,
-    reason = "the safe constructor: `Events` keeps one descriptor for its whole life, so it is sound here"
+    reason = "the safe constructor: `DropEvents` keeps one descriptor for its whole life, so it is sound here"
 )]
-pub(super) async fn read(events: Events, diagnostics: Weak<Diagnostics>) {
+pub(super) async fn read(events: DropEvents, diagnostics: Weak<Diagnostics>) {
     let mut events = match AsyncFd::new(events) {
         Ok(events) => events,
         Err(error) => {

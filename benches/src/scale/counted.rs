@@ -5,7 +5,7 @@ use std::cell::Cell;
 use andromede_abi::{
     CellKey, CellRow, FlowKey, FlowRow, FragmentKey, FragmentRow, HostIndex, HostRow, IdentityClass, IdentityClassKey,
     LocationKey, LocationRow, MemberKey, MemberRow, NetworkIndex, NetworkRow, PolicyPrefixKey, PortRow, PrefixClasses,
-    PrefixKey, ServiceClasses, ServiceKey, Slot, SourceKey,
+    PrefixKey, RuleNumber, ServiceClasses, ServiceKey, Slot, SourceKey,
 };
 use andromede_pipeline::{Inline, NotPut, Put, Tables, memory};
 
@@ -116,5 +116,9 @@ impl Tables for Counted<'_> {
 
     fn usage(&self, key: u32) -> Option<Self::Usage> {
         self.counted().usage(key)
+    }
+
+    fn hit(&self, rule: RuleNumber) {
+        self.counted().hit(rule);
     }
 }

@@ -66,7 +66,7 @@ impl Apply {
             found => bundle.explain(&found, &status),
         })?;
         terminal::print(&change::told(&answer, self.dry_run, self.output, palette)?)?;
-        if self.dry_run { Ok(()) } else { self.wait.run(&channel, answer.revision, palette).await }
+        if self.dry_run { Ok(()) } else { self.wait.run(connection, &channel, answer.revision).await }
     }
 }
 

@@ -72,7 +72,7 @@ impl Delete {
         let request = ApplyRequest { deleted, validate_only: self.dry_run, ..ApplyRequest::default() };
         let answer = write(&channel, request).await?;
         terminal::print(&change::told(&answer, self.dry_run, self.output, palette)?)?;
-        if self.dry_run { Ok(()) } else { self.wait.run(&channel, answer.revision, palette).await }
+        if self.dry_run { Ok(()) } else { self.wait.run(connection, &channel, answer.revision).await }
     }
 
     /// Whole names; with `--ignore-not-found` only of those that exist.

@@ -140,6 +140,6 @@ impl Rollback {
             RollbackRequest { to_revision: self.to, planned_revision: planned.revision, ..RollbackRequest::default() };
         let answer = client.rollback(request).await?.into_inner();
         terminal::print(&change::told(&answer, false, self.output, palette)?)?;
-        self.wait.run(&channel, answer.revision, palette).await
+        self.wait.run(connection, &channel, answer.revision).await
     }
 }

@@ -40,8 +40,7 @@ impl Status {
     pub(crate) async fn run(&self, connection: &Connection, palette: Palette) -> Result<(), Failure> {
         let channel = connection.dial().await?;
         if self.wait.wanted() {
-            let revision = wait::status(&channel).await?.revision;
-            return self.wait.run(&channel, revision, palette).await;
+            return self.wait.run(connection, &channel, 0).await;
         }
         loop {
             let status = wait::status(&channel).await?;
@@ -91,7 +90,7 @@ fn row(host: &HostStatus, now: i64) -> Vec<String> {
         host.wanted_revision.saturating_sub(host.applied_revision).to_string(),
         format!("{}/{}", host.ports_attached, host.ports),
         host.version.clone(),
-        heard(host.last_seen_seconds, now),
+        terminal::ago(host.last_seen_seconds, now),
         host.error.lines().next().unwrap_or_default().to_owned(),
     ]
 }
@@ -104,15 +103,6 @@ pub(super) fn state(host: &HostStatus) -> &'static str {
         (true, false, _) => "failing",
         (true, true, true) => "in-force",
         (true, true, false) => "pending",
-    }
-}
-
-/// "3s ago", of two moments in seconds since 1970.
-fn heard(then: i64, now: i64) -> String {
-    match u64::try_from(now - then) {
-        _ if then == 0 => "never".to_owned(),
-        Ok(0) | Err(_) => "now".to_owned(),
-        Ok(seconds) => format!("{} ago", duration::show(Duration::from_secs(seconds))),
     }
 }
 
@@ -132,13 +122,5 @@ mod tests {
         assert_eq!(state(&host), "away");
         host.last_seen_seconds = 0;
         assert_eq!(state(&host), "never-seen");
-    }
-
-    #[test]
-    fn moments_are_told_from_now() {
-        assert_eq!(heard(0, 100), "never");
-        assert_eq!(heard(100, 100), "now");
-        assert_eq!(heard(40, 100), "1m0s ago");
-        assert_eq!(heard(101, 100), "now", "clocks differ");
     }
 }

@@ -184,9 +184,28 @@ impl FabricService for Fake {
         Err(Status::unimplemented("not in this test"))
     }
 
-    /// The second host is behind at the first question, and has caught up at the next.
+    /// The second host is behind at the first question, and has caught up at the next; a third is out of touch.
+    async fn wait_in_force(&self, request: Request<v1::WaitInForceRequest>) -> Result<Response<v1::InForce>, Status> {
+        let asked = self.log.lock().unwrap().iter().filter(|asked| asked.starts_with("WaitInForce")).count();
+        let v1::WaitInForceRequest { revision, all, .. } = *request.get_ref();
+        self.remember(request.into_inner());
+        let behind = v1::HostInForce { host: "hosts/h3".to_owned(), applied_revision: 5, ..Default::default() };
+        let (in_force, applied) = if asked == 0 { (false, 1) } else { (!all, 2) };
+        let pending = 2 - applied;
+        Ok(Response::new(v1::InForce { revision, in_force, applied, pending, out_of_touch: 1, hosts: vec![behind] }))
+    }
+
+    type WatchInForceStream = Pin<Box<dyn Stream<Item = Result<v1::InForce, Status>> + Send>>;
+
+    async fn watch_in_force(
+        &self,
+        _: Request<v1::WatchInForceRequest>,
+    ) -> Result<Response<Self::WatchInForceStream>, Status> {
+        Err(Status::unimplemented("not in this test"))
+    }
+
+    /// The second host is behind.
     async fn get_status(&self, request: Request<GetStatusRequest>) -> Result<Response<GetStatusResponse>, Status> {
-        let asked = self.log.lock().unwrap().iter().filter(|asked| asked.starts_with("GetStatus")).count() as u64;
         self.remember(request.into_inner());
         let host = |name: &str, applied_revision| v1::HostStatus {
             host: name.to_owned(),
@@ -199,7 +218,7 @@ impl FabricService for Fake {
             ports_attached: 1,
             ..Default::default()
         };
-        let hosts = vec![host("hosts/h1", 7), host("hosts/h2", 6 + asked.min(1))];
+        let hosts = vec![host("hosts/h1", 7), host("hosts/h2", 6)];
         Ok(Response::new(GetStatusResponse { revision: 7, hosts }))
     }
 }

@@ -161,6 +161,9 @@ pub const TABLE: &[(&str, Rights)] = &[
     ("/andromede.v1.FabricService/Watch", Rights::READS),
     // Names of hosts, how many ports they hold, how full they are.
     ("/andromede.v1.FabricService/GetStatus", Rights::FABRIC),
+    // A tenant hears how many hosts have applied what concerns its own networks, not which.
+    ("/andromede.v1.FabricService/WaitInForce", Rights::READS),
+    ("/andromede.v1.FabricService/WatchInForce", Rights::READS),
     ("/andromede.v1.HistoryService/ListCommits", Rights::READS),
     // It counts and sums up the commits of all.
     ("/andromede.v1.HistoryService/VerifyCommits", Rights::FABRIC),

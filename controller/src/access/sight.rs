@@ -1,6 +1,6 @@
 //! What a caller sees. What is not in sight is not there: no answer differs by it.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use andromede_model::{AnyName, HostName, Model, TenantName};
 use andromede_proto::v1::PlanResponse;
@@ -96,6 +96,19 @@ impl Views {
     /// The last revision that concerns a host, and how many ports are placed on it. Asked by who sees everything.
     pub fn wanted(&self, host: &HostName) -> (u64, usize) {
         self.publisher.wanted(host)
+    }
+
+    /// The hosts that a commit concerns, or all commits so far, as far as the caller may know; each with the revision that it must have
+    /// applied. Hosts that are gone are not waited for.
+    pub fn concerned(&self, caller: &Caller, revision: Option<u64>) -> BTreeMap<HostName, u64> {
+        let mut concerned = match &caller.sight {
+            Sight::Everything => self.publisher.concerned(None, revision),
+            Sight::Tenant(tenant) => self.publisher.concerned(Some(tenant), revision),
+            Sight::Nothing => BTreeMap::new(),
+        };
+        let model = self.publisher.model();
+        concerned.retain(|host, _| model.host(host).is_some());
+        concerned
     }
 
     /// What a write would do, as the caller may know it. It may take long.

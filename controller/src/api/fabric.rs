@@ -6,8 +6,9 @@ use andromede_model::{AnyName, Model, Resource, ResourceKind, limits};
 use andromede_proto::{
     convert,
     v1::{
-        self, ApplyRequest, ApplyResponse, GetStatusRequest, GetStatusResponse, HostStatus, PlanRequest, PlanResponse,
-        ResourceChange, WatchRequest, fabric_service_server::FabricService, resource_change,
+        self, ApplyRequest, ApplyResponse, GetStatusRequest, GetStatusResponse, HostStatus, InForce, PlanRequest,
+        PlanResponse, ResourceChange, WaitInForceRequest, WatchInForceRequest, WatchRequest,
+        fabric_service_server::FabricService, resource_change,
     },
 };
 use prost::Message as _;
@@ -16,6 +17,7 @@ use tonic::{Request, Response, Status};
 use super::{
     broken,
     history::{aside, span},
+    in_force::{InForceStream, Waiting},
     requests::{condition, identified},
     watch::{Scope, WatchStream, Watches},
 };
@@ -137,6 +139,20 @@ impl FabricService for Fabric {
         });
         Ok(Response::new(GetStatusResponse { revision: model.revision(), hosts: hosts.collect() }))
     }
+
+    async fn wait_in_force(&self, request: Request<WaitInForceRequest>) -> Result<Response<InForce>, Status> {
+        let caller = caller(&request)?;
+        let request = request.into_inner();
+        self.waiting(caller, request.revision, request.all).wait(&request).await.map(Response::new)
+    }
+
+    type WatchInForceStream = InForceStream;
+
+    async fn watch_in_force(&self, request: Request<WatchInForceRequest>) -> Result<Response<InForceStream>, Status> {
+        let caller = caller(&request)?;
+        let WatchInForceRequest { revision, all } = request.into_inner();
+        self.waiting(caller, revision, all).watch().map(Response::new)
+    }
 }
 
 impl Fabric {
@@ -169,6 +185,11 @@ impl Fabric {
             }
         }
         Ok(Change { written, deleted, conditions, ..Change::new(caller.principal.clone(), APPLY) })
+    }
+
+    fn waiting(&self, caller: Caller, revision: u64, all: bool) -> Waiting {
+        let (views, registry, stop) = (self.views.clone(), Arc::clone(&self.registry), self.watches.stop.clone());
+        Waiting { views, registry, caller, stop, revision, all }
     }
 
     fn host_status(&self, host: &andromede_model::HostName) -> HostStatus {

@@ -5,6 +5,7 @@ mod agents;
 mod diagnostics;
 mod fabric;
 mod history;
+mod in_force;
 mod join;
 mod pages;
 mod requests;

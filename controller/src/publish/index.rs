@@ -2,10 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use andromede_model::{AnyName, Commit, HostName, Model, NetworkName, OperatorPolicyName, Resource};
+use andromede_model::{AnyName, Commit, HostName, Model, NetworkName, OperatorPolicyName, Resource, TenantName};
 use tokio::sync::watch;
 
-use super::log::{Change, NetworkLog};
+use super::{
+    concerned::{Commits, Concerned},
+    log::{Change, NetworkLog},
+};
 
 /// A port that is, was or becomes placed, or a subnet that is leased: what a commit does to it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -77,27 +80,29 @@ pub struct Index {
     hosts: BTreeMap<HostName, Host>,
     /// The networks that each policy of the operator names; none: it concerns all.
     policies: BTreeMap<OperatorPolicyName, BTreeSet<NetworkName>>,
+    /// The hosts that each of the last commits concerns.
+    commits: Commits,
 }
 
 impl Index {
     /// Adds a commit, and wakes the hosts that it concerns.
     pub fn apply(&mut self, commit: &Commit, moves: &[Move]) {
         let revision = commit.revision;
-        self.make(commit);
-        let mut woken: BTreeSet<HostName> = BTreeSet::new();
-        let mut changes = self.changes(commit, &mut woken);
+        let mut concerned = Concerned::default();
+        self.make(commit, &mut concerned);
+        let mut changes = self.changes(commit, &mut concerned);
         for moved in moves {
             let change = changes.entry(moved.network.clone()).or_default();
             change.names.insert(moved.moved.clone());
             self.place(moved, change);
-            woken.extend(moved.from.iter().chain(&moved.to).cloned());
+            concerned.add(Some(moved.network.tenant()), moved.from.iter().chain(&moved.to));
         }
         for (name, change) in changes {
             if let Some(network) = self.networks.get_mut(&name)
                 && !change.is_empty()
             {
                 network.log.push(revision, change);
-                woken.extend(network.hosts.keys().cloned());
+                concerned.add(Some(name.tenant()), network.hosts.keys());
             }
         }
         for name in &commit.deleted {
@@ -105,19 +110,20 @@ impl Index {
                 self.hosts.remove(name);
             }
         }
-        for name in woken {
-            if let Some(host) = self.hosts.get_mut(&name) {
+        for name in concerned.hosts(None) {
+            if let Some(host) = self.hosts.get_mut(name) {
                 host.wanted.send_replace(revision);
             }
         }
+        self.commits.push(revision, concerned);
     }
 
     /// Makes room for new networks and hosts.
-    fn make(&mut self, commit: &Commit) {
+    fn make(&mut self, commit: &Commit, concerned: &mut Concerned) {
         // A network that is deleted and written by one commit is another network of the same name.
         for name in &commit.deleted {
             if let AnyName::Network(name) = name {
-                self.remove_network(name, commit.revision);
+                self.remove_network(name, concerned);
             }
         }
         for resource in &commit.written {
@@ -133,7 +139,7 @@ impl Index {
     }
 
     /// The networks that a policy of the operator concerned before, or concerns after, and notes the latter.
-    fn concerned(&mut self, commit: &Commit, name: &OperatorPolicyName) -> BTreeSet<NetworkName> {
+    fn networks_of_policy(&mut self, commit: &Commit, name: &OperatorPolicyName) -> BTreeSet<NetworkName> {
         let before = self.policies.remove(name);
         let after = commit.written.iter().find_map(|resource| match resource {
             Resource::OperatorPolicy(policy) if policy.name == *name => Some(policy.networks.clone()),
@@ -148,7 +154,7 @@ impl Index {
     }
 
     /// The names that the commit itself touches, by network. Ports are left to their moves.
-    fn changes(&mut self, commit: &Commit, woken: &mut BTreeSet<HostName>) -> BTreeMap<NetworkName, Change> {
+    fn changes(&mut self, commit: &Commit, concerned: &mut Concerned) -> BTreeMap<NetworkName, Change> {
         let mut changes: BTreeMap<NetworkName, Change> = BTreeMap::new();
         let written = commit.written.iter().map(Resource::name);
         for name in written.chain(commit.deleted.iter().cloned()) {
@@ -160,7 +166,7 @@ impl Index {
                     }
                 }
                 AnyName::OperatorPolicy(policy) => {
-                    for network in self.concerned(commit, policy) {
+                    for network in self.networks_of_policy(commit, policy) {
                         changes.entry(network).or_default().names.insert(name.clone());
                     }
                 }
@@ -168,7 +174,7 @@ impl Index {
                     for network in self.hosts.get(host).iter().flat_map(|host| host.networks.keys()) {
                         changes.entry(network.clone()).or_default().names.insert(name.clone());
                     }
-                    woken.insert(host.clone());
+                    concerned.add(None, [host]);
                 }
                 _ => {
                     if let Some(network) = name.network() {
@@ -219,14 +225,35 @@ impl Index {
         }
     }
 
-    fn remove_network(&mut self, name: &NetworkName, revision: u64) {
+    fn remove_network(&mut self, name: &NetworkName, concerned: &mut Concerned) {
         let Some(network) = self.networks.remove(name) else { return };
+        concerned.add(Some(name.tenant()), network.hosts.keys());
         for host in network.hosts.keys() {
             if let Some(host) = self.hosts.get_mut(host) {
                 host.networks.remove(name);
-                host.wanted.send_replace(revision);
             }
         }
+    }
+
+    /// The hosts that a commit concerned when it was made, each with the revision that it must have applied for that: of one tenant's
+    /// networks, or of all. Without a revision, or with one of which it is not known any more: all hosts that there is something for.
+    pub fn concerned(&self, tenant: Option<&TenantName>, revision: Option<u64>) -> BTreeMap<HostName, u64> {
+        let most = revision.unwrap_or(u64::MAX);
+        if let Some(concerned) = revision.and_then(|revision| self.commits.get(revision)) {
+            return concerned.hosts(tenant).map(|host| (host.clone(), most)).collect();
+        }
+        let Some(tenant) = tenant else {
+            let wanted = self.hosts.iter().map(|(name, host)| (name.clone(), (*host.wanted.borrow()).min(most)));
+            return wanted.collect();
+        };
+        let mut found = BTreeMap::new();
+        for (_, network) in self.networks.iter().filter(|(name, _)| name.tenant() == *tenant) {
+            for host in network.hosts.keys() {
+                let wanted: &mut u64 = found.entry(host.clone()).or_default();
+                *wanted = (*wanted).max(network.log.head().min(most));
+            }
+        }
+        found
     }
 
     /// Follows the last revision that concerns a host; none if there is no such host.

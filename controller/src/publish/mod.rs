@@ -4,14 +4,18 @@
 //! cursor, with each resource as it is now: resuming, following and catching up are one path, changes coalesce by
 //! themselves, and a slow host costs no memory. Who is further behind than the log reaches gets a snapshot.
 
+mod concerned;
 mod cursor;
 mod encoded;
 mod index;
 mod log;
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
 
-use andromede_model::{Commit, HostName, Model, NetworkName};
+use andromede_model::{Commit, HostName, Model, NetworkName, TenantName};
 use andromede_plan::Cost;
 use prost::bytes::Bytes;
 use tokio::sync::watch;
@@ -98,6 +102,11 @@ impl Publisher {
     /// The last revision that concerns a host, and how many ports are placed on it.
     pub fn wanted(&self, host: &HostName) -> (u64, usize) {
         self.published().index.wanted(host)
+    }
+
+    /// See [`Index::concerned`].
+    pub fn concerned(&self, tenant: Option<&TenantName>, revision: Option<u64>) -> BTreeMap<HostName, u64> {
+        self.published().index.concerned(tenant, revision)
     }
 
     /// The networks that a host holds.

@@ -5,7 +5,7 @@ use std::cell::RefCell;
 use andromede_abi::{
     CellKey, CellRow, FlowKey, FlowRow, FragmentKey, FragmentRow, HostIndex, HostRow, IdentityClass, IdentityClassKey,
     LocationKey, LocationRow, MemberKey, MemberRow, NetworkIndex, NetworkRow, PolicyPrefixKey, PortRow, PrefixClasses,
-    PrefixKey, ServiceClasses, ServiceKey, Slot, SourceKey,
+    PrefixKey, RuleNumber, ServiceClasses, ServiceKey, Slot, SourceKey,
 };
 use andromede_pipeline::{FlowRef as _, Inline, NotPut, Put, Scratch, Tables, memory};
 
@@ -111,4 +111,6 @@ impl Tables for Recorder<'_> {
     fn usage(&self, _: u32) -> Option<memory::Usage> {
         None
     }
+
+    fn hit(&self, _: RuleNumber) {}
 }

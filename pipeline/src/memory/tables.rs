@@ -9,7 +9,7 @@ use std::{
 use andromede_abi::{
     CellKey, CellRow, FlowKey, FlowRow, FragmentKey, FragmentRow, HostIndex, HostRow, IdentityClass, IdentityClassKey,
     LocationKey, LocationRow, MemberKey, MemberRow, NetworkIndex, NetworkRow, PolicyPrefixKey, PortRow, PrefixClasses,
-    PrefixKey, Prefixed, ServiceClasses, ServiceKey, Slot, SourceKey, UsageRow, bytes_of,
+    PrefixKey, Prefixed, RuleNumber, ServiceClasses, ServiceKey, Slot, SourceKey, UsageRow, bytes_of,
 };
 
 use crate::{
@@ -53,6 +53,8 @@ pub struct Tables {
     pub flows_max: usize,
     /// What is taken of budgets.
     pub usage: RefCell<BTreeMap<u32, Rc<Cell<UsageRow>>>>,
+    /// Hits of the rules that are counted.
+    pub rule_hits: RefCell<BTreeMap<RuleNumber, u64>>,
 }
 
 /// A live row of usage.
@@ -268,5 +270,11 @@ impl crate::tables::Tables for Tables {
     fn usage(&self, key: u32) -> Option<Usage> {
         let mut usage = self.usage.borrow_mut();
         Some(Usage(Rc::clone(usage.entry(key).or_insert_with(|| Rc::new(Cell::new(UsageRow::NONE))))))
+    }
+
+    fn hit(&self, rule: RuleNumber) {
+        if let Some(hits) = self.rule_hits.borrow_mut().get_mut(&rule) {
+            *hits = hits.wrapping_add(1);
+        }
     }
 }

@@ -12,6 +12,7 @@ use crate::{
         locate,
         policy::{self, Decision},
         sender_guard,
+        side::Side,
     },
     stages::Stages,
     tables::Tables,
@@ -149,58 +150,6 @@ impl End {
         };
         let ([a, b, c, d, e, f], [u, v, w, x, y, z]) = (mac, self.mac);
         mark.slot == self.mark.slot && a == u && b == v && c == w && d == x && e == y && f == z
-    }
-}
-
-/// The end of a connection, by who opened it. The initiator's egress rules and the answerer's ingress rules are asked.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Side {
-    Initiator,
-    Answerer,
-}
-
-impl Side {
-    #[inline(always)]
-    pub(crate) const fn stage(self) -> Stage {
-        match self {
-            Self::Initiator => Stage::Egress,
-            Self::Answerer => Stage::Ingress,
-        }
-    }
-
-    #[inline(always)]
-    const fn reason(self) -> DropReason {
-        match self {
-            Self::Initiator => DropReason::EgressRule,
-            Self::Answerer => DropReason::IngressRule,
-        }
-    }
-
-    /// The number of what holds if no rule matches.
-    #[inline(always)]
-    pub(crate) const fn default_rule(self) -> RuleNumber {
-        match self {
-            Self::Initiator => rule::DEFAULT_EGRESS,
-            Self::Answerer => rule::DEFAULT_INGRESS,
-        }
-    }
-
-    /// The flag of a port that says what holds if no rule matches.
-    #[inline(always)]
-    const fn default_flag(self) -> u16 {
-        match self {
-            Self::Initiator => port_flag::EGRESS_DEFAULT_ALLOW,
-            Self::Answerer => port_flag::INGRESS_DEFAULT_ALLOW,
-        }
-    }
-
-    /// The flag of a connection that its rule of this side keeps.
-    #[inline(always)]
-    const fn keeps_flag(self) -> u16 {
-        match self {
-            Self::Initiator => flow_flag::EGRESS_KEEPS,
-            Self::Answerer => flow_flag::INGRESS_KEEPS,
-        }
     }
 }
 
@@ -347,7 +296,8 @@ fn permit<T: Stages>(tables: &T, scratch: &mut Scratch, side: Side) -> Result<()
     let end = scratch.end(side);
     let is_known = end.is_known;
     let decision = if end.is_local() { policy::decide(tables, scratch, side)? } else { Decision::NOT_ASKED };
-    let Scratch { row, opening, .. } = scratch;
+    let Scratch { row, opening, logged, .. } = scratch;
+    let reports = if decision.flags & cell_flag::LOG != 0 { side.rule_direction() } else { 0 };
     if !is_known {
         row.flags &= !side.keeps_flag();
     }
@@ -358,11 +308,17 @@ fn permit<T: Stages>(tables: &T, scratch: &mut Scratch, side: Side) -> Result<()
         };
         *rule = decision.rule;
         row.flags |= keeping(decision, opening.is_known, side.keeps_flag());
+        // What is known already is no new connection.
+        if !opening.is_known {
+            *logged |= reports;
+        }
         return Ok(());
     }
     if is_known && spares(decision, side.default_rule(), row.flags & side.keeps_flag() != 0) {
         return Ok(());
     }
+    // Where one side refuses, the other has let nothing pass.
+    *logged = reports;
     Err(Refusal::by_rule(side.stage(), side.reason(), decision.rule))
 }
 

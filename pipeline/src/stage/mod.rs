@@ -9,5 +9,6 @@ pub(crate) mod locate;
 pub(crate) mod neighbor;
 pub(crate) mod policy;
 pub(crate) mod sender_guard;
+pub(crate) mod side;
 pub(crate) mod source_guard;
 pub(crate) mod state;

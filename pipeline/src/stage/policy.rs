@@ -5,7 +5,7 @@ use andromede_abi::{
     ServiceKey, pair, remote_level, rule, service_level,
 };
 
-use crate::{scratch::Scratch, stage::judge::Side, stages::Stages, tables::Tables, verdict::Refusal};
+use crate::{scratch::Scratch, stage::side::Side, stages::Stages, tables::Tables, verdict::Refusal};
 
 /// What one set is asked, and what it says. It lies in the scratch space.
 #[repr(C)]

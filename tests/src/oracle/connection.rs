@@ -32,7 +32,7 @@ struct Progress {
 }
 
 /// A connection.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Connection {
     tenant: usize,
     protocol: u8,
@@ -43,7 +43,6 @@ pub(super) struct Connection {
     answerer: Side,
     /// The packet that opened it.
     pub(super) opening: Packet,
-    /// The host that the other side is on, if it came over the underlay.
     progress: Progress,
     /// Second in which its last packet passed, or tried to pass.
     seen: u64,
@@ -51,6 +50,8 @@ pub(super) struct Connection {
     pub(super) cut: bool,
     /// Which sides keep it.
     pub(super) keeps: Keeps,
+    /// How often the tenant's rules had changed when its last packet passed.
+    pub(super) judged: u64,
 }
 
 /// What a connection says of a packet of its own.
@@ -115,6 +116,7 @@ impl Connection {
             seen: now,
             cut: false,
             keeps,
+            judged: 0,
         }
     }
 
@@ -159,6 +161,11 @@ impl Connection {
     /// Is it over for want of packets?
     pub(super) const fn is_over(&self, now: u64) -> bool {
         now - self.seen > self.lifetime()
+    }
+
+    /// The connection once rules refuse it.
+    pub(super) const fn after_cut(self) -> Self {
+        Self { cut: true, ..self }
     }
 
     /// A packet that was dropped because the connection is cut keeps it in mind.

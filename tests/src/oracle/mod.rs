@@ -4,25 +4,29 @@
 
 mod connection;
 pub mod packet;
+mod possible;
+mod revision;
 pub mod rules;
 mod story;
 mod traffic;
 pub mod weave;
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, net::IpAddr};
 
 use andromede_abi::{Address, Datagram, DropReason, FragmentKey, fragment_way};
 
 use self::{
-    connection::{Connection, Keeps, Says},
-    packet::{Packet, What},
-    rules::{Answer, GROUPS, Question, Rule},
+    connection::Connection,
+    packet::{Complaint, Packet, What},
+    revision::{Judged, Revision, address},
+    rules::{GROUPS, Rule},
 };
 pub use self::{
+    revision::PORTS,
     story::{Fates, Story},
     traffic::Traffic,
 };
-use crate::twin::{END_LOCAL_A, END_LOCAL_B, END_REMOTE, END_VTEP, End};
+use crate::twin::{END_LOCAL_A, END_LOCAL_B, END_VTEP, End};
 
 /// The router of a network.
 pub const ROUTER: End = End(254);
@@ -51,12 +55,16 @@ pub enum Sender {
 pub enum Event {
     /// A packet is sent in the network of a tenant.
     Send(usize, Sender, Packet),
+    /// An ICMP error is sent in the network of a tenant.
+    Complain(usize, Sender, Complaint),
     /// Seconds pass.
     Wait(u64),
     /// A group of a tenant, by its place, has these rules from now on.
     Rules(usize, usize, Vec<Rule>),
     /// The operator has these rules for the network of a tenant from now on.
     Operator(usize, Vec<Rule>),
+    /// A list of a tenant, by its place, has these prefixes from now on.
+    List(usize, usize, Vec<(IpAddr, u8)>),
 }
 
 /// What should become of a packet.
@@ -66,11 +74,23 @@ pub enum Fate {
     Reaches(End),
     /// It is dropped, for one of these reasons.
     Drops(Vec<DropReason>),
+    /// It reaches this end or is dropped for this reason: nobody promises which.
+    Perhaps(End, DropReason),
 }
 
 impl Fate {
     fn drops(reason: DropReason) -> Self {
         Self::Drops(vec![reason])
+    }
+
+    /// May this be found where the oracle says `self`?
+    fn admits(&self, found: &Self) -> bool {
+        match (self, found) {
+            (Self::Drops(reasons), Self::Drops(found)) => found.iter().all(|reason| reasons.contains(reason)),
+            (Self::Perhaps(end, _), Self::Reaches(found)) => end == found,
+            (Self::Perhaps(_, reason), Self::Drops(found)) => found.iter().all(|found| found == reason),
+            _ => self == found,
+        }
     }
 }
 
@@ -86,39 +106,40 @@ struct Pieces {
 }
 
 /// The oracle: what one host knows.
-#[derive(Default)]
 pub struct Oracle {
     now: u64,
-    rules: [[Vec<Rule>; 2]; 2],
-    operator: [Vec<Rule>; 2],
+    revisions: [Revision; 2],
+    /// How often the rules of each tenant changed.
+    changes: [u64; 2],
     connections: Vec<Connection>,
     /// By the places of docs/fragments.md, which are the one thing that is asked of the packet path's own code.
     pieces: BTreeMap<FragmentKey, Pieces>,
 }
 
-/// Groups of an end, by their places.
-const fn groups(end: End) -> &'static [usize] {
-    match end {
-        END_LOCAL_A => &[0],
-        END_LOCAL_B => &[1],
-        END_REMOTE => &[0, 1],
-        _ => &[],
+impl Default for Oracle {
+    fn default() -> Self {
+        let revisions = [Revision::new(0), Revision::new(1)];
+        Self { now: 0, revisions, changes: [0; 2], connections: Vec::new(), pieces: BTreeMap::new() }
     }
-}
-
-const fn is_here(end: End) -> bool {
-    matches!(end, END_LOCAL_A | END_LOCAL_B)
 }
 
 impl Oracle {
     /// Rules of a group from now on.
     pub fn set_rules(&mut self, tenant: usize, group: usize, rules: &[Rule]) {
-        rules.clone_into(&mut self.rules[tenant][group]);
+        rules.clone_into(&mut self.revisions[tenant].rules[group]);
+        self.changes[tenant] += 1;
     }
 
     /// Rules of the operator from now on.
     pub fn set_operator(&mut self, tenant: usize, rules: &[Rule]) {
-        rules.clone_into(&mut self.operator[tenant]);
+        rules.clone_into(&mut self.revisions[tenant].operator);
+        self.changes[tenant] += 1;
+    }
+
+    /// Prefixes of a list from now on.
+    pub fn set_list(&mut self, tenant: usize, place: usize, prefixes: &[(IpAddr, u8)]) {
+        prefixes.clone_into(&mut self.revisions[tenant].lists[place]);
+        self.changes[tenant] += 1;
     }
 
     /// Time passes.
@@ -130,7 +151,7 @@ impl Oracle {
 
     /// What becomes of a packet.
     pub fn send(&mut self, tenant: usize, sender: Sender, packet: &Packet) -> Fate {
-        if let Err(reason) = guard(tenant, sender, packet) {
+        if let Err(reason) = guard(tenant, sender, packet.from) {
             return Fate::drops(reason);
         }
         if packet.from == packet.to {
@@ -141,100 +162,74 @@ impl Oracle {
 
     /// A packet whose ports are known.
     fn whole(&mut self, tenant: usize, sender: Sender, packet: &Packet) -> Fate {
-        let own = |connection: &Connection| connection.has(tenant, packet);
-        let found = (0..self.connections.len()).find_map(|at| own(&self.connections[at]).map(|forward| (at, forward)));
-        let Some((at, forward)) = found else { return self.open(tenant, sender, packet, None) };
-        let connection = self.connections[at];
-        match connection.says(packet, forward, self.now) {
-            Says::Over => self.open(tenant, sender, packet, Some(at)),
-            Says::Drops(reason) => {
-                if reason == DropReason::ConnectionCut {
-                    self.connections[at].attempted(self.now);
-                    return Fate::drops(reason);
-                }
-                // Which of them is told is nobody's promise.
-                let mut reasons = vec![reason];
-                reasons.extend(holds(tenant, sender, packet.from).err());
-                Fate::Drops(reasons)
+        let found = self.connections.iter().position(|connection| connection.has(tenant, packet).is_some());
+        let known = found.map(|at| self.connections[at]);
+        let holds = self.holds(tenant, sender, packet.from);
+        match (self.revisions[tenant].judge(known.as_ref(), packet, self.now), holds, found) {
+            (Judged::WasCut, _, Some(at)) => {
+                self.connections[at].attempted(self.now);
+                Fate::drops(DropReason::ConnectionCut)
             }
-            Says::Passes(next) => {
-                if let Err(reason) = holds(tenant, sender, packet.from) {
-                    return Fate::drops(reason);
+            (Judged::WasCut, _, None) => Fate::drops(DropReason::ConnectionCut),
+            // Which of them is told is nobody's promise.
+            (Judged::Unfit(reason), holds, _) => Fate::Drops([reason].into_iter().chain(holds.err()).collect()),
+            (_, Err(reason), _) | (Judged::Refused(reason), ..) => Fate::drops(reason),
+            (Judged::Cuts, ..) => {
+                if let Some(at) = found {
+                    self.connections[at] = self.connections[at].after_cut();
+                    self.connections[at].attempted(self.now);
                 }
-                if self.permitted(tenant, &connection.opening, false, Some(connection.keeps)).is_err() {
-                    let connection = &mut self.connections[at];
-                    connection.cut = true;
-                    connection.attempted(self.now);
-                    return Fate::drops(DropReason::ConnectionCut);
+                Fate::drops(DropReason::ConnectionCut)
+            }
+            (Judged::Passes(next), ..) => {
+                let mut next = next;
+                next.judged = self.changes[tenant];
+                match found {
+                    Some(at) => self.connections[at] = next,
+                    None => self.connections.push(next),
                 }
-                self.connections[at] = next;
                 Fate::Reaches(packet.to)
             }
         }
     }
 
-    /// A packet of no connection, which perhaps takes the place of one.
-    fn open(&mut self, tenant: usize, sender: Sender, packet: &Packet, instead: Option<usize>) -> Fate {
-        let guarded = holds(tenant, sender, packet.from);
-        if let Err(reason) = connection::opens(packet) {
-            return Fate::Drops([reason].into_iter().chain(guarded.err()).collect());
+    /// What becomes of an ICMP error.
+    pub fn complain(&self, tenant: usize, sender: Sender, complaint: &Complaint) -> Fate {
+        let Complaint { from, to, ref about, .. } = *complaint;
+        if let Err(reason) = guard(tenant, sender, from) {
+            return Fate::drops(reason);
         }
-        let keeps = match guarded.and_then(|()| self.permitted(tenant, packet, false, None)) {
-            Ok(keeps) => keeps,
-            Err(reason) => return Fate::drops(reason),
+        if from == to {
+            return Fate::drops(DropReason::Loop);
+        }
+        if about.part.is_some_and(|part| part.start > 0) {
+            return Fate::drops(DropReason::BadIcmpError);
+        }
+        if let Err(reason) = self.holds(tenant, sender, from) {
+            return Fate::drops(reason);
+        }
+        let unrelated = DropReason::UnrelatedIcmpError;
+        let is_on_the_way = from == about.to || from == END_VTEP;
+        let known =
+            self.connections.iter().find(|connection| connection.has(tenant, about).is_some() && !connection.cut);
+        let Some(connection) = known.filter(|_| is_on_the_way && to == about.from) else {
+            return Fate::drops(unrelated);
         };
-        let connection = Connection::new(tenant, packet, keeps, self.now);
-        match instead {
-            Some(at) => self.connections[at] = connection,
-            None => self.connections.push(connection),
+        let revision = &self.revisions[tenant];
+        let is_certain = connection.judged == self.changes[tenant];
+        let is_permitted = revision.permitted(&connection.opening, false, Some(connection.keeps)).is_ok();
+        match sender {
+            _ if !is_certain && !is_permitted => Fate::drops(unrelated),
+            Sender::Host(_) if !revision.is_here(to) => Fate::Drops(vec![DropReason::NotHere, unrelated]),
+            _ if is_certain => Fate::Reaches(to),
+            _ => Fate::Perhaps(to, unrelated),
         }
-        Fate::Reaches(packet.to)
     }
 
-    /// Do the rules permit a connection that this packet opens? `headless`: its ports are not known. `known`: it lives, and these sides keep
-    /// it. What is given back is which sides keep it if it is opened now.
-    fn permitted(
-        &self,
-        tenant: usize,
-        packet: &Packet,
-        headless: bool,
-        known: Option<Keeps>,
-    ) -> Result<Keeps, DropReason> {
-        match packet.to {
-            ROUTER => return Err(DropReason::NoService),
-            NOBODY => return Err(DropReason::UnknownDestination),
-            to if !is_here(to) && !is_here(packet.from) => return Err(DropReason::NotHere),
-            _ => {}
-        }
-        let ask = |ingress: bool, port: End, other: End, is_kept: Option<bool>| {
-            let question = Question {
-                ingress,
-                protocol: packet.protocol(),
-                service: (!headless).then(|| packet.service()),
-                remote: if packet.v6 { other.v6().into() } else { other.v4().into() },
-                remote_groups: groups(other),
-            };
-            let own = groups(port).iter().flat_map(|group| &self.rules[tenant][*group]);
-            let answer = match rules::decide(self.operator[tenant].iter(), &question) {
-                Answer::Default => rules::decide(own, &question),
-                decided @ Answer::By(..) => decided,
-            };
-            match answer {
-                Answer::By(true, keep) => Some(keep),
-                Answer::By(false, keep) => (is_kept.is_some() && keep).then_some(false),
-                Answer::Default => (!ingress || is_kept == Some(true)).then_some(false),
-            }
-        };
-        let mut keeps = (false, false);
-        if is_here(packet.from) {
-            let kept = ask(false, packet.from, packet.to, known.map(|keeps| keeps.0));
-            keeps.0 = kept.ok_or(DropReason::EgressRule)?;
-        }
-        if is_here(packet.to) {
-            let kept = ask(true, packet.to, packet.from, known.map(|keeps| keeps.1));
-            keeps.1 = kept.ok_or(DropReason::IngressRule)?;
-        }
-        Ok(keeps)
+    /// Is the source where the sender is?
+    fn holds(&self, tenant: usize, sender: Sender, from: End) -> Result<(), DropReason> {
+        let holder = self.revisions[tenant].holds(sender, from);
+        if holder { Ok(()) } else { Err(DropReason::SenderNotHolder) }
     }
 
     /// A packet that is a part of its datagram.
@@ -264,7 +259,8 @@ impl Oracle {
             }
             return self.whole(tenant, sender, &Packet { what, ..*packet });
         }
-        let permitted = holds(tenant, sender, packet.from).and_then(|()| self.permitted(tenant, packet, true, None));
+        let revision = &self.revisions[tenant];
+        let permitted = self.holds(tenant, sender, packet.from).and_then(|()| revision.permitted(packet, true, None));
         match permitted {
             Err(DropReason::EgressRule | DropReason::IngressRule) => Fate::drops(DropReason::Fragment),
             Err(reason) => Fate::drops(reason),
@@ -280,9 +276,9 @@ impl Oracle {
 }
 
 /// May the sender send at all, and a workload from this address?
-fn guard(tenant: usize, sender: Sender, packet: &Packet) -> Result<(), DropReason> {
+fn guard(tenant: usize, sender: Sender, from: End) -> Result<(), DropReason> {
     match sender {
-        Sender::Workload(end) if end == packet.from => Ok(()),
+        Sender::Workload(end) if end == from => Ok(()),
         // The frame has the Ethernet address of whom it claims to be.
         Sender::Workload(_) => Err(DropReason::SpoofedMac),
         Sender::Host(host) if host == HOST || host == FOREIGN[tenant] => Ok(()),
@@ -290,31 +286,21 @@ fn guard(tenant: usize, sender: Sender, packet: &Packet) -> Result<(), DropReaso
     }
 }
 
-/// Is the source where the sender is?
-fn holds(tenant: usize, sender: Sender, from: End) -> Result<(), DropReason> {
-    let holder = match sender {
-        Sender::Workload(_) => true,
-        Sender::Host(host) => (host == HOST && from == END_REMOTE) || (host == FOREIGN[tenant] && from == END_VTEP),
-    };
-    if holder { Ok(()) } else { Err(DropReason::SenderNotHolder) }
-}
-
 /// The place of a datagram: of the workload that sends it, or of the port here that receives it.
 fn place(tenant: usize, sender: Sender, packet: &Packet, identification: u32) -> Option<FragmentKey> {
-    let address = |end: End| -> Address { if packet.v6 { end.v6().into() } else { end.v4().into() } };
     let (port, way) = match sender {
         Sender::Workload(end) => (end, fragment_way::SENT),
         Sender::Host(_) => (packet.to, fragment_way::RECEIVED),
     };
     let datagram = Datagram {
         network: crate::twin::talk::NETWORK[tenant],
-        source: &address(packet.from),
-        destination: &address(packet.to),
+        source: &Address::from(address(packet.v6, packet.from)),
+        destination: &Address::from(address(packet.v6, packet.to)),
         identification,
         protocol: if packet.v6 { 0 } else { packet.protocol() },
     };
     // Any number that is the port's own will do for its slot.
-    is_here(port).then(|| datagram.key(tenant as u32 * 256 + u32::from(port.0), way))
+    matches!(port, END_LOCAL_A | END_LOCAL_B).then(|| datagram.key(tenant as u32 * 256 + u32::from(port.0), way))
 }
 
 /// Names of the tenants, by their places.

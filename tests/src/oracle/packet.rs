@@ -1,5 +1,7 @@
 //! Packets as somebody means them, and their bytes.
 
+use std::fmt;
+
 use andromede_testkit::packet::{Ends, Tcp};
 
 use crate::twin::End;
@@ -92,11 +94,7 @@ impl Packet {
 
     /// The frame that a port with the source's address sends.
     pub fn frame(&self) -> Vec<u8> {
-        let ends = if self.v6 {
-            Ends::new((self.from.mac(), self.from.v6()), (self.to.mac(), self.to.v6()))
-        } else {
-            Ends::new((self.from.mac(), self.from.v4()), (self.to.mac(), self.to.v4()))
-        };
+        let ends = ends(self.v6, self.from, self.to);
         let whole = match self.what {
             What::Tcp { source, destination, flags, data } => {
                 ends.tcp(&Tcp::new(source, destination, flags), if data { b"data" } else { b"" })
@@ -115,5 +113,47 @@ impl Packet {
         let Some(part) = self.part else { return whole };
         let above = &whole[if self.v6 { 54 } else { 34 }..];
         ends.piece(part.id, self.protocol(), above, part.start..part.end)
+    }
+}
+
+impl fmt::Display for Packet {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (family, part) = (if self.v6 { 6 } else { 4 }, self.part);
+        write!(f, "IPv{family} {} > {} {:?}", self.from.0, self.to.0, self.what)?;
+        part.map_or(Ok(()), |part| write!(f, ", bytes {} to {} of datagram {}", part.start, part.end, part.id))
+    }
+}
+
+fn ends(v6: bool, from: End, to: End) -> Ends {
+    if v6 {
+        Ends::new((from.mac(), from.v6()), (to.mac(), to.v6()))
+    } else {
+        Ends::new((from.mac(), from.v4()), (to.mac(), to.v4()))
+    }
+}
+
+/// An ICMP error: somebody says that a packet did not get where it should.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Complaint {
+    /// Whose address its source is.
+    pub from: End,
+    /// Whose address its destination is.
+    pub to: End,
+    /// Destination unreachable; else the time of the packet is over.
+    pub unreachable: bool,
+    /// The packet that it quotes.
+    pub about: Packet,
+}
+
+impl Complaint {
+    /// The frame that a port with the source's address sends.
+    pub fn frame(&self) -> Vec<u8> {
+        let kind = match (self.about.v6, self.unreachable) {
+            (false, true) => (3, 1),
+            (false, false) => (11, 0),
+            (true, true) => (1, 0),
+            (true, false) => (3, 0),
+        };
+        ends(self.about.v6, self.from, self.to).icmp_error(kind, &self.about.frame())
     }
 }

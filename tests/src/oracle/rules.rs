@@ -7,7 +7,10 @@ use serde_json::{Value, json};
 /// Names of the groups, as the small fabric has them.
 pub const GROUPS: [&str; 2] = ["clients", "servers"];
 
-/// Names and prefixes of the lists that each tenant has.
+/// The prefixes of each list, by its place.
+pub type Lists = [Vec<(IpAddr, u8)>; 2];
+
+/// Names of the lists that each tenant has, and their prefixes at first.
 pub const LISTS: [(&str, &[(IpAddr, u8)]); 2] =
     [("near", &[(v4(0), 30), (v6(0), 126)]), ("far", &[(v4(3), 32), (v4(192), 26), (v4(200), 32), (v6(0xc0), 122)])];
 
@@ -19,13 +22,29 @@ const fn v6(last: u16) -> IpAddr {
     IpAddr::V6(Ipv6Addr::new(0xfd00, 0x10, 0, 0, 0, 0, 0, last))
 }
 
-/// The lists of a tenant as documents of the API.
+/// A list of a tenant, by its place, as a document of the API.
+pub fn list_document(tenant: &str, place: usize, prefixes: &[(IpAddr, u8)]) -> Value {
+    let prefixes: Vec<String> =
+        prefixes.iter().map(|(network, bits)| format!("{}/{bits}", masked(*network, *bits))).collect();
+    json!({"kind": "PrefixList", "name": list(tenant, LISTS[place].0), "prefixes": prefixes})
+}
+
+/// The lists of a tenant at first, as documents of the API.
 pub fn lists(tenant: &str) -> Vec<Value> {
-    let document = |(name, prefixes): &(&str, &[(IpAddr, u8)])| {
-        let prefixes: Vec<String> = prefixes.iter().map(|(network, bits)| format!("{network}/{bits}")).collect();
-        json!({"kind": "PrefixList", "name": list(tenant, name), "prefixes": prefixes})
-    };
-    LISTS.iter().map(document).collect()
+    LISTS.iter().enumerate().map(|(place, (_, prefixes))| list_document(tenant, place, prefixes)).collect()
+}
+
+/// The operator's rules for the network of a tenant as a document of the API.
+pub fn operator_document(tenant: &str, rules: &[Rule]) -> Value {
+    json!({
+        "kind": "OperatorPolicy", "name": format!("operatorPolicies/{tenant}"),
+        "networks": [format!("tenants/{tenant}/networks/n")], "rules": documents(tenant, rules),
+    })
+}
+
+/// Rules as documents of the API.
+pub fn documents(tenant: &str, rules: &[Rule]) -> Vec<Value> {
+    rules.iter().enumerate().map(|(place, rule)| rule.document(place, tenant)).collect()
 }
 
 fn list(tenant: &str, name: &str) -> String {
@@ -90,6 +109,8 @@ pub struct Question<'a> {
     pub remote: IpAddr,
     /// Places of the groups that the other side has.
     pub remote_groups: &'a [usize],
+    /// What the lists hold.
+    pub lists: &'a Lists,
 }
 
 /// What rules answer.
@@ -115,7 +136,9 @@ impl Rule {
             Remote::Any => true,
             Remote::Cidr(network, bits) => covers(network, bits, question.remote),
             Remote::Group(group) => question.remote_groups.contains(&group),
-            Remote::List(list) => LISTS[list].1.iter().any(|(network, bits)| covers(*network, *bits, question.remote)),
+            Remote::List(list) => {
+                question.lists[list].iter().any(|(network, bits)| covers(*network, *bits, question.remote))
+            }
         };
         self.ingress == question.ingress
             && self.protocol.is_none_or(|protocol| protocol == question.protocol)

@@ -10,11 +10,11 @@ use andromede_pipeline::{
 use andromede_plan::Rows;
 use andromede_testkit::packet::vxlan;
 use anyhow::Result;
-
-use serde_json::json;
+use serde_json::Value;
 
 use super::{
-    Event, FOREIGN, Fate, GROUPS, HOST, Oracle, Packet, Sender, TENANTS,
+    Event, FOREIGN, Fate, GROUPS, HOST, Oracle, Sender, TENANTS,
+    packet::Complaint,
     rules::{self, Rule},
 };
 use crate::twin::{
@@ -42,8 +42,10 @@ pub struct Difference {
 /// What became of packets.
 #[derive(Clone, Debug, Default)]
 pub struct Fates {
-    /// How many passed.
+    /// How many passed, ICMP errors not counted.
     pub passed: usize,
+    /// How many ICMP errors passed.
+    pub errors: usize,
     /// Why others did not.
     pub dropped: BTreeSet<DropReason>,
 }
@@ -69,36 +71,14 @@ impl Story {
         }
         let mut fates = Fates::default();
         for (at, event) in self.0.iter().enumerate() {
-            match event {
-                Event::Wait(seconds) => {
-                    host.now += seconds * SECOND;
-                    oracle.wait(*seconds);
-                }
-                Event::Rules(tenant, group, rules) => {
-                    host.set_rules(*tenant, *group, rules)?;
-                    oracle.set_rules(*tenant, *group, rules);
-                }
-                Event::Operator(tenant, rules) => {
-                    host.set_operator(*tenant, rules)?;
-                    oracle.set_operator(*tenant, rules);
-                }
-                Event::Send(tenant, sender, packet) => {
-                    let found = host.send(*tenant, *sender, packet);
-                    let expected = oracle.send(*tenant, *sender, packet);
-                    let same = match (&expected, &found) {
-                        (Fate::Drops(reasons), Fate::Drops(reason)) => {
-                            reason.iter().all(|reason| reasons.contains(reason))
-                        }
-                        _ => expected == found,
-                    };
-                    if !same {
-                        return Ok(Err(Difference { at, expected, found }));
-                    }
-                    match found {
-                        Fate::Reaches(_) => fates.passed += 1,
-                        Fate::Drops(reasons) => fates.dropped.extend(reasons),
-                    }
-                }
+            let Some((expected, found)) = host.happens(&mut oracle, event)? else { continue };
+            if !expected.admits(&found) {
+                return Ok(Err(Difference { at, expected, found }));
+            }
+            match found {
+                Fate::Drops(reasons) => fates.dropped.extend(reasons),
+                _ if matches!(event, Event::Complain(..)) => fates.errors += 1,
+                _ => fates.passed += 1,
             }
         }
         Ok(Ok(fates))
@@ -131,25 +111,51 @@ impl Story {
 }
 
 impl Host {
+    /// Does what happens; what should become of a packet, and what became of it.
+    fn happens(&mut self, oracle: &mut Oracle, event: &Event) -> Result<Option<(Fate, Fate)>> {
+        match event {
+            Event::Wait(seconds) => {
+                self.now += seconds * SECOND;
+                oracle.wait(*seconds);
+            }
+            Event::Rules(tenant, group, rules) => {
+                self.set_rules(*tenant, *group, rules)?;
+                oracle.set_rules(*tenant, *group, rules);
+            }
+            Event::Operator(tenant, rules) => {
+                self.set(rules::operator_document(TENANTS[*tenant], rules))?;
+                oracle.set_operator(*tenant, rules);
+            }
+            Event::List(tenant, place, prefixes) => {
+                self.set(rules::list_document(TENANTS[*tenant], *place, prefixes))?;
+                oracle.set_list(*tenant, *place, prefixes);
+            }
+            Event::Send(tenant, sender, packet) => {
+                let found = self.send(*tenant, *sender, packet.frame());
+                return Ok(Some((oracle.send(*tenant, *sender, packet), found)));
+            }
+            Event::Complain(tenant, sender, complaint) => {
+                let found = self.send(*tenant, *sender, complaint.frame());
+                return Ok(Some((oracle.complain(*tenant, *sender, complaint), found)));
+            }
+        }
+        Ok(None)
+    }
+
     fn set_rules(&mut self, tenant: usize, group: usize, rules: &[Rule]) -> Result<()> {
-        let documents: Vec<_> = (0..).zip(rules).map(|(place, rule)| rule.document(place, TENANTS[tenant])).collect();
-        self.fabric.set_group(TENANTS[tenant], GROUPS[group], &documents)?;
+        self.fabric.set_group(TENANTS[tenant], GROUPS[group], &rules::documents(TENANTS[tenant], rules))?;
         self.tables = tables(self.fabric.rows(), &self.tables);
         Ok(())
     }
 
-    fn set_operator(&mut self, tenant: usize, rules: &[Rule]) -> Result<()> {
-        let documents: Vec<_> = (0..).zip(rules).map(|(place, rule)| rule.document(place, TENANTS[tenant])).collect();
-        self.fabric.set(vec![json!({
-            "kind": "OperatorPolicy", "name": format!("operatorPolicies/{}", TENANTS[tenant]),
-            "networks": [format!("tenants/{}/networks/n", TENANTS[tenant])], "rules": documents,
-        })])?;
+    fn set(&mut self, document: Value) -> Result<()> {
+        self.fabric.set(vec![document])?;
         self.tables = tables(self.fabric.rows(), &self.tables);
         Ok(())
     }
 
-    fn send(&self, tenant: usize, sender: Sender, packet: &Packet) -> Fate {
-        match meet(&self.config, &self.tables, SECOND + self.now, (tenant, sender), packet) {
+    fn send(&self, tenant: usize, sender: Sender, frame: Vec<u8>) -> Fate {
+        match meet(&self.config, &self.tables, SECOND + self.now, (tenant, sender), frame) {
             Went::Here(end) => Fate::Reaches(end),
             Went::Host(HOST) => Fate::Reaches(END_REMOTE),
             Went::Host(_) => Fate::Reaches(END_VTEP),
@@ -191,10 +197,9 @@ pub(super) fn tables(rows: &Rows, before: &Tables) -> Tables {
     }
 }
 
-/// Sends a packet through the packet path.
-pub(super) fn meet(config: &HostConfig, tables: &Tables, now: u64, by: (usize, Sender), packet: &Packet) -> Went {
+/// Sends a frame through the packet path.
+pub(super) fn meet(config: &HostConfig, tables: &Tables, now: u64, by: (usize, Sender), inner: Vec<u8>) -> Went {
     let (tenant, sender) = by;
-    let inner = packet.frame();
     let (hook, interface, frame) = match sender {
         Sender::Workload(end) => (hook::FROM_WORKLOAD, ifindex(tenant, end), inner),
         Sender::Host(host) => {
@@ -248,14 +253,20 @@ impl fmt::Debug for Story {
                     writeln!(f, "{number:4} {now:6} s  the operator has for {}", TENANTS[*tenant])?;
                     told(f, rules)?;
                 }
+                Event::List(tenant, place, prefixes) => {
+                    let tenant = TENANTS[*tenant];
+                    writeln!(f, "{number:4} {now:6} s  {tenant} list {} is {prefixes:?}", rules::LISTS[*place].0)?;
+                }
                 Event::Send(tenant, sender, packet) => {
-                    let family = if packet.v6 { 6 } else { 4 };
-                    let part = packet.part.map_or_else(String::new, |part| format!("{part:?}"));
-                    let (from, to) = (packet.from.0, packet.to.0);
+                    writeln!(f, "{number:4} {now:6} s  {} {sender:?}: {packet}", TENANTS[*tenant])?;
+                }
+                Event::Complain(tenant, sender, complaint) => {
+                    let Complaint { from, to, about, .. } = complaint;
+                    let tenant = TENANTS[*tenant];
                     writeln!(
                         f,
-                        "{number:4} {now:6} s  {} {sender:?}: IPv{family} {from} > {to} {:?} {part}",
-                        TENANTS[*tenant], packet.what
+                        "{number:4} {now:6} s  {tenant} {sender:?}: {} > {} an error about {about}",
+                        from.0, to.0
                     )?;
                 }
             }

@@ -4,8 +4,8 @@ use std::net::IpAddr;
 
 use super::{
     Event, FOREIGN, HOST, NOBODY, ROUTER, STRANGER, Sender,
-    packet::{DATAGRAM, Packet, Part, What},
-    rules::{Does, Remote, Rule},
+    packet::{Complaint, DATAGRAM, Packet, Part, What},
+    rules::{Does, LISTS, Remote, Rule},
 };
 use crate::{
     chance::Chance,
@@ -49,7 +49,9 @@ impl Traffic {
                 let rules = (0..count).map(|_| self.operators_rule()).collect();
                 Event::Operator(self.tenant(), rules)
             }
-            6..=12 => Event::Wait(TICK * self.chance.pick(&[1, 1, 1, 2, 2, 3, 9, 20, 40, 45, 1_100])),
+            6 => Event::List(self.tenant(), self.chance.below(2), self.prefixes()),
+            7..=13 => Event::Wait(TICK * self.chance.pick(&[1, 1, 1, 2, 2, 3, 9, 20, 40, 45, 1_100])),
+            14..=23 => self.complaint().unwrap_or_else(|| self.packet()),
             _ => self.packet(),
         }
     }
@@ -103,6 +105,17 @@ impl Traffic {
         rule
     }
 
+    /// What a list may hold.
+    fn prefixes(&mut self) -> Vec<(IpAddr, u8)> {
+        let (near, far) = (LISTS[0].1, LISTS[1].1);
+        let some = if self.chance.one_in(2) { near } else { far };
+        let mut prefixes = vec![self.chance.pick(some)];
+        if self.chance.one_in(2) {
+            prefixes.push((END_REMOTE.v6().into(), 128));
+        }
+        prefixes
+    }
+
     /// A tenant, as a rule the one of the last conversation: what it talks is what new rules are for.
     fn tenant(&mut self) -> usize {
         match self.last {
@@ -119,6 +132,24 @@ impl Traffic {
             return Rule { does: Does::Pass, keep: false, priority: 5, remote, ..rule };
         }
         Rule { remote, ..rule }
+    }
+
+    /// An ICMP error about the last packet, or about its answer.
+    fn complaint(&mut self) -> Option<Event> {
+        let (tenant, _, last) = self.last?;
+        let about = if self.chance.one_in(3) { self.next_of(self.last?).2 } else { last };
+        let from = if self.chance.one_in(3) {
+            self.chance.pick(&[END_VTEP, END_REMOTE, END_LOCAL_A, END_LOCAL_B])
+        } else {
+            about.to
+        };
+        let to =
+            if self.chance.one_in(8) { self.chance.pick(&[END_REMOTE, END_LOCAL_A, END_LOCAL_B]) } else { about.from };
+        let mut sender = self.at(tenant, from);
+        if self.chance.one_in(12) {
+            sender = Sender::Host(self.chance.pick(&[STRANGER, HOST, FOREIGN[tenant]]));
+        }
+        Some(Event::Complain(tenant, sender, Complaint { from, to, unreachable: self.chance.one_in(2), about }))
     }
 
     fn packet(&mut self) -> Event {

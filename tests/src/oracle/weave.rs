@@ -3,48 +3,46 @@
 //! While a change is carried out, both the revision before it and the one after it are in force; if the agent begins anew in the
 //! middle, and the controller has written more meanwhile, all that were begun since the last that was finished.
 
-use std::{collections::BTreeSet, fmt};
+use std::{fmt, net::IpAddr};
 
-use andromede_model::Direction;
 use andromede_pipeline::memory::Tables;
 use andromede_plan::{Rows, Step, changes};
 use anyhow::Result;
 
 use super::{
-    GROUPS, HOST, Sender, TENANTS, is_here,
+    FOREIGN, GROUPS, HOST, Sender, TENANTS,
     packet::{Packet, What},
-    rules::{self, Answer, Question, Rule},
+    possible::{Possible, Way},
+    revision::{HERE, PORTS, Revision},
+    rules::{self, LISTS, Rule},
     story::{Went, meet, tables},
 };
-use crate::twin::{END_LOCAL_A, END_LOCAL_B, END_REMOTE, End, SmallFabric};
+use crate::twin::{END_VTEP, End, SmallFabric};
 
-/// Ends whose ports move.
-pub const ENDS: [End; 3] = [END_LOCAL_A, END_LOCAL_B, END_REMOTE];
+/// Ends that talk.
+pub const ENDS: [End; 4] = [PORTS[0], PORTS[1], PORTS[2], END_VTEP];
 /// The tenant whose network this is about.
 const TENANT: usize = 0;
-/// This host.
-const HERE: u8 = 1;
 
 /// Something happens.
 #[derive(Clone, PartialEq, Eq)]
 pub enum Act {
     /// A packet is sent by whoever has its source, as far as the last revision says.
     Send(Packet),
+    /// A packet is sent from where its source is not: from the host that a port has left, or has yet to come to.
+    Stray(Packet),
     /// The controller writes the rules of a group, by its place.
     Rules(usize, Vec<Rule>),
+    /// The operator writes his rules for the network.
+    Operator(Vec<Rule>),
+    /// The controller writes the prefixes of a list, by its place.
+    List(usize, Vec<(IpAddr, u8)>),
     /// The controller moves the port of an end to a host.
     Move(End, u8),
     /// The agent carries out so many steps.
     Steps(usize),
     /// The agent ends and begins anew.
     Restart,
-}
-
-/// What a revision says.
-#[derive(Clone)]
-struct Revision {
-    rules: [Vec<Rule>; 2],
-    hosts: [u8; 3],
 }
 
 /// The host, its agent, and what both have seen.
@@ -58,75 +56,10 @@ pub struct Weave {
     written: Revision,
     /// Revisions in force; the last is the one that the steps lead to.
     in_force: Vec<Revision>,
-    /// Packets that passed.
-    passed: BTreeSet<Key>,
+    /// What connections may be.
+    possible: Possible,
     /// Source port of a datagram that nobody sent before.
     fresh: u16,
-}
-
-/// A packet's connection, and which way it goes.
-type Key = (bool, u8, u8, u8, u16, u16);
-
-fn key(packet: &Packet) -> Key {
-    let (source, destination) = match packet.what {
-        What::Tcp { source, destination, .. } | What::Udp { source, destination } => (source, destination),
-        _ => (0, 0),
-    };
-    (packet.v6, packet.protocol(), packet.from.0, packet.to.0, source, destination)
-}
-
-fn reversed(packet: &Packet) -> Packet {
-    let what = match packet.what {
-        What::Tcp { source, destination, flags, data } => {
-            What::Tcp { source: destination, destination: source, flags, data }
-        }
-        What::Udp { source, destination } => What::Udp { source: destination, destination: source },
-        other => other,
-    };
-    Packet { from: packet.to, to: packet.from, what, ..*packet }
-}
-
-fn opens(packet: &Packet) -> bool {
-    !matches!(packet.what, What::Tcp { flags, .. } if flags & 0x12 != 2)
-}
-
-impl Revision {
-    fn host(&self, end: End) -> u8 {
-        ENDS.iter().position(|one| *one == end).map_or(0, |place| self.hosts[place])
-    }
-
-    fn has(&self, end: End) -> bool {
-        self.host(end) == HERE
-    }
-
-    /// Is the packet's source where it was sent, and its destination where it went?
-    fn is_where(&self, packet: &Packet, sender: Sender, went: u8) -> bool {
-        let source = match sender {
-            Sender::Workload(_) => HERE,
-            Sender::Host(host) => host,
-        };
-        self.host(packet.from) == source && self.host(packet.to) == went
-    }
-
-    /// Do the rules of those ends that are here permit a connection that this packet opens?
-    fn permits(&self, opening: &Packet) -> bool {
-        let ask = |direction: Direction, port: End, other: End| {
-            let question = Question {
-                ingress: direction == Direction::Ingress,
-                protocol: opening.protocol(),
-                service: Some(opening.service()),
-                remote: if opening.v6 { other.v6().into() } else { other.v4().into() },
-                remote_groups: super::groups(other),
-            };
-            let rules = super::groups(port).iter().flat_map(|group| &self.rules[*group]);
-            match rules::decide(rules, &question) {
-                Answer::By(allow, _) => allow,
-                Answer::Default => direction == Direction::Egress,
-            }
-        };
-        (!self.has(opening.from) || ask(Direction::Egress, opening.from, opening.to))
-            && (!self.has(opening.to) || ask(Direction::Ingress, opening.to, opening.from))
-    }
 }
 
 impl Weave {
@@ -138,8 +71,7 @@ impl Weave {
         for group in GROUPS {
             fabric.set_group(TENANTS[TENANT], group, &[])?;
         }
-        let first =
-            Revision { rules: Default::default(), hosts: ENDS.map(|end| if is_here(end) { HERE } else { HOST }) };
+        let first = Revision::new(TENANT);
         let mut weave = Self {
             fabric,
             rows: Rows::default(),
@@ -147,7 +79,7 @@ impl Weave {
             steps: Vec::new(),
             written: first.clone(),
             in_force: vec![first],
-            passed: BTreeSet::new(),
+            possible: Possible::new(TENANT),
             fresh: 50_000,
         };
         weave.begin()?;
@@ -157,17 +89,25 @@ impl Weave {
 
     /// Does what happens; why it may not, if it broke the promise.
     pub fn act(&mut self, act: &Act) -> Result<Result<(), String>> {
+        let tenant = TENANTS[TENANT];
         match act {
-            Act::Send(packet) => return Ok(self.send(packet)),
+            Act::Send(packet) => return Ok(self.send(packet, self.sender(packet))),
+            Act::Stray(packet) => return Ok(self.send(packet, self.elsewhere(packet))),
             Act::Rules(group, rules) => {
-                let documents: Vec<_> =
-                    (0..).zip(rules).map(|(place, rule)| rule.document(place, TENANTS[TENANT])).collect();
-                self.fabric.set_group(TENANTS[TENANT], GROUPS[*group], &documents)?;
+                self.fabric.set_group(tenant, GROUPS[*group], &rules::documents(tenant, rules))?;
                 self.written.rules[*group].clone_from(rules);
             }
+            Act::Operator(rules) => {
+                self.fabric.set(vec![rules::operator_document(tenant, rules)])?;
+                self.written.operator.clone_from(rules);
+            }
+            Act::List(place, prefixes) => {
+                self.fabric.set(vec![rules::list_document(tenant, *place, prefixes)])?;
+                self.written.lists[*place].clone_from(prefixes);
+            }
             Act::Move(end, host) => {
-                self.fabric.set_host(TENANTS[TENANT], *end, *host)?;
-                self.written.hosts[ENDS.iter().position(|one| one == end).unwrap_or(0)] = *host;
+                self.fabric.set_host(tenant, *end, *host)?;
+                self.written.hosts[PORTS.iter().position(|one| one == end).unwrap_or(0)] = *host;
             }
             Act::Steps(count) => {
                 if self.steps.is_empty() {
@@ -193,11 +133,10 @@ impl Weave {
                 let what = What::Udp { source: self.fresh, destination };
                 let packet = Packet { v6, from, to, what, part: None };
                 let revision = &self.written;
-                let touches = revision.has(from) || revision.has(to);
-                let expected = from != to && touches && revision.permits(&packet);
-                let found = !matches!(self.meet(&packet), Went::Dropped(_));
+                let expected = from != to && revision.permitted(&packet, false, None).is_ok();
+                let found = !matches!(self.meet(&packet, self.sender(&packet)), Went::Dropped(_));
                 if expected != found {
-                    return Ok(Err(format!("in the end {packet:?}: permitted {expected}, passed {found}")));
+                    return Ok(Err(format!("in the end {packet}: permitted {expected}, passed {found}")));
                 }
             }
         }
@@ -222,48 +161,57 @@ impl Weave {
     }
 
     fn sender(&self, packet: &Packet) -> Sender {
-        if self.written.has(packet.from) { Sender::Workload(packet.from) } else { Sender::Host(HOST) }
+        match self.written.host(packet.from) {
+            HERE => Sender::Workload(packet.from),
+            host => Sender::Host(host),
+        }
     }
 
-    fn meet(&self, packet: &Packet) -> Went {
-        meet(&self.fabric.host_config(), &self.tables, 1_000_000_000, (TENANT, self.sender(packet)), packet)
+    fn elsewhere(&self, packet: &Packet) -> Sender {
+        match self.written.host(packet.from) {
+            HERE => Sender::Host(HOST),
+            host if host == FOREIGN[TENANT] => Sender::Host(HOST),
+            _ => Sender::Workload(packet.from),
+        }
     }
 
-    fn send(&mut self, packet: &Packet) -> Result<(), String> {
-        let sender = self.sender(packet);
-        let went = match self.meet(packet) {
+    fn meet(&self, packet: &Packet, sender: Sender) -> Went {
+        meet(&self.fabric.host_config(), &self.tables, 1_000_000_000, (TENANT, sender), packet.frame())
+    }
+
+    fn send(&mut self, packet: &Packet, sender: Sender) -> Result<(), String> {
+        let is_at_rest = self.in_force.len() == 1;
+        let must_pass =
+            is_at_rest && packet.part.is_none() && self.possible.must_pass(packet, sender, &self.in_force[0]);
+        let went = match self.meet(packet, sender) {
+            Went::Dropped(reason) if !self.possible.dropped(packet, reason, &self.in_force) => {
+                return Err(format!(
+                    "{packet} of {sender:?}: its connection was cut, which no revision in force asks for"
+                ));
+            }
+            Went::Dropped(reason) if must_pass => {
+                return Err(format!("{packet} of {sender:?}: dropped for {}, though it is permitted", reason.name()));
+            }
             Went::Dropped(_) => return Ok(()),
             Went::Here(end) if end == packet.to => HERE,
-            Went::Here(end) => return Err(format!("{packet:?} of {sender:?} was delivered to {end:?}")),
+            Went::Here(end) => return Err(format!("{packet} of {sender:?} was delivered to {end:?}")),
             Went::Host(host) => host,
         };
-        let known = |packet: &Packet| self.passed.contains(&key(packet));
-        let mut openings = Vec::new();
-        if opens(packet) || known(packet) {
-            openings.push(*packet);
+        if self.possible.passed(packet, Way { sender, went }, &self.in_force) {
+            return Ok(());
         }
-        if known(&reversed(packet)) {
-            openings.push(reversed(packet));
-        }
-        let permitted = self.in_force.iter().any(|revision| {
-            revision.is_where(packet, sender, went) && openings.iter().any(|opening| revision.permits(opening))
-        });
-        if !permitted {
-            return Err(format!("{packet:?} of {sender:?} passed to host {went}"));
-        }
-        self.passed.insert(key(packet));
-        Ok(())
+        Err(format!("{packet} of {sender:?} passed to host {went}, which no revision in force permits"))
     }
 }
 
 impl fmt::Debug for Act {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Send(packet) => {
-                let family = if packet.v6 { 6 } else { 4 };
-                write!(f, "IPv{family} {} > {} {:?}", packet.from.0, packet.to.0, packet.what)
-            }
+            Self::Send(packet) => write!(f, "{packet}"),
+            Self::Stray(packet) => write!(f, "from elsewhere: {packet}"),
             Self::Rules(group, rules) => write!(f, "{} have the rules {rules:?}", GROUPS[*group]),
+            Self::Operator(rules) => write!(f, "the operator has the rules {rules:?}"),
+            Self::List(place, prefixes) => write!(f, "the list {} is {prefixes:?}", LISTS[*place].0),
             Self::Move(end, host) => write!(f, "the port of {} moves to host {host}", end.0),
             Self::Steps(count) => write!(f, "the agent takes {count} steps"),
             Self::Restart => f.write_str("the agent begins anew"),

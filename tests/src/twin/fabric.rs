@@ -233,7 +233,7 @@ fn tenant_resources(tenant: &str) -> Vec<Value> {
             tenant,
             "clients",
             &json!([
-                {"name": "no-telnet", "direction": "egress", "action": "deny", "protocol": "tcp", "ports": ["23"]},
+                {"name": "no-telnet", "direction": "egress", "action": "deny", "protocol": "tcp", "ports": ["23"], "log": true},
                 {"name": "echo", "direction": "ingress", "action": "allow", "protocol": "icmp", "icmpType": 8},
                 {"name": "echo6", "direction": "ingress", "action": "allow", "protocol": "icmpv6"},
             ]),
@@ -242,7 +242,7 @@ fn tenant_resources(tenant: &str) -> Vec<Value> {
             tenant,
             "servers",
             &json!([
-                {"name": "web", "direction": "ingress", "action": "allow", "protocol": "tcp", "ports": ["80", "8000-8080"], "remoteGroup": of("clients")},
+                {"name": "web", "direction": "ingress", "action": "allow", "protocol": "tcp", "ports": ["80", "8000-8080"], "remoteGroup": of("clients"), "log": true},
                 {"name": "not-from-there", "direction": "ingress", "action": "deny", "priority": 10, "remoteCidr": "10.0.0.3/32", "protocol": "tcp", "ports": ["8040-8050"]},
                 {"name": "dns", "direction": "ingress", "action": "allow", "protocol": "udp", "ports": ["53"], "remoteCidr": "10.0.0.0/24"},
                 {"name": "all-foreign", "direction": "ingress", "action": "allow", "remoteCidr": "10.0.0.192/26"},

@@ -3,12 +3,13 @@
 mod fabric;
 mod flows;
 mod frames;
+mod rules;
 pub mod talk;
 
-use std::time::Duration;
+use std::{cell::RefCell, time::Duration};
 
-use andromede_abi::{HostConfig, OWN_MARK, VerdictRecord, feature, hook, maps, target};
-use andromede_dataplane::{Dataplane, FrameContext, Hook, Kernel, Sizes, TestBench};
+use andromede_abi::{HostConfig, OWN_MARK, RuleEvent, VerdictRecord, feature, hook, maps, target};
+use andromede_dataplane::{Dataplane, FrameContext, Hook, Kernel, RuleEvents, Sizes, TestBench};
 use andromede_pipeline::{
     Context, Scratch, Tunnel, apply_edit, carry_out, decide,
     memory::{Bytes, Tables},
@@ -72,6 +73,9 @@ pub struct Twin {
     kernel: Dataplane,
     memory: Tables,
     host: HostConfig,
+    /// Events of rules, in memory and in the kernel.
+    told: RefCell<Vec<RuleEvent>>,
+    rule_events: RefCell<Option<RuleEvents>>,
 }
 
 impl Twin {
@@ -93,8 +97,9 @@ impl Twin {
     }
 
     /// Of a packet path that was loaded for this host, without rows.
-    pub fn of(kernel: Dataplane, host: HostConfig, rows: &Rows) -> Result<Self> {
-        let mut twin = Self { kernel, memory: Tables::default(), host };
+    pub fn of(mut kernel: Dataplane, host: HostConfig, rows: &Rows) -> Result<Self> {
+        let rule_events = RefCell::new(kernel.take_rule_events());
+        let mut twin = Self { kernel, memory: Tables::default(), host, told: RefCell::default(), rule_events };
         twin.write(rows)?;
         Ok(twin)
     }
@@ -116,6 +121,9 @@ impl Twin {
             ($($table:ident)*) => { $( self.memory.$table.extend(rows.$table.iter().map(|(key, row)| (*key, *row))); )* };
         }
         table!(ports sources locations prefixes hosts members networks policy_identities policy_prefixes policy_services policy_cells epochs);
+        for rule in rows.policy_cells.values().map(|cell| cell.rule) {
+            self.memory.rule_hits.get_mut().entry(rule).or_default();
+        }
         Ok(())
     }
 
@@ -193,6 +201,7 @@ impl Twin {
         decide(&frame, &context, &self.memory, &mut scratch);
         if carries_out {
             carry_out(&self.memory, context.now, &mut scratch);
+            self.tell(&scratch, context.now);
         }
         let verdict = scratch.verdict;
         let record = verdict.record(context.hook, &scratch);
@@ -222,6 +231,9 @@ pub fn write_rows(kernel: &Dataplane, rows: &Rows) -> Result<()> {
         )* };
     }
     table!(ports sources locations prefixes hosts members networks policy_identities policy_prefixes policy_services policy_cells);
+    for rule in rows.policy_cells.values().map(|cell| cell.rule) {
+        kernel.tables.rule_hits.begin(rule)?;
+    }
     for (slot, value) in &rows.epochs {
         kernel.tables.epochs.set(*slot, *value)?;
     }
