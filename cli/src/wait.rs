@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use andromede_proto::v1::{
-    GetStatusRequest, GetStatusResponse, HostInForce, HostStatus, InForce, WaitInForceRequest,
+    GetStatusRequest, GetStatusResponse, HostInForce, HostState, HostStatus, InForce, WaitInForceRequest,
     fabric_service_client::FabricServiceClient,
 };
 use clap::{Args, ValueEnum};
@@ -116,10 +116,12 @@ pub(crate) fn in_force(host: &HostStatus, revision: u64) -> bool {
 
 /// "revision 12: in force on 3 of 3 hosts", and how many of them do not answer.
 pub(crate) fn summary(status: &GetStatusResponse, revision: u64, palette: Palette) -> String {
-    let done = status.hosts.iter().filter(|host| in_force(host, revision)).count();
-    let text = format!("in force on {done} of {}", count(status.hosts.len(), "host"));
-    let text = if done == status.hosts.len() { palette.good(&text) } else { palette.pending(&text) };
-    let away = status.hosts.iter().filter(|host| !host.connected).count();
+    // Hosts that were fenced are told nothing.
+    let hosts: Vec<&HostStatus> = status.hosts.iter().filter(|host| host.state() != HostState::Fenced).collect();
+    let done = hosts.iter().filter(|host| in_force(host, revision)).count();
+    let text = format!("in force on {done} of {}", count(hosts.len(), "host"));
+    let text = if done == hosts.len() { palette.good(&text) } else { palette.pending(&text) };
+    let away = hosts.iter().filter(|host| !host.connected).count();
     let away = if away == 0 { String::new() } else { palette.bad(&format!(", {away} not connected")) };
     format!("revision {revision}: {text}{away}")
 }

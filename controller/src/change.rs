@@ -126,6 +126,9 @@ pub enum WriteError {
     /// A host would have more rows than it may be given.
     #[error(transparent)]
     Full(Box<crate::capacity::Full>),
+    /// It would give addresses of a fenced host to others while some host still takes it for a member.
+    #[error("{} is on {}, which was fenced, and {} have yet to apply that", .0.name, .0.host, .0.behind.len())]
+    StillMember(Box<crate::fence::StillMember>),
     /// The model prepared something that it then refused: a fault of the program. Nothing was written.
     #[error("a fault of the controller, nothing was written: {0}; report it with the request")]
     Fault(#[from] CommitError),
@@ -141,6 +144,9 @@ impl WriteError {
         match self {
             Self::Full(full) if matches!(principal.role, Role::TenantAdmin(_) | Role::TenantReader(_)) => {
                 Self::Full(Box::new(full.for_tenant()))
+            }
+            Self::StillMember(still) if matches!(principal.role, Role::TenantAdmin(_) | Role::TenantReader(_)) => {
+                Self::StillMember(Box::new(crate::fence::StillMember { behind: Vec::new(), ..*still }))
             }
             other => other,
         }

@@ -3,7 +3,7 @@
 //! | code | details |
 //! | --- | --- |
 //! | `INVALID_ARGUMENT` | `BadRequest`: one field violation for each rule that is broken |
-//! | `FAILED_PRECONDITION` | `PreconditionFailure`: what is still in use, and by whom |
+//! | `FAILED_PRECONDITION` | `PreconditionFailure`: what is still in use, and by whom (`IN_USE`); the fence of which host not all know (`FENCE_PENDING`) |
 //! | `RESOURCE_EXHAUSTED` | `QuotaFailure`: of what the tenant has as much as it may |
 //! | `RESOURCE_EXHAUSTED` | `QuotaFailure`, and `ErrorInfo` with the reason `HOST_TABLE_FULL`: host, table, rows, limit, and what takes most |
 //! | `PERMISSION_DENIED` | `BadRequest`, if it is for fields that are not for the caller to decide |
@@ -12,11 +12,11 @@
 
 use std::collections::HashMap;
 
-use andromede_model::{AnyName, Cause, Violation};
+use andromede_model::{AnyName, Cause, HostName, Violation};
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, FieldViolation, PreconditionViolation, QuotaViolation, StatusExt as _};
 
-use crate::{capacity::Full, change::WriteError};
+use crate::{capacity::Full, change::WriteError, fence::StillMember};
 
 /// Domain of the reasons in `ErrorInfo`.
 const DOMAIN: &str = "andromede.v1";
@@ -24,6 +24,8 @@ const DOMAIN: &str = "andromede.v1";
 /// Most bytes of all violations that are told at once: a status travels in headers, base64-encoded, and HTTP/2 clients
 /// take no more than 16 KiB of them.
 const TOLD_BYTES: usize = 8_000;
+/// Most hosts that a status names.
+const NAMED_HOSTS: usize = 8;
 /// Most bytes of one description, for the same reason.
 const DESCRIPTION_BYTES: usize = 400;
 
@@ -90,6 +92,7 @@ impl From<WriteError> for Status {
             }
             WriteError::RequestsFull => Self::resource_exhausted(error.to_string()),
             WriteError::Full(full) => host_full(&full),
+            WriteError::StillMember(still) => still_member(&still),
             WriteError::Fault(_) => Self::internal(error.to_string()),
             WriteError::Stopped => Self::unavailable(error.to_string()),
         }
@@ -117,6 +120,26 @@ fn host_full(full: &Full) -> Status {
     let about: HashMap<String, String> = about.into_iter().map(|(key, value)| (key.to_owned(), value)).collect();
     details.set_error_info("HOST_TABLE_FULL", DOMAIN, about);
     Status::with_error_details(Code::ResourceExhausted, cut(&violation.to_string()), details)
+}
+
+/// The status for a fence that is not in force yet.
+fn still_member(still: &StillMember) -> Status {
+    let named: Vec<&str> = still.behind.iter().take(NAMED_HOSTS).map(HostName::as_str).collect();
+    let more = still.behind.len().saturating_sub(named.len());
+    let who = match (named.is_empty(), more) {
+        // A tenant is not told which hosts there are.
+        (true, _) => "not all hosts of the network know that yet".to_owned(),
+        (false, 0) => format!("{} have yet to apply that", named.join(", ")),
+        (false, more) => format!("{} and {more} more have yet to apply that", named.join(", ")),
+    };
+    let text = format!(
+        "{} is on {}, which was fenced, and {who}; until then its addresses are not used again: try again later, or fence those that \
+         do not come back",
+        still.name, still.host
+    );
+    let violation = PreconditionViolation::new("FENCE_PENDING", cut(still.host.as_str()), cut(&text));
+    let details = ErrorDetails::with_precondition_failure(vec![violation]);
+    Status::with_error_details(Code::FailedPrecondition, cut(&text), details)
 }
 
 /// The status for a condition that does not hold any more.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use andromede_model::{AnyName, Model, Resource};
+use andromede_model::{AnyName, Host, HostState, Model, Resource};
 use andromede_proto::difference;
 
 use crate::{
@@ -88,6 +88,10 @@ impl Span {
         })
     }
 
+    fn fenced(&self, name: &AnyName) -> bool {
+        matches!(self.from.get(name), Some(Resource::Host(host)) if host.is_fenced())
+    }
+
     /// The write that leads from the one to the other. Its conditions are that what it touches is as it was looked at.
     pub fn change(&self, change: Change) -> Change {
         let mut change = change;
@@ -95,6 +99,10 @@ impl Span {
             let condition = before.map_or(Condition::Absent, |before| Condition::At(before.revision()));
             change.conditions.push((name.clone(), condition));
             match after {
+                // A fence is not taken back.
+                Some(Resource::Host(host)) if self.fenced(name) => {
+                    change.written.push(Host { state: HostState::Fenced, ..host }.into());
+                }
                 Some(after) => change.written.push(after),
                 None => change.deleted.push(name.clone()),
             }

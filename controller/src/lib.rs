@@ -17,6 +17,7 @@ pub mod change;
 pub mod checkpoint;
 pub mod claim;
 pub mod errors;
+pub mod fence;
 #[cfg(test)]
 mod fixtures;
 mod hexadecimal;

@@ -137,6 +137,15 @@ impl Registry {
         self.changes.send_replace(());
     }
 
+    /// Ends the session of a host, if it has one.
+    pub fn expel(&self, host: &str) {
+        if let Some(entry) = self.hosts().get_mut(host) {
+            entry.session = None;
+            entry.state.connected = false;
+        }
+        self.changes.send_replace(());
+    }
+
     /// Forgets a host that is gone from the model, and ends its session.
     pub fn forget(&self, host: &str) {
         self.hosts().remove(host);

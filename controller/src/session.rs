@@ -5,7 +5,7 @@ use std::{
     sync::Arc,
 };
 
-use andromede_model::{HostName, NetworkName};
+use andromede_model::{Host, HostName, NetworkName};
 use andromede_proto::{
     agent::v1::{
         AgentMessage, Answer, AnswerPart, Claim, ClaimAnswer, ControllerMessage, Hello, Query, Welcome, agent_message,
@@ -93,6 +93,9 @@ impl Session {
         let unknown =
             || Status::not_found(format!("{host} does not exist; declare it with `andromedectl apply` (kind: Host)"));
         let record = publisher.model().host(&host).cloned().ok_or_else(unknown)?;
+        if record.is_fenced() {
+            return Err(fenced(&host));
+        }
         let wanted = publisher.follow(&host).ok_or_else(unknown)?;
         let networks = known_networks(hello, store_epoch)?;
         let head = publisher.model().revision();
@@ -170,13 +173,16 @@ impl Session {
 
     /// Why the registry dropped the session.
     fn replaced(&self) -> Status {
-        if self.publisher.model().host(&self.host).is_none() {
+        if self.publisher.model().host(&self.host).is_none_or(Host::is_fenced) {
             return self.gone();
         }
         Status::aborted("another session of this host took over, or the controller is ending")
     }
 
     fn gone(&self) -> Status {
+        if self.publisher.model().host(&self.host).is_some_and(Host::is_fenced) {
+            return fenced(&self.host);
+        }
         Status::not_found(format!("{} was deleted", self.host))
     }
 
@@ -280,6 +286,11 @@ impl Session {
         }
         message
     }
+}
+
+/// The answer to a host that is out for good.
+fn fenced(host: &HostName) -> Status {
+    Status::permission_denied(format!("{host} was fenced: its certificate opens nothing any more"))
 }
 
 /// The answer to the claim that is being carried out; never, if there is none.

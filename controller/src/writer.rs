@@ -18,6 +18,7 @@ use crate::{
     change::{Change, Condition, Effect, WriteError, Written},
     checkpoint::{self, Checkpoints, Retention},
     claim::{self, Settled},
+    fence,
     publish::{Index, Move, Publisher},
     quarantine::{self, Quarantine},
     record::Record,
@@ -121,6 +122,8 @@ struct Batch<'a> {
     quarantine: &'a mut Quarantine,
     requests: &'a Requests,
     store: &'a Store,
+    publisher: &'a Publisher,
+    registry: &'a Registry,
     time: i64,
     /// The state after all of them.
     ahead: Model,
@@ -152,13 +155,15 @@ impl Task {
             let time = self.clock.now();
             let mut quarantine = std::mem::take(&mut self.quarantine);
             quarantine.tidy(time);
-            let publisher = Arc::clone(&self.publisher);
+            let (publisher, registry) = (Arc::clone(&self.publisher), Arc::clone(&self.registry));
             let mut capacity = publisher.capacity();
             let mut batch = Batch {
                 capacity: &mut capacity,
                 quarantine: &mut quarantine,
                 requests: &requests,
                 store: &store,
+                publisher: &publisher,
+                registry: &registry,
                 time,
                 ahead: Model::clone(&self.publisher.model()),
                 commits: Vec::new(),
@@ -186,9 +191,18 @@ impl Task {
         for (key, digest, written) in batch.answered {
             self.requests.enter(batch.time, key, digest, written.revision);
         }
-        for host in batch.commits.iter().flat_map(|(commit, _)| &commit.deleted) {
-            if let AnyName::Host(host) = host {
-                self.registry.forget(host.as_str());
+        for (commit, _) in &batch.commits {
+            for name in &commit.deleted {
+                if let AnyName::Host(host) = name {
+                    self.registry.forget(host.as_str());
+                }
+            }
+            for resource in &commit.written {
+                if let Resource::Host(host) = resource
+                    && host.is_fenced()
+                {
+                    self.registry.expel(host.name.as_str());
+                }
             }
         }
         for (reply, principal, written) in batch.replies {
@@ -250,6 +264,7 @@ impl Batch<'_> {
         let names: Vec<_> = written.iter().map(Resource::name).collect();
         let rests = |port: &PortName, address| self.quarantine.holds_back(port, address);
         let commit = self.ahead.prepare_with(written, deleted, &rests).map_err(WriteError::Invalid)?;
+        fence::check(&self.ahead, &commit, &|host| fence::behind(self.publisher, self.registry, &self.ahead, host))?;
         let mut after = self.ahead.clone();
         after.commit(&commit)?;
         let staged = self.capacity.stage((&self.ahead, &after), &commit, &names)?;

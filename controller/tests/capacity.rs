@@ -11,9 +11,9 @@ use std::{
 use andromede_abi::maps;
 use andromede_controller::{capacity::Capacity, change::WriteError};
 use andromede_model::{
-    Action, AnyName, Direction, Existing, Host, Labels, MacAddress, Model, Network, OperatorPolicy, Port, PortLimits,
-    PortRange, Prefix, PrefixList, Protocol, Remote, Resource, Rule, SecurityGroup, Subnet, Tenant, TenantLimits, Uid,
-    Vni, Vtep,
+    Action, AnyName, Direction, Existing, Host, HostState, Labels, MacAddress, Model, Network, OperatorPolicy, Port,
+    PortLimits, PortRange, Prefix, PrefixList, Protocol, Remote, Resource, Rule, SecurityGroup, Subnet, Tenant,
+    TenantLimits, Uid, Vni, Vtep,
 };
 use andromede_plan::{Cost, HostFacts, Memory, Rows, compile_with};
 use andromede_proto::v1;
@@ -102,7 +102,7 @@ fn remote(network: &str, number: u8) -> Remote {
 fn host(number: u8) -> Resource {
     let underlay = Ipv4Addr::new(192, 0, 2, 1 + number);
     let name = format!("hosts/h{number}").parse().unwrap();
-    Host { name, underlay, index: 0, revision: 0, labels: Labels::default() }.into()
+    Host { name, underlay, state: HostState::Unset, index: 0, revision: 0, labels: Labels::default() }.into()
 }
 
 fn group(network: &str, number: u8, rules: &[(bool, u8, u8)]) -> Resource {

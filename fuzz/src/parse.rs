@@ -57,14 +57,10 @@ fn copied(tables: &Tables) -> Tables {
 fn check(tables: &Tables, hook: u8, gso_size: u32, frame: Vec<u8>) {
     let host: HostConfig = fabric::host();
     let context = Context {
-        hook,
-        ifindex: ifindex(1, 1),
         gso_size,
-        now: 1,
         tunnel: if hook == hook::FROM_OVERLAY { Tunnel::new(vni(1), underlay(ELSEWHERE)) } else { Tunnel::NONE },
         marked: hook == hook::FROM_OVERLAY,
-        tagged: false,
-        host: &host,
+        ..Context::at(hook, ifindex(1, 1), 1, &host)
     };
     let mut scratch = Scratch::EMPTY;
     let mut frame = Bytes(frame);
@@ -112,16 +108,7 @@ fn left_over(tables: &Tables, host: &HostConfig) -> Scratch {
         upper: udp(1, 2),
         part: None,
     };
-    let context = Context {
-        hook: hook::FROM_WORKLOAD,
-        ifindex: ifindex(2, 2),
-        gso_size: 0,
-        now: 1,
-        tunnel: Tunnel::NONE,
-        marked: false,
-        tagged: false,
-        host,
-    };
+    let context = Context::at(hook::FROM_WORKLOAD, ifindex(2, 2), 1, host);
     decide(&Bytes(other.bytes()), &context, tables, &mut scratch);
     let verdict = scratch.verdict;
     assert!(verdict.target.kind == TargetKind::Encap, "an honest datagram passes: {verdict:?}");

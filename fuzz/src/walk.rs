@@ -124,14 +124,9 @@ impl Host {
         let config = fabric::host();
         let sender = sent.sender.map_or_else(|| underlay(STRANGER), underlay);
         let context = Context {
-            hook: sent.hook,
-            ifindex,
-            gso_size: 0,
-            now: self.now,
             tunnel: if sent.hook == hook::FROM_OVERLAY { Tunnel::new(vni(sent.network), sender) } else { Tunnel::NONE },
             marked: sent.hook == hook::FROM_OVERLAY,
-            tagged: false,
-            host: &config,
+            ..Context::at(sent.hook, ifindex, self.now, &config)
         };
         decide(&Bytes(sent.frame.clone()), &context, &self.tables, &mut self.scratch);
         let decided = self.scratch.verdict;

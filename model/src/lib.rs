@@ -37,7 +37,7 @@ mod vtep;
 pub use budget::{PortLimits, RateLimits, TenantLimits};
 pub use commit::{Commit, CommitError, Counters};
 pub use group::{Action, Direction, Existing, Remote, Rule, SecurityGroup};
-pub use host::Host;
+pub use host::{Host, HostState};
 pub use ipam::Quarantine;
 pub use label::Labels;
 pub use model::Model;

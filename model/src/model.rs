@@ -280,11 +280,11 @@ impl Model {
         self.networks.get(network).map(|state| state.hosts().into_iter().cloned().collect()).unwrap_or_default()
     }
 
-    /// What a host must know of a network.
+    /// What a host must know of a network. Hosts that were fenced do not belong to it: what is placed on them has no place.
     pub fn view(&self, network: &NetworkName) -> Option<NetworkView> {
         let state = self.networks.get(network)?;
         let placed = state.ports.iter().filter(|(_, port)| port.host.is_some());
-        let hosts = state.hosts().into_iter().filter_map(|name| self.hosts.get(name));
+        let hosts = state.hosts().into_iter().filter_map(|name| self.hosts.get(name)).filter(|host| !host.is_fenced());
         Some(NetworkView {
             network: state.network.clone(),
             tenant: self.tenants.get(&network.tenant()).cloned(),

@@ -71,8 +71,10 @@ impl<'a> Numbers<'a> {
             }
             (Resource::Tenant(tenant), _) => Tenant { index: next(&mut self.counters.tenant), ..tenant }.into(),
             (Resource::Network(network), before) => self.network(draft, network, before).into(),
-            (Resource::Host(host), Some(Resource::Host(before))) => Host { index: before.index, ..host }.into(),
-            (Resource::Host(host), _) => Host { index: next(&mut self.counters.host), ..host }.into(),
+            (Resource::Host(host), Some(Resource::Host(before))) => {
+                Host { index: before.index, ..host.after(Some(&before)) }.into()
+            }
+            (Resource::Host(host), _) => Host { index: next(&mut self.counters.host), ..host.after(None) }.into(),
             (Resource::Vtep(vtep), Some(Resource::Vtep(before))) => Vtep { index: before.index, ..vtep }.into(),
             (Resource::Vtep(vtep), _) => Vtep { index: next(&mut self.counters.host), ..vtep }.into(),
             (Resource::SecurityGroup(group), before) => self.group(group, before).into(),

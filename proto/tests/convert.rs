@@ -2,9 +2,9 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
 use andromede_model::{
-    Action, Direction, Existing, Host, IdentitySet, Labels, MacAddress, Network, NetworkView, OperatorPolicy, Port,
-    PortLimits, PortRange, Prefix, PrefixList, Protocol, RateLimits, Remote, Resource, Rule, SecurityGroup, Subnet,
-    Tenant, TenantLimits, Timeouts, Uid, ViewDelta, Violation, Vni, Vtep, limits,
+    Action, Direction, Existing, Host, HostState, IdentitySet, Labels, MacAddress, Network, NetworkView,
+    OperatorPolicy, Port, PortLimits, PortRange, Prefix, PrefixList, Protocol, RateLimits, Remote, Resource, Rule,
+    SecurityGroup, Subnet, Tenant, TenantLimits, Timeouts, Uid, ViewDelta, Violation, Vni, Vtep, limits,
 };
 use andromede_proto::{agent, convert, v1};
 use proptest::{prelude::*, sample::select};
@@ -126,6 +126,11 @@ fn rule() -> impl Strategy<Value = Rule> {
     )
 }
 
+fn states() -> impl Strategy<Value = HostState> {
+    let states = [HostState::Unset, HostState::Active, HostState::Draining, HostState::Fenced];
+    proptest::sample::select(states.to_vec())
+}
+
 /// Rules, and what they name.
 fn resource_of_rules() -> impl Strategy<Value = Resource> {
     let net = "tenants/t/networks/n";
@@ -201,9 +206,9 @@ fn resource() -> impl Strategy<Value = Resource> {
                 .into()
             }),
         resource_of_rules(),
-        (any::<u32>(), any::<u32>()).prop_map(|(underlay, index)| {
+        (any::<u32>(), any::<u32>(), states()).prop_map(|(underlay, index, state)| {
             let (name, underlay) = ("hosts/h".parse().unwrap(), underlay.into());
-            Host { name, underlay, index, revision: 1, labels: Labels::default() }.into()
+            Host { name, underlay, state, index, revision: 1, labels: Labels::default() }.into()
         }),
         (any::<u32>(), prop::collection::vec(prefix(), 0..4)).prop_map(move |(underlay, prefixes)| {
             let name = format!("{net}/vteps/v").parse().unwrap();

@@ -1,4 +1,5 @@
-//! `andromedectl host`: workloads of the host on which it runs, through the agent's unix socket; and tokens by which hosts join.
+//! `andromedectl host`: workloads of the host on which it runs, through the agent's unix socket; and by the controller tokens by which
+//! hosts join, and what each may be used for.
 
 use std::{
     path::{Path, PathBuf},
@@ -10,7 +11,7 @@ use andromede_proto::{
         AttachPortRequest, AttachPortResponse, DetachPortRequest, GetHostStatusRequest, GetHostStatusResponse,
         local_service_client::LocalServiceClient,
     },
-    v1::{ListDropsRequest, ListFlowsRequest},
+    v1::{HostState, ListDropsRequest, ListFlowsRequest},
 };
 use clap::{Args, Subcommand};
 use hyper_util::rt::TokioIo;
@@ -18,7 +19,11 @@ use tokio::net::UnixStream;
 use tonic::transport::{Channel, Endpoint, Uri};
 use tower::service_fn;
 
-use super::{drops, flows, token::Token};
+use super::{
+    drops, flows,
+    lifecycle::{Removal, Target},
+    token::Token,
+};
 use crate::{
     connection::Connection,
     failure::{Failure, unreachable},
@@ -26,13 +31,13 @@ use crate::{
     output::Format,
     resources::MAX_ANSWER,
     scope::{Scope, short, whole},
-    terminal,
+    terminal::{self, Palette},
 };
 
 /// Where `ip netns` keeps the namespaces that have names.
 const NAMED_NAMESPACES: &str = "/run/netns";
 
-/// Attaches workloads on this host, through its agent, for root; lets hosts join.
+/// Attaches workloads on this host, through its agent, for root; lets hosts join, drains, fences and removes them.
 #[derive(Debug, Args)]
 pub(crate) struct Host {
     #[command(subcommand)]
@@ -76,6 +81,25 @@ enum HostCommand {
     Flows(Flows),
     /// Let a host join: make a token for it, by the controller
     Token(Token),
+    /// Place nothing new on a host, by the controller, and tell what is on it
+    #[command(after_help = "Moving what is there is the affair of whoever runs the workloads.\n\nExamples:\n  \
+                            andromedectl host drain h1\n  andromedectl host activate h1")]
+    Drain(Target),
+    /// Place on a host again what was not while it was draining, by the controller
+    #[command(after_help = "Examples:\n  andromedectl host activate h1")]
+    Activate(Target),
+    /// Take a host out of all networks for good, whatever is on it, and its certificate with it, by the controller
+    #[command(
+        after_help = "For a host that is broken, stolen, or answers nobody: its peers take no packet of it any more and send it none. \
+                            What is on it is moved or deleted once they all know.\n\nExamples:\n  \
+                            andromedectl host fence h1 --wait=all\n  \
+                            andromedectl host fence h1 --wait=all && andromedectl host remove h1 --release"
+    )]
+    Fence(Target),
+    /// Delete a host, and what is on it, by the controller
+    #[command(after_help = "Examples:\n  andromedectl host remove h1 --release --dry-run\n  \
+                            andromedectl host remove h1 --release --wait")]
+    Remove(Removal),
 }
 
 #[derive(Debug, Args)]
@@ -131,11 +155,15 @@ struct PortArgument {
 
 impl Host {
     /// Runs the command.
-    pub(crate) async fn run(&self, connection: &Connection) -> Result<(), Failure> {
+    pub(crate) async fn run(&self, connection: &Connection, palette: Palette) -> Result<(), Failure> {
         let timeout = connection.timeout();
         // What is wrong with the arguments is told before anybody is dialled.
         let text = match &self.command {
             HostCommand::Token(token) => return token.run(connection).await,
+            HostCommand::Drain(target) => return target.set(HostState::Draining, connection, self.output).await,
+            HostCommand::Activate(target) => return target.set(HostState::Active, connection, self.output).await,
+            HostCommand::Fence(target) => return target.set(HostState::Fenced, connection, self.output).await,
+            HostCommand::Remove(removal) => return removal.run(connection, self.output, palette).await,
             HostCommand::Attach(attach) => {
                 let request = AttachPortRequest {
                     port: attach.port.name()?,

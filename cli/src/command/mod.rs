@@ -10,6 +10,7 @@ pub(crate) mod flows;
 pub(crate) mod get;
 pub(crate) mod history;
 pub(crate) mod host;
+pub(crate) mod lifecycle;
 pub(crate) mod pki;
 pub(crate) mod plan;
 pub(crate) mod status;
@@ -40,7 +41,7 @@ pub(crate) async fn run(arguments: &Arguments) -> Result<(), Failure> {
         Command::Drops(drops) => drops.run(connection).await,
         Command::Flows(flows) => flows.run(connection).await,
         Command::Trace(trace) => trace.run(connection, palette).await,
-        Command::Host(host) => host.run(connection).await,
+        Command::Host(host) => host.run(connection, palette).await,
         Command::Pki(pki) => pki.run(),
         Command::Completion(completion) => completion.run(),
     }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use andromede_proto::v1::{GetStatusResponse, HostStatus};
+use andromede_proto::v1::{GetStatusResponse, HostState, HostStatus};
 use clap::Args;
 use time::OffsetDateTime;
 
@@ -76,6 +76,7 @@ impl Status {
 fn painted(palette: Palette, line: &str, host: &HostStatus) -> String {
     match state(host) {
         "in-force" => line.to_owned(),
+        "fenced" => palette.faint(line),
         "pending" => palette.pending(line),
         _ => palette.bad(line),
     }
@@ -97,6 +98,9 @@ fn row(host: &HostStatus, now: i64) -> Vec<String> {
 
 /// One word for where a host stands.
 pub(super) fn state(host: &HostStatus) -> &'static str {
+    if host.state() == HostState::Fenced {
+        return "fenced";
+    }
     match (host.connected, host.error.is_empty(), host.applied_revision >= host.wanted_revision) {
         (false, ..) if host.last_seen_seconds == 0 => "never-seen",
         (false, ..) => "away",
@@ -122,5 +126,7 @@ mod tests {
         assert_eq!(state(&host), "away");
         host.last_seen_seconds = 0;
         assert_eq!(state(&host), "never-seen");
+        host.set_state(HostState::Fenced);
+        assert_eq!(state(&host), "fenced");
     }
 }

@@ -149,6 +149,7 @@ pub const TABLE: &[(&str, Rights)] = &[
     ("/andromede.v1.HostService/CreateHost", Rights::OPERATOR),
     ("/andromede.v1.HostService/UpdateHost", Rights::OPERATOR),
     ("/andromede.v1.HostService/DeleteHost", Rights::OPERATOR),
+    ("/andromede.v1.HostService/RemoveHost", Rights::OPERATOR),
     ("/andromede.v1.JoinTokenService/CreateJoinToken", Rights::OPERATOR),
     ("/andromede.v1.OperatorPolicyService/GetOperatorPolicy", Rights::FABRIC),
     ("/andromede.v1.OperatorPolicyService/ListOperatorPolicies", Rights::FABRIC),

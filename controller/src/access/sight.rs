@@ -99,7 +99,7 @@ impl Views {
     }
 
     /// The hosts that a commit concerns, or all commits so far, as far as the caller may know; each with the revision that it must have
-    /// applied. Hosts that are gone are not waited for.
+    /// applied. Hosts that are gone or fenced are not waited for.
     pub fn concerned(&self, caller: &Caller, revision: Option<u64>) -> BTreeMap<HostName, u64> {
         let mut concerned = match &caller.sight {
             Sight::Everything => self.publisher.concerned(None, revision),
@@ -107,7 +107,7 @@ impl Views {
             Sight::Nothing => BTreeMap::new(),
         };
         let model = self.publisher.model();
-        concerned.retain(|host, _| model.host(host).is_some());
+        concerned.retain(|host, _| model.host(host).is_some_and(|host| !host.is_fenced()));
         concerned
     }
 

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, fmt, sync::Arc};
 
-use andromede_model::{AnyName, Model, Resource, ResourceKind, limits};
+use andromede_model::{AnyName, Host, Model, Resource, ResourceKind, limits};
 use andromede_proto::{
     convert,
     v1::{
@@ -134,7 +134,7 @@ impl FabricService for Fabric {
     async fn get_status(&self, request: Request<GetStatusRequest>) -> Result<Response<GetStatusResponse>, Status> {
         let model = self.views.model(&caller(&request)?);
         let hosts = model.all(ResourceKind::Host).filter_map(|resource| match resource {
-            Resource::Host(host) => Some(self.host_status(&host.name)),
+            Resource::Host(host) => Some(self.host_status(host)),
             _ => None,
         });
         Ok(Response::new(GetStatusResponse { revision: model.revision(), hosts: hosts.collect() }))
@@ -192,11 +192,12 @@ impl Fabric {
         Waiting { views, registry, caller, stop, revision, all }
     }
 
-    fn host_status(&self, host: &andromede_model::HostName) -> HostStatus {
-        let (wanted_revision, ports) = self.views.wanted(host);
-        let state = self.registry.state(host.as_str());
+    fn host_status(&self, host: Host) -> HostStatus {
+        let (wanted_revision, ports) = self.views.wanted(&host.name);
+        let state = self.registry.state(host.name.as_str());
         HostStatus {
-            host: host.to_string(),
+            state: v1::Host::from(host.clone()).state,
+            host: host.name.into(),
             connected: state.connected,
             last_seen_seconds: state.last_seen_seconds,
             wanted_revision,

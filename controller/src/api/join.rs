@@ -42,9 +42,12 @@ impl Join {
 
     fn issue(&self, principal: &Principal, promise: &Promise, request: &[u8]) -> Result<HostCertificate, Status> {
         let Promise { host, index } = promise;
-        let there = self.publisher.model().host(host).is_some_and(|found| found.index == *index);
-        if !there {
+        let model = self.publisher.model();
+        let Some(found) = model.host(host).filter(|found| found.index == *index) else {
             return Err(Status::permission_denied(format!("{host} was deleted since; join it anew")));
+        };
+        if found.is_fenced() {
+            return Err(Status::permission_denied(format!("{host} was fenced: it gets no certificate any more")));
         }
         let certificate = self.authority()?.issue(host, *index, request)?;
         tracing::info!(target: "audit", %principal, %host, index, "certificate issued");
@@ -103,7 +106,12 @@ impl JoinTokenService for Join {
             }
         };
         let model = self.views.model(&caller);
-        let index = model.host(&host).ok_or_else(|| errors::not_found(host.as_str()))?.index;
+        let found = model.host(&host).ok_or_else(|| errors::not_found(host.as_str()))?;
+        if found.is_fenced() {
+            let fix = "remove the host, and declare it anew";
+            return Err(broken("parent", &host, "a host that was fenced does not join any more", fix));
+        }
+        let index = found.index;
         self.authority()?;
         let token = self.tokens.create(Promise { host: host.clone(), index }, ttl, Instant::now())?;
         let end = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default() + ttl;

@@ -1,15 +1,17 @@
 //! The standard methods of every kind of resource (google.aip.dev/130): one service each, all alike.
 
 use andromede_model::{
-    AnyName, HostName, NetworkName, OperatorPolicyName, PortName, PrefixListName, Resource, ResourceKind,
-    SecurityGroupName, SubnetName, TenantName, VtepName,
+    AnyName, Cause, HostName, NetworkName, OperatorPolicyName, PortName, PrefixListName, Resource, ResourceKind,
+    SecurityGroupName, SubnetName, TenantName, Violation, VtepName,
 };
 use andromede_proto::{mask, v1};
 use prost_types::FieldMask;
 use tonic::{Request, Response, Status};
 
 use super::{
-    broken, name,
+    broken,
+    fabric::applied,
+    name,
     pages::page,
     requests::{condition, identified, name_for, of_one, read},
     watch::{Scope, WatchStream, Watches},
@@ -17,7 +19,7 @@ use super::{
 use crate::{
     access::{Caller, Views, caller},
     change::{Change, Condition, WriteError},
-    errors,
+    errors, fence,
     requests::Request as Identified,
     writer::{Writer, now_nanos},
 };
@@ -153,6 +155,36 @@ impl Resources {
         Ok(Response::new(v1::WriteResponse { revision }))
     }
 
+    /// Deletes a host with what is on it. What that is may change until the write is made: then it is looked at again.
+    async fn remove_host(&self, call: Call, request: &v1::RemoveHostRequest) -> Result<v1::ApplyResponse, Status> {
+        if let Some(written) = self.repeated(&call)? {
+            return Ok(applied(written));
+        }
+        let host = name::<HostName>("name", &request.name)?;
+        let wanted = condition(&host.clone().into(), &request.etag)?;
+        for _ in 0..TRIES {
+            let model = self.views.model(&call.caller);
+            let found = model.host(&host).ok_or_else(|| errors::not_found(host.as_str()))?;
+            let mut change = call.change();
+            if request.release {
+                fence::release(&model, &host, &mut change);
+                let empty = change.written.is_empty() && change.deleted.is_empty();
+                if !(empty || found.is_fenced()) {
+                    let rule = "what is on a host is taken off once it was fenced";
+                    let fix = "fence it, and wait until that is in force";
+                    return Err(errors::invalid(&[Violation::new("name", &host, rule, fix).of(Cause::InUse)]));
+                }
+            }
+            change.deleted.push(host.clone().into());
+            change.conditions.extend(wanted.clone());
+            match self.writer.write(change).await {
+                Err(WriteError::Changed { .. }) if wanted.is_none() => {}
+                written => return Ok(applied(written?)),
+            }
+        }
+        Err(WriteError::Changed { revision: None, name: host.into() }.into())
+    }
+
     fn watch(&self, kind: ResourceKind, request: &Request<v1::WatchRequest>) -> Result<Response<WatchStream>, Status> {
         let caller = caller(request)?;
         let v1::WatchRequest { after_revision, parent } = request.get_ref();
@@ -177,11 +209,11 @@ fn missing(kind: ResourceKind) -> Status {
 }
 
 /// A service for each kind: its module, trait, kind and name type, what its resources are called, the field of its parent if it
-/// has one, then its methods.
+/// has one, then its methods, and those that no other kind has.
 macro_rules! services {
     ($($module:ident $service:ident $kind:ident $name:ident $one:ident $many:ident [$($parent:ident)?]
         $create:ident $create_request:ident $id:ident $get:ident $list:ident $list_response:ident
-        $update:ident $update_request:ident $delete:ident $watch:ident $stream:ident;)*) => { $(
+        $update:ident $update_request:ident $delete:ident $watch:ident $stream:ident $({ $($more:tt)* })?;)*) => { $(
         #[tonic::async_trait]
         impl v1::$module::$service for Resources {
             type $stream = WatchStream;
@@ -225,6 +257,8 @@ macro_rules! services {
             async fn $watch(&self, request: Request<v1::WatchRequest>) -> Result<Response<WatchStream>, Status> {
                 self.watch(ResourceKind::$kind, &request)
             }
+
+            $($($more)*)?
         }
     )* };
 }
@@ -249,7 +283,16 @@ services! {
         watch_security_groups WatchSecurityGroupsStream;
     host_service_server HostService Host HostName host hosts []
         create_host CreateHostRequest host_id get_host list_hosts ListHostsResponse
-        update_host UpdateHostRequest delete_host watch_hosts WatchHostsStream;
+        update_host UpdateHostRequest delete_host watch_hosts WatchHostsStream {
+            async fn remove_host(
+                &self,
+                request: Request<v1::RemoveHostRequest>,
+            ) -> Result<Response<v1::ApplyResponse>, Status> {
+                let asked = request.get_ref();
+                let call = Call::new(&request, "remove_host", &asked.request_id, asked.validate_only)?;
+                self.remove_host(call, &request.into_inner()).await.map(Response::new)
+            }
+        };
     vtep_service_server VtepService Vtep VtepName vtep vteps [parent]
         create_vtep CreateVtepRequest vtep_id get_vtep list_vteps ListVtepsResponse
         update_vtep UpdateVtepRequest delete_vtep watch_vteps WatchVtepsStream;

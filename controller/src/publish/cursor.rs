@@ -103,9 +103,9 @@ impl Cursor {
         Some(due)
     }
 
-    /// Fills in the content and moves to the end. None if the host does not exist.
+    /// Fills in the content and moves to the end. None if the host does not exist, or was fenced: then it is told nothing.
     pub(super) fn advance(&mut self, host: &HostName, model: &Arc<Model>, due: Due) -> Option<HostUpdate> {
-        let record = model.host(host)?;
+        let record = model.host(host).filter(|host| !host.is_fenced())?;
         let changed = record.revision != self.host;
         let mut update = HostUpdate {
             revision: due.revision,
@@ -161,14 +161,15 @@ fn delta(model: &Model, network: NetworkName, change: Change, hosts_left: Vec<An
     delta
 }
 
-/// The resource, if it is in the network's view: ports are only while they are placed, policies of the operator only where they
-/// concern the network.
+/// The resource, if it is in the network's view: ports are only while they are placed, hosts unless they were fenced, policies of the
+/// operator only where they concern the network.
 fn visible(model: &Model, network: &NetworkName, name: &AnyName) -> Option<Resource> {
     match name {
         AnyName::OperatorPolicy(name) => {
             model.operator_policy(name).filter(|policy| policy.concerns(network)).cloned().map(Into::into)
         }
         AnyName::Port(port) => model.port(port).filter(|port| port.host.is_some()).cloned().map(Into::into),
+        AnyName::Host(host) => model.host(host).filter(|host| !host.is_fenced()).cloned().map(Into::into),
         _ => model.get(name),
     }
 }

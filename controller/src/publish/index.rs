@@ -275,6 +275,14 @@ impl Index {
         Some(networks.keys().filter_map(|name| self.networks.get_key_value(name).map(|(name, it)| (name, &it.log))))
     }
 
+    /// The other hosts of the networks that a host holds.
+    pub fn sharing(&self, host: &HostName) -> Vec<HostName> {
+        let networks = self.hosts.get(host).into_iter().flat_map(|host| host.networks.keys());
+        let sharing = networks.filter_map(|name| self.networks.get(name)).flat_map(|network| network.hosts.keys());
+        let others: BTreeSet<&HostName> = sharing.filter(|other| *other != host).collect();
+        others.into_iter().cloned().collect()
+    }
+
     /// Does the host hold the network?
     pub fn holds(&self, host: &HostName, network: &NetworkName) -> bool {
         self.hosts.get(host).is_some_and(|host| host.networks.contains_key(network))

@@ -109,6 +109,11 @@ impl Publisher {
         self.published().index.concerned(tenant, revision)
     }
 
+    /// The other hosts of the networks that a host holds.
+    pub fn sharing(&self, host: &HostName) -> Vec<HostName> {
+        self.published().index.sharing(host)
+    }
+
     /// The networks that a host holds.
     pub fn held(&self, host: &HostName) -> Vec<NetworkName> {
         self.published().index.held(host).into_iter().flatten().map(|(name, _)| name.clone()).collect()

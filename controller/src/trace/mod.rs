@@ -12,7 +12,7 @@ mod words;
 use andromede_abi::{DropReason, RuleNumber, Stage, hook, rule};
 use andromede_model::{HostName, Model, NetworkName, Port, PortName};
 use andromede_pipeline::{
-    Claim, Context, Scratch, Target, TargetKind, Tunnel, apply_edit, decide, memory::Bytes, outer_header,
+    Claim, Context, Scratch, Target, TargetKind, apply_edit, decide, memory::Bytes, outer_header,
 };
 use andromede_proto::v1::{TraceResponse, TraceStep};
 
@@ -116,16 +116,7 @@ impl Walk {
             let (frame, ifindex) = self.sent(rows)?;
             (frame, hook::FROM_WORKLOAD, ifindex)
         };
-        let context = Context {
-            hook,
-            ifindex,
-            gso_size: 0,
-            now: rows.now,
-            tunnel: Tunnel::NONE,
-            marked: false,
-            tagged: false,
-            host: &rows.config,
-        };
+        let context = Context::at(hook, ifindex, rows.now, &rows.config);
         let recorder = Recorder::new(&rows.tables);
         let mut scratch = Scratch::EMPTY;
         decide(&frame, &context, &recorder, &mut scratch);

@@ -2,6 +2,7 @@
 
 mod address;
 mod group;
+mod host;
 mod network;
 mod operator_policy;
 mod port;
@@ -22,6 +23,7 @@ pub(crate) fn check(draft: &mut Draft<'_>) {
         }
     }
     operator_policy::check(draft);
+    host::check(draft);
     let touched = std::mem::take(&mut draft.touched);
     underlay::check(draft, &touched);
     for (name, touched) in &touched {

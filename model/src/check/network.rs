@@ -86,6 +86,7 @@ fn shape(draft: &mut Draft<'_>, subnet: &Subnet) {
         let fix = "write the host in the same call, or correct the name";
         draft.refuse(name.clone(), "host", host, "there is no such host", fix);
     }
+    super::host::check_subnet(draft, subnet);
     if let Some(range) = reserved(cidr) {
         let rule = format!("workloads have unicast addresses; {range} is reserved");
         draft.refuse(name.clone(), "cidr", cidr, rule, "choose another prefix, for example 10.0.0.0/24");

@@ -30,6 +30,8 @@ pub(super) fn check(draft: &mut Draft<'_>, state: &NetworkState, touched: &Touch
     let subnets = Subnets(state.subnets.values().map(|subnet| (subnet.cidr, subnet)).collect());
     for port in touched.ports.iter().filter_map(|name| state.ports.get(name)) {
         shape(draft, state, port);
+        let leased = |address: &IpAddr| subnets.of(*address).is_some_and(|subnet| subnet.host == port.host);
+        super::host::check_port(draft, port, port.addresses.iter().all(leased));
         if !subnets_change {
             check_places(draft, &subnets, port);
         }

@@ -4,9 +4,9 @@
 use std::str::FromStr;
 
 use andromede_model::{
-    Action, Commit, Direction, Existing, Host, Labels, MacAddress, Model, Network, OperatorPolicy, Port, PortLimits,
-    Prefix, PrefixList, Protocol, Remote, Resource, Rule, SecurityGroup, Subnet, Tenant, TenantLimits, Timeouts, Uid,
-    Violation, Vni, Vtep,
+    Action, Commit, Direction, Existing, Host, HostState, Labels, MacAddress, Model, Network, OperatorPolicy, Port,
+    PortLimits, Prefix, PrefixList, Protocol, Remote, Resource, Rule, SecurityGroup, Subnet, Tenant, TenantLimits,
+    Timeouts, Uid, Violation, Vni, Vtep,
 };
 
 pub(crate) fn name<T: FromStr>(text: &str) -> T
@@ -119,6 +119,7 @@ pub(crate) fn host(id: &str, underlay: &str) -> Host {
     Host {
         name: name(&format!("hosts/{id}")),
         underlay: name(underlay),
+        state: HostState::Unset,
         index: 0,
         revision: 0,
         labels: Labels::default(),

@@ -6,7 +6,7 @@ use std::{
 };
 
 use andromede_model::{
-    Action, Direction, Existing, Host, HostName, Labels, MacAddress, Network, NetworkView, OperatorPolicy,
+    Action, Direction, Existing, Host, HostName, HostState, Labels, MacAddress, Network, NetworkView, OperatorPolicy,
     OperatorPolicyName, Port, PortName, PortRange, Prefix, PrefixList, PrefixListName, Protocol, Remote, Rule,
     SecurityGroup, SecurityGroupName, Subnet, Uid, Vni, Vtep,
 };
@@ -262,7 +262,10 @@ impl World {
             }
             ports.insert(port.name.clone(), port);
             let (index, underlay) = (spec.host as u32 + 1, self.underlay(spec.host));
-            hosts.insert(host.clone(), Host { name: host, underlay, index, revision: 1, labels: Labels::default() });
+            hosts.insert(
+                host.clone(),
+                Host { name: host, underlay, state: HostState::Active, index, revision: 1, labels: Labels::default() },
+            );
         }
         let group = |(place, rules): (usize, &Vec<Rule>)| {
             let name = group_name(place);

@@ -1,8 +1,8 @@
 //! Resources other than security groups.
 
 use andromede_model::{
-    Host, MacAddress, Network, OperatorPolicy, Port, PortLimits, PrefixList, Resource, SecurityGroup, Subnet, Tenant,
-    TenantLimits, Timeouts, Vni, Vtep, limits,
+    Host, HostState, MacAddress, Network, OperatorPolicy, Port, PortLimits, PrefixList, Resource, SecurityGroup,
+    Subnet, Tenant, TenantLimits, Timeouts, Vni, Vtep, limits,
 };
 
 use super::{
@@ -194,13 +194,25 @@ impl FromMessage for Host {
         if !message.zone.is_empty() {
             return fields.refuse("zone", &message.zone, "zones are not enforced yet", "leave the zone empty");
         }
+        let state = host_state(message.state, fields);
         Some(Self {
             name: name?,
             underlay: underlay?,
+            state: state?,
             index: message.index,
             revision: message.revision,
             labels: labels?,
         })
+    }
+}
+
+fn host_state(number: i32, fields: &mut Fields<'_>) -> Option<HostState> {
+    match v1::HostState::try_from(number) {
+        Ok(v1::HostState::Unspecified) => Some(HostState::Unset),
+        Ok(v1::HostState::Active) => Some(HostState::Active),
+        Ok(v1::HostState::Draining) => Some(HostState::Draining),
+        Ok(v1::HostState::Fenced) => Some(HostState::Fenced),
+        Err(_) => fields.refuse("state", number, "it is active (1), draining (2) or fenced (3)", "write one of them"),
     }
 }
 
@@ -210,6 +222,13 @@ impl From<Host> for v1::Host {
             name: host.name.into(),
             underlay_address: host.underlay.to_string(),
             zone: String::new(),
+            state: match host.state {
+                HostState::Unset => v1::HostState::Unspecified,
+                HostState::Active => v1::HostState::Active,
+                HostState::Draining => v1::HostState::Draining,
+                HostState::Fenced => v1::HostState::Fenced,
+            }
+            .into(),
             index: host.index,
             revision: host.revision,
             labels: host.labels.into(),
