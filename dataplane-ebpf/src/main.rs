@@ -5,6 +5,7 @@
 
 mod apply;
 mod context;
+mod copy;
 mod count;
 mod frame;
 mod kept;

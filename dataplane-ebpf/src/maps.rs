@@ -93,7 +93,8 @@ pub static RULE_HITS: HashMap<u32, u64, { rows!(RULE_HITS) }, SPARSE> = HashMap:
 #[btf_map]
 pub static RULE_EVENTS: RingBuf<RuleEvent, { rows!(RULE_EVENTS) }> = RingBuf::new();
 #[btf_map]
-pub static GENERATION: Array<u64, { rows!(GENERATION) }, { aya_ebpf::bindings::BPF_F_MMAPABLE as usize }> = Array::new();
+pub static GENERATION: Array<u64, { rows!(GENERATION) }, { aya_ebpf::bindings::BPF_F_MMAPABLE as usize }> =
+    Array::new();
 #[btf_map]
 pub static KEPT_PORTS: PerCpuArray<KeptPort, KEPT> = PerCpuArray::new();
 #[btf_map]
