@@ -10,6 +10,7 @@ mod join;
 mod pages;
 mod requests;
 mod resources;
+mod rules;
 mod watch;
 
 use andromede_model::Violation;
