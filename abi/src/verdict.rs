@@ -50,11 +50,11 @@ pub struct VerdictRecord {
     pub target: u8,
     /// [`crate::Stage`] that decided, as its number.
     pub stage: u8,
-    /// Number of the claim: 0 none, then as `pipeline::Claim` lists them.
+    /// What is asked of the flow table: 0 nothing, 1 time or state of the connection's row, 2 a new row, 3 that the row is cut.
     pub claim: u8,
     /// [`crate::DropReason`] as its number; 0 if the packet is not dropped.
     pub reason: u16,
-    /// Number of the edit: 0 none, then as `pipeline::Edit` lists them.
+    /// Number of the edit, see `pipeline::EditKind`; 0 none.
     pub edit: u8,
     /// Rules that report it: see [`crate::rule_direction`].
     pub logged: u8,

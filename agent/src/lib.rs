@@ -8,6 +8,7 @@ pub mod diagnostics;
 mod dial;
 mod error;
 mod facts;
+pub mod hits;
 pub mod host;
 mod incoming;
 pub mod keep;

@@ -4,12 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use andromede_abi::{HostConfig, Slot, TENANT_USAGE, Usage};
 use andromede_dataplane::{
-    AttachError, AttachMode, Attachment, Dataplane, DropEvents, Health, Hook, LoadError, Pins, Reaper, Sizes,
-    TableError, Tables, grace_period,
+    AttachError, AttachMode, Attachment, Dataplane, DropEvents, Health, Hook, LoadError, Pins, Reaper, RuleEvents,
+    Sizes, TableError, Tables, grace_period,
 };
-use andromede_plan::{Row, RowKey, Rows, Step};
+use andromede_plan::{Row, RowKey, Rows, Step, Wanted};
 
-use crate::error::causes;
+use crate::{error::causes, hits::Hits};
 
 /// Where a program shall be.
 pub type Place = (Hook, u32);
@@ -61,6 +61,8 @@ pub struct Programs {
     /// The rows in the tables, as last read and since written; none: to be read.
     found: Option<Rows>,
     attached: BTreeMap<Place, Attachment>,
+    /// The rules that are counted.
+    hits: Hits,
 }
 
 impl Programs {
@@ -68,13 +70,17 @@ impl Programs {
     pub fn load(settings: &Settings, config: HostConfig) -> Result<Self, LoadError> {
         let dataplane = Dataplane::load(Some(&settings.pins), &config, &settings.sizes)?;
         let settings = settings.clone();
-        Ok(Self { settings, dataplane, config, found: None, attached: BTreeMap::new() })
+        Ok(Self::of(settings, dataplane, config))
+    }
+
+    fn of(settings: Settings, dataplane: Dataplane, config: HostConfig) -> Self {
+        Self { settings, dataplane, config, found: None, attached: BTreeMap::new(), hits: Hits::default() }
     }
 
     /// Loads the programs for a host that has changed. These stay where they are until [`Programs::place`] of the new ones.
     pub fn reload(&self, config: HostConfig) -> Result<Self, LoadError> {
         let dataplane = self.dataplane.reload(&config, &self.settings.sizes)?;
-        Ok(Self { settings: self.settings.clone(), dataplane, config, found: None, attached: BTreeMap::new() })
+        Ok(Self::of(self.settings.clone(), dataplane, config))
     }
 
     /// See [`Dataplane::comes_before_rows`].
@@ -92,9 +98,14 @@ impl Programs {
         self.dataplane.reaper()
     }
 
-    /// Takes the reader of events.
+    /// Takes the reader of reports of drops.
     pub fn take_events(&mut self) -> Option<DropEvents> {
         self.dataplane.take_events()
+    }
+
+    /// Takes the reader of reports of rules.
+    pub fn take_rule_events(&mut self) -> Option<RuleEvents> {
+        self.dataplane.take_rule_events()
     }
 
     /// The rows in the tables; read once, and again by [`Programs::verify_rows`].
@@ -133,8 +144,9 @@ impl Programs {
         self.attached.values().next().map(|attachment| attachment.form.to_string()).unwrap_or_default()
     }
 
-    /// Carries steps out, in order.
-    pub fn apply(&mut self, steps: &[Step]) -> Result<(), TableError> {
+    /// Carries steps out, in order, and counts the rules that are in force after them.
+    pub fn apply(&mut self, steps: &[Step], wanted: &Wanted) -> Result<(), TableError> {
+        self.hits.begin(&self.dataplane.tables.rule_hits, steps, wanted);
         let mut found = self.found.take().unwrap_or_default();
         for step in steps {
             // If a step fails, `found` stays empty and is read anew: what a failed step left behind is not known.
@@ -142,6 +154,7 @@ impl Programs {
             found.apply(step);
         }
         self.found = Some(found);
+        self.hits.forget(&self.dataplane.tables.rule_hits, wanted);
         Ok(())
     }
 

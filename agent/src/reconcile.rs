@@ -280,7 +280,7 @@ impl Reconciler {
         let steps = changes(found, &wanted);
         // Names first: a counter that moves has a name.
         self.diagnostics.name(&wanted);
-        programs.apply(&steps)?;
+        programs.apply(&steps, &wanted)?;
         if !steps.is_empty() {
             tracing::info!(steps = steps.len(), "tables changed");
         }

@@ -15,6 +15,7 @@ Examples:
   andromedectl get ports --network mairie/intranet -o wide
   andromedectl status
   andromedectl drops --recent
+  andromedectl log -f --verdict deny
   andromedectl trace --from mairie/intranet/web --to 10.0.0.12 --proto tcp --dport 80";
 
 /// Asks and tells an Andromède fabric
@@ -62,6 +63,10 @@ pub(crate) enum Command {
     Drops(command::drops::Drops),
     /// Show the connections that hosts track
     Flows(command::flows::Flows),
+    /// Show what rules with `log` let pass and refused
+    Log(command::log::Log),
+    /// Show how often rules decided
+    Hits(command::hits::Hits),
     /// Walk a packet through the rows of the real hosts and tell every step
     Trace(command::trace::Trace),
     /// Attach workloads on this host, through its agent; let hosts join, drain, fence and remove them

@@ -210,6 +210,33 @@ fn drops_come_with_reason_and_rule() {
 }
 
 #[test]
+fn the_log_of_rules_is_told_and_what_is_missing_in_it() {
+    let controller = Fake::default().serve();
+    let done = ask(controller, &["log"], "");
+    assert_eq!(done.code, 0, "{done:?}");
+    assert!(done.out.contains("deny      servers/ssh   tcp 10.0.0.11:49152 > 10.0.0.13:22"), "{}", done.out);
+    assert_eq!(done.err, "17 events of mairie/intranet/db on h2 are missing: there were too many\n");
+    let allowed = json(&ask(controller, &["log", "--verdict", "allow", "-o", "json"], ""));
+    let rules: Vec<_> = allowed["events"].as_array().unwrap().iter().map(|event| &event["rule"]).collect();
+    assert_eq!(rules, ["servers/sql"]);
+    let none = ask(controller, &["log", "--rule", "servers/http"], "");
+    assert_eq!(none.out, "no rule with `log` decided lately\n");
+    assert_eq!(ask(controller, &["log", "-n", "other/net"], "").out, none.out, "another network's are not told");
+}
+
+#[test]
+fn hits_are_summed_over_hosts() {
+    let controller = Fake::default().serve();
+    let done = ask(controller, &["hits"], "");
+    let lines: Vec<Vec<&str>> = done.out.lines().map(|line| line.split_whitespace().collect()).collect();
+    assert_eq!(lines[1..], [["mairie/intranet", "servers/r1024", "5"], ["mairie/intranet", "servers/r1025", "0"]]);
+    let unused = ask(controller, &["hits", "--unused"], "").out;
+    assert!(unused.contains("r1025") && !unused.contains("r1024"), "{unused}");
+    let by_host = ask(controller, &["hits", "-o", "wide"], "").out;
+    assert_eq!(by_host.lines().count(), 4, "{by_host}");
+}
+
+#[test]
 fn trace_tells_the_walk() {
     let fake = Fake::default();
     let controller = fake.serve();
@@ -242,6 +269,8 @@ fn workloads_are_attached_through_the_agents_socket() {
     let drops = run(&["host", "drops", "--port", "t/n/p", "--socket", socket], "");
     assert_eq!((drops.code, drops.out.as_str()), (0, "nothing was dropped\n"), "{drops:?}");
     assert_eq!(run(&["host", "flows", "--socket", socket], "").out, "no connections\n");
+    assert_eq!(run(&["host", "log", "--socket", socket], "").out, "no rule with `log` decided lately\n");
+    assert_eq!(run(&["host", "hits", "--socket", socket], "").out, "no rule is counted\n");
     assert_eq!(run(&["host", "drops", "--port", "p", "--socket", socket], "").code, 2, "which network?");
 }
 
@@ -276,12 +305,16 @@ fn every_command_has_help_with_examples() {
         &["status"],
         &["drops"],
         &["flows"],
+        &["log"],
+        &["hits"],
         &["trace"],
         &["host", "attach"],
         &["host", "detach"],
         &["host", "status"],
         &["host", "drops"],
         &["host", "flows"],
+        &["host", "log"],
+        &["host", "hits"],
         &["pki", "init"],
         &["pki", "issue"],
         &["pki", "show"],

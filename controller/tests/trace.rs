@@ -144,9 +144,9 @@ async fn fabric(controller: &Controller) {
     bundle.push(group(
         "server",
         vec![
-            rule("https", &["443"], allow, 1000, Some("staff")),
+            v1::Rule { log: true, ..rule("https", &["443"], allow, 1000, Some("staff")) },
             rule("high", &["8000-9000"], allow, 1000, None),
-            rule("not-this", &["8080"], v1::Action::Deny, 500, None),
+            v1::Rule { log: true, ..rule("not-this", &["8080"], v1::Action::Deny, 500, None) },
             rule("ping", &[], allow, 1000, None),
         ],
     ));
@@ -197,7 +197,7 @@ async fn a_packet_is_followed_across_hosts_and_the_rule_is_named() {
             "encapsulated with VNI 4096",
             "192.0.2.1 may send with VNI 4096: it is hosts/h1",
             "allowed by default-egress",
-            "allowed by server/https",
+            "allowed by server/https, and logged",
             "delivered to tenants/a/networks/n/ports/p12",
         ] {
             assert!(words.contains(part), "{part:?} is not in\n{words}");
@@ -244,6 +244,7 @@ async fn a_drop_has_its_reason_its_rule_and_a_remedy() {
         assert_eq!(found, ("dropped", reason, rule), "{request:?}\n{words}");
         assert!(!dropped.remedy.is_empty() && dropped.remedy.contains(remedy), "{}", dropped.remedy);
         assert!(words.contains("dropped"), "{words}");
+        assert_eq!(words.contains("and logged"), rule == "server/not-this", "{words}");
     }
     controller.stop().await;
 }

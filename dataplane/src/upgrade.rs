@@ -54,8 +54,15 @@ pub(crate) fn flows(pins: &Pins, flows: &Flows) -> Result<Upgraded, LoadError> {
         Ok(())
     })
     .map_err(failed)?;
-    if upgraded != Upgraded::default() {
-        let Upgraded { moved, lost } = upgraded;
+    let Upgraded { moved, lost } = upgraded;
+    if lost > 0 {
+        tracing::warn!(
+            moved,
+            lost,
+            layout = maps::FLOWS.layout,
+            "connections of an older layout, of which some are lost"
+        );
+    } else if moved > 0 {
         tracing::info!(moved, lost, layout = maps::FLOWS.layout, "connections of an older layout");
     }
     Ok(upgraded)

@@ -67,6 +67,27 @@ fn connections_of_the_layout_before_are_known_at_their_next_packet() {
 }
 
 #[test]
+fn connections_for_which_there_is_no_room_are_counted_as_lost() {
+    isolated(|bpffs| {
+        let pins = pins(bpffs);
+        drop(Dataplane::load(Some(&pins), &host(), &Sizes::small()).unwrap());
+        std::fs::remove_file(pins.folder().join(format!("FLOWS@{}", maps::FLOWS.layout))).unwrap();
+        let pin = pins.folder().join("FLOWS@1");
+        Old::create(8192, 0).unwrap().pin(&pin).unwrap();
+        let mut old = Old::try_from(Map::HashMap(MapData::from_pin(&pin).unwrap())).unwrap();
+        let there = 6_000;
+        for number in 0..there {
+            insert(&mut old, number);
+        }
+        let dataplane = Dataplane::load(Some(&pins), &host(), &Sizes::small()).unwrap();
+        let moved = dataplane.tables.flows.count().unwrap();
+        assert!(moved > 4_000 && moved <= 4_096, "as many as there is room for: {moved}");
+        let lost = usize::from(there) - moved;
+        assert_eq!(dataplane.finish_upgrade().unwrap(), Upgraded { moved: 0, lost }, "and the rest is told");
+    });
+}
+
+#[test]
 fn a_layout_that_is_not_known_is_refused_by_name() {
     isolated(|bpffs| {
         let pins = pins(bpffs);

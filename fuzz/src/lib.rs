@@ -14,7 +14,9 @@ mod frame;
 mod input;
 mod oracle;
 mod parse;
+mod reached;
 mod walk;
 
 pub use parse::parse;
+pub use reached::{Passed, Reached};
 pub use walk::walk;

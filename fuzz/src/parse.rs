@@ -1,6 +1,6 @@
 //! The target `parse`: any bytes at all, at any hook.
 
-use andromede_abi::{HostConfig, hook};
+use andromede_abi::{DropReason, HostConfig, hook};
 use andromede_pipeline::{
     Context, Edit, EditKind, Scratch, Target, TargetKind, Tunnel, apply_edit, carry_out, decide,
     memory::{Bytes, Tables},
@@ -11,14 +11,15 @@ use crate::{
     frame::{Inner, encapsulated, udp},
     input::Input,
     oracle,
+    reached::Reached,
 };
 
 /// Decides about arbitrary bytes: as they are, behind the Ethernet header of a port, or behind the outer header of a
-/// member. What passes must be a packet that another reader understands, from the sender's own addresses.
+/// member. What passes must be a packet that another reader understands, from the sender's own addresses. How far it got comes back.
 ///
 /// # Panics
 /// A promise is broken.
-pub fn parse(data: &[u8]) {
+pub fn parse(data: &[u8]) -> Reached {
     let tables = fabric::tables();
     let mut input = Input::new(data);
     let (way, size, kind) = (input.byte(), input.byte(), input.byte());
@@ -39,7 +40,8 @@ pub fn parse(data: &[u8]) {
         3 => (hook::FROM_UNDERLAY, input.rest().to_vec()),
         _ => (hook::FROM_OVERLAY, inner),
     };
-    check(&tables, hook, gso_size, frame);
+    let reasons = check(&tables, hook, gso_size, frame).into_iter().collect();
+    Reached { reasons, ..Reached::default() }
 }
 
 /// Tables of their own: a clone shares its live rows.
@@ -54,17 +56,14 @@ fn copied(tables: &Tables) -> Tables {
     copy
 }
 
-fn check(tables: &Tables, hook: u8, gso_size: u32, frame: Vec<u8>) {
+/// Why the frame is dropped, if it is.
+fn check(tables: &Tables, hook: u8, gso_size: u32, frame: Vec<u8>) -> Option<DropReason> {
     let host: HostConfig = fabric::host();
     let context = Context {
-        hook,
-        ifindex: ifindex(1, 1),
         gso_size,
-        now: 1,
         tunnel: if hook == hook::FROM_OVERLAY { Tunnel::new(vni(1), underlay(ELSEWHERE)) } else { Tunnel::NONE },
         marked: hook == hook::FROM_OVERLAY,
-        tagged: false,
-        host: &host,
+        ..Context::at(hook, ifindex(1, 1), 1, &host)
     };
     let mut scratch = Scratch::EMPTY;
     let mut frame = Bytes(frame);
@@ -98,6 +97,7 @@ fn check(tables: &Tables, hook: u8, gso_size: u32, frame: Vec<u8>) {
             assert_eq!(frame.0.len(), length, "an edit of an address keeps the length");
         }
     }
+    verdict.reason
 }
 
 /// The scratch space after a frame that was let through.
@@ -112,16 +112,7 @@ fn left_over(tables: &Tables, host: &HostConfig) -> Scratch {
         upper: udp(1, 2),
         part: None,
     };
-    let context = Context {
-        hook: hook::FROM_WORKLOAD,
-        ifindex: ifindex(2, 2),
-        gso_size: 0,
-        now: 1,
-        tunnel: Tunnel::NONE,
-        marked: false,
-        tagged: false,
-        host,
-    };
+    let context = Context::at(hook::FROM_WORKLOAD, ifindex(2, 2), 1, host);
     decide(&Bytes(other.bytes()), &context, tables, &mut scratch);
     let verdict = scratch.verdict;
     assert!(verdict.target.kind == TargetKind::Encap, "an honest datagram passes: {verdict:?}");

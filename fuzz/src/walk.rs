@@ -16,6 +16,7 @@ use crate::{
     frame::{Inner, encapsulated, icmp, tcp, udp},
     input::Input,
     oracle::{self, Seen},
+    reached::{Passed, Reached},
 };
 
 /// A stranger on the underlay.
@@ -42,13 +43,14 @@ struct Host {
     passed: BTreeSet<Answer>,
     /// First parts of datagrams that have passed.
     firsts: BTreeMap<(NetworkIndex, IpAddr, IpAddr, u32), Seen>,
+    reached: Reached,
 }
 
-/// Runs a conversation: each step sends a frame, changes a rule, or lets time pass.
+/// Runs a conversation: each step sends a frame, changes a rule, or lets time pass. How far it got comes back.
 ///
 /// # Panics
 /// A promise is broken.
-pub fn walk(data: &[u8]) {
+pub fn walk(data: &[u8]) -> Reached {
     let mut input = Input::new(data);
     let mut host = Host {
         tables: fabric::tables(),
@@ -59,6 +61,7 @@ pub fn walk(data: &[u8]) {
         answers: BTreeSet::new(),
         passed: BTreeSet::new(),
         firsts: BTreeMap::new(),
+        reached: Reached::default(),
     };
     for _ in 0..STEPS_MAX {
         if input.is_empty() {
@@ -71,6 +74,7 @@ pub fn walk(data: &[u8]) {
             _ => host.send(&mut input),
         }
     }
+    host.reached
 }
 
 /// A frame on its way: from a port of this host, or from a host on the underlay.
@@ -124,14 +128,9 @@ impl Host {
         let config = fabric::host();
         let sender = sent.sender.map_or_else(|| underlay(STRANGER), underlay);
         let context = Context {
-            hook: sent.hook,
-            ifindex,
-            gso_size: 0,
-            now: self.now,
             tunnel: if sent.hook == hook::FROM_OVERLAY { Tunnel::new(vni(sent.network), sender) } else { Tunnel::NONE },
             marked: sent.hook == hook::FROM_OVERLAY,
-            tagged: false,
-            host: &config,
+            ..Context::at(sent.hook, ifindex, self.now, &config)
         };
         decide(&Bytes(sent.frame.clone()), &context, &self.tables, &mut self.scratch);
         let decided = self.scratch.verdict;
@@ -140,11 +139,23 @@ impl Host {
         assert!(!(self.changing && opens), "a connection was opened while several tables change together");
         carry_out(&self.tables, context.now, &mut self.scratch);
         let verdict = self.scratch.verdict;
+        self.reached.reasons.extend(verdict.reason);
         let offset = if sent.hook == hook::FROM_UNDERLAY { 50 } else { 0 };
         let inner = sent.frame.get(offset..).unwrap_or_default();
         if let Some(seen) = oracle::read(inner) {
             let quoted = oracle::quoted(inner, &seen).filter(|_| seen.part.is_none());
-            self.check(sent, &self.with_ports(sent.network, &seen), quoted.as_ref(), &verdict);
+            let known = self.with_ports(sent.network, &seen);
+            if matches!(verdict.target.kind, TargetKind::Deliver | TargetKind::Encap) {
+                self.reached.passed.insert(match (seen.part, &quoted) {
+                    (None, Some(_)) => Passed::Error,
+                    (None, None) => Passed::Whole,
+                    (Some((_, true)), _) => Passed::First,
+                    // With the ports of its first it is known as the first.
+                    (Some(_), _) if known.part != seen.part => Passed::Later,
+                    (Some(_), _) => Passed::Early,
+                });
+            }
+            self.check(sent, &known, quoted.as_ref(), &verdict);
         }
         assert!(self.tables.flows.borrow().len() <= self.tables.flows_max, "the flow table is bounded");
     }

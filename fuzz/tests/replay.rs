@@ -1,28 +1,67 @@
 //! Replays every kept input, and a stream of random ones, by the functions that the fuzz targets run.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
-use std::{fs, path::Path};
+use std::{collections::BTreeSet, fs, path::Path};
 
-fn replay(target: &str, run: fn(&[u8])) {
+use andromede_abi::DropReason;
+use andromede_fuzz::{Passed, Reached};
+
+fn replay(target: &str, run: fn(&[u8]) -> Reached) -> Reached {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("corpus").join(target);
-    let mut replayed = 0;
+    let (mut replayed, mut reached) = (0, Reached::default());
     for entry in fs::read_dir(&folder).unwrap() {
         let path = entry.unwrap().path();
         println!("{}", path.display());
-        run(&fs::read(path).unwrap());
+        reached = reached.and(run(&fs::read(path).unwrap()));
         replayed += 1;
     }
     assert!(replayed > 0, "{} holds no input", folder.display());
+    println!("{replayed} inputs of {target} reach {reached:?}");
+    reached
+}
+
+/// What some of the kept inputs must be dropped for, or they do not get where the code is that they are for.
+fn reaches(reached: &Reached, reasons: &[DropReason]) {
+    for reason in reasons {
+        assert!(reached.reasons.contains(reason), "no input is dropped for {}", reason.name());
+    }
 }
 
 #[test]
 fn every_kept_input_of_parse() {
-    replay("parse", andromede_fuzz::parse);
+    let reached = replay("parse", andromede_fuzz::parse);
+    let reasons = [
+        DropReason::Truncated,
+        DropReason::BadTransport,
+        DropReason::BadFragment,
+        DropReason::TinyFragment,
+        DropReason::HeaderFragment,
+        DropReason::FragmentTooLong,
+        DropReason::FragmentedControl,
+        DropReason::ExtensionHeaders,
+        DropReason::BadIcmpError,
+        DropReason::UnrelatedIcmpError,
+        DropReason::OuterFragment,
+    ];
+    reaches(&reached, &reasons);
 }
 
 #[test]
 fn every_kept_input_of_walk() {
-    replay("walk", andromede_fuzz::walk);
+    let reached = replay("walk", andromede_fuzz::walk);
+    let reasons = [
+        DropReason::Fragment,
+        DropReason::FragmentOverlap,
+        DropReason::TinyFragment,
+        DropReason::BadIcmpError,
+        DropReason::UnrelatedIcmpError,
+        DropReason::ConnectionCut,
+        DropReason::NotAnswered,
+        DropReason::NetworkChanging,
+    ];
+    reaches(&reached, &reasons);
+    let all = [Passed::Whole, Passed::First, Passed::Later, Passed::Early, Passed::Error];
+    assert_eq!(reached.passed, BTreeSet::from(all));
 }
 
 /// Numbers that look random and are the same each time (Marsaglia, "Xorshift RNGs", 2003).

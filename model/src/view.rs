@@ -83,6 +83,23 @@ where
 }
 
 impl NetworkView {
+    /// A network in which there is nothing yet, at the revision at which it was last changed.
+    pub const fn empty(network: Network) -> Self {
+        Self {
+            revision: network.revision,
+            network,
+            tenant: None,
+            subnets: BTreeMap::new(),
+            ports: BTreeMap::new(),
+            prefix_lists: BTreeMap::new(),
+            operator_policies: BTreeMap::new(),
+            groups: BTreeMap::new(),
+            vteps: BTreeMap::new(),
+            hosts: BTreeMap::new(),
+            identities: BTreeMap::new(),
+        }
+    }
+
     /// What leads from this view to a later one of the same network.
     pub fn delta_to(&self, later: &Self) -> ViewDelta {
         let mut delta = ViewDelta {

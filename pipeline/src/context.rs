@@ -45,3 +45,11 @@ pub struct Context<'a> {
     /// What is known of the host.
     pub host: &'a HostConfig,
 }
+
+impl<'a> Context<'a> {
+    /// A plain frame: not GSO, from no tunnel, without a mark and without a VLAN tag.
+    #[inline(always)]
+    pub const fn at(hook: u8, ifindex: u32, now: u64, host: &'a HostConfig) -> Self {
+        Self { hook, ifindex, gso_size: 0, now, tunnel: Tunnel::NONE, marked: false, tagged: false, host }
+    }
+}

@@ -7,7 +7,10 @@
 //! from_host       what the node itself sends: admitted nowhere yet
 //! ICMP error      the row of the quoted packet, fresh: its action
 //! connection      row? fresh: its action; stale or none: locate -> next hop -> egress -> ingress -> a row is claimed
+//! fragment        a later one, without ports: the datagram whose first was judged, or what a rule allows for any port
 //! ```
+//!
+//! What passes is charged to the budgets of its port and tenant, and rows are written, when the verdict is carried out.
 
 use andromede_abi::{DropReason, Stage, hook, rule};
 

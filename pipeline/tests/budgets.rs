@@ -8,7 +8,7 @@ use andromede_abi::{
     PortRow, TENANT_USAGE, Timeouts, Usage, flow_hold, from_bytes, hook, location_flag, location_kind, port_flag,
 };
 use andromede_pipeline::{
-    Context, Scratch, Tables as _, TargetKind, Tunnel, Verdict, carry_out, decide,
+    Context, Scratch, Tables as _, TargetKind, Verdict, carry_out, decide,
     memory::{Bytes, Tables},
     reap,
 };
@@ -122,16 +122,7 @@ fn send(tables: &Tables, frame: &Bytes, from: u8, now: u64) -> Verdict {
 /// The same, on a processor whose last packet left this scratch space.
 fn send_after(tables: &Tables, frame: &Bytes, from: u8, now: u64, scratch: &mut Scratch) -> Verdict {
     let host: HostConfig = HostConfig { underlay_mtu: 1_600, ..zeroed() };
-    let context = Context {
-        hook: hook::FROM_WORKLOAD,
-        ifindex: u32::from(from),
-        gso_size: 0,
-        now,
-        tunnel: Tunnel::NONE,
-        marked: false,
-        tagged: false,
-        host: &host,
-    };
+    let context = Context::at(hook::FROM_WORKLOAD, u32::from(from), now, &host);
     decide(frame, &context, tables, scratch);
     carry_out(tables, context.now, scratch);
     scratch.verdict

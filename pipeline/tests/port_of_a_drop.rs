@@ -76,7 +76,7 @@ fn dropped(hook: u8, frame: &Bytes) -> (Option<DropReason>, u32) {
     let tunnel = if hook == hook::FROM_OVERLAY { Tunnel::new(VNI, OTHER_HOST.into()) } else { Tunnel::NONE };
     // The overlay device takes only what passed the underlay's program, which marks it.
     let marked = hook == hook::FROM_OVERLAY;
-    let context = Context { hook, ifindex: IFINDEX, gso_size: 0, now: 1, tunnel, marked, tagged: false, host: &host };
+    let context = Context { tunnel, marked, ..Context::at(hook, IFINDEX, 1, &host) };
     let mut scratch = Scratch::EMPTY;
     decide(frame, &context, &tables(), &mut scratch);
     let verdict = scratch.verdict;

@@ -285,23 +285,7 @@ fn prefix_key(view: &NetworkView, prefix: Prefix) -> Prefixed<PrefixKey> {
 
 /// A location of which only the place is known.
 fn location(key: &LocationKey) -> LocationRow {
-    LocationRow {
-        owner: LocationRow::owner_of(key),
-        slot: 0,
-        kind: location_kind::UNKNOWN,
-        encapsulation: encapsulation::VXLAN_V4,
-        key_id: 0,
-        flags: 0,
-        host: 0,
-        alternate_host: 0,
-        zone: 0,
-        identity: 0,
-        ifindex: 0,
-        mac: [0; 6],
-        reserved0: 0,
-        epoch: 0,
-        reserved: [0; 4],
-    }
+    LocationRow { owner: LocationRow::owner_of(key), encapsulation: encapsulation::VXLAN_V4, ..LocationRow::UNKNOWN }
 }
 
 /// What holds for the whole network.

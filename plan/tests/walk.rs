@@ -8,7 +8,7 @@ use std::net::IpAddr;
 use andromede_abi::{DropReason, HostConfig, bytes_of, from_bytes, hook};
 use andromede_model::{Action, Direction, NetworkView};
 use andromede_pipeline::{
-    Context, Scratch, TargetKind, Tunnel, carry_out, decide,
+    Context, Scratch, TargetKind, carry_out, decide,
     memory::{Bytes, Tables},
 };
 use andromede_plan::{Rows, Wanted, changes, compile};
@@ -55,16 +55,7 @@ fn walk(tables: &Tables, ifindex: u32, frame: Vec<u8>) -> Result<(), (DropReason
     let blank: HostConfig = from_bytes(&vec![0; size_of::<HostConfig>()]).unwrap();
     let host = HostConfig { host: 1, underlay_mtu: 1_500, vxlan_port: 4789u16.to_be(), ..blank };
     assert_eq!(bytes_of(&host).len(), size_of::<HostConfig>());
-    let context = Context {
-        hook: hook::FROM_WORKLOAD,
-        ifindex,
-        gso_size: 0,
-        now: 1,
-        tunnel: Tunnel::NONE,
-        marked: false,
-        tagged: false,
-        host: &host,
-    };
+    let context = Context::at(hook::FROM_WORKLOAD, ifindex, 1, &host);
     let mut scratch = Scratch::EMPTY;
     decide(&Bytes(frame), &context, tables, &mut scratch);
     carry_out(tables, context.now, &mut scratch);

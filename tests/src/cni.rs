@@ -5,8 +5,8 @@ use std::{
     process::{Command, Stdio},
 };
 
-use andromede_testkit::{Fabric, Namespace, fabric::binary};
-use anyhow::{Context as _, Result};
+use andromede_testkit::{Fabric, FabricOptions, Namespace, fabric::binary};
+use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
 
 use crate::bundle::{ANYTHING_IN, Bundle, network_name};
@@ -31,6 +31,18 @@ pub fn pod_network(hosts: u8) -> Bundle {
         }
     }
     bundle
+}
+
+/// A fabric of so many hosts with that network.
+pub fn pod_fabric(hosts: u8) -> Result<Fabric> {
+    let fabric = Fabric::start(FabricOptions { hosts, ..FabricOptions::default() })?;
+    fabric.apply(pod_network(hosts).text())?;
+    Ok(fabric)
+}
+
+/// How many ports of pods the controller knows.
+pub fn known_ports(fabric: &Fabric) -> Result<usize> {
+    Ok(fabric.control().json(&["get", "ports"])?.to_string().matches("/ports/pod-").count())
 }
 
 /// What the plugin did.
@@ -111,6 +123,13 @@ impl Runtime {
     #[must_use]
     pub fn named(&self, interface: &str) -> Self {
         Self { interface: interface.to_owned(), ..self.clone() }
+    }
+
+    /// Gives a container its network; whatever else the plugin says is an error.
+    pub fn add(&self, container: &Container) -> Result<Outcome> {
+        let outcome = self.run("ADD", container)?;
+        ensure!(outcome.succeeded, "ADD for {}: {}", container.id, outcome.output);
+        Ok(outcome)
     }
 
     /// Runs the plugin for a container.

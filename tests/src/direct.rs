@@ -148,7 +148,7 @@ impl DirectHost {
         // What is attached is pinned, and stays as long as the mount namespace.
         let load = || -> Result<()> {
             let mut programs = Programs::load(&settings, config)?;
-            programs.apply(&steps)?;
+            programs.apply(&steps, &wanted)?;
             if let Some(error) = programs.place(&places).into_iter().next() {
                 bail!(error);
             }

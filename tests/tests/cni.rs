@@ -8,27 +8,14 @@ use std::{
 };
 
 use andromede_testkit::{
-    Fabric, FabricOptions,
     traffic::{Responder, ping, tcp_probe},
     wait,
 };
-use andromede_tests::cni::{Container, Outcome, Runtime, pod_network};
+use andromede_tests::cni::{Container, Outcome, Runtime, known_ports, pod_fabric};
 use serde_json::{Value, json};
 
 const SHORT: Duration = Duration::from_millis(500);
 const LONG: Duration = Duration::from_mins(1);
-
-fn fabric(hosts: u8) -> Fabric {
-    let fabric = Fabric::start(FabricOptions { hosts, ..FabricOptions::default() }).unwrap();
-    fabric.apply(pod_network(hosts).text()).unwrap();
-    fabric
-}
-
-fn added(runtime: &Runtime, container: &Container) -> Outcome {
-    let outcome = runtime.run("ADD", container).unwrap();
-    assert!(outcome.succeeded, "{}", outcome.output);
-    outcome
-}
 
 /// The configuration as CHECK and DEL get it: with the result of ADD.
 fn after(runtime: &Runtime, add: &Outcome) -> Runtime {
@@ -40,25 +27,20 @@ fn assert_done(outcome: &Outcome) {
     assert_eq!(outcome.output, Value::Null, "nothing is written on success");
 }
 
-fn ports(fabric: &Fabric) -> usize {
-    let listed = fabric.control().json(&["get", "ports"]).unwrap();
-    let text = listed.to_string();
-    text.matches("/ports/pod-").count()
-}
-
 #[test]
 fn pods_of_two_hosts_talk_and_their_rules_hold() {
-    let fabric = fabric(2);
+    let fabric = pod_fabric(2).unwrap();
     let (h1, h2) = (Runtime::new(&fabric, 1).unwrap(), Runtime::new(&fabric, 2).unwrap());
     let web = h2.with("securityGroups", json!(["web"]));
     let (client, server) = (Container::new("client").unwrap(), Container::new("server").unwrap());
-    let from = added(&h1, &client).addresses();
-    let to = added(&web, &server).addresses();
+    let from = h1.add(&client).unwrap().addresses();
+    let to = web.add(&server).unwrap().addresses();
     assert_eq!(from, ["10.1.1.2".parse::<IpAddr>().unwrap(), "fd00:11::2".parse().unwrap()]);
     assert_eq!(to, ["10.1.2.2".parse::<IpAddr>().unwrap(), "fd00:12::2".parse().unwrap()]);
     let _server = Responder::start(&server.namespace, "server", &[80, 81], &[]).unwrap();
     // The agents register what they gave out.
-    wait::until("the controller knows both ports", LONG, || (ports(&fabric) == 2).then_some(())).unwrap();
+    wait::until("the controller knows both ports", LONG, || (known_ports(&fabric).unwrap() == 2).then_some(()))
+        .unwrap();
     fabric.wait_in_force().unwrap();
     for address in to {
         let probe = |port| tcp_probe(&client.namespace, SocketAddr::new(address, port), SHORT * 4).unwrap();
@@ -71,12 +53,13 @@ fn pods_of_two_hosts_talk_and_their_rules_hold() {
     );
     assert_done(&h1.run("DEL", &client).unwrap());
     assert_done(&web.run("DEL", &server).unwrap());
-    wait::until("the controller knows that both are gone", LONG, || (ports(&fabric) == 0).then_some(())).unwrap();
+    wait::until("the controller knows that both are gone", LONG, || (known_ports(&fabric).unwrap() == 0).then_some(()))
+        .unwrap();
 }
 
 #[test]
 fn add_is_refused_if_the_interface_exists_and_leaves_everything_as_it_was() {
-    let fabric = fabric(1);
+    let fabric = pod_fabric(1).unwrap();
     let runtime = Runtime::new(&fabric, 1).unwrap();
     let container = Container::new("c1").unwrap();
     container.namespace.ip("link add eth0 type veth peer name other").unwrap();
@@ -86,7 +69,7 @@ fn add_is_refused_if_the_interface_exists_and_leaves_everything_as_it_was() {
     assert_eq!(refused.output["cniVersion"], json!("1.1.0"));
     container.namespace.ip("link delete eth0").unwrap();
 
-    let add = added(&runtime, &container);
+    let add = runtime.add(&container).unwrap();
     // Our type twice in a list is the same thing: the second finds the interface of the first.
     let twice = after(&runtime, &add).run("ADD", &container).unwrap();
     assert_eq!(twice.code(), Some(103), "{}", twice.output);
@@ -95,10 +78,10 @@ fn add_is_refused_if_the_interface_exists_and_leaves_everything_as_it_was() {
 
 #[test]
 fn check_finds_everything_that_is_not_as_it_was_made() {
-    let fabric = fabric(1);
+    let fabric = pod_fabric(1).unwrap();
     let runtime = Runtime::new(&fabric, 1).unwrap();
     let container = Container::new("c1").unwrap();
-    let add = added(&runtime, &container);
+    let add = runtime.add(&container).unwrap();
     let runtime = after(&runtime, &add);
     let host_side = add.output["interfaces"][0]["name"].as_str().unwrap().to_owned();
     let address = add.output["ips"][0]["address"].as_str().unwrap().to_owned();
@@ -148,10 +131,10 @@ fn check_finds_everything_that_is_not_as_it_was_made() {
 
 #[test]
 fn del_may_be_repeated_and_needs_neither_namespace_nor_previous_result() {
-    let fabric = fabric(1);
+    let fabric = pod_fabric(1).unwrap();
     let runtime = Runtime::new(&fabric, 1).unwrap();
     let container = Container::new("c1").unwrap();
-    let add = added(&runtime, &container);
+    let add = runtime.add(&container).unwrap();
     let host_side = add.output["interfaces"][0]["name"].as_str().unwrap();
     assert_done(&runtime.call("DEL", "c1", "").unwrap());
     assert!(fabric.agent(1).unwrap().namespace().index(host_side).is_err(), "the interface is gone");
@@ -161,21 +144,21 @@ fn del_may_be_repeated_and_needs_neither_namespace_nor_previous_result() {
 
     // The namespace went before: the kernel took the interface, DEL frees the lease.
     let gone = Container::new("c2").unwrap();
-    let add = added(&runtime, &gone);
+    let add = runtime.add(&gone).unwrap();
     drop(gone);
     assert_done(&runtime.call("DEL", "c2", "").unwrap());
-    let again = added(&runtime, &container);
+    let again = runtime.add(&container).unwrap();
     assert_ne!(again.addresses(), add.addresses(), "an address rests before another container has it");
 }
 
 #[test]
 fn gc_frees_what_is_not_valid_and_nothing_else() {
-    let fabric = fabric(1);
+    let fabric = pod_fabric(1).unwrap();
     let runtime = Runtime::new(&fabric, 1).unwrap();
     let containers: Vec<Container> = ["c1", "c2", "c3"].iter().map(|id| Container::new(id).unwrap()).collect();
-    let adds: Vec<Outcome> = containers.iter().map(|container| added(&runtime, container)).collect();
+    let adds: Vec<Outcome> = containers.iter().map(|container| runtime.add(container).unwrap()).collect();
     let other = runtime.with("name", json!("other")).with("routes", json!([])).named("net1");
-    let other_add = added(&other, &containers[0]);
+    let other_add = other.add(&containers[0]).unwrap();
     let valid = json!([{"containerID": "c1", "ifname": "eth0"}, {"containerID": "c2", "ifname": "eth9"}]);
     assert_done(&runtime.with("cni.dev/valid-attachments", valid).run("GC", &containers[0]).unwrap());
     let checked = |runtime: &Runtime, index: usize, add: &Outcome| {
@@ -191,7 +174,7 @@ fn gc_frees_what_is_not_valid_and_nothing_else() {
 
 #[test]
 fn status_says_whether_add_can_be_served() {
-    let mut fabric = fabric(1);
+    let mut fabric = pod_fabric(1).unwrap();
     let runtime = Runtime::new(&fabric, 1).unwrap();
     assert_done(&runtime.call("STATUS", "", "").unwrap());
     let elsewhere = runtime.with("network", json!("tenants/shop/networks/nowhere"));
@@ -208,7 +191,7 @@ fn status_says_whether_add_can_be_served() {
     let tiny = runtime.with("network", json!("tenants/shop/networks/tiny"));
     let containers: Vec<Container> = (0..5).map(|number| Container::new(&format!("c{number}")).unwrap()).collect();
     for container in &containers {
-        added(&tiny, container);
+        tiny.add(container).unwrap();
     }
     assert_eq!(tiny.call("STATUS", "", "").unwrap().code(), Some(50));
     let full = tiny.run("ADD", &Container::new("c6").unwrap()).unwrap();
@@ -220,11 +203,11 @@ fn status_says_whether_add_can_be_served() {
 
 #[test]
 fn what_the_runtime_asks_for_is_given_or_refused() {
-    let fabric = fabric(1);
+    let fabric = pod_fabric(1).unwrap();
     let runtime = Runtime::new(&fabric, 1).unwrap();
     let asked = json!({"mac": "02:00:00:00:77:01", "ips": ["10.1.1.77/24"]});
     let container = Container::new("c1").unwrap();
-    let add = added(&runtime.with("runtimeConfig", asked.clone()), &container);
+    let add = runtime.with("runtimeConfig", asked.clone()).add(&container).unwrap();
     assert_eq!(add.addresses()[0].to_string(), "10.1.1.77");
     assert_eq!(add.addresses().len(), 2, "the other family is given one");
     assert_eq!(container.namespace.mac("eth0").unwrap(), [2, 0, 0, 0, 0x77, 1]);
@@ -251,7 +234,7 @@ fn what_the_runtime_asks_for_is_given_or_refused() {
 
 #[test]
 fn a_pod_has_several_networks_and_results_have_the_form_of_their_version() {
-    let fabric = fabric(1);
+    let fabric = pod_fabric(1).unwrap();
     let container = Container::new("c1").unwrap();
     let mut runtime = Runtime::new(&fabric, 1).unwrap();
     for (number, version) in ["0.4.0", "1.0.0", "1.1.0"].iter().enumerate() {
@@ -265,7 +248,7 @@ fn a_pod_has_several_networks_and_results_have_the_form_of_their_version() {
         if number > 0 {
             runtime = runtime.with("routes", json!([{"dst": format!("10.20{number}.0.0/16")}]));
         }
-        let add = added(&runtime, &container);
+        let add = runtime.add(&container).unwrap();
         assert_eq!(add.output["cniVersion"], json!(version));
         let ip = &add.output["ips"][0];
         assert_eq!(ip.get("version").is_some(), *version == "0.4.0", "{ip}");

@@ -4,48 +4,36 @@
 use std::{collections::BTreeSet, net::SocketAddr, time::Duration};
 
 use andromede_testkit::{
-    Fabric, FabricOptions,
+    Fabric,
     traffic::{Responder, tcp_probe},
     wait,
 };
-use andromede_tests::cni::{Container, Outcome, Runtime, pod_network};
+use andromede_tests::cni::{Container, Outcome, Runtime, known_ports, pod_fabric};
 use nix::sys::signal::Signal;
 
 const LONG: Duration = Duration::from_mins(1);
-
-fn fabric(hosts: u8) -> Fabric {
-    let fabric = Fabric::start(FabricOptions { hosts, ..FabricOptions::default() }).unwrap();
-    fabric.apply(pod_network(hosts).text()).unwrap();
-    fabric
-}
-
-fn added(runtime: &Runtime, container: &Container) -> Outcome {
-    let outcome = runtime.run("ADD", container).unwrap();
-    assert!(outcome.succeeded, "{}", outcome.output);
-    outcome
-}
 
 fn is_as_made(runtime: &Runtime, container: &Container, add: &Outcome) -> bool {
     runtime.with("prevResult", add.output.clone()).run("CHECK", container).unwrap().succeeded
 }
 
 fn registered(fabric: &Fabric, count: usize) {
-    let known = || fabric.control().json(&["get", "ports"]).unwrap().to_string().matches("/ports/pod-").count();
-    wait::until("the controller knows the ports of pods", LONG, || (known() == count).then_some(())).unwrap();
+    let known = || (known_ports(fabric).unwrap() == count).then_some(());
+    wait::until("the controller knows the ports of pods", LONG, known).unwrap();
 }
 
 #[test]
 fn without_a_controller_pods_start_and_are_registered_once_it_is_back() {
-    let mut fabric = fabric(2);
+    let mut fabric = pod_fabric(2).unwrap();
     let (h1, h2) = (Runtime::new(&fabric, 1).unwrap(), Runtime::new(&fabric, 2).unwrap());
     let far = Container::new("far").unwrap();
-    added(&h2, &far);
+    h2.add(&far).unwrap();
     registered(&fabric, 1);
     fabric.wait_in_force().unwrap();
     fabric.control_mut().stop(Signal::SIGTERM).unwrap();
     let (server, near) = (Container::new("server").unwrap(), Container::new("near").unwrap());
-    let to = added(&h1, &server);
-    let near_add = added(&h1, &near);
+    let to = h1.add(&server).unwrap();
+    let near_add = h1.add(&near).unwrap();
     let _server = Responder::start(&server.namespace, "server", &[80], &[]).unwrap();
     let probe = |from: &Container, address| {
         tcp_probe(&from.namespace, SocketAddr::new(address, 80), Duration::from_secs(2)).unwrap()
@@ -66,11 +54,11 @@ fn without_a_controller_pods_start_and_are_registered_once_it_is_back() {
 
 #[test]
 fn a_killed_agent_finds_its_pods_again_and_a_machine_started_anew_gives_the_same_addresses() {
-    let mut fabric = fabric(1);
+    let mut fabric = pod_fabric(1).unwrap();
     let runtime = Runtime::new(&fabric, 1).unwrap();
     let (one, two) = (Container::new("one").unwrap(), Container::new("two").unwrap());
-    let first = added(&runtime, &one);
-    let second = added(&runtime, &two);
+    let first = runtime.add(&one).unwrap();
+    let second = runtime.add(&two).unwrap();
     registered(&fabric, 2);
     fabric.agent_mut(1).unwrap().stop(Signal::SIGKILL).unwrap();
     fabric.resume_agent(1).unwrap();
@@ -83,7 +71,7 @@ fn a_killed_agent_finds_its_pods_again_and_a_machine_started_anew_gives_the_same
     fabric.forget_kernel_state(1).unwrap();
     fabric.resume_agent(1).unwrap();
     let one = Container::new("one").unwrap();
-    let again = added(&runtime, &one);
+    let again = runtime.add(&one).unwrap();
     assert_eq!(again.addresses(), first.addresses(), "the lease is the container's");
     assert!(is_as_made(&runtime, &one, &again));
     // The runtime deletes what did not come back.
@@ -93,7 +81,7 @@ fn a_killed_agent_finds_its_pods_again_and_a_machine_started_anew_gives_the_same
 
 #[test]
 fn a_hundred_additions_and_deletions_at_once_all_succeed_and_leave_nothing() {
-    let fabric = fabric(1);
+    let fabric = pod_fabric(1).unwrap();
     let runtime = Runtime::new(&fabric, 1).unwrap();
     let containers: Vec<Container> = (0..100).map(|number| Container::new(&format!("c{number}")).unwrap()).collect();
     let all = |command: &str| -> Vec<Outcome> {
@@ -123,11 +111,11 @@ fn a_hundred_additions_and_deletions_at_once_all_succeed_and_leave_nothing() {
 
 #[test]
 fn a_lost_list_of_leases_unplugs_no_pod() {
-    let mut fabric = fabric(1);
+    let mut fabric = pod_fabric(1).unwrap();
     let runtime = Runtime::new(&fabric, 1).unwrap();
     let (server, client) = (Container::new("server").unwrap(), Container::new("client").unwrap());
-    let to = added(&runtime, &server);
-    let add = added(&runtime, &client);
+    let to = runtime.add(&server).unwrap();
+    let add = runtime.add(&client).unwrap();
     registered(&fabric, 2);
     let _server = Responder::start(&server.namespace, "server", &[80], &[]).unwrap();
     let address = SocketAddr::new(to.addresses()[0], 80);
@@ -160,5 +148,5 @@ fn a_lost_list_of_leases_unplugs_no_pod() {
     // Once they are deleted the host is as it should be.
     assert!(runtime.run("DEL", &server).unwrap().succeeded && runtime.run("DEL", &client).unwrap().succeeded);
     registered(&fabric, 0);
-    added(&runtime, &Container::new("third").unwrap());
+    runtime.add(&Container::new("third").unwrap()).unwrap();
 }

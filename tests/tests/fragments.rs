@@ -104,12 +104,17 @@ struct Pieces<'a> {
 impl<'a> Pieces<'a> {
     /// From `a` to `b`, which is on the other host.
     fn new(scene: &'a Scene, [a, b, _]: &[Workload; 3], to: IpAddr, port: u16) -> Self {
-        let from = if to.is_ipv4() { v4(11) } else { v6(11) };
-        let ends = Ends::new((a.mac().unwrap(), from), (b.mac().unwrap(), to));
-        let ear = socket(b, to, port);
+        Self::between(scene, (a, 11), b, to, port)
+    }
+
+    /// From a workload with this last byte of its addresses to another.
+    fn between(scene: &'a Scene, (sender, last): (&Workload, u8), at: &Workload, to: IpAddr, port: u16) -> Self {
+        let from = if to.is_ipv4() { v4(last) } else { v6(last) };
+        let ends = Ends::new((sender.mac().unwrap(), from), (at.mac().unwrap(), to));
+        let ear = socket(at, to, port);
         ear.set_read_timeout(Some(SHORT)).unwrap();
         let datagram = Udp { source: 6_001, destination: port }.wrap(from, to, &pattern(2_992, 7));
-        let mouth = RawSocket::open(a.namespace(), INTERFACE, true).unwrap();
+        let mouth = RawSocket::open(sender.namespace(), INTERFACE, true).unwrap();
         Self { mouth, ends, datagram, ear, scene }
     }
 
@@ -183,6 +188,8 @@ fn what_a_forger_sends_in_pieces() {
             pieces.send(2, 0..1_000);
         });
         pieces.drops("header-fragment", 1, |pieces| pieces.send(3, 8..1_000));
+        let from_flags = pieces.ends.loose_piece(7, protocol::TCP, 1, false, &[tcp_flag::SYN; 24]);
+        pieces.drops("header-fragment", 1, |pieces| pieces.mouth.send(&from_flags).unwrap());
         let segment = Tcp::new(1, 80, tcp_flag::SYN).wrap(pieces.ends.source, to, &[0; 100]);
         pieces.drops("tiny-fragment", 1, |pieces| {
             pieces.mouth.send(&pieces.ends.piece(4, protocol::TCP, &segment, 0..16)).unwrap();
@@ -196,5 +203,26 @@ fn what_a_forger_sends_in_pieces() {
             pieces.mouth.send(&long).unwrap();
         });
         assert!(!pieces.arrives());
+    }
+}
+
+/// A port that floods others with first fragments loses what it has in flight itself, and nobody else does.
+#[test]
+fn a_flood_of_firsts_is_its_own_ports_loss() {
+    let scene = Scene::start();
+    let [a, _, c] = &scene.red;
+    for (to, far) in both(11).into_iter().zip(both(12)) {
+        let neighbor = Pieces::between(&scene, (c, 13), a, to, SERVICE);
+        let flooder = Pieces::new(&scene, &scene.red, far, SERVICE);
+        neighbor.send(1, 0..1_000);
+        for id in 1..=200 {
+            flooder.send(id, 0..1_000);
+        }
+        neighbor.send_all(1, &[1_000..2_000, 2_000..3_000]);
+        assert!(neighbor.arrives(), "{to}: the neighbour's datagram");
+        flooder.drops("fragment", 2, |flooder| flooder.send_all(1, &[1_000..2_000, 2_000..3_000]));
+        assert!(!flooder.arrives(), "{far}: the flooder's first one");
+        flooder.send_all(200, &[1_000..2_000, 2_000..3_000]);
+        assert!(flooder.arrives(), "{far}: its last one");
     }
 }

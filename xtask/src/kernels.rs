@@ -236,7 +236,7 @@ const INIT: &str = r#"#!/bin/busybox sh
 /bin/busybox mount -t tmpfs run /run
 /bin/busybox mkdir -p /sys/fs/bpf /etc
 /bin/busybox mount -t bpf bpf /sys/fs/bpf
-for module in @MODULES@; do /bin/busybox modprobe $module 2>/dev/null; done
+/bin/busybox modprobe -a @MODULES@ 2>/dev/null
 /bin/ip link set lo up
 export PATH=/bin TMPDIR=/tmp RUST_BACKTRACE=0 ANDROMEDE_BIN=/a ANDROMEDE_PATIENCE=6
 echo "kernels: running on $(/bin/busybox uname -r)"

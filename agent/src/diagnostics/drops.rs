@@ -93,13 +93,10 @@ fn excess(
 
 /// An event with names. `now` is the time of the event's clock now.
 pub(super) fn event(host: &str, event: &DropEvent, names: &HostNames, now: u64) -> v1::DropEvent {
-    let unix = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_nanos());
-    let unix = u64::try_from(unix).unwrap_or(0);
-    let time = unix.saturating_sub(now.saturating_sub(event.time));
     let outer = Address::from_v4_word(event.outer_source);
     v1::DropEvent {
         host: host.to_owned(),
-        time_unix_nanos: i64::try_from(time).unwrap_or(0),
+        time_unix_nanos: unix_nanos(event.time, now),
         port: names.port(event.port, event.network),
         network: names.network(event.network),
         reason: reason_name(u32::from(event.reason)),
@@ -117,8 +114,15 @@ pub(super) fn event(host: &str, event: &DropEvent, names: &HostNames, now: u64) 
     }
 }
 
+/// Nanoseconds since 1970 of a moment of the packet path's clock, which says `now`.
+pub(super) fn unix_nanos(time: u64, now: u64) -> i64 {
+    let unix = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_nanos());
+    let unix = u64::try_from(unix).unwrap_or(0);
+    i64::try_from(unix.saturating_sub(now.saturating_sub(time))).unwrap_or(0)
+}
+
 /// An address in words; empty where the frame had none.
-fn address(address: Address) -> String {
+pub(super) fn address(address: Address) -> String {
     if address.is_unspecified() { String::new() } else { address.to_string() }
 }
 

@@ -1,22 +1,27 @@
-//! Reads the ring buffer of drop events as they come.
+//! Reads ring buffers of the packet path as events come.
 
 use std::sync::Weak;
 
-use andromede_dataplane::DropEvents;
+use andromede_abi::Pod;
+use andromede_dataplane::Events;
 use tokio::io::unix::AsyncFd;
 
 use super::{Diagnostics, monotonic};
 
-/// Reads until the agent stops.
+/// Reads until the agent stops. `remember` is told each event, and the time of the packet path's clock when it was read.
 #[allow(
     deprecated,
-    reason = "the safe constructor: `DropEvents` keeps one descriptor for its whole life, so it is sound here"
+    reason = "the safe constructor: `Events` keeps one descriptor for its whole life, so it is sound here"
 )]
-pub(super) async fn read(events: DropEvents, diagnostics: Weak<Diagnostics>) {
+pub(super) async fn read<E: Pod>(
+    events: Events<E>,
+    diagnostics: Weak<Diagnostics>,
+    remember: fn(&Diagnostics, &E, u64),
+) {
     let mut events = match AsyncFd::new(events) {
         Ok(events) => events,
         Err(error) => {
-            tracing::error!(%error, "drop events cannot be read; drops are only counted");
+            tracing::error!(%error, "events cannot be read; what they tell is only counted");
             return;
         }
     };
@@ -25,7 +30,7 @@ pub(super) async fn read(events: DropEvents, diagnostics: Weak<Diagnostics>) {
         let Some(diagnostics) = diagnostics.upgrade() else { return };
         let now = monotonic().unwrap_or(0);
         while let Some(event) = ready.get_inner_mut().next() {
-            diagnostics.remember(&event, now);
+            remember(&diagnostics, &event, now);
         }
     }
 }

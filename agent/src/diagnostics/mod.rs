@@ -1,4 +1,4 @@
-//! What the host is asked: drops, connections, and the rows of one network.
+//! What the host is asked: drops, connections, what rules decided, and the rows of one network.
 
 mod drops;
 mod events;
@@ -6,6 +6,7 @@ mod flows;
 mod fragments;
 mod names;
 mod rows;
+mod rules;
 mod sweep;
 
 use std::{
@@ -13,7 +14,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use andromede_abi::{DropEvent, HostConfig};
+use andromede_abi::{DropEvent, HostConfig, RuleEvent};
 use andromede_dataplane::{Reaper, TableError, Tables};
 use andromede_plan::Wanted;
 use andromede_proto::{
@@ -22,8 +23,8 @@ use andromede_proto::{
 };
 use tokio::{sync::Semaphore, task::JoinHandle};
 
-use self::sweep::Sweeper;
 pub use self::{names::HostNames, sweep::SweepError};
+use self::{rules::RuleLog, sweep::Sweeper};
 use crate::programs::{Programs, Settings};
 
 /// Dropped packets that are remembered.
@@ -75,7 +76,8 @@ pub struct Diagnostics {
     loaded: Mutex<Option<Arc<Loaded>>>,
     names: Mutex<Arc<HostNames>>,
     recent: Mutex<VecDeque<v1::DropEvent>>,
-    reader: Mutex<Option<JoinHandle<()>>>,
+    rule_log: Mutex<RuleLog>,
+    readers: Mutex<Vec<JoinHandle<()>>>,
     at_once: Semaphore,
     sweeper: Mutex<Sweeper>,
 }
@@ -92,7 +94,8 @@ impl Diagnostics {
             loaded: Mutex::default(),
             names: Mutex::default(),
             recent: Mutex::default(),
-            reader: Mutex::default(),
+            rule_log: Mutex::default(),
+            readers: Mutex::default(),
             at_once: Semaphore::new(AT_ONCE),
             sweeper: Mutex::default(),
         }
@@ -107,13 +110,12 @@ impl Diagnostics {
             }
             Err(error) => tracing::error!(%error, "no diagnostics"),
         }
-        let events = programs.take_events();
-        let mut reader = lock(&self.reader);
-        if let Some(old) = reader.take() {
-            old.abort();
-        }
-        let diagnostics = Arc::downgrade(self);
-        *reader = events.map(|events| tokio::spawn(events::read(events, diagnostics)));
+        let mut readers = lock(&self.readers);
+        readers.drain(..).for_each(|old| old.abort());
+        let weak = || Arc::downgrade(self);
+        readers.extend(programs.take_events().map(|events| tokio::spawn(events::read(events, weak(), Self::remember))));
+        let rules = programs.take_rule_events();
+        readers.extend(rules.map(|events| tokio::spawn(events::read(events, weak(), Self::remember_rule))));
     }
 
     /// From now on numbers stand for this.
@@ -139,6 +141,12 @@ impl Diagnostics {
         recent.push_back(named);
     }
 
+    /// Remembers what a rule decided.
+    fn remember_rule(&self, event: &RuleEvent, now: u64) {
+        let named = rules::event(&self.host, event, &self.names(), now);
+        lock(&self.rule_log).push(named);
+    }
+
     fn tables(&self) -> Result<Arc<Loaded>, DiagnosticsError> {
         lock(&self.loaded).clone().ok_or(DiagnosticsError::NotLoaded)
     }
@@ -157,6 +165,24 @@ impl Diagnostics {
         let loaded = self.tables()?;
         let flows = flows::list(&self.host, &loaded.tables, &self.names(), request, monotonic()?)?;
         Ok(v1::ListFlowsResponse { flows, errors: Vec::new() })
+    }
+
+    /// The last events of rules, and how many are missing in them.
+    pub fn rule_events(
+        &self,
+        request: &v1::ListRuleEventsRequest,
+    ) -> Result<v1::ListRuleEventsResponse, DiagnosticsError> {
+        let loaded = self.tables()?;
+        let lost = rules::lost(&self.host, &loaded.tables, &self.names(), request)?;
+        let events = lock(&self.rule_log).list(&self.host, request);
+        Ok(v1::ListRuleEventsResponse { events, lost, errors: Vec::new() })
+    }
+
+    /// How often rules decided.
+    pub fn rule_hits(&self, request: &v1::ListRuleHitsRequest) -> Result<v1::ListRuleHitsResponse, DiagnosticsError> {
+        let loaded = self.tables()?;
+        let rules = rules::hits(&self.host, &loaded.tables, &self.names(), request)?;
+        Ok(v1::ListRuleHitsResponse { rules, errors: Vec::new() })
     }
 
     /// Removes connections and datagrams in pieces that are over, and counters of ports that are gone where they take too much room.
@@ -185,6 +211,8 @@ impl Diagnostics {
         match question {
             Some(query::Question::Drops(request)) => self.drops(&request).map(answer::Answer::Drops),
             Some(query::Question::Flows(request)) => self.flows(&request).map(answer::Answer::Flows),
+            Some(query::Question::RuleEvents(request)) => self.rule_events(&request).map(answer::Answer::RuleEvents),
+            Some(query::Question::RuleHits(request)) => self.rule_hits(&request).map(answer::Answer::RuleHits),
             Some(query::Question::NetworkRows(network)) => {
                 let loaded = self.tables()?;
                 let rows = rows::of_network(&loaded.tables, &loaded.config, &self.names(), &network, monotonic()?)?;

@@ -66,6 +66,11 @@ impl HostNames {
         }
     }
 
+    /// The group or policy in which a rule stands, if the rule is here.
+    pub fn rule_owner(&self, number: RuleNumber) -> Option<&str> {
+        self.names.rules.get(&number).map(|(owner, _)| owner.as_str())
+    }
+
     /// Slot of a local port.
     pub fn slot(&self, port: &str) -> Option<Slot> {
         self.slots.get(port).copied()

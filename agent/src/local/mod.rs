@@ -19,7 +19,10 @@ use andromede_proto::{
         local_service_server::{LocalService, LocalServiceServer},
         pod_service_server::PodServiceServer,
     },
-    v1::{ListDropsRequest, ListDropsResponse, ListFlowsRequest, ListFlowsResponse},
+    v1::{
+        ListDropsRequest, ListDropsResponse, ListFlowsRequest, ListFlowsResponse, ListRuleEventsRequest,
+        ListRuleEventsResponse, ListRuleHitsRequest, ListRuleHitsResponse,
+    },
 };
 use tokio::net::UnixListener;
 use tokio_stream::wrappers::UnixListenerStream;
@@ -164,6 +167,22 @@ impl LocalService for Local {
     async fn list_flows(&self, request: Request<ListFlowsRequest>) -> Result<Response<ListFlowsResponse>, Status> {
         let request = request.into_inner();
         ask(&self.diagnostics, move |diagnostics| diagnostics.flows(&request)).await
+    }
+
+    async fn list_rule_events(
+        &self,
+        request: Request<ListRuleEventsRequest>,
+    ) -> Result<Response<ListRuleEventsResponse>, Status> {
+        let request = request.into_inner();
+        ask(&self.diagnostics, move |diagnostics| diagnostics.rule_events(&request)).await
+    }
+
+    async fn list_rule_hits(
+        &self,
+        request: Request<ListRuleHitsRequest>,
+    ) -> Result<Response<ListRuleHitsResponse>, Status> {
+        let request = request.into_inner();
+        ask(&self.diagnostics, move |diagnostics| diagnostics.rule_hits(&request)).await
     }
 }
 

@@ -74,28 +74,17 @@ fn port(place: u32) -> Result<Port> {
 
 /// A network with so many rules and ports, all on one host.
 pub(super) fn network(rules: u32, ports: u32) -> Result<NetworkView> {
-    let mut view = NetworkView {
-        network: Network {
-            name: NETWORK.parse()?,
-            vni: Vni::try_from(4096)?,
-            mtu: None,
-            timeouts: Timeouts::default(),
-            tenant_index: 3,
-            index: 1,
-            revision: 1,
-            labels: Labels::default(),
-        },
-        tenant: None,
-        subnets: BTreeMap::new(),
-        ports: BTreeMap::new(),
-        prefix_lists: BTreeMap::new(),
-        operator_policies: BTreeMap::new(),
-        groups: BTreeMap::new(),
-        vteps: BTreeMap::new(),
-        hosts: [(host()?.name, host()?)].into(),
-        identities: BTreeMap::new(),
+    let network = Network {
+        name: NETWORK.parse()?,
+        vni: Vni::try_from(4096)?,
+        mtu: None,
+        timeouts: Timeouts::default(),
+        tenant_index: 3,
+        index: 1,
         revision: 1,
+        labels: Labels::default(),
     };
+    let mut view = NetworkView { hosts: [(host()?.name, host()?)].into(), ..NetworkView::empty(network) };
     let rules = (0..rules).map(rule).collect::<Result<Vec<Rule>>>()?;
     for (identity, group) in [(GUARDED, group("guarded", rules)?), (NAMED, group("named", Vec::new())?)] {
         view.identities.insert(identity, [group.name.clone()].into());

@@ -7,7 +7,7 @@ use andromede_abi::{
     PrefixClasses, Prefixed, ServiceClasses, ServiceKey, maps, pair, remote_level, service_level, target,
 };
 use andromede_dataplane::{Dataplane, FrameContext, Hook, Kernel, Measure, Measures, Sizes};
-use andromede_pipeline::{Context, Scratch, Tunnel, carry_out, decide, memory::Bytes};
+use andromede_pipeline::{Context, Scratch, carry_out, decide, memory::Bytes};
 use andromede_plan::Rows;
 use andromede_testkit::{Namespace, packet::Ends};
 use andromede_tests::twin::{END_LOCAL_A, END_REMOTE, SmallFabric, Twin, ifindex};
@@ -146,16 +146,12 @@ impl World {
 
     fn count(&self, tables: &andromede_pipeline::memory::Tables) -> Result<u32> {
         let now = clock_gettime(ClockId::CLOCK_MONOTONIC_COARSE)?;
-        let context = Context {
-            hook: Hook::FromWorkload.number(),
-            ifindex: ifindex(0, END_LOCAL_A),
-            gso_size: 0,
-            now: Duration::from(now).as_nanos() as u64,
-            tunnel: Tunnel::NONE,
-            marked: false,
-            tagged: false,
-            host: &self.host,
-        };
+        let context = Context::at(
+            Hook::FromWorkload.number(),
+            ifindex(0, END_LOCAL_A),
+            Duration::from(now).as_nanos() as u64,
+            &self.host,
+        );
         let (counted, mut scratch) = (Counted::new(tables), Scratch::EMPTY);
         decide(&Bytes(self.sent.clone()), &context, &counted, &mut scratch);
         carry_out(&counted, context.now, &mut scratch);

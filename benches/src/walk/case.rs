@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use andromede_abi::{FlowKey, HostConfig, PortLimits, maps, target};
 use andromede_dataplane::{Dataplane, FrameContext, Hook, Kernel, Measure, Measures, Sizes};
-use andromede_pipeline::{Context, Scratch, Tunnel, carry_out, decide, memory::Bytes};
+use andromede_pipeline::{Context, Scratch, carry_out, decide, memory::Bytes};
 use andromede_testkit::{
     Namespace,
     packet::{Ends, vxlan},
@@ -169,16 +169,12 @@ impl Bench {
 
     fn in_memory(&self) -> Result<f64> {
         let now = clock_gettime(ClockId::CLOCK_MONOTONIC_COARSE)?;
-        let context = Context {
-            hook: self.sent.hook.number(),
-            ifindex: self.sent.ifindex,
-            gso_size: 0,
-            now: std::time::Duration::from(now).as_nanos() as u64,
-            tunnel: Tunnel::NONE,
-            marked: false,
-            tagged: false,
-            host: &self.host,
-        };
+        let context = Context::at(
+            self.sent.hook.number(),
+            self.sent.ifindex,
+            std::time::Duration::from(now).as_nanos() as u64,
+            &self.host,
+        );
         let (frame, tables) = (Bytes(self.sent.frame.clone()), self.twin.memory());
         let mut scratch = Scratch::EMPTY;
         decide(&frame, &context, tables, &mut scratch);

@@ -1,20 +1,21 @@
 //! `andromedectl describe`: a resource and all that concerns it.
 
-use std::fmt::Write as _;
+use std::{collections::BTreeMap, fmt::Write as _};
 
 use andromede_proto::v1::{
-    Action, Direction, Existing, HostStatus, ListDropsRequest, Port, Resource, Rule,
+    Action, Direction, Existing, HostStatus, ListDropsRequest, ListRuleHitsRequest, Port, Resource, Rule,
     diagnostics_service_client::DiagnosticsServiceClient, resource, rule::Remote,
 };
 use clap::Args;
 use tonic::transport::Channel;
 
-use super::{drops, get::kind_and_names, status::state};
+use super::{drops, get::kind_and_names, hits, status::state};
 use crate::{
     connection::Connection,
     failure::Failure,
     kind::{Kind, name_of},
-    output, resources,
+    output,
+    resources::{self, MAX_ANSWER},
     scope::{Scope, last},
     table,
     terminal::{self, Palette},
@@ -84,7 +85,8 @@ impl Page<'_> {
             }
             Some(resource::Kind::SecurityGroup(group)) => {
                 text = format!("kind: SecurityGroup\nname: {name}\nrevision: {}\n", group.revision);
-                self.rules(&mut text, &[(last(name), &group.rules)]);
+                let hits = self.hits(&mut text, name).await;
+                self.rules(&mut text, &[(last(name), &group.rules)], hits.as_ref());
                 let network = name.rsplit_once("/securityGroups/").map_or("", |(network, _)| network);
                 let ports = self.children(Kind::Port, network).await?;
                 let users = ports_where(ports, |port| port.security_groups.iter().any(|group| group == name));
@@ -103,7 +105,8 @@ impl Page<'_> {
                     "kind: OperatorPolicy\nname: {name}\nrevision: {}\nnetworks: {networks}\n",
                     policy.revision
                 );
-                self.rules(&mut text, &[(last(name), &policy.rules)]);
+                let hits = self.hits(&mut text, name).await;
+                self.rules(&mut text, &[(last(name), &policy.rules)], hits.as_ref());
             }
             Some(resource::Kind::Subnet(_) | resource::Kind::PrefixList(_) | resource::Kind::Vtep(_)) | None => {}
         }
@@ -135,7 +138,8 @@ impl Page<'_> {
             }
         }
         let rules: Vec<_> = groups.iter().map(|group| (last(&group.name), group.rules.as_slice())).collect();
-        self.rules(text, &rules);
+        // What its groups count they count at all their ports: that belongs on the group's page.
+        self.rules(text, &rules, None);
         if let Some(status) = self.host_status(&port.host).await? {
             self.status(text, &status);
         }
@@ -176,8 +180,27 @@ impl Page<'_> {
         }
     }
 
-    /// Rules in the order in which they are looked at, with what holds where none decides.
-    fn rules(&self, text: &mut String, groups: &[(&str, &[Rule])]) {
+    /// The hits of the rules of a group or policy on all hosts, by number. The page is worth reading without them.
+    async fn hits(&self, text: &mut String, owner: &str) -> Option<BTreeMap<u32, u64>> {
+        let mut client = DiagnosticsServiceClient::new(self.channel.clone()).max_decoding_message_size(MAX_ANSWER);
+        let request = ListRuleHitsRequest { host: String::new(), owner: owner.to_owned() };
+        match client.list_rule_hits(request).await {
+            Ok(answer) => {
+                let answer = answer.into_inner();
+                for silent in &answer.errors {
+                    let _ = writeln!(text, "hits without those of {}: {}", silent.host, silent.error);
+                }
+                Some(hits::sums(&answer.rules))
+            }
+            Err(status) => {
+                let _ = writeln!(text, "hits: unknown: {}", status.message());
+                None
+            }
+        }
+    }
+
+    /// Rules in the order in which they are looked at, with what holds where none decides, and with their hits if they are known.
+    fn rules(&self, text: &mut String, groups: &[(&str, &[Rule])], hits: Option<&BTreeMap<u32, u64>>) {
         for (direction, title) in [(Direction::Ingress, "ingress rules"), (Direction::Egress, "egress rules")] {
             self.heading(text, title);
             let mut rules: Vec<(&str, &Rule)> = groups
@@ -186,15 +209,22 @@ impl Page<'_> {
                 .filter(|(_, rule)| rule.direction() == direction)
                 .collect();
             rules.sort_by_key(|(_, rule)| (priority(rule), rule.action() != Action::Deny, rule.number));
-            let mut rows: Vec<Vec<String>> = rules.iter().map(|(group, rule)| rule_row(group, rule)).collect();
+            let with_hits = |(group, rule): &(&str, &Rule)| {
+                let mut row = rule_row(group, rule);
+                row.extend(hits.map(|hits| hits.get(&rule.number).map(ToString::to_string).unwrap_or_default()));
+                row
+            };
+            let mut rows: Vec<Vec<String>> = rules.iter().map(with_hits).collect();
             let default = if direction == Direction::Ingress { "deny" } else { "allow" };
             let any = || "any".to_owned();
             let none = String::new;
             rows.push(vec!["default".into(), none(), default.into(), any(), any(), any(), none(), none()]);
-            text.push_str(&terminal::table(
-                &["PRIORITY", "RULE", "ACTION", "PROTOCOL", "PORTS", "REMOTE", "OPTIONS", "NUMBER"],
-                rows,
-            ));
+            let mut titles = vec!["PRIORITY", "RULE", "ACTION", "PROTOCOL", "PORTS", "REMOTE", "OPTIONS", "NUMBER"];
+            if hits.is_some() {
+                titles.push("HITS");
+                rows.last_mut().unwrap_or(&mut Vec::new()).push(none());
+            }
+            text.push_str(&terminal::table(&titles, rows));
         }
     }
 }

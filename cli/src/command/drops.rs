@@ -203,7 +203,7 @@ pub(super) fn rule(name: &str, wide: bool) -> String {
 }
 
 /// Nanoseconds since 1970 as "2026-11-21 20:41:03.123".
-fn moment(nanos: i64) -> String {
+pub(super) fn moment(nanos: i64) -> String {
     let format = format_description!("[year]-[month]-[day] [hour]:[minute]:[second].[subsecond digits:3]");
     OffsetDateTime::from_unix_timestamp_nanos(i128::from(nanos))
         .ok()

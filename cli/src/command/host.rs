@@ -11,7 +11,7 @@ use andromede_proto::{
         AttachPortRequest, AttachPortResponse, DetachPortRequest, GetHostStatusRequest, GetHostStatusResponse,
         local_service_client::LocalServiceClient,
     },
-    v1::{HostState, ListDropsRequest, ListFlowsRequest},
+    v1::{HostState, ListDropsRequest, ListFlowsRequest, ListRuleEventsRequest, ListRuleHitsRequest},
 };
 use clap::{Args, Subcommand};
 use hyper_util::rt::TokioIo;
@@ -20,8 +20,9 @@ use tonic::transport::{Channel, Endpoint, Uri};
 use tower::service_fn;
 
 use super::{
-    drops, flows,
+    drops, flows, hits,
     lifecycle::{Removal, Target},
+    log,
     token::Token,
 };
 use crate::{
@@ -79,6 +80,14 @@ enum HostCommand {
     /// Show the connections that this host tracks, without a controller
     #[command(after_help = "Examples:\n  andromedectl host flows -o wide")]
     Flows(Flows),
+    /// Show what rules with `log` let pass and refused at this host, without a controller
+    #[command(
+        after_help = "Examples:\n  andromedectl host log\n  andromedectl host log --port mairie/intranet/web -o wide"
+    )]
+    Log(Log),
+    /// Show how often rules decided on this host, without a controller
+    #[command(after_help = "Examples:\n  andromedectl host hits -o wide")]
+    Hits,
     /// Let a host join: make a token for it, by the controller
     Token(Token),
     /// Place nothing new on a host, by the controller, and tell what is on it
@@ -140,6 +149,13 @@ struct Flows {
     limit: u32,
 }
 
+#[derive(Debug, Args)]
+struct Log {
+    /// Only the rules of this port: mairie/intranet/web
+    #[arg(short, long)]
+    port: Option<String>,
+}
+
 /// A port: `host attach mairie/intranet/web`, or `host attach --port mairie/intranet/web`.
 #[derive(Debug, Args)]
 struct PortArgument {
@@ -194,6 +210,16 @@ impl Host {
                 let request = ListFlowsRequest { port, limit: flows.limit, ..ListFlowsRequest::default() };
                 let answer = self.dial(timeout).await?.list_flows(request).await?.into_inner();
                 flows::told(&answer, self.output)?
+            }
+            HostCommand::Log(log) => {
+                let port = whole_port(log.port.as_deref())?;
+                let request = ListRuleEventsRequest { port, ..ListRuleEventsRequest::default() };
+                let answer = self.dial(timeout).await?.list_rule_events(request).await?.into_inner();
+                log::told(&answer, self.output)?
+            }
+            HostCommand::Hits => {
+                let answer = self.dial(timeout).await?.list_rule_hits(ListRuleHitsRequest::default()).await?;
+                hits::told(&answer.into_inner(), self.output)?
             }
         };
         terminal::print(&text)

@@ -9,8 +9,10 @@ pub(crate) mod drops;
 pub(crate) mod flows;
 pub(crate) mod get;
 pub(crate) mod history;
+pub(crate) mod hits;
 pub(crate) mod host;
 pub(crate) mod lifecycle;
+pub(crate) mod log;
 pub(crate) mod pki;
 pub(crate) mod plan;
 pub(crate) mod rules;
@@ -42,6 +44,8 @@ pub(crate) async fn run(arguments: &Arguments) -> Result<(), Failure> {
         Command::Status(status) => status.run(connection, palette).await,
         Command::Drops(drops) => drops.run(connection).await,
         Command::Flows(flows) => flows.run(connection).await,
+        Command::Log(log) => log.run(connection).await,
+        Command::Hits(hits) => hits.run(connection).await,
         Command::Trace(trace) => trace.run(connection, palette).await,
         Command::Host(host) => host.run(connection, palette).await,
         Command::Pki(pki) => pki.run(),

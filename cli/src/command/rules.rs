@@ -3,7 +3,8 @@
 use std::path::PathBuf;
 
 use andromede_proto::v1::{
-    EditRulesRequest, EditRulesResponse, Resource, resource, security_group_service_client::SecurityGroupServiceClient,
+    EditRulesRequest, EditRulesResponse, Resource, SecurityGroup,
+    security_group_service_client::SecurityGroupServiceClient,
 };
 use clap::{Args, Subcommand};
 use tonic::transport::Channel;
@@ -112,15 +113,13 @@ impl Rules {
 impl Put {
     /// A call for each group.
     fn requests(&self) -> Result<Vec<EditRulesRequest>, Failure> {
-        let request = |resource: Resource| match resource.kind {
-            Some(resource::Kind::SecurityGroup(group)) => {
-                let (name, etag, put) = (group.name, group.etag, group.rules);
-                Ok(EditRulesRequest { name, etag, put, ..EditRulesRequest::default() })
-            }
-            _ => {
-                let name = name_of(&resource);
-                Err(Failure::Usage(format!("{name:?} is no security group: `rules put` reads groups and nothing else")))
-            }
+        let request = |resource: Resource| {
+            let group = SecurityGroup::try_from(resource).map_err(|other| {
+                let name = name_of(&other);
+                Failure::Usage(format!("{name:?} is no security group: `rules put` reads groups and nothing else"))
+            })?;
+            let SecurityGroup { name, etag, rules: put, .. } = group;
+            Ok(EditRulesRequest { name, etag, put, ..EditRulesRequest::default() })
         };
         Bundle::read(&self.files)?.resources.into_iter().map(request).collect()
     }

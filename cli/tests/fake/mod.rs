@@ -257,6 +257,50 @@ impl DiagnosticsService for Fake {
         Ok(Response::new(ListFlowsResponse::default()))
     }
 
+    async fn list_rule_events(
+        &self,
+        request: Request<v1::ListRuleEventsRequest>,
+    ) -> Result<Response<v1::ListRuleEventsResponse>, Status> {
+        self.remember(request.into_inner());
+        let event = |rule: &str, action: v1::Action| v1::RuleEvent {
+            host: "hosts/h2".to_owned(),
+            sequence: 5,
+            port: "tenants/mairie/networks/intranet/ports/db".to_owned(),
+            network: "tenants/mairie/networks/intranet".to_owned(),
+            rule: rule.to_owned(),
+            direction: v1::Direction::Ingress.into(),
+            action: action.into(),
+            protocol: 6,
+            source: "10.0.0.11".to_owned(),
+            source_port: 49152,
+            destination: "10.0.0.13".to_owned(),
+            destination_port: 22,
+            ..Default::default()
+        };
+        let port = "tenants/mairie/networks/intranet/ports/db".to_owned();
+        Ok(Response::new(v1::ListRuleEventsResponse {
+            events: vec![event("servers/ssh", v1::Action::Deny), event("servers/sql", v1::Action::Allow)],
+            lost: vec![v1::LostRuleEvents { host: "hosts/h2".to_owned(), port, events: 17 }],
+            errors: Vec::new(),
+        }))
+    }
+
+    async fn list_rule_hits(
+        &self,
+        request: Request<v1::ListRuleHitsRequest>,
+    ) -> Result<Response<v1::ListRuleHitsResponse>, Status> {
+        self.remember(request.into_inner());
+        let rule = |number: u32, host: &str, hits| v1::RuleHits {
+            host: format!("hosts/{host}"),
+            owner: "tenants/mairie/networks/intranet/securityGroups/servers".to_owned(),
+            rule: format!("servers/r{number}"),
+            rule_number: number,
+            hits,
+        };
+        let rules = vec![rule(1024, "h1", 2), rule(1024, "h2", 3), rule(1025, "h1", 0)];
+        Ok(Response::new(v1::ListRuleHitsResponse { rules, errors: Vec::new() }))
+    }
+
     async fn trace(&self, request: Request<TraceRequest>) -> Result<Response<TraceResponse>, Status> {
         self.remember(request.into_inner());
         Ok(Response::new(TraceResponse {
@@ -312,5 +356,19 @@ impl LocalService for Fake {
 
     async fn list_flows(&self, _: Request<ListFlowsRequest>) -> Result<Response<ListFlowsResponse>, Status> {
         Ok(Response::new(ListFlowsResponse::default()))
+    }
+
+    async fn list_rule_events(
+        &self,
+        _: Request<v1::ListRuleEventsRequest>,
+    ) -> Result<Response<v1::ListRuleEventsResponse>, Status> {
+        Ok(Response::new(v1::ListRuleEventsResponse::default()))
+    }
+
+    async fn list_rule_hits(
+        &self,
+        _: Request<v1::ListRuleHitsRequest>,
+    ) -> Result<Response<v1::ListRuleHitsResponse>, Status> {
+        Ok(Response::new(v1::ListRuleHitsResponse::default()))
     }
 }

@@ -175,6 +175,9 @@ pub const TABLE: &[(&str, Rights)] = &[
     ("/andromede.v1.DiagnosticsService/ListDrops", Rights::FABRIC),
     ("/andromede.v1.DiagnosticsService/ListFlows", Rights::FABRIC),
     ("/andromede.v1.DiagnosticsService/Trace", Rights::FABRIC),
+    // A tenant is told of its own rules at its own ports.
+    ("/andromede.v1.DiagnosticsService/ListRuleEvents", Rights::READS),
+    ("/andromede.v1.DiagnosticsService/ListRuleHits", Rights::READS),
     ("/andromede.agent.v1.AgentService/Session", Rights::SESSION),
     ("/andromede.agent.v1.JoinService/Join", Rights::JOINS),
     ("/andromede.agent.v1.JoinService/Renew", Rights::SESSION),

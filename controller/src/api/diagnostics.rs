@@ -1,13 +1,14 @@
 //! What network engineers ask: the hosts are asked, and their answers put together.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
-use andromede_model::{HostName, NetworkName, PortName, ResourceKind};
+use andromede_model::{HostName, Model, NetworkName, Port, PortName, Resource, ResourceKind};
 use andromede_proto::{
     agent::v1::{answer::Answer, query},
     v1::{
-        HostError, ListDropsRequest, ListDropsResponse, ListFlowsRequest, ListFlowsResponse, TraceRequest,
-        TraceResponse, diagnostics_service_server::DiagnosticsService,
+        HostError, ListDropsRequest, ListDropsResponse, ListFlowsRequest, ListFlowsResponse, ListRuleEventsRequest,
+        ListRuleEventsResponse, ListRuleHitsRequest, ListRuleHitsResponse, TraceRequest, TraceResponse,
+        diagnostics_service_server::DiagnosticsService,
     },
 };
 use futures::{StreamExt as _, stream};
@@ -15,7 +16,7 @@ use tonic::{Request, Response, Status};
 
 use super::{broken, name};
 use crate::{
-    access::{Caller, Views, caller},
+    access::{Caller, Sight, Views, caller},
     errors,
     registry::{AskError, Registry},
     trace::{HostRows, Next, Question, TraceError, Walk},
@@ -45,8 +46,11 @@ pub struct Diagnostics {
 
 impl Diagnostics {
     /// The hosts that a question concerns: the one named, else the one that holds the port, else all.
-    fn concerned(&self, caller: &Caller, host: &str, port: &str) -> Result<Vec<HostName>, Status> {
+    pub(super) fn concerned(&self, caller: &Caller, host: &str, port: &str) -> Result<Vec<HostName>, Status> {
         let model = self.views.model(caller);
+        if caller.sight != Sight::Everything {
+            return Self::holders(&model, host, port);
+        }
         let port = if port.is_empty() {
             None
         } else {
@@ -67,15 +71,34 @@ impl Diagnostics {
         Ok(names.filter_map(Result::ok).collect())
     }
 
+    /// The same for a tenant: of hosts it knows those that hold its ports.
+    fn holders(model: &Model, host: &str, port: &str) -> Result<Vec<HostName>, Status> {
+        let port = (!port.is_empty()).then(|| name::<PortName>("port", port)).transpose()?;
+        if let Some(port) = &port {
+            model.port(port).ok_or_else(|| errors::not_found(port.as_str()))?;
+        }
+        let is_asked = |found: &Port| port.as_ref().is_none_or(|port| *port == found.name);
+        let ports = model.all(ResourceKind::Port).filter_map(|resource| match resource {
+            Resource::Port(port) => is_asked(&port).then_some(port.host).flatten(),
+            _ => None,
+        });
+        let holders: BTreeSet<HostName> = ports.collect();
+        if host.is_empty() {
+            return Ok(holders.into_iter().collect());
+        }
+        let name = name::<HostName>("host", host)?;
+        if holders.contains(&name) { Ok(vec![name]) } else { Err(errors::not_found(name.as_str())) }
+    }
+
     /// Asks hosts, several at once. `read` takes out of an answer what was asked for, and says how many rows it has.
-    async fn ask<T>(
+    pub(super) async fn ask<T>(
         &self,
         hosts: Vec<HostName>,
-        question: query::Question,
+        question: impl Fn(&HostName) -> query::Question,
         read: impl Fn(Answer) -> Option<(T, usize)>,
     ) -> (Vec<(String, T)>, Vec<HostError>) {
         let asked = hosts.clone().into_iter().map(|host| {
-            let question = question.clone();
+            let question = question(&host);
             async move { (self.registry.ask(host.as_str(), question, PATIENCE).await, host.to_string()) }
         });
         let mut results = stream::iter(asked).buffered(ASKED_AT_ONCE);
@@ -106,15 +129,19 @@ impl DiagnosticsService for Diagnostics {
         let request = request.into_inner();
         let hosts = self.concerned(&caller, &request.host, &request.port)?;
         let (answers, errors) = self
-            .ask(hosts, query::Question::Drops(request), |answer| match answer {
-                Answer::Drops(mut drops) => {
-                    drops.counts.truncate(MOST_DROPS);
-                    drops.recent.truncate(MOST_DROPS);
-                    let rows = drops.counts.len().saturating_add(drops.recent.len());
-                    Some((drops, rows))
-                }
-                _ => None,
-            })
+            .ask(
+                hosts,
+                |_| query::Question::Drops(request.clone()),
+                |answer| match answer {
+                    Answer::Drops(mut drops) => {
+                        drops.counts.truncate(MOST_DROPS);
+                        drops.recent.truncate(MOST_DROPS);
+                        let rows = drops.counts.len().saturating_add(drops.recent.len());
+                        Some((drops, rows))
+                    }
+                    _ => None,
+                },
+            )
             .await;
         let mut all = ListDropsResponse { errors, ..ListDropsResponse::default() };
         for (host, mut drops) in answers {
@@ -144,14 +171,18 @@ impl DiagnosticsService for Diagnostics {
         let limit = request.limit;
         let hosts = self.concerned(&caller, &request.host, &request.port)?;
         let (answers, errors) = self
-            .ask(hosts, query::Question::Flows(request), move |answer| match answer {
-                Answer::Flows(mut flows) => {
-                    flows.flows.truncate(limit as usize);
-                    let rows = flows.flows.len();
-                    Some((flows, rows))
-                }
-                _ => None,
-            })
+            .ask(
+                hosts,
+                |_| query::Question::Flows(request.clone()),
+                move |answer| match answer {
+                    Answer::Flows(mut flows) => {
+                        flows.flows.truncate(limit as usize);
+                        let rows = flows.flows.len();
+                        Some((flows, rows))
+                    }
+                    _ => None,
+                },
+            )
             .await;
         let mut all = ListFlowsResponse { errors, ..ListFlowsResponse::default() };
         for (host, mut flows) in answers {
@@ -159,6 +190,22 @@ impl DiagnosticsService for Diagnostics {
             all.flows.append(&mut flows.flows);
         }
         Ok(Response::new(all))
+    }
+
+    async fn list_rule_events(
+        &self,
+        request: Request<ListRuleEventsRequest>,
+    ) -> Result<Response<ListRuleEventsResponse>, Status> {
+        let caller = caller(&request)?;
+        self.rule_events(&caller, request.into_inner()).await.map(Response::new)
+    }
+
+    async fn list_rule_hits(
+        &self,
+        request: Request<ListRuleHitsRequest>,
+    ) -> Result<Response<ListRuleHitsResponse>, Status> {
+        let caller = caller(&request)?;
+        self.rule_hits(&caller, request.into_inner()).await.map(Response::new)
     }
 
     async fn trace(&self, request: Request<TraceRequest>) -> Result<Response<TraceResponse>, Status> {

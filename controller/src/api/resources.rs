@@ -10,11 +10,11 @@ use tonic::{Request, Response, Status};
 
 use super::{
     broken,
+    edit::Edit,
     fabric::applied,
     name,
     pages::page,
     requests::{condition, identified, name_for, of_one, read},
-    rules::Edit,
     watch::{Scope, WatchStream, Watches},
 };
 use crate::{

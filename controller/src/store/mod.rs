@@ -168,16 +168,7 @@ impl Store {
             return Err(StoreError::Trimmed { after, trimmed });
         }
         let chunks = transaction.open_table(CHUNKS)?;
-        let (mut entries, mut bytes) = (Vec::new(), 0_usize);
-        for number in after.saturating_add(1)..=last {
-            let entry = read_entry(&chunks, number)?;
-            bytes = bytes.saturating_add(entry.len());
-            entries.push((number, entry));
-            if bytes >= READ_BYTES {
-                break;
-            }
-        }
-        Ok(entries)
+        read_entries(&chunks, after.saturating_add(1)..=last)
     }
 
     /// The entries up to a number, the newest first: at most `limit`, none that was removed, and no further than the one that fills
@@ -188,17 +179,25 @@ impl Store {
         let last = head.number.min(upto);
         let first = checkpoint::trimmed(&transaction)?.max(last.saturating_sub(limit as u64)).saturating_add(1);
         let chunks = transaction.open_table(CHUNKS)?;
-        let (mut entries, mut bytes) = (Vec::new(), 0_usize);
-        for number in (first..=last).rev() {
-            let entry = read_entry(&chunks, number)?;
-            bytes = bytes.saturating_add(entry.len());
-            entries.push((number, entry));
-            if bytes >= READ_BYTES {
-                break;
-            }
-        }
-        Ok(entries)
+        read_entries(&chunks, (first..=last).rev())
     }
+}
+
+/// Entries of these numbers, no further than the one that fills [`READ_BYTES`].
+fn read_entries(
+    chunks: &impl ReadableTable<(u64, u32), &'static [u8]>,
+    numbers: impl Iterator<Item = u64>,
+) -> Result<Vec<(u64, Vec<u8>)>, StoreError> {
+    let (mut entries, mut bytes) = (Vec::new(), 0_usize);
+    for number in numbers {
+        let entry = read_entry(chunks, number)?;
+        bytes = bytes.saturating_add(entry.len());
+        entries.push((number, entry));
+        if bytes >= READ_BYTES {
+            break;
+        }
+    }
+    Ok(entries)
 }
 
 /// One entry.

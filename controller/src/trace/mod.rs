@@ -9,10 +9,10 @@ mod remedy;
 mod rows;
 mod words;
 
-use andromede_abi::{DropReason, RuleNumber, Stage, hook, rule};
+use andromede_abi::{DropReason, RuleNumber, Stage, hook, rule, rule_direction};
 use andromede_model::{HostName, Model, NetworkName, Port, PortName};
 use andromede_pipeline::{
-    Claim, Context, Scratch, Target, TargetKind, Tunnel, apply_edit, decide, memory::Bytes, outer_header,
+    Claim, Context, Scratch, Target, TargetKind, apply_edit, decide, memory::Bytes, outer_header,
 };
 use andromede_proto::v1::{TraceResponse, TraceStep};
 
@@ -116,16 +116,7 @@ impl Walk {
             let (frame, ifindex) = self.sent(rows)?;
             (frame, hook::FROM_WORKLOAD, ifindex)
         };
-        let context = Context {
-            hook,
-            ifindex,
-            gso_size: 0,
-            now: rows.now,
-            tunnel: Tunnel::NONE,
-            marked: false,
-            tagged: false,
-            host: &rows.config,
-        };
+        let context = Context::at(hook, ifindex, rows.now, &rows.config);
         let recorder = Recorder::new(&rows.tables);
         let mut scratch = Scratch::EMPTY;
         decide(&frame, &context, &recorder, &mut scratch);
@@ -197,13 +188,18 @@ impl Walk {
 fn conclude(narrator: &mut Narrator<'_>, names: &Names, scratch: &Scratch) {
     let Scratch { verdict, row, .. } = scratch;
     if let Some(reason) = verdict.reason {
-        let by = if verdict.rule == rule::NONE { String::new() } else { format!(" by {}", names.rule(verdict.rule)) };
-        return narrator.say(verdict.stage, format!("dropped{by}: {}: {}", reason.name(), reason.meaning()));
+        let by_rule = verdict.rule != rule::NONE;
+        let by = if by_rule { format!(" by {}", names.rule(verdict.rule)) } else { String::new() };
+        let logged = if by_rule && scratch.logged != 0 { ", and logged" } else { "" };
+        return narrator.say(verdict.stage, format!("dropped{by}{logged}: {}: {}", reason.name(), reason.meaning()));
     }
     if matches!(verdict.claim, Claim::Open) {
-        for (stage, number) in [(Stage::Egress, row.egress_rule), (Stage::Ingress, row.ingress_rule)] {
+        let egress = (Stage::Egress, row.egress_rule, rule_direction::EGRESS);
+        let ingress = (Stage::Ingress, row.ingress_rule, rule_direction::INGRESS);
+        for (stage, number, direction) in [egress, ingress] {
             if number != rule::NONE {
-                narrator.say(stage, format!("allowed by {}", names.rule(number)));
+                let logged = if scratch.logged & direction != 0 { ", and logged" } else { "" };
+                narrator.say(stage, format!("allowed by {}{logged}", names.rule(number)));
             }
         }
     } else if verdict.stage == Stage::Flow {

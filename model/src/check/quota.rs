@@ -44,7 +44,9 @@ const QUOTAS: [Quota; 6] = [
         what: "networks",
         most: |quotas| quotas.networks,
         used: |_| 1,
-        grown: |draft, network, touched| if touched.network { new(draft, &[network.clone()]) } else { Vec::new() },
+        grown: |draft, network, touched| {
+            if touched.network { new(draft, std::slice::from_ref(network)) } else { Vec::new() }
+        },
     },
     Quota {
         what: "subnets",

@@ -42,28 +42,17 @@ pub(crate) fn rule(number: u32, remote: Remote, port: &str) -> Rule {
 /// A network with ports on the host, each with a group of its own or all with the same.
 pub(crate) fn view(ports: u32, groups: &[Vec<Rule>]) -> NetworkView {
     let group_name = |group: usize| format!("{NETWORK}/securityGroups/g{group}").parse().unwrap();
-    let mut view = NetworkView {
-        network: Network {
-            name: NETWORK.parse().unwrap(),
-            vni: Vni::try_from(4096).unwrap(),
-            mtu: None,
-            timeouts: andromede_model::Timeouts::default(),
-            tenant_index: 3,
-            index: 1,
-            revision: 1,
-            labels: Labels::default(),
-        },
-        tenant: None,
-        subnets: BTreeMap::new(),
-        ports: BTreeMap::new(),
-        prefix_lists: BTreeMap::new(),
-        operator_policies: BTreeMap::new(),
-        groups: BTreeMap::new(),
-        vteps: BTreeMap::new(),
-        hosts: [(host().name, host())].into(),
-        identities: BTreeMap::new(),
+    let network = Network {
+        name: NETWORK.parse().unwrap(),
+        vni: Vni::try_from(4096).unwrap(),
+        mtu: None,
+        timeouts: andromede_model::Timeouts::default(),
+        tenant_index: 3,
+        index: 1,
         revision: 1,
+        labels: Labels::default(),
     };
+    let mut view = NetworkView { hosts: [(host().name, host())].into(), ..NetworkView::empty(network) };
     for (place, rules) in groups.iter().enumerate() {
         let name: andromede_model::SecurityGroupName = group_name(place);
         view.identities.insert(place as u32 + 1, [name.clone()].into());

@@ -24,6 +24,31 @@ pub enum What {
     Other(u8),
 }
 
+impl What {
+    /// What the other side sends back; of a message, which has no answer, the same.
+    #[must_use]
+    pub const fn reversed(self) -> Self {
+        match self {
+            Self::Tcp { source, destination, flags, data } => {
+                Self::Tcp { source: destination, destination: source, flags, data }
+            }
+            Self::Udp { source, destination } => Self::Udp { source: destination, destination: source },
+            Self::Sctp { source, destination, chunk } => Self::Sctp { source: destination, destination: source, chunk },
+            Self::Echo { request, id } => Self::Echo { request: !request, id },
+            same @ (Self::Message { .. } | Self::Other(_)) => same,
+        }
+    }
+
+    /// The same, if of TCP with these flags.
+    #[must_use]
+    pub const fn with_flags(self, flags: u8) -> Self {
+        match self {
+            Self::Tcp { source, destination, data, .. } => Self::Tcp { source, destination, flags, data },
+            same => same,
+        }
+    }
+}
+
 /// Which part of its datagram a packet is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Part {

@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, fmt};
 
 use andromede_abi::{Address, DropReason, HostConfig, NextHop, hook, target};
 use andromede_pipeline::{
-    Context, Scratch, Tunnel, carry_out, decide,
+    Context, Scratch, carry_out, decide,
     memory::{Bytes, Tables},
 };
 use andromede_plan::Rows;
@@ -207,16 +207,7 @@ pub(super) fn meet(config: &HostConfig, tables: &Tables, now: u64, by: (usize, S
             (hook::FROM_UNDERLAY, UNDERLAY_IFINDEX, outer)
         }
     };
-    let context = Context {
-        hook,
-        ifindex: interface,
-        gso_size: 0,
-        now,
-        tunnel: Tunnel::NONE,
-        marked: false,
-        tagged: false,
-        host: config,
-    };
+    let context = Context::at(hook, interface, now, config);
     let mut scratch = Scratch::EMPTY;
     decide(&Bytes(frame), &context, tables, &mut scratch);
     carry_out(tables, context.now, &mut scratch);

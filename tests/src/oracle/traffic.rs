@@ -168,17 +168,12 @@ impl Traffic {
         if answer {
             (next.from, next.to) = (packet.to, packet.from);
         }
-        next.what = match packet.what {
+        let what = if answer { packet.what.reversed() } else { packet.what };
+        next.what = match what {
             What::Tcp { source, destination, .. } => {
-                let (source, destination) = if answer { (destination, source) } else { (source, destination) };
                 What::Tcp { source, destination, flags: self.chance.pick(&FLAGS), data: self.chance.one_in(3) }
             }
-            What::Udp { source, destination } if answer => What::Udp { source: destination, destination: source },
-            What::Sctp { source, destination, .. } => {
-                let (source, destination) = if answer { (destination, source) } else { (source, destination) };
-                What::Sctp { source, destination, chunk: self.chunk() }
-            }
-            What::Echo { request, id } => What::Echo { request: request != answer, id },
+            What::Sctp { source, destination, .. } => What::Sctp { source, destination, chunk: self.chunk() },
             same => same,
         };
         next.part = self.part(&next, packet.part);

@@ -11,7 +11,7 @@ use anyhow::Result;
 
 use super::{
     FOREIGN, GROUPS, HOST, Sender, TENANTS,
-    packet::{Packet, What},
+    packet::{Packet, Part, What},
     possible::{Possible, Way},
     revision::{HERE, PORTS, Revision},
     rules::{self, LISTS, Rule},
@@ -29,6 +29,8 @@ const TENANT: usize = 0;
 pub enum Act {
     /// A packet is sent by whoever has its source, as far as the last revision says.
     Send(Packet),
+    /// After the last packet comes another of its conversation.
+    Follow(Follow),
     /// A packet is sent from where its source is not: from the host that a port has left, or has yet to come to.
     Stray(Packet),
     /// The controller writes the rules of a group, by its place.
@@ -45,6 +47,31 @@ pub enum Act {
     Restart,
 }
 
+/// What comes after a packet.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Follow {
+    /// Another from the same side; of TCP with these flags.
+    Same(u8),
+    /// One from the other side; of TCP with these flags.
+    Answer(u8),
+    /// If the packet was a part of a datagram: these bytes of it.
+    Part(usize, usize),
+}
+
+impl Follow {
+    /// The packet that follows.
+    fn after(self, last: &Packet) -> Packet {
+        match self {
+            Self::Same(flags) => Packet { what: last.what.with_flags(flags), ..*last },
+            Self::Answer(flags) => {
+                let what = last.what.reversed().with_flags(flags);
+                Packet { from: last.to, to: last.from, what, ..*last }
+            }
+            Self::Part(start, end) => Packet { part: last.part.map(|part| Part { id: part.id, start, end }), ..*last },
+        }
+    }
+}
+
 /// The host, its agent, and what both have seen.
 pub struct Weave {
     fabric: SmallFabric,
@@ -58,6 +85,8 @@ pub struct Weave {
     in_force: Vec<Revision>,
     /// What connections may be.
     possible: Possible,
+    /// The last packet that was sent.
+    last: Option<Packet>,
     /// Source port of a datagram that nobody sent before.
     fresh: u16,
 }
@@ -80,6 +109,7 @@ impl Weave {
             written: first.clone(),
             in_force: vec![first],
             possible: Possible::new(TENANT),
+            last: None,
             fresh: 50_000,
         };
         weave.begin()?;
@@ -92,6 +122,10 @@ impl Weave {
         let tenant = TENANTS[TENANT];
         match act {
             Act::Send(packet) => return Ok(self.send(packet, self.sender(packet))),
+            Act::Follow(follow) => {
+                let next = self.last.map(|last| follow.after(&last));
+                return Ok(next.map_or(Ok(()), |packet| self.send(&packet, self.sender(&packet))));
+            }
             Act::Stray(packet) => return Ok(self.send(packet, self.elsewhere(packet))),
             Act::Rules(group, rules) => {
                 self.fabric.set_group(tenant, GROUPS[*group], &rules::documents(tenant, rules))?;
@@ -180,6 +214,7 @@ impl Weave {
     }
 
     fn send(&mut self, packet: &Packet, sender: Sender) -> Result<(), String> {
+        self.last = Some(*packet);
         let is_at_rest = self.in_force.len() == 1;
         let must_pass =
             is_at_rest && packet.part.is_none() && self.possible.must_pass(packet, sender, &self.in_force[0]);
@@ -208,6 +243,7 @@ impl fmt::Debug for Act {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Send(packet) => write!(f, "{packet}"),
+            Self::Follow(follow) => write!(f, "{follow:?}"),
             Self::Stray(packet) => write!(f, "from elsewhere: {packet}"),
             Self::Rules(group, rules) => write!(f, "{} have the rules {rules:?}", GROUPS[*group]),
             Self::Operator(rules) => write!(f, "the operator has the rules {rules:?}"),
@@ -215,6 +251,16 @@ impl fmt::Debug for Act {
             Self::Move(end, host) => write!(f, "the port of {} moves to host {host}", end.0),
             Self::Steps(count) => write!(f, "the agent takes {count} steps"),
             Self::Restart => f.write_str("the agent begins anew"),
+        }
+    }
+}
+
+impl fmt::Debug for Follow {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Same(flags) => write!(f, "another from the same side (TCP: flags {flags})"),
+            Self::Answer(flags) => write!(f, "another from the other side (TCP: flags {flags})"),
+            Self::Part(start, end) => write!(f, "bytes {start} to {end} of the same datagram"),
         }
     }
 }

@@ -11,7 +11,7 @@ use std::{cell::RefCell, time::Duration};
 use andromede_abi::{HostConfig, OWN_MARK, RuleEvent, VerdictRecord, feature, hook, maps, target};
 use andromede_dataplane::{Dataplane, FrameContext, Hook, Kernel, RuleEvents, Sizes, TestBench};
 use andromede_pipeline::{
-    Context, Scratch, Tunnel, apply_edit, carry_out, decide,
+    Context, Scratch, apply_edit, carry_out, decide,
     memory::{Bytes, Tables},
     outer_header,
 };
@@ -187,14 +187,9 @@ impl Twin {
     /// The outcome in memory; what it asks of the flow table is done only if the kernel will do the same.
     fn in_memory(&self, met: &Met, carries_out: bool) -> Outcome {
         let context = Context {
-            hook: met.hook.number(),
-            ifindex: met.ifindex,
             gso_size: met.gso_size,
-            now: coarse_now(),
-            tunnel: Tunnel::NONE,
             marked: met.marked,
-            tagged: false,
-            host: &self.host,
+            ..Context::at(met.hook.number(), met.ifindex, coarse_now(), &self.host)
         };
         let mut scratch = Scratch::EMPTY;
         let mut frame = Bytes(met.frame.clone());
