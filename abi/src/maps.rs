@@ -70,6 +70,9 @@ tables! {
     RULE_HITS = "RULE_HITS", 1, 262_144;
     /// Ring buffer of `RuleEvent`; `rows` is its size in bytes.
     RULE_EVENTS = "RULE_EVENTS", 1, 1_048_576;
+    /// Array of one u64: raised by each write to a table of configuration, after it. What a processor keeps of those tables it keeps under
+    /// this number.
+    GENERATION = "GENERATION", 1, 1;
 }
 
 /// The layout of `FLOWS` before the present one, which an upgrade reads: `FlowKey` -> `FlowRow1`.

@@ -20,7 +20,13 @@ use aya_ebpf::{
     programs::TcContext,
 };
 
-use crate::{context, count, frame::Buffer, maps, rule_events, tables::Maps};
+use crate::{
+    context, count,
+    frame::Buffer,
+    maps::{self, Desk},
+    rule_events,
+    tables::Maps,
+};
 
 /// Bytes of the Ethernet header, as words.
 type Ethernet = [u16; 7];
@@ -62,12 +68,14 @@ const PACKET_HOST: u32 = 0;
 #[inline(always)]
 pub fn run<const HOOK: u8>(ctx: &TcContext, host: &HostConfig) -> i32 {
     let skb = ctx.as_ptr().cast::<__sk_buff>();
-    let Some(scratch) = maps::SCRATCH.get_ptr_mut(0) else { return TC_ACT_SHOT };
+    let Some(desk) = maps::SCRATCH.get_ptr_mut(0) else { return TC_ACT_SHOT };
     // SAFETY: the one row of this processor; programs of one processor do not interrupt each other at these hooks.
-    let scratch = unsafe { &mut *scratch };
+    let Desk { scratch, clock } = unsafe { &mut *desk };
     let mut frame = Buffer::new(skb, if HOOK == hook::FROM_UNDERLAY { OVERHEAD } else { 0 });
-    let context = context::read(skb, HOOK, host);
+    let context = context::read(skb, HOOK, host, clock);
     decide(&frame, &context, &Maps, scratch);
+    // What the verifier knows of the data differs by the way that was gone: read anew, it is the same for all that follows.
+    frame.reload();
     Maps.carry_out(context.now, scratch);
     if host.features & feature::RECORD != 0 {
         record(HOOK, scratch);

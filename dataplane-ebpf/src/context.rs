@@ -4,25 +4,42 @@ use andromede_abi::{Address, HostConfig, OWN_MARK, hook};
 use andromede_pipeline::{Context, Tunnel};
 use aya_ebpf::{
     bindings::{__sk_buff, bpf_tunnel_key},
-    helpers::{bpf_ktime_get_coarse_ns, bpf_skb_get_tunnel_key},
+    helpers::{bpf_jiffies64, bpf_ktime_get_coarse_ns, bpf_skb_get_tunnel_key},
 };
+
+use crate::maps::Clock;
 
 /// The context of a frame at this hook.
 #[inline(always)]
-pub fn read(skb: *mut __sk_buff, hook: u8, host: &HostConfig) -> Context<'_> {
-    // SAFETY: `skb` is the context of a running program; the clock has no precondition.
+pub fn read<'a>(skb: *mut __sk_buff, hook: u8, host: &'a HostConfig, clock: &mut Clock) -> Context<'a> {
+    // SAFETY: `skb` is the context of a running program.
     unsafe {
         Context {
             hook,
             ifindex: (*skb).ifindex,
             gso_size: (*skb).gso_size,
-            now: bpf_ktime_get_coarse_ns(),
+            now: now(clock),
             tunnel: if hook == hook::FROM_OVERLAY { tunnel(skb) } else { Tunnel::NONE },
             marked: (*skb).mark == OWN_MARK,
             tagged: (*skb).vlan_present != 0,
             host,
         }
     }
+}
+
+/// The time by the coarse clock. The kernel moves that once a tick: within a tick it is what it was when it was read first. The number of
+/// the tick is a word that the program reads (the verifier writes that in place of the call); the clock is two calls.
+#[inline(always)]
+fn now(clock: &mut Clock) -> u64 {
+    // SAFETY: neither has a precondition.
+    unsafe {
+        let tick = bpf_jiffies64();
+        if tick != clock.tick {
+            // The tick before the time: what is read between two ticks is read again in the second.
+            (clock.tick, clock.now) = (tick, bpf_ktime_get_coarse_ns());
+        }
+    }
+    clock.now
 }
 
 /// The tunnel key that the kernel's vxlan device left. IPv6 tunnels have none here: the flag for them is not given.

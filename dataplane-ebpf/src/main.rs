@@ -5,8 +5,10 @@
 
 mod apply;
 mod context;
+mod copy;
 mod count;
 mod frame;
+mod kept;
 mod key;
 mod maps;
 mod measure;

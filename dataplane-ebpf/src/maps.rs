@@ -12,6 +12,8 @@ use aya_ebpf::{
     macros::btf_map,
 };
 
+use crate::kept::{KEPT, KeptMember, KeptNetwork, KeptPort};
+
 const SPARSE: usize = BPF_F_NO_PREALLOC as usize;
 
 macro_rules! rows {
@@ -28,6 +30,20 @@ pub struct Reaper {
     pub round: u64,
     pub reserved: u64,
     pub timer: bpf_timer,
+}
+
+/// What a processor has to itself: the scratch space of a walk, and the clock as it last read it.
+#[repr(C)]
+pub struct Desk {
+    pub scratch: Scratch,
+    pub clock: Clock,
+}
+
+/// The coarse clock, and in which tick of the kernel it was read.
+#[repr(C)]
+pub struct Clock {
+    pub tick: u64,
+    pub now: u64,
 }
 
 const _: () = assert!(size_of::<Reaper>() == size_of::<andromede_abi::ReaperRow>());
@@ -77,6 +93,15 @@ pub static RULE_HITS: HashMap<u32, u64, { rows!(RULE_HITS) }, SPARSE> = HashMap:
 #[btf_map]
 pub static RULE_EVENTS: RingBuf<RuleEvent, { rows!(RULE_EVENTS) }> = RingBuf::new();
 #[btf_map]
+pub static GENERATION: Array<u64, { rows!(GENERATION) }, { aya_ebpf::bindings::BPF_F_MMAPABLE as usize }> =
+    Array::new();
+#[btf_map]
+pub static KEPT_PORTS: PerCpuArray<KeptPort, KEPT> = PerCpuArray::new();
+#[btf_map]
+pub static KEPT_MEMBERS: PerCpuArray<KeptMember, KEPT> = PerCpuArray::new();
+#[btf_map]
+pub static KEPT_NETWORKS: PerCpuArray<KeptNetwork, KEPT> = PerCpuArray::new();
+#[btf_map]
 pub static VERDICTS: PerCpuArray<VerdictRecord, 1> = PerCpuArray::new();
 #[btf_map]
-pub static SCRATCH: PerCpuArray<Scratch, 1> = PerCpuArray::new();
+pub static SCRATCH: PerCpuArray<Desk, 1> = PerCpuArray::new();

@@ -2,10 +2,16 @@
 //! on one frame and timed alone.
 
 use andromede_abi::{HostConfig, hook};
-use andromede_pipeline::{Frame, OVERHEAD, Put, Scratch, Stages as _, Tables, decide};
+use andromede_pipeline::{Frame, OVERHEAD, Put, Stages as _, Tables, decide};
 use aya_ebpf::{EbpfContext, bindings::__sk_buff, macros::classifier, programs::TcContext};
 
-use crate::{apply, context, frame::Buffer, host, maps, tables::Maps};
+use crate::{
+    apply, context,
+    frame::Buffer,
+    host,
+    maps::{self, Desk},
+    tables::Maps,
+};
 
 /// Where the source port of a UDP datagram over IPv4 without options stands.
 const SOURCE_PORT: usize = 14 + 20;
@@ -65,9 +71,9 @@ fn draw(frame: &mut Buffer) -> Option<u32> {
 #[inline(always)]
 fn decide_only(ctx: &TcContext, hook: u8, host: &HostConfig) -> i32 {
     let skb = ctx.as_ptr().cast::<__sk_buff>();
-    let Some(scratch) = scratch() else { return -1 };
+    let Some(Desk { scratch, clock }) = desk() else { return -1 };
     let frame = Buffer::new(skb, if hook == hook::FROM_UNDERLAY { OVERHEAD } else { 0 });
-    let context = context::read(skb, hook, host);
+    let context = context::read(skb, hook, host, clock);
     decide(&frame, &context, &Maps, scratch);
     scratch.verdict.target.kind as i32
 }
@@ -92,13 +98,13 @@ pub fn measure_opening_random(ctx: TcContext) -> i32 {
 #[inline(always)]
 fn open_next(ctx: &TcContext) -> i32 {
     let skb = ctx.as_ptr().cast::<__sk_buff>();
-    let Some(scratch) = scratch() else { return -1 };
+    let Some(Desk { scratch, clock }) = desk() else { return -1 };
     let mut frame = Buffer::new(skb, 0);
     let Some(port) = frame.load::<u16>(SOURCE_PORT) else { return -1 };
     if frame.store(SOURCE_PORT, port.wrapping_add(1)).is_none() {
         return -1;
     }
-    let context = context::read(skb, hook::FROM_WORKLOAD, host());
+    let context = context::read(skb, hook::FROM_WORKLOAD, host(), clock);
     decide(&frame, &context, &Maps, scratch);
     Maps.carry_out(context.now, scratch);
     scratch.verdict.target.kind as i32
@@ -107,7 +113,7 @@ fn open_next(ctx: &TcContext) -> i32 {
 /// A row is put into the flow table, of another flow each time: the key that the last walk of this processor left counts on.
 #[classifier]
 pub fn measure_insert(_ctx: TcContext) -> i32 {
-    let Some(scratch) = scratch() else { return -1 };
+    let Some(Desk { scratch, .. }) = desk() else { return -1 };
     scratch.key.low_port = scratch.key.low_port.wrapping_add(1);
     // It counts on no budget, and whoever removes it must know it for its own.
     (scratch.row.owner, scratch.row.hold) = (scratch.key.owner(), 0);
@@ -118,7 +124,7 @@ pub fn measure_insert(_ctx: TcContext) -> i32 {
 #[classifier]
 pub fn measure_tunnel(ctx: TcContext) -> i32 {
     let skb = ctx.as_ptr().cast::<__sk_buff>();
-    let Some(scratch) = scratch() else { return -1 };
+    let Some(Desk { scratch, .. }) = desk() else { return -1 };
     let mut frame = Buffer::new(skb, 0);
     // The kernel marks a buffer as encapsulated for good, and refuses to do so twice: here the marks are left out.
     let wrapped = apply::wrap(&mut frame, host(), &scratch.row.next_hop, TUNNEL_PORT, apply::GROW_UNMARKED);
@@ -129,7 +135,7 @@ pub fn measure_tunnel(ctx: TcContext) -> i32 {
 }
 
 #[inline(always)]
-fn scratch() -> Option<&'static mut Scratch> {
+fn desk() -> Option<&'static mut Desk> {
     // SAFETY: the one row of this processor; programs of one processor do not interrupt each other here.
-    maps::SCRATCH.get_ptr_mut(0).map(|scratch| unsafe { &mut *scratch })
+    maps::SCRATCH.get_ptr_mut(0).map(|desk| unsafe { &mut *desk })
 }

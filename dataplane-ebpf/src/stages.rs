@@ -4,14 +4,14 @@
 use core::arch::asm;
 
 use andromede_abi::HostConfig;
-use andromede_pipeline::{Recognised, Scratch, Stages, ask, carry_out, follow, judge, part};
+use andromede_pipeline::{Recognised, Scratch, Stages, ask, carry_out, follow, is_asked, judge, part};
 
 use crate::{host, maps, tables::Maps};
 
 impl Stages for Maps {
     #[inline(always)]
-    fn follow(&self, _host: &HostConfig, now: u64, scratch: &mut Scratch) -> Recognised {
-        Recognised::from_number(shared(scratch, || stage_follow(now)))
+    fn follow(&self, host: &HostConfig, now: u64, scratch: &mut Scratch) -> Recognised {
+        follow(self, host, now, scratch)
     }
 
     #[inline(always)]
@@ -31,7 +31,9 @@ impl Stages for Maps {
 
     #[inline(always)]
     fn carry_out(&self, now: u64, scratch: &mut Scratch) {
-        shared(scratch, || stage_carry_out(now));
+        if is_asked(scratch) {
+            shared(scratch, || stage_carry_out(now));
+        }
     }
 }
 
@@ -56,14 +58,7 @@ fn share(scratch: &mut Scratch) {
 #[inline(always)]
 fn scratch() -> Option<&'static mut Scratch> {
     // SAFETY: the one row of this processor; who calls a stage does not touch it until the stage is done.
-    maps::SCRATCH.get_ptr_mut(0).map(|scratch| unsafe { &mut *scratch })
-}
-
-/// See [`Stages::follow`].
-#[unsafe(no_mangle)]
-#[inline(never)]
-extern "C" fn stage_follow(now: u64) -> u32 {
-    scratch().map_or(0, |scratch| follow(&Maps, host(), now, scratch) as u32)
+    maps::SCRATCH.get_ptr_mut(0).map(|desk| unsafe { &mut (*desk).scratch })
 }
 
 /// See [`Stages::part`].

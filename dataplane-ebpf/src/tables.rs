@@ -1,10 +1,5 @@
 //! The tables of the walk, as BPF maps.
 
-use core::{
-    mem::MaybeUninit,
-    sync::atomic::{Ordering, compiler_fence},
-};
-
 use andromede_abi::{
     CellKey, CellRow, Counter, FlowKey, FlowRow, FragmentKey, FragmentRow, HostRow, IdentityClass, IdentityClassKey,
     LocationKey, LocationRow, MemberKey, MemberRow, NetworkRow, PolicyPrefixKey, PortRow, PrefixClasses, PrefixKey,
@@ -17,6 +12,8 @@ use aya_ebpf::{
 };
 
 use crate::{
+    copy::{copy, copy_to, copy_words},
+    kept,
     key::{StackKey, StackPrefix},
     maps,
 };
@@ -37,72 +34,6 @@ const SERVICE_BITS: u32 = 64;
 const fn prefix<K>(key: &Prefixed<K>) -> &Key<K> {
     // SAFETY: a length and the data behind it in both; `Prefixed` has no padding, as `abi` says.
     unsafe { &*core::ptr::from_ref(key).cast() }
-}
-
-/// A row and its owner word.
-trait Owned: Copy {
-    fn owner(row: *const Self) -> *const u64;
-}
-
-macro_rules! owned {
-    ($($row:ty),*) => { $(
-        impl Owned for $row {
-            #[inline(always)]
-            fn owner(row: *const Self) -> *const u64 {
-                // SAFETY: only the address of the field is taken.
-                unsafe { &raw const (*row).owner }
-            }
-        }
-    )* };
-}
-owned!(PortRow, LocationRow, HostRow, MemberRow, NetworkRow, FlowRow, FragmentRow);
-
-/// Copies a row whose owner word is `owner` before and after: the kernel may give the element to another key meanwhile.
-#[inline(always)]
-fn copy<R: Owned>(row: *const R, owner: u64) -> Option<R> {
-    let word = R::owner(row);
-    // SAFETY: `row` is an element of a map, which stays readable while the program runs.
-    unsafe {
-        if word.read_volatile() != owner {
-            return None;
-        }
-        compiler_fence(Ordering::SeqCst);
-        let mut copied = MaybeUninit::<R>::uninit();
-        let (from, to) = (row.cast::<u64>(), copied.as_mut_ptr().cast::<u64>());
-        let mut index = 0;
-        while index < size_of::<R>() / size_of::<u64>() {
-            // Whole words: pieces of them would end on the stack, where the verifier wants them aligned.
-            to.add(index).write(from.add(index).read_volatile());
-            index += 1;
-        }
-        compiler_fence(Ordering::SeqCst);
-        if word.read_volatile() == owner { Some(copied.assume_init()) } else { None }
-    }
-}
-
-/// As [`copy`], to `into`, without the stack and without holding more than a word in a register. False if the row has another
-/// owner, before or after; `into` may then be written in part.
-///
-/// # Safety
-/// `row` is an element of a map, which stays readable while the program runs.
-#[inline(always)]
-unsafe fn copy_to<R: Owned>(row: *const R, owner: u64, into: &mut R) -> bool {
-    let word = R::owner(row);
-    let (from, to) = (row.cast::<u64>(), core::ptr::from_mut(into).cast::<u64>());
-    // SAFETY: both are rows, which are aligned to eight bytes and a multiple of them.
-    unsafe {
-        if word.read_volatile() != owner {
-            return false;
-        }
-        compiler_fence(Ordering::SeqCst);
-        let mut index = 0;
-        while index < size_of::<R>() / size_of::<u64>() {
-            to.add(index).write_volatile(from.add(index).read_volatile());
-            index += 1;
-        }
-        compiler_fence(Ordering::SeqCst);
-        word.read_volatile() == owner
-    }
 }
 
 /// A live row of the flow table, and the owner it was found for.
@@ -227,29 +158,53 @@ impl UsageRef for Row {
 /// What a new row of usage is made of.
 static NO_USAGE: UsageRow = UsageRow::NONE;
 
+/// Copies the port behind this interface from the table to `into`; false if there is none.
+#[inline(always)]
+pub fn read_port(ifindex: u32, into: &mut PortRow) -> bool {
+    let Some(row) = maps::PORTS.get_ptr(&ifindex) else { return false };
+    // SAFETY: an element of a map; the lower half of its owner word is the key.
+    unsafe {
+        let owner = (&raw const (*row).owner).read_volatile();
+        owner as u32 == ifindex && copy_to(row, owner, into)
+    }
+}
+
+/// Copies the member with this key from the table to `into`; false if there is none.
+#[inline(always)]
+pub fn read_member(key: &MemberKey, into: &mut MemberRow) -> bool {
+    let Some(row) = maps::MEMBERS.get_ptr(StackKey::of(key).get()) else { return false };
+    // SAFETY: an element of a map.
+    unsafe { copy_to(row, MemberRow::owner_of(key), into) }
+}
+
+/// Copies the network with this index from the table to `into`; false if there is none.
+#[inline(always)]
+pub fn read_network(network: u32, into: &mut NetworkRow) -> bool {
+    let Some(row) = maps::NETWORKS.get_ptr(&network) else { return false };
+    // SAFETY: an element of a map.
+    unsafe { copy_to(row, NetworkRow::owner_of(network), into) }
+}
+
 impl Tables for Maps {
     type Flow = Flow;
     type Usage = Row;
 
     #[inline(always)]
     fn port(&self, ifindex: u32) -> Option<PortRow> {
-        let row: *const PortRow = maps::PORTS.get_ptr(&ifindex)?;
-        // SAFETY: an element of a map; the owner word holds the network, which the key does not.
-        let owner = unsafe { (&raw const (*row).owner).read_volatile() };
-        if owner as u32 != ifindex {
-            return None;
-        }
-        copy(row, owner)
+        kept::port(ifindex).copied()
+    }
+
+    #[inline(always)]
+    fn with_port<R>(&self, ifindex: u32, look: impl FnOnce(&PortRow) -> R) -> Option<R> {
+        kept::port(ifindex).map(look)
     }
 
     #[inline(always)]
     fn copy_port(&self, ifindex: u32, into: &mut PortRow) -> bool {
-        let Some(row) = maps::PORTS.get_ptr(&ifindex) else { return false };
-        // SAFETY: an element of a map; the lower half of its owner word is the key.
-        unsafe {
-            let owner = (&raw const (*row).owner).read_volatile();
-            owner as u32 == ifindex && copy_to(row, owner, into)
-        }
+        kept::port(ifindex).is_some_and(|port| {
+            copy_words(port, into);
+            true
+        })
     }
 
     #[inline(always)]
@@ -303,12 +258,12 @@ impl Tables for Maps {
 
     #[inline(always)]
     fn member(&self, key: &MemberKey) -> Option<MemberRow> {
-        copy(maps::MEMBERS.get_ptr(StackKey::of(key).get())?, MemberRow::owner_of(key))
+        kept::member(key).copied()
     }
 
     #[inline(always)]
     fn network(&self, network: u32) -> Option<NetworkRow> {
-        copy(maps::NETWORKS.get_ptr(&network)?, NetworkRow::owner_of(network))
+        kept::network(network).copied()
     }
 
     #[inline(always)]

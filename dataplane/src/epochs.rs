@@ -1,6 +1,6 @@
 //! The array of epochs and change words.
 
-use andromede_abi::{Slot, bytes_of};
+use andromede_abi::Slot;
 
 use crate::{
     rows::{Rows, TableError},
@@ -31,7 +31,7 @@ impl Epochs {
     /// Writes the word of a slot.
     pub fn set(&self, slot: Slot, value: u32) -> Result<(), TableError> {
         self.check(slot)?;
-        self.0.map.update(bytes_of(&slot), bytes_of(&value)).map_err(|source| self.0.error("write to", source))
+        self.0.insert(&slot, &value)
     }
 
     /// All words that are not 0, by slot.

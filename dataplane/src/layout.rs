@@ -61,6 +61,7 @@ pub(crate) const LAYOUTS: &[Layout] = &[
     rows::<u32, EventBudget>(&maps::EVENT_BUDGET, Kind::PerCpuArray),
     rows::<u32, u64>(&maps::RULE_HITS, Kind::Hash),
     rows::<(), ()>(&maps::RULE_EVENTS, Kind::RingBuffer),
+    rows::<u32, u64>(&maps::GENERATION, Kind::Array),
 ];
 
 /// A property of a pinned map that is not what this build needs.

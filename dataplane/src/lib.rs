@@ -30,6 +30,7 @@ mod counters;
 mod epochs;
 mod events;
 mod flows;
+mod generation;
 mod grace;
 mod hook;
 mod identity;

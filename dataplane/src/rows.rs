@@ -1,10 +1,10 @@
 //! Typed access to one table.
 
-use std::{io, marker::PhantomData};
+use std::{io, marker::PhantomData, sync::Arc};
 
 use andromede_abi::{Pod, bytes_of, from_bytes, maps::Table};
 
-use crate::{batch, sys::RawMap};
+use crate::{batch, generation::Generation, sys::RawMap};
 
 /// Why a table did not do what it was asked.
 #[derive(Debug, thiserror::Error)]
@@ -53,13 +53,28 @@ pub enum TableError {
 pub struct Rows<K, V> {
     pub(crate) table: &'static Table,
     pub(crate) map: RawMap,
+    /// Of a table of configuration, which processors keep rows of.
+    generation: Option<Arc<Generation>>,
     types: PhantomData<fn(K) -> V>,
 }
 
 impl<K: Pod, V: Pod> Rows<K, V> {
     /// `map` has been compared with the table's layout.
     pub(crate) fn new(table: &'static Table, map: RawMap) -> Self {
-        Self { table, map, types: PhantomData }
+        Self { table, map, generation: None, types: PhantomData }
+    }
+
+    /// The same, of configuration: each write advances the generation.
+    pub(crate) fn advancing(self, generation: &Arc<Generation>) -> Self {
+        Self { generation: Some(Arc::clone(generation)), ..self }
+    }
+
+    /// Says that something was written, or may have been.
+    fn advance<T>(&self, result: T) -> T {
+        if let Some(generation) = &self.generation {
+            generation.advance();
+        }
+        result
     }
 
     pub(crate) fn error(&self, operation: &'static str, source: io::Error) -> TableError {
@@ -88,18 +103,18 @@ impl<K: Pod, V: Pod> Rows<K, V> {
 
     /// Writes a row, whether or not the key has one.
     pub fn insert(&self, key: &K, value: &V) -> Result<(), TableError> {
-        self.map.update(bytes_of(key), bytes_of(value)).map_err(|source| self.error("write to", source))
+        self.advance(self.map.update(bytes_of(key), bytes_of(value))).map_err(|source| self.error("write to", source))
     }
 
     /// Removes a row; says whether there was one.
     pub fn remove(&self, key: &K) -> Result<bool, TableError> {
-        self.map.delete(bytes_of(key)).map_err(|source| self.error("remove from", source))
+        self.advance(self.map.delete(bytes_of(key))).map_err(|source| self.error("remove from", source))
     }
 
     /// Removes many rows; says how many of them there were.
     pub fn remove_many(&self, keys: &[K]) -> Result<usize, TableError> {
         let bytes: Vec<u8> = keys.iter().flat_map(bytes_of).copied().collect();
-        batch::delete(&self.map, &bytes).map_err(|source| self.error("remove from", source))
+        self.advance(batch::delete(&self.map, &bytes)).map_err(|source| self.error("remove from", source))
     }
 
     /// Gives each row to `each`. Rows that come or go meanwhile may be seen or not.

@@ -1,6 +1,6 @@
 //! All tables of one instance.
 
-use std::{collections::BTreeMap, io, os::fd::OwnedFd};
+use std::{collections::BTreeMap, io, os::fd::OwnedFd, sync::Arc};
 
 use andromede_abi::{
     CellKey, CellRow, FragmentKey, FragmentRow, HostIndex, HostRow, IdentityClass, IdentityClassKey, LocationKey,
@@ -13,6 +13,7 @@ use crate::{
     counters::{DropTotals, Drops, EventBudgets, RuleHits},
     epochs::Epochs,
     flows::Flows,
+    generation::Generation,
     layout::LAYOUTS,
     load::{LoadError, Sizes},
     pins::Pins,
@@ -73,21 +74,34 @@ impl Maps {
         Ok(Rows::new(table, self.0.remove(table.name).ok_or_else(gone)?))
     }
 
+    /// As [`Self::take`], a table of configuration.
+    fn advancing<K: Pod, V: Pod>(
+        &mut self,
+        table: &'static Table,
+        generation: &Arc<Generation>,
+    ) -> Result<Rows<K, V>, LoadError> {
+        Ok(self.take(table)?.advancing(generation))
+    }
+
     /// Gives each map its type.
     pub(crate) fn into_tables(mut self) -> Result<Tables, LoadError> {
+        let failed = |source| LoadError::Table { table: maps::GENERATION.name, source };
+        let generation = &Arc::new(Generation::of(&self.take::<u32, u64>(&maps::GENERATION)?.map).map_err(failed)?);
+        // Whoever wrote before this may have ended between a write and this.
+        generation.advance();
         Ok(Tables {
-            ports: self.take(&maps::PORTS)?,
-            sources: self.take(&maps::SOURCES)?,
-            locations: self.take(&maps::LOCATIONS)?,
-            prefixes: self.take(&maps::PREFIXES)?,
-            hosts: self.take(&maps::HOSTS)?,
-            members: self.take(&maps::MEMBERS)?,
-            epochs: Epochs(self.take(&maps::EPOCHS)?),
-            policy_identities: self.take(&maps::POLICY_IDENTITIES)?,
-            policy_prefixes: self.take(&maps::POLICY_PREFIXES)?,
-            policy_services: self.take(&maps::POLICY_SERVICES)?,
-            policy_cells: self.take(&maps::POLICY_CELLS)?,
-            networks: self.take(&maps::NETWORKS)?,
+            ports: self.advancing(&maps::PORTS, generation)?,
+            sources: self.advancing(&maps::SOURCES, generation)?,
+            locations: self.advancing(&maps::LOCATIONS, generation)?,
+            prefixes: self.advancing(&maps::PREFIXES, generation)?,
+            hosts: self.advancing(&maps::HOSTS, generation)?,
+            members: self.advancing(&maps::MEMBERS, generation)?,
+            epochs: Epochs(self.advancing(&maps::EPOCHS, generation)?),
+            policy_identities: self.advancing(&maps::POLICY_IDENTITIES, generation)?,
+            policy_prefixes: self.advancing(&maps::POLICY_PREFIXES, generation)?,
+            policy_services: self.advancing(&maps::POLICY_SERVICES, generation)?,
+            policy_cells: self.advancing(&maps::POLICY_CELLS, generation)?,
+            networks: self.advancing(&maps::NETWORKS, generation)?,
             flows: Flows(self.take(&maps::FLOWS)?),
             fragments: self.take(&maps::FRAGMENTS)?,
             usage: self.take(&maps::USAGE)?,

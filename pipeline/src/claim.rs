@@ -1,6 +1,6 @@
 //! Carrying out what a verdict asks of the flow table and of budgets, and taking rows away.
 
-use andromede_abi::{DropReason, FlowKey, Stage, flow_flag, flow_hold, flow_state, port_flag};
+use andromede_abi::{Direction, DropReason, FlowKey, Stage, flow_flag, flow_hold, flow_state};
 
 use crate::{
     budget::{self, Account, Size, Traffic},
@@ -8,9 +8,21 @@ use crate::{
     scratch::Scratch,
     stage::{connection, state},
     tables::{FlowRef, NotPut, Put, Tables},
-    verdict::{Claim, Phase, Refusal, Target, TargetKind},
+    verdict::{Claim, Phase, Refusal, TargetKind},
     wire::ethernet,
 };
+
+/// Does the verdict in the scratch space ask anything of a table? Most packets do not: they are of a connection that was seen within the
+/// second, and their ports have no rates.
+#[inline(always)]
+pub fn is_asked(scratch: &Scratch) -> bool {
+    let verdict = &scratch.verdict;
+    !matches!(verdict.claim, Claim::None)
+        || verdict.reason.is_some()
+        || scratch.keeps_fragment
+        || sender_policed(scratch)
+        || receiver_policed(scratch)
+}
 
 /// Carries out what the verdict in the scratch space asks. Where a budget or a table does not suffice it becomes a drop.
 #[inline(always)]
@@ -164,32 +176,39 @@ fn open_anew<T: Tables>(tables: &T, scratch: &mut Scratch, put: Put, now: u64) -
 /// Takes the tokens of a frame that passes, of a sender and of a receiver of this host, if they are policed.
 #[inline(always)]
 fn police<T: Tables>(tables: &T, now: u64, scratch: &mut Scratch) -> Result<(), Refusal> {
-    let Target { kind, ifindex, .. } = scratch.verdict.target;
-    if kind != TargetKind::Deliver && kind != TargetKind::Encap {
-        return Ok(());
+    let receives = receiver_policed(scratch);
+    if sender_policed(scratch) {
+        draw(tables, now, scratch, scratch.opening.policed, Traffic::Transmit)?;
     }
-    if scratch.opening.sender == 0 && scratch.port.flags & port_flag::TRANSMIT_POLICED != 0 {
-        draw(tables, now, scratch, Traffic::Transmit)?;
-    }
-    let receives = kind == TargetKind::Deliver && scratch.row.flags & receiver_policed(scratch) != 0;
-    if receives && tables.copy_port(ifindex, &mut scratch.port) {
-        draw(tables, now, scratch, Traffic::Receive)?;
+    if receives {
+        draw(tables, now, scratch, scratch.verdict.target.ifindex, Traffic::Receive)?;
     }
     Ok(())
 }
 
-/// The flag that says whether the receiver of the packet is policed.
+/// Is this a packet that passes, of a workload whose sending is policed?
 #[inline(always)]
-const fn receiver_policed(scratch: &Scratch) -> u16 {
-    match scratch.opening.direction {
-        andromede_abi::Direction::LowToHigh => flow_flag::HIGH_POLICED,
-        andromede_abi::Direction::HighToLow => flow_flag::LOW_POLICED,
-    }
+fn sender_policed(scratch: &Scratch) -> bool {
+    let passes = matches!(scratch.verdict.target.kind, TargetKind::Deliver | TargetKind::Encap);
+    passes && scratch.opening.policed != 0
 }
 
-/// The tokens of the port in the scratch space.
+/// Is this a packet to a workload of this host whose receiving is policed?
 #[inline(always)]
-fn draw<T: Tables>(tables: &T, now: u64, scratch: &mut Scratch, traffic: Traffic) -> Result<(), Refusal> {
+fn receiver_policed(scratch: &Scratch) -> bool {
+    let policed = match scratch.opening.direction {
+        Direction::LowToHigh => flow_flag::HIGH_POLICED,
+        Direction::HighToLow => flow_flag::LOW_POLICED,
+    };
+    matches!(scratch.verdict.target.kind, TargetKind::Deliver) && scratch.row.flags & policed != 0
+}
+
+/// The tokens of the port behind this interface. One that has just gone has no rates.
+#[inline(always)]
+fn draw<T: Tables>(tables: &T, now: u64, scratch: &mut Scratch, ifindex: u32, traffic: Traffic) -> Result<(), Refusal> {
+    if !tables.copy_port(ifindex, &mut scratch.port) {
+        return Ok(());
+    }
     let headers = u32::from(scratch.packet.header_length).wrapping_add(ethernet::HEADER as u32);
     let size = Size::new(scratch.opening.frame_length, scratch.packet.gso_size, headers);
     let port = &scratch.port;

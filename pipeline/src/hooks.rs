@@ -1,6 +1,6 @@
 //! Where a packet is met, and who answers for its source.
 
-use andromede_abi::{DropReason, Stage, rule};
+use andromede_abi::{DropReason, PortRow, Stage, port_flag, rule};
 
 use crate::{
     context::{Context, Tunnel},
@@ -22,10 +22,20 @@ pub(crate) fn from_workload<F: Frame, T: Tables>(
     tables: &T,
     scratch: &mut Scratch,
 ) -> Result<Recognised, Refusal> {
-    if !tables.copy_port(context.ifindex, &mut scratch.port) {
-        return Err(Refusal::new(Stage::SourceGuard, DropReason::UnknownPort));
-    }
-    let Scratch { port, packet, verdict, .. } = scratch;
+    let passed = tables.with_port(context.ifindex, |port| of_port(frame, context, tables, port, scratch));
+    passed.unwrap_or(Err(Refusal::new(Stage::SourceGuard, DropReason::UnknownPort)))
+}
+
+/// A frame of the workload behind this port.
+#[inline(always)]
+fn of_port<F: Frame, T: Tables>(
+    frame: &F,
+    context: &Context<'_>,
+    tables: &T,
+    port: &PortRow,
+    scratch: &mut Scratch,
+) -> Result<Recognised, Refusal> {
+    let Scratch { packet, verdict, .. } = scratch;
     (verdict.port, verdict.network) = (port.slot, port.network);
     let ethertype = source_guard::ethernet(frame, port)?;
     if context.tagged {
@@ -48,6 +58,7 @@ pub(crate) fn from_workload<F: Frame, T: Tables>(
         network_slot: port.network_slot,
         vni: port.vni,
         sender: 0,
+        policed: if port.flags & port_flag::TRANSMIT_POLICED != 0 { context.ifindex } else { 0 },
         frame_length: frame.len(),
     };
     pass(&arrival, scratch)
@@ -120,6 +131,7 @@ fn overlay<F: Frame, T: Tables>(
         network_slot: member.network_slot,
         vni: tunnel.vni,
         sender: member.host,
+        policed: 0,
         frame_length: frame.len().wrapping_sub(offset as u32),
     };
     pass(&arrival, scratch)

@@ -35,7 +35,7 @@ pub mod walk;
 pub mod wire;
 
 pub use budget::Account;
-pub use claim::{carry_out, reap};
+pub use claim::{carry_out, is_asked, reap};
 pub use context::{Context, Tunnel};
 pub use edit::{apply_edit, readdress};
 pub use encapsulate::{OUTER_TTL, OVERHEAD, outer_header};

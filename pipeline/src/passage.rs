@@ -61,6 +61,8 @@ pub(crate) struct Arrival {
     pub(crate) vni: u32,
     /// The host that sent it over the underlay; 0 if the packet comes from a workload.
     pub(crate) sender: HostIndex,
+    /// The interface of a workload whose sending is policed; otherwise 0.
+    pub(crate) policed: u32,
     /// Bytes of the frame that the workload sees.
     pub(crate) frame_length: u32,
 }
@@ -80,6 +82,7 @@ pub(crate) fn pass(arrival: &Arrival, scratch: &mut Scratch) -> Result<Recognise
         vni: arrival.vni,
         frame_length: arrival.frame_length,
         sender: arrival.sender,
+        policed: arrival.policed,
         ..Opening::NONE
     };
     scratch.account = Account::NONE;

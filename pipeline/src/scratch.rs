@@ -24,7 +24,7 @@ pub struct Scratch {
     /// The row of the packet's connection: a copy of what was found, or the one to insert. Its next hop is where to
     /// encapsulate to, if that is the target.
     pub row: FlowRow,
-    /// The port that sent the packet, if a port of this host did.
+    /// The port whose workload is answered, or whose rates are asked.
     pub port: PortRow,
     /// The key of the packet's connection.
     pub key: FlowKey,

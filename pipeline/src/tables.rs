@@ -63,10 +63,16 @@ pub trait Tables {
 
     /// Port behind an interface.
     fn port(&self, ifindex: u32) -> Option<PortRow>;
+    /// Looks at the port behind an interface, and asks for no other port meanwhile; none if there is none. The kernel does it without a
+    /// copy.
+    #[inline(always)]
+    fn with_port<R>(&self, ifindex: u32, look: impl FnOnce(&PortRow) -> R) -> Option<R> {
+        self.port(ifindex).as_ref().map(look)
+    }
     /// Copies the port behind an interface to `into`; false if there is none. The kernel does it without its stack.
     #[inline(always)]
     fn copy_port(&self, ifindex: u32, into: &mut PortRow) -> bool {
-        self.port(ifindex).map(|port| *into = port).is_some()
+        self.with_port(ifindex, |port| *into = *port).is_some()
     }
     /// May the port send from this further address?
     fn source_allowed(&self, key: &SourceKey) -> bool;

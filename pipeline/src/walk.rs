@@ -46,7 +46,6 @@ pub fn decide<F: Frame, T: Stages>(frame: &F, context: &Context<'_>, tables: &T,
         return;
     }
     let recognised = match recognised {
-        Recognised::Connected => tables.follow(context.host, context.now, scratch),
         Recognised::Fragment => tables.part(context.host, context.now, scratch),
         other => other,
     };
@@ -58,7 +57,7 @@ pub fn decide<F: Frame, T: Stages>(frame: &F, context: &Context<'_>, tables: &T,
         Recognised::Error => related::pass(frame, context, tables, scratch),
         // Only workloads are answered: the programs of other hooks do without what it takes.
         Recognised::Arp | Recognised::Discovery if context.hook == hook::FROM_WORKLOAD => {
-            answer(recognised, frame, tables, scratch)
+            answer(recognised, frame, context, tables, scratch)
         }
         _ => Ok(()),
     };
@@ -73,9 +72,9 @@ pub fn decide<F: Frame, T: Stages>(frame: &F, context: &Context<'_>, tables: &T,
     }
 }
 
-/// The walk up to the flow table. In the kernel it is a function of its own, for its stack.
+/// The walk up to the flow table, and along the row of the connection. In the kernel it is a function of its own, for its stack.
 #[cfg_attr(target_arch = "bpf", inline(never))]
-fn recognise<F: Frame, T: Tables, const HOOK: u8>(
+fn recognise<F: Frame, T: Stages, const HOOK: u8>(
     frame: &F,
     context: &Context<'_>,
     tables: &T,
@@ -87,10 +86,14 @@ fn recognise<F: Frame, T: Tables, const HOOK: u8>(
         hook::FROM_OVERLAY => from_overlay(frame, context, tables, scratch),
         _ => from_host(context, &mut scratch.verdict),
     };
-    recognised.unwrap_or_else(|refusal| {
-        scratch.verdict.refuse(refusal);
-        Recognised::Decided
-    })
+    match recognised {
+        Ok(Recognised::Connected) => tables.follow(context.host, context.now, scratch),
+        Ok(other) => other,
+        Err(refusal) => {
+            scratch.verdict.refuse(refusal);
+            Recognised::Decided
+        }
+    }
 }
 
 /// Answers an ARP packet or a neighbour discovery message of a workload.
@@ -98,9 +101,13 @@ fn recognise<F: Frame, T: Tables, const HOOK: u8>(
 fn answer<F: Frame, T: Tables>(
     recognised: Recognised,
     frame: &F,
+    context: &Context<'_>,
     tables: &T,
     scratch: &mut Scratch,
 ) -> Result<(), Refusal> {
+    if !tables.copy_port(context.ifindex, &mut scratch.port) {
+        return Err(Refusal::new(Stage::SourceGuard, DropReason::UnknownPort));
+    }
     let Scratch { port, packet, verdict, location, .. } = scratch;
     let edit = match recognised {
         Recognised::Arp => arp::answer(frame, tables, port, location)?,

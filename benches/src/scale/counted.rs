@@ -42,10 +42,6 @@ impl Tables for Counted<'_> {
         self.counted().port(ifindex)
     }
 
-    fn copy_port(&self, ifindex: u32, into: &mut PortRow) -> bool {
-        self.counted().copy_port(ifindex, into)
-    }
-
     fn source_allowed(&self, key: &SourceKey) -> bool {
         self.counted().source_allowed(key)
     }

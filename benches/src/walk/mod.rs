@@ -23,6 +23,22 @@ pub(crate) struct Arguments {
     /// Rounds; each takes one sample of everything, in another order.
     #[arg(long, default_value_t = 25, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     rounds: u32,
+    /// Time only the figures whose names begin so, behind `walk_` (for example `underlay`).
+    #[arg(long, value_name = "PREFIX", value_delimiter = ',')]
+    only: Vec<String>,
+}
+
+impl Arguments {
+    /// What to time: everything, unless told; and always the empty program, which the rest is compared with.
+    fn cases(&self) -> Vec<Case> {
+        let name = |case: Case| case.figure().trim_start_matches("walk_");
+        let wanted = |case: &Case| {
+            self.only.is_empty()
+                || *case == Case::Nothing
+                || self.only.iter().any(|prefix| name(*case).starts_with(prefix))
+        };
+        Case::ALL.into_iter().filter(wanted).collect()
+    }
 }
 
 /// What is asked of an established packet's decision: nanoseconds over an empty program, and the goal.
@@ -36,7 +52,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     requires::require(&["ip"])?;
     interrupt::install()?;
     let core = *cpu::cores()?.first().context("a processor")?;
-    let samples = Bench::namespace()?.run(|| cpu::on(core, || measure(arguments.rounds)))??;
+    let samples = Bench::namespace()?.run(|| cpu::on(core, || measure(&arguments.cases(), arguments.rounds)))??;
     let machine = Machine::this();
     println!("{}\n", machine.line());
     println!("{}", table(&samples));
@@ -50,9 +66,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
 
 type Samples = Vec<(Case, Vec<f64>)>;
 
-fn measure(rounds: u32) -> Result<Samples> {
+fn measure(cases: &[Case], rounds: u32) -> Result<Samples> {
     let bench = Bench::load()?;
-    let mut samples: Samples = Case::ALL.into_iter().map(|case| (case, Vec::new())).collect();
+    let mut samples: Samples = cases.iter().map(|case| (*case, Vec::new())).collect();
     let mut random = Random::new(rounds.into());
     for _ in 0..rounds {
         let mut order: Vec<usize> = (0..samples.len()).collect();
@@ -66,12 +82,12 @@ fn measure(rounds: u32) -> Result<Samples> {
     Ok(samples)
 }
 
-fn of(samples: &Samples, wanted: Case) -> f64 {
-    samples.iter().find(|(case, _)| *case == wanted).map_or(0.0, |(_, samples)| median(samples))
+fn of(samples: &Samples, wanted: Case) -> Option<f64> {
+    samples.iter().find(|(case, _)| *case == wanted).map(|(_, samples)| median(samples))
 }
 
 fn table(samples: &Samples) -> String {
-    let nothing = of(samples, Case::Nothing);
+    let nothing = of(samples, Case::Nothing).unwrap_or(0.0);
     let header = ["nanoseconds", "median", "min", "max", "over empty"];
     let mut lines = vec![header.map(str::to_owned).to_vec()];
     for (case, samples) in samples {
@@ -83,20 +99,23 @@ fn table(samples: &Samples) -> String {
 }
 
 fn judged(samples: &Samples) -> String {
-    let nothing = of(samples, Case::Nothing);
     let (bar, goal) = ESTABLISHED;
     let word = |value: f64| match value {
         value if value <= goal => "goal",
         value if value <= bar => "bar",
         _ => "MISSED",
     };
+    let over = |case, less| Some(of(samples, case)? - of(samples, less)?);
     let mut lines = Vec::new();
     for case in [Case::Workload, Case::Underlay] {
-        let over = of(samples, case) - nothing;
-        lines.push(format!("{}: {over:.0} ns over empty, bar {bar:.0}, goal {goal:.0}: {}", case.title(), word(over)));
+        if let Some(over) = over(case, Case::Nothing) {
+            let title = case.title();
+            lines.push(format!("{title}: {over:.0} ns over empty, bar {bar:.0}, goal {goal:.0}: {}", word(over)));
+        }
     }
-    let over = of(samples, Case::Opening) - of(samples, Case::Insert);
-    let reached = if over <= NEW { "bar" } else { "MISSED" };
-    lines.push(format!("{}: {over:.0} ns over its insert, bar {NEW:.0}: {reached}", Case::Opening.title()));
+    if let Some(over) = over(Case::Opening, Case::Insert) {
+        let reached = if over <= NEW { "bar" } else { "MISSED" };
+        lines.push(format!("{}: {over:.0} ns over its insert, bar {NEW:.0}: {reached}", Case::Opening.title()));
+    }
     lines.join("\n")
 }

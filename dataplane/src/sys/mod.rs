@@ -20,7 +20,7 @@ use std::{
 
 pub(crate) use link::{LinkInfo, TcxDirection, link_create_tcx, link_detach, link_info, link_update, tcx_query};
 pub(crate) use map::RawMap;
-pub(crate) use mapped::MappedWords;
+pub(crate) use mapped::{MappedCounter, MappedWords};
 pub(crate) use program::{CALL, EXIT, SET, SkBuff, instruction, program_id, program_load, program_test_run};
 
 /// Commands: `enum bpf_cmd`.

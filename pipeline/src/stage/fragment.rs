@@ -24,10 +24,10 @@ use crate::{
 /// In the kernel it is a function of its own, for its stack.
 #[cfg_attr(target_arch = "bpf", inline(never))]
 pub(crate) fn recognise<T: Tables>(tables: &T, now: u64, scratch: &mut Scratch) -> Result<(), Refusal> {
-    let Scratch { packet, port, opening, fragment_key: key, fragment: row, location, .. } = scratch;
+    let Scratch { packet, verdict, opening, fragment_key: key, fragment: row, location, .. } = scratch;
     let network = opening.network;
     let (slot, way) = if opening.sender == 0 {
-        (port.slot, fragment_way::SENT)
+        (verdict.port, fragment_way::SENT)
     } else {
         (receiver(tables, network, &packet.destination, location), fragment_way::RECEIVED)
     };

@@ -2,7 +2,8 @@
 
 use andromede_abi::{
     Address, Direction, DropReason, EndpointMark, FlowRow, HostIndex, Identity, LocationRow, Mac, NetworkIndex,
-    NextHop, PolicySet, RuleNumber, Slot, Stage, cell_flag, flow_flag, location_flag, port_flag, rule, side_kind,
+    NextHop, PolicySet, PortRow, RuleNumber, Slot, Stage, cell_flag, flow_flag, location_flag, port_flag, rule,
+    side_kind,
 };
 
 use crate::{
@@ -31,6 +32,8 @@ pub(crate) struct Opening {
     pub(crate) vni: u32,
     /// The host that sent it over the underlay; 0 if the packet comes from a workload.
     pub(crate) sender: HostIndex,
+    /// The interface of the workload that sent it, if its sending is policed; otherwise 0.
+    pub(crate) policed: u32,
     /// Bytes of the frame as a workload sees it.
     pub(crate) frame_length: u32,
     /// Which way this packet goes.
@@ -52,6 +55,7 @@ impl Opening {
         network_slot: 0,
         vni: 0,
         sender: 0,
+        policed: 0,
         frame_length: 0,
         direction: Direction::LowToHigh,
         is_answer: false,
@@ -258,14 +262,23 @@ fn end<T: Tables>(
     if location.flags & location_flag::LOCAL == 0 {
         return Ok(());
     }
-    let port = tables.port(location.ifindex).filter(|port| port.slot == location.slot);
-    let Some(port) = port else { return Err(Refusal::new(Stage::Locate, DropReason::NotAttached)) };
+    let is_attached =
+        tables.with_port(location.ifindex, |port| port.slot == location.slot && attached(port, side, end));
+    if is_attached != Some(true) {
+        return Err(Refusal::new(Stage::Locate, DropReason::NotAttached));
+    }
+    end.ifindex = location.ifindex;
+    Ok(())
+}
+
+/// What is known of an end that is this port.
+#[inline(always)]
+fn attached(port: &PortRow, side: Side, end: &mut End) -> bool {
     // Both rows are written before the epoch is: the older of them is what the connection was judged by.
     if port.epoch < end.mark.epoch {
         end.mark.epoch = port.epoch;
     }
     end.kind = side_kind::LOCAL;
-    end.ifindex = location.ifindex;
     end.default_allow = port.flags & side.default_flag() != 0;
     (end.set, end.operator_set, end.flows_most) = match side {
         Side::Initiator => (port.egress_set, port.operator_egress_set, port.limits.flows_outbound),
@@ -274,7 +287,7 @@ fn end<T: Tables>(
     end.half_open_most = port.limits.half_open;
     end.new_flows_per_second = port.limits.new_flows_per_second;
     end.receive_policed = port.flags & port_flag::RECEIVE_POLICED != 0;
-    Ok(())
+    true
 }
 
 /// Asks the rules of one end, if it is a port of this host, and notes in the row which let the connection be.

@@ -114,6 +114,11 @@ impl Twin {
         &self.memory
     }
 
+    /// The same, to be written to.
+    pub const fn memory_mut(&mut self) -> &mut Tables {
+        &mut self.memory
+    }
+
     /// Writes rows into both, over those that are there.
     pub fn write(&mut self, rows: &Rows) -> Result<()> {
         write_rows(&self.kernel, rows)?;
