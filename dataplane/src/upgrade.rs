@@ -81,7 +81,7 @@ pub(crate) fn finish(pins: &Pins, present: &Flows) -> Result<Upgraded, LoadError
     for path in pins.older()? {
         match fs::remove_file(&path) {
             Ok(()) => {
-                tracing::info!(table = %path.display(), "a table of an older layout is removed, and what it counted is lost")
+                tracing::info!(table = %path.display(), "a table of an older layout is removed; what it counted is lost");
             }
             Err(source) if source.kind() != io::ErrorKind::NotFound => {
                 return Err(PinError::Os { what: "cannot remove", path, source }.into());
