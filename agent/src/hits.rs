@@ -53,12 +53,11 @@ impl Hits {
     }
 
     fn try_begin(&mut self, table: &impl HitTable, steps: &[Step], wanted: &Wanted) -> Result<(), TableError> {
-        let counted = match self.counted.take() {
-            Some(counted) => counted,
-            None => {
-                self.is_behind = true;
-                table.counted()?
-            }
+        let counted = if let Some(counted) = self.counted.take() {
+            counted
+        } else {
+            self.is_behind = true;
+            table.counted()?
         };
         let counted = self.counted.insert(counted);
         let written = steps.iter().filter_map(|step| match step {
