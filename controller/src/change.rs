@@ -4,7 +4,7 @@ use andromede_model::{AnyName, CommitError, Resource, Violation};
 
 use crate::{
     access::{Principal, Role},
-    record::DeniedRecord,
+    denials::DeniedRecord,
     requests::Request,
 };
 

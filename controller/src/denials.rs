@@ -9,12 +9,12 @@ use std::{
     time::Duration,
 };
 
+use prost::Message;
 use tokio::{sync::watch, time::sleep};
 
 use crate::{
     access::{Principal, Role, TABLE},
     change::Change,
-    record::DeniedRecord,
     writer::{Writer, now_nanos},
 };
 
@@ -33,6 +33,26 @@ struct Count {
     calls: u64,
     first: i64,
     last: i64,
+}
+
+/// Calls of one method that were denied to one caller.
+#[derive(Clone, PartialEq, Eq, Message)]
+pub struct DeniedRecord {
+    /// Who called, as `role/name`; or that nothing was known of them.
+    #[prost(string, tag = "1")]
+    pub principal: String,
+    /// What was called.
+    #[prost(string, tag = "2")]
+    pub method: String,
+    /// How often.
+    #[prost(uint64, tag = "3")]
+    pub calls: u64,
+    /// When first: nanoseconds since 1970.
+    #[prost(int64, tag = "4")]
+    pub first_unix_nanos: i64,
+    /// When last.
+    #[prost(int64, tag = "5")]
+    pub last_unix_nanos: i64,
 }
 
 /// What was denied and is not written down yet.

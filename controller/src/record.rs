@@ -6,6 +6,7 @@ use prost::Message;
 
 use crate::{
     change::{Effect, Written},
+    denials::DeniedRecord,
     requests::Request,
 };
 
@@ -57,26 +58,6 @@ pub struct Record {
     /// Calls that were denied since the last commit that tells any; such a commit changes nothing.
     #[prost(message, repeated, tag = "14")]
     pub denied: Vec<DeniedRecord>,
-}
-
-/// Calls of one method that were denied to one caller.
-#[derive(Clone, PartialEq, Eq, Message)]
-pub struct DeniedRecord {
-    /// Who called, as `role/name`; or that nothing was known of them.
-    #[prost(string, tag = "1")]
-    pub principal: String,
-    /// What was called.
-    #[prost(string, tag = "2")]
-    pub method: String,
-    /// How often.
-    #[prost(uint64, tag = "3")]
-    pub calls: u64,
-    /// When first: nanoseconds since 1970.
-    #[prost(int64, tag = "4")]
-    pub first_unix_nanos: i64,
-    /// When last.
-    #[prost(int64, tag = "5")]
-    pub last_unix_nanos: i64,
 }
 
 /// The part of a [`Record`] that makes the chain.

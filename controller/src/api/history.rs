@@ -14,10 +14,11 @@ use crate::{
     access::{Caller, Sight, Views, caller},
     chain,
     change::Change,
+    denials::DeniedRecord,
     hexadecimal::hexadecimal,
     history::Span,
     preview,
-    record::{DeniedRecord, Record},
+    record::Record,
     store::{Store, StoreError},
     writer::Writer,
 };
