@@ -236,7 +236,10 @@ fn open<T: Tables>(tables: &T, host: &HostConfig, now: u64, scratch: &mut Scratc
     lifetime::ask(tables, opening.network, packet.protocol, row.state, terms);
     (row.lifetime, row.tenant) = (terms.lifetime, terms.tenant);
     row.hold = budget::hold(row.connection, key.protocol, row.state);
-    row.seen = now;
+    // One that is judged again has the time of its last packet still, and is not kept alive by knocking either.
+    if !opening.is_known || row.state != opening.state || !connection::knocks(packet) {
+        row.seen = now;
+    }
     let stage = if row.ingress_rule == rule::NONE { Stage::Egress } else { Stage::Ingress };
     along(host, scratch, stage)?;
     if scratch.packet.fragment.is_early() {
