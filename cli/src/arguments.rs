@@ -55,6 +55,8 @@ pub(crate) enum Command {
     /// Delete resources
     #[command(visible_alias = "rm")]
     Delete(command::delete::Delete),
+    /// Add, replace and remove some rules of a security group
+    Rules(command::rules::Rules),
     /// Show how far every host is
     Status(command::status::Status),
     /// Show what was dropped, where and why
@@ -67,7 +69,7 @@ pub(crate) enum Command {
     Hits(command::hits::Hits),
     /// Walk a packet through the rows of the real hosts and tell every step
     Trace(command::trace::Trace),
-    /// Attach workloads on this host, through its agent; let hosts join
+    /// Attach workloads on this host, through its agent; let hosts join, drain, fence and remove them
     Host(command::host::Host),
     /// Make and show certificates
     Pki(command::pki::Pki),

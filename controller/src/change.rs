@@ -4,6 +4,7 @@ use andromede_model::{AnyName, CommitError, Resource, Violation};
 
 use crate::{
     access::{Principal, Role},
+    denials::DeniedRecord,
     requests::Request,
 };
 
@@ -37,6 +38,8 @@ pub struct Change {
     pub validate_only: bool,
     /// The one resource to be deleted need not be there.
     pub allow_missing: bool,
+    /// Calls that were denied, to be written down.
+    pub denied: Vec<DeniedRecord>,
 }
 
 impl Change {
@@ -52,6 +55,7 @@ impl Change {
             request: None,
             validate_only: false,
             allow_missing: false,
+            denied: Vec::new(),
         }
     }
 }

@@ -16,6 +16,7 @@ pub mod chain;
 pub mod change;
 pub mod checkpoint;
 pub mod claim;
+pub mod denials;
 pub mod errors;
 pub mod fence;
 #[cfg(test)]

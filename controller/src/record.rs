@@ -6,6 +6,7 @@ use prost::Message;
 
 use crate::{
     change::{Effect, Written},
+    denials::DeniedRecord,
     requests::Request,
 };
 
@@ -54,6 +55,9 @@ pub struct Record {
     /// SHA-256 of the record before it, as it is stored; empty in the first, and in those of the time before there was a chain.
     #[prost(bytes = "vec", tag = "13")]
     pub previous: Vec<u8>,
+    /// Calls that were denied since the last commit that tells any; such a commit changes nothing.
+    #[prost(message, repeated, tag = "14")]
+    pub denied: Vec<DeniedRecord>,
 }
 
 /// The part of a [`Record`] that makes the chain.
@@ -220,6 +224,7 @@ impl Record {
             request: None,
             released: Vec::new(),
             previous: Vec::new(),
+            denied: Vec::new(),
         }
     }
 

@@ -28,6 +28,7 @@ use crate::{
     access::{GuardLayer, Views},
     api::{Agents, Diagnostics, Fabric, History, Join, Resources, Watches},
     checkpoint::Retention,
+    denials::Denials,
     join::{AuthorityError, HostAuthority, Tokens},
     publish::Publisher,
     registry::Registry,
@@ -190,8 +191,11 @@ impl Server {
     async fn serve(self, shutdown: Pin<Box<dyn Future<Output = ()> + Send>>) -> Result<(), ServeError> {
         let (stop, stopping) = watch::channel(false);
         let registry = Arc::clone(&self.parts.registry);
-        let guard = GuardLayer { tls: self.tls.is_some(), hosts: self.parts.hosts.clone() };
-        let routes = self.parts.routes(&stopping).await?;
+        let denials = Arc::<Denials>::default();
+        let guard =
+            GuardLayer { tls: self.tls.is_some(), hosts: self.parts.hosts.clone(), denials: Arc::clone(&denials) };
+        tokio::spawn(Arc::clone(&denials).keep(self.parts.writer.clone(), stopping.clone()));
+        let routes = self.parts.routes(&stopping, denials).await?;
         let mut transport = Transport::builder();
         if let Some(tls) = self.tls {
             transport = transport.tls_config(tls)?;
@@ -238,7 +242,7 @@ impl Server {
 }
 
 impl Parts {
-    async fn routes(self, stop: &watch::Receiver<bool>) -> Result<Routes, ServeError> {
+    async fn routes(self, stop: &watch::Receiver<bool>, denials: Arc<Denials>) -> Result<Routes, ServeError> {
         let Self { store, publisher, registry, writer, store_epoch, hosts } = self;
         let views = Views::new(Arc::clone(&publisher));
         let watches = Watches { store, views: views.clone(), stop: stop.clone() };
@@ -250,6 +254,7 @@ impl Parts {
             registry: Arc::clone(&registry),
             writer: writer.clone(),
             store_epoch,
+            denials,
             silent: Arc::default(),
         };
         let diagnostics = Diagnostics { views: views.clone(), registry: Arc::clone(&registry) };

@@ -302,7 +302,7 @@ impl Batch<'_> {
 
     fn prepare(&mut self, mut change: Change) -> Result<Written, WriteError> {
         self.admit(&mut change)?;
-        let Change { principal, method, written, deleted, request, validate_only, .. } = change;
+        let Change { principal, method, written, deleted, request, validate_only, denied, .. } = change;
         let prepare = |written, deleted| self.prepared(written, deleted);
         let settled = if matches!(principal.role, Role::Host(_)) {
             claim::settle(&self.ahead, &principal, written, deleted, &prepare)
@@ -319,8 +319,8 @@ impl Batch<'_> {
         let in_commit = |name: &AnyName| commit.written.iter().find(|resource| resource.name() == *name).cloned();
         let resource = only.and_then(|name| in_commit(&name).or_else(|| self.ahead.get(&name)));
         let mut answer = Written { revision: self.ahead.revision(), effects, resource, refused };
-        // What changes nothing needs no commit, except to be known when it is repeated.
-        if validate_only || (commit.is_empty() && request.is_none()) {
+        // What changes nothing needs no commit, except to be known when it is repeated, or to tell what was denied.
+        if validate_only || (commit.is_empty() && request.is_none() && denied.is_empty()) {
             return Ok(answer);
         }
         answer.revision = commit.revision;
@@ -332,6 +332,7 @@ impl Batch<'_> {
         let mut record = Record::new(&commit, &principal.to_string(), self.time);
         method.clone_into(&mut record.method);
         record.released = released;
+        record.denied = denied;
         if let Some(request) = request {
             let key = request.key(&principal);
             record.remember(&request, key, &answer);

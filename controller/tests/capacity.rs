@@ -13,7 +13,7 @@ use andromede_controller::{capacity::Capacity, change::WriteError};
 use andromede_model::{
     Action, AnyName, Direction, Existing, Host, HostState, Labels, MacAddress, Model, Network, OperatorPolicy, Port,
     PortLimits, PortRange, Prefix, PrefixList, Protocol, Remote, Resource, Rule, SecurityGroup, Subnet, Tenant,
-    TenantLimits, Uid, Vni, Vtep,
+    TenantLimits, TenantQuotas, Uid, Vni, Vtep,
 };
 use andromede_plan::{Cost, HostFacts, Memory, Rows, compile_with};
 use andromede_proto::v1;
@@ -143,6 +143,7 @@ fn beginning() -> Vec<Resource> {
                 revision: 0,
                 labels: Labels::default(),
                 limits: TenantLimits::default(),
+                quotas: TenantQuotas::default(),
             }
             .into(),
         );

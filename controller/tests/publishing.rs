@@ -6,7 +6,7 @@ mod support;
 use std::collections::BTreeMap;
 
 use andromede_controller::publish::{Cursor, HostUpdate, Index, Move, Publisher};
-use andromede_model::{AnyName, HostName, Model, NetworkName, NetworkView, Resource};
+use andromede_model::{AnyName, HostName, HostState, Model, NetworkName, NetworkView, Resource};
 use andromede_proto::v1;
 use proptest::prelude::*;
 use support::bundle::{self, empty_tenant, group_name};
@@ -35,6 +35,10 @@ enum Event {
     Host {
         host: u8,
         address: u8,
+    },
+    /// A host is out for good.
+    Fence {
+        host: u8,
     },
     DeletePort {
         tenant: usize,
@@ -68,6 +72,7 @@ fn event() -> impl Strategy<Value = Event> {
         2 => (tenant.clone(), 0..2_usize, 0..3_u8).prop_map(|(tenant, group, rules)| Event::Group { tenant, group, rules }),
         1 => (host.clone(), 1..9_u8).prop_map(|(host, address)| Event::Host { host, address }),
         2 => (tenant.clone(), port).prop_map(|(tenant, port)| Event::DeletePort { tenant, port }),
+        1 => host.clone().prop_map(|host| Event::Fence { host }),
         1 => host.clone().prop_map(|host| Event::DeleteHost { host }),
         1 => (tenant.clone(), 0..3_u32).prop_map(|(tenant, flows)| Event::Limit { tenant, flows }),
         1 => tenant.prop_map(|tenant| Event::Renew { tenant }),
@@ -148,6 +153,12 @@ impl World {
             Event::DeletePort { tenant, port } => {
                 self.write(Vec::new(), vec![port_name(tenant, port).parse().unwrap()]);
             }
+            Event::Fence { host } => {
+                if let Some(host) = self.publisher.model().host(&host_name(host)).cloned() {
+                    let fenced = andromede_model::Host { state: HostState::Fenced, ..host };
+                    self.write(vec![andromede_model::Resource::from(fenced).into()], Vec::new());
+                }
+            }
             Event::DeleteHost { host } => {
                 self.write(Vec::new(), vec![host_name(host).into()]);
             }
@@ -169,7 +180,7 @@ impl World {
         let model = self.publisher.model();
         let (cursor, views) = self.hosts.entry(number).or_default();
         let Some(update) = self.publisher.next(&name, cursor) else {
-            assert!(model.host(&name).is_none());
+            assert!(model.host(&name).is_none_or(andromede_model::Host::is_fenced));
             self.hosts.remove(&number);
             return;
         };

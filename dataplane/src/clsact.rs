@@ -13,7 +13,8 @@ use crate::{
     netlink::{NESTED, Request, TcHeader, find_attribute, read_tc, u32_at},
 };
 
-/// Priority of the filter: before all that did not ask for the same.
+/// Priority of the filter: before all that did not ask for the same. It is this project's alone: who else has it is removed where it
+/// would run first, because a filter that passes a packet ends the walk through those behind it.
 const PRIORITY: u32 = 1;
 /// Handle of the filter.
 const HANDLE: u32 = 1;
@@ -45,6 +46,8 @@ const DUMP: u16 = libc::NLM_F_DUMP as u16;
 pub(crate) struct Filter {
     /// Is it at our priority and handle?
     pub(crate) ours: bool,
+    /// Its handle, which is unique within its priority.
+    handle: u32,
     /// Number of its program; none if it has none.
     pub(crate) program: Option<u32>,
 }
@@ -69,9 +72,27 @@ fn ensure_discipline(ifindex: u32) -> io::Result<()> {
     }
 }
 
-/// Sets the filter, or replaces its program in one step.
+/// Sets the filter, or replaces its program in one step, and removes those that would run before it.
 pub(crate) fn set(ifindex: u32, direction: Direction, program: BorrowedFd<'_>, name: &str) -> io::Result<()> {
     ensure_discipline(ifindex)?;
+    match put(ifindex, direction, program, name) {
+        // So the kernel refuses a filter of one kind at a priority at which there are filters of another (net/sched/cls_api.c).
+        Err(error) if error.raw_os_error() == Some(libc::EINVAL) && !list(ifindex, direction)?.is_empty() => {
+            delete(TcHeader { handle: 0, ..header(ifindex, direction) })?;
+            put(ifindex, direction, program, name)?;
+        }
+        result => result?,
+    }
+    // Of one priority the filter that came last runs first (net/sched/cls_bpf.c), and no other priority is before ours.
+    let mut before = list(ifindex, direction)?.into_iter().take_while(|filter| !filter.ours);
+    before.try_for_each(|filter| delete(TcHeader { handle: filter.handle, ..header(ifindex, direction) }))
+}
+
+fn delete(header: TcHeader) -> io::Result<()> {
+    Request::tc(RTM_DELTFILTER, ACK, header).send(|_, _| ())
+}
+
+fn put(ifindex: u32, direction: Direction, program: BorrowedFd<'_>, name: &str) -> io::Result<()> {
     let mut label = name.as_bytes().to_vec();
     label.push(0);
     let mut request = Request::tc(RTM_NEWTFILTER, ACK | CREATE, header(ifindex, direction));
@@ -87,8 +108,7 @@ pub(crate) fn set(ifindex: u32, direction: Direction, program: BorrowedFd<'_>, n
 
 /// Removes the filter, if it is there. The queueing discipline stays: others may use it.
 pub(crate) fn remove(ifindex: u32, direction: Direction) -> io::Result<()> {
-    let request = Request::tc(RTM_DELTFILTER, ACK, header(ifindex, direction));
-    match request.send(|_, _| ()) {
+    match delete(header(ifindex, direction)) {
         Ok(()) => Ok(()),
         // The kernel has several words for "it is not there".
         Err(error) => match list(ifindex, direction) {
@@ -109,7 +129,7 @@ pub(crate) fn list(ifindex: u32, direction: Direction) -> io::Result<Vec<Filter>
         if kind == RTM_NEWTFILTER && header.handle != 0 {
             let options = find_attribute(attributes, TCA_OPTIONS).unwrap_or_default();
             let program = find_attribute(options, TCA_BPF_ID).and_then(|id| u32_at(id, 0));
-            found.push(Filter { ours: header == wanted, program });
+            found.push(Filter { ours: header == wanted, handle: header.handle, program });
         }
     })?;
     Ok(found)

@@ -80,6 +80,9 @@ pub(crate) fn finish(pins: &Pins, present: &Flows) -> Result<Upgraded, LoadError
     let upgraded = flows(pins, present)?;
     for path in pins.older()? {
         match fs::remove_file(&path) {
+            Ok(()) => {
+                tracing::info!(table = %path.display(), "a table of an older layout is removed; what it counted is lost");
+            }
             Err(source) if source.kind() != io::ErrorKind::NotFound => {
                 return Err(PinError::Os { what: "cannot remove", path, source }.into());
             }

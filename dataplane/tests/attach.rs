@@ -147,6 +147,35 @@ fn whoever_pushes_in_front_is_noticed_and_overtaken() {
 }
 
 #[test]
+fn who_has_the_priority_of_the_filter_loses_it() {
+    isolated(|bpffs| {
+        let (ours, theirs) = (pins(bpffs), Pins::new(bpffs, &"other".parse().unwrap()));
+        let ifindex = veth();
+        // Each lets every packet pass, and none would come to ours.
+        let pass = "protocol all u32 match u32 0 0 flowid 1:1";
+        run("tc", "qdisc add dev a clsact");
+        run("tc", &format!("filter add dev a ingress prio 1 {pass}"));
+        run("tc", &format!("filter add dev a ingress prio 2 {pass}"));
+        let dataplane = load(&ours);
+        let attach = || dataplane.attach(Hook::FromWorkload, ifindex, AttachMode::Clsact).unwrap();
+        let attachment = attach();
+        assert_eq!(dataplane.verify(attachment).unwrap(), Health::Attached, "one of another kind");
+
+        let elsewhere = load(&theirs).attach(Hook::FromHost, ifindex, AttachMode::Clsact).unwrap();
+        let program = theirs.folder().join(format!("filter-{}-{ifindex}", elsewhere.hook));
+        run(
+            "tc",
+            &format!("filter add dev a ingress prio 1 handle 7 protocol all bpf da pinned {}", program.display()),
+        );
+        assert_eq!(dataplane.verify(attachment).unwrap(), Health::NotFirst);
+        assert_eq!(attach(), attachment);
+        assert_eq!(dataplane.verify(attachment).unwrap(), Health::Attached, "one of the same kind");
+        let left = run("tc", "filter show dev a ingress");
+        assert!(left.contains("pref 2 u32"), "who comes after it is left alone: {left}");
+    });
+}
+
+#[test]
 fn the_form_can_be_changed() {
     isolated(|bpffs| {
         let pins = pins(bpffs);

@@ -3,7 +3,8 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use andromede_abi::Address;
+use andromede_abi::{Address, DropReason};
+use andromede_pipeline::{Target, TargetKind, Verdict};
 
 use crate::fabric::address;
 
@@ -106,4 +107,11 @@ fn may_open(protocol: u8, remote: IpAddr, port: u16) -> bool {
 /// An answer to what a port of this host opened needs no ingress rule of that port.
 pub(crate) fn may_reach(seen: &Seen, closed: bool, answers: bool) -> bool {
     answers || !closed && may_open(seen.protocol, seen.source, seen.destination_port)
+}
+
+/// A drop has a reason, and only a drop: but for a packet that is too big, of which its sender is told (RFC 1191, RFC 8201).
+pub(crate) fn check_reason(verdict: &Verdict) {
+    let is_told = verdict.target.kind == TargetKind::Reply && verdict.reason == Some(DropReason::TooBig);
+    let is_dropped = verdict.target == Target::DROP;
+    assert_eq!(verdict.reason.is_some(), is_dropped || is_told, "a drop has a reason, and only a drop: {verdict:?}");
 }

@@ -2,7 +2,7 @@
 
 use andromede_abi::{DropReason, HostConfig, hook};
 use andromede_pipeline::{
-    Context, Edit, EditKind, Scratch, Target, TargetKind, Tunnel, apply_edit, carry_out, decide,
+    Context, Edit, EditKind, Scratch, TargetKind, Tunnel, apply_edit, carry_out, decide,
     memory::{Bytes, Tables},
 };
 
@@ -69,7 +69,7 @@ fn check(tables: &Tables, hook: u8, gso_size: u32, frame: Vec<u8>) -> Option<Dro
     let mut frame = Bytes(frame);
     decide(&frame, &context, tables, &mut scratch);
     let verdict = scratch.verdict;
-    assert_eq!(verdict.reason.is_some(), verdict.target == Target::DROP, "a drop has a reason, and only a drop");
+    oracle::check_reason(&verdict);
     let record = verdict.record(hook, &scratch);
     // The same frame has the same verdict, whatever another frame left in the scratch space.
     let mut used = left_over(tables, &host);

@@ -134,7 +134,7 @@ impl Host {
         };
         decide(&Bytes(sent.frame.clone()), &context, &self.tables, &mut self.scratch);
         let decided = self.scratch.verdict;
-        assert_eq!(decided.reason.is_some(), decided.target == Target::DROP, "a drop has a reason, and only a drop");
+        oracle::check_reason(&decided);
         let opens = matches!(decided.claim, Claim::Open);
         assert!(!(self.changing && opens), "a connection was opened while several tables change together");
         carry_out(&self.tables, context.now, &mut self.scratch);

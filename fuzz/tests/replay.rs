@@ -42,6 +42,7 @@ fn every_kept_input_of_parse() {
         DropReason::BadIcmpError,
         DropReason::UnrelatedIcmpError,
         DropReason::OuterFragment,
+        DropReason::TooBig,
     ];
     reaches(&reached, &reasons);
 }

@@ -43,13 +43,23 @@ impl Model {
         if let Some(found) = self.tenants.get(tenant) {
             part.tenants.insert(tenant.clone(), found.clone());
         }
-        let inside = format!("{tenant}/");
-        let own =
-            self.networks.stretch(|name| name.as_str() < inside.as_str(), |name| name.as_str().starts_with(&inside));
-        for (name, state) in own {
+        for (name, state) in self.own_networks(tenant) {
             part.networks.insert(name.clone(), Arc::clone(state));
         }
         part
+    }
+
+    /// The networks of a tenant.
+    fn own_networks(&self, tenant: &TenantName) -> impl Iterator<Item = (&NetworkName, &Arc<NetworkState>)> {
+        let inside = format!("{tenant}/");
+        let also_inside = inside.clone();
+        self.networks
+            .stretch(move |name| name.as_str() < inside.as_str(), move |name| name.as_str().starts_with(&also_inside))
+    }
+
+    /// The states of a tenant's networks.
+    pub(crate) fn states_of(&self, tenant: &TenantName) -> impl Iterator<Item = &NetworkState> {
+        self.own_networks(tenant).map(|(_, state)| state.as_ref())
     }
 
     /// The part of it that everybody may know: its revision.

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Labels, TenantLimits, TenantName};
+use crate::{Labels, TenantLimits, TenantName, TenantQuotas};
 
 /// A customer: nothing of one tenant reaches another.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -20,4 +20,7 @@ pub struct Tenant {
     /// What it may take of each host.
     #[serde(default)]
     pub limits: TenantLimits,
+    /// How much it may have.
+    #[serde(default)]
+    pub quotas: TenantQuotas,
 }

@@ -4,7 +4,7 @@
 use andromede_model::{
     Action, Direction, Existing, Host, HostState, IdentitySet, Labels, MacAddress, Network, NetworkView,
     OperatorPolicy, Port, PortLimits, PortRange, Prefix, PrefixList, Protocol, RateLimits, Remote, Resource, Rule,
-    SecurityGroup, Subnet, Tenant, TenantLimits, Timeouts, Uid, ViewDelta, Violation, Vni, Vtep, limits,
+    SecurityGroup, Subnet, Tenant, TenantLimits, TenantQuotas, Timeouts, Uid, ViewDelta, Violation, Vni, Vtep, limits,
 };
 use andromede_proto::{agent, convert, v1};
 use proptest::{prelude::*, sample::select};
@@ -162,6 +162,7 @@ fn resource() -> impl Strategy<Value = Resource> {
                 revision,
                 labels: Labels::default(),
                 limits: TenantLimits { flows_per_host: (revision % 1_048_577) as u32 },
+                quotas: TenantQuotas { ports: revision as u32, rules: 7, ..TenantQuotas::default() },
             }
             .into()
         }),

@@ -3,6 +3,7 @@
 pub mod bundle;
 pub mod chance;
 pub mod cni;
+pub mod counted;
 pub mod dialogue;
 pub mod direct;
 pub mod drops;

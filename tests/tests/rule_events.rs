@@ -175,8 +175,10 @@ fn a_count_goes_on_while_its_rule_is_there_and_ends_with_it() {
     scene.counted("web", 1);
     let numbered = |scene: &Scene| scene.told("server", "server/web", 1)[0]["ruleNumber"].clone();
     let before = numbered(&scene);
-    // Other rules come, the order changes, the agent begins anew.
+    // Other rules come and go, the order changes, controller and agent begin anew.
     scene.fabric.apply(bundle(&[QUIET, SSH, NOISE, WEB]).text()).unwrap();
+    scene.fabric.control_mut().restart().unwrap();
+    scene.fabric.apply(bundle(&[NOISE, WEB, QUIET]).text()).unwrap();
     scene.fabric.wait_in_force().unwrap();
     scene.fabric.agent_mut(2).unwrap().stop(Signal::SIGKILL).unwrap();
     assert!(scene.dial(12, 80), "what happens without an agent is counted too");

@@ -28,7 +28,7 @@ const RELEASE: &str = "6.1.";
 const MODULES: &[&str] = &["veth", "bridge", "vxlan", "sch_ingress", "cls_bpf", "cls_matchall", "act_gact"];
 
 /// Those that more tests use.
-const MORE_MODULES: &[&str] = &["ip_gre", "ip6_gre"];
+const MORE_MODULES: &[&str] = &["ip_gre", "ip6_gre", "cls_u32"];
 
 /// Tools that the tests run.
 const TOOLS: &[&str] = &["ip", "tc", "ss", "ethtool"];

@@ -173,8 +173,13 @@ impl Diagnostics {
         request: &v1::ListRuleEventsRequest,
     ) -> Result<v1::ListRuleEventsResponse, DiagnosticsError> {
         let loaded = self.tables()?;
-        let lost = rules::lost(&self.host, &loaded.tables, &self.names(), request)?;
-        let events = lock(&self.rule_log).list(&self.host, request);
+        let mut lost = rules::lost(&self.host, &loaded.tables, &self.names(), request)?;
+        let log = lock(&self.rule_log);
+        let (events, missing) = (log.list(&self.host, request), log.missing(&self.host, request));
+        drop(log);
+        if missing > 0 {
+            lost.push(v1::LostRuleEvents { host: self.host.clone(), port: String::new(), events: missing });
+        }
         Ok(v1::ListRuleEventsResponse { events, lost, errors: Vec::new() })
     }
 

@@ -26,6 +26,8 @@ const ICMP: [u8; 2] = [1, 58];
 pub(super) struct RuleLog {
     ports: BTreeMap<String, VecDeque<v1::RuleEvent>>,
     events: usize,
+    /// The number of the first event since the agent began.
+    first: u64,
     /// The number of the next event.
     next: u64,
 }
@@ -34,7 +36,8 @@ impl Default for RuleLog {
     fn default() -> Self {
         // Microseconds since 1970: no host has a million events a second, so that numbers grow over a restart too.
         let begin = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_micros());
-        Self { ports: BTreeMap::new(), events: 0, next: u64::try_from(begin).unwrap_or(0).max(1) }
+        let first = u64::try_from(begin).unwrap_or(0).max(1);
+        Self { ports: BTreeMap::new(), events: 0, first, next: first }
     }
 }
 
@@ -67,6 +70,15 @@ impl RuleLog {
                 self.ports.remove(&port);
             }
         }
+    }
+
+    /// How many events behind the one that the question names are not remembered any more; 0 if it names none.
+    pub(super) fn missing(&self, host: &str, request: &v1::ListRuleEventsRequest) -> u64 {
+        let Some(after) = request.after.get(host) else { return 0 };
+        let known = (*after).max(self.first.saturating_sub(1));
+        let since = self.next.saturating_sub(1).saturating_sub(known);
+        let remembered = self.ports.values().flatten().filter(|event| event.sequence > known).count();
+        since.saturating_sub(u64::try_from(remembered).unwrap_or(u64::MAX))
     }
 
     /// The events that are asked for, the oldest first.
@@ -190,7 +202,18 @@ mod tests {
         assert!(log.list("hosts/h1", &asked("", last)).is_empty());
         log.push(told("a"));
         assert_eq!(log.list("hosts/h1", &asked("", last)).len(), 1);
-        assert_eq!(log.list("hosts/h2", &asked("", last)).len(), 2, "another host's numbers are others");
+        assert_eq!(log.missing("hosts/h1", &asked("", last)), 0);
+        for _ in 0..1_000 {
+            log.push(told("a"));
+        }
+        assert_eq!(log.missing("hosts/h1", &asked("", last)), 1_001 - OF_PORT as u64);
+        assert_eq!(log.missing("hosts/h2", &asked("", last)), 0, "who has no number yet misses nothing");
+        assert_eq!(
+            log.missing("hosts/h1", &asked("", 7)),
+            1_002 - OF_PORT as u64,
+            "numbers of an agent before count for nothing"
+        );
+        assert_eq!(log.list("hosts/h2", &asked("", last)).len(), OF_PORT, "another host's numbers are others");
         assert!(RuleLog::default().next >= last, "numbers grow over a restart");
     }
 

@@ -1,6 +1,5 @@
 //! `./x bench scale`: what a packet costs with few and with many rules, remote ports and live flows.
 
-mod counted;
 mod world;
 
 use std::path::PathBuf;

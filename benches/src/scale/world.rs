@@ -10,11 +10,12 @@ use andromede_dataplane::{Dataplane, FrameContext, Hook, Kernel, Measure, Measur
 use andromede_pipeline::{Context, Scratch, carry_out, decide, memory::Bytes};
 use andromede_plan::Rows;
 use andromede_testkit::{Namespace, packet::Ends};
-use andromede_tests::twin::{END_LOCAL_A, END_REMOTE, SmallFabric, Twin, ifindex};
+use andromede_tests::{
+    counted::Counted,
+    twin::{END_LOCAL_A, END_REMOTE, SmallFabric, Twin, ifindex},
+};
 use anyhow::{Context as _, Result, ensure};
 use nix::time::{ClockId, clock_gettime};
-
-use super::counted::Counted;
 
 /// How much there is of what.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

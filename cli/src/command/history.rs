@@ -62,7 +62,7 @@ fn row(commit: &CommitSummary) -> Vec<String> {
     let time = time.and_then(|time| time.replace_nanosecond(0).ok()).and_then(|time| time.format(&Rfc3339).ok());
     let all = commit.written.saturating_add(commit.deleted) as usize;
     let names = match commit.names.first() {
-        None => "-".to_owned(),
+        None => denied(commit).unwrap_or_else(|| "-".to_owned()),
         Some(first) if all == 1 => first.clone(),
         Some(first) => format!("{first} and {} more", all.saturating_sub(1)),
     };
@@ -75,6 +75,17 @@ fn row(commit: &CommitSummary) -> Vec<String> {
         commit.deleted.to_string(),
         names,
     ]
+}
+
+/// "3 of tenant-admin/a/x: HostService/GetHost, and 2 more kinds"; none, if the commit tells of no denied call.
+fn denied(commit: &CommitSummary) -> Option<String> {
+    let most = commit.denied.iter().max_by_key(|denied| denied.calls)?;
+    let method = most.method.trim_start_matches("andromede.v1.");
+    let more = match commit.denied.len().saturating_sub(1) {
+        0 => String::new(),
+        more => format!(", and {more} more kinds"),
+    };
+    Some(format!("{} of {}: {method}{more}", most.calls, most.principal))
 }
 
 /// Shows what is different between two revisions.

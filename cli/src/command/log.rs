@@ -46,7 +46,7 @@ pub(crate) struct Log {
     /// Only what was let pass, or what was refused
     #[arg(long, value_enum)]
     verdict: Option<Verdict>,
-    /// Go on with what happens from now on
+    /// Go on with what happens after what hosts remember
     #[arg(short, long)]
     follow: bool,
     /// Time between two looks
@@ -81,6 +81,7 @@ impl Log {
         let mut client = DiagnosticsServiceClient::new(channel).max_decoding_message_size(MAX_ANSWER);
         let mut request = ListRuleEventsRequest { host, port, after: BTreeMap::new() };
         let mut lost = Lost::default();
+        let mut silent = Vec::new();
         let mut has_told = false;
         loop {
             let answer = client.list_rule_events(request.clone()).await?.into_inner();
@@ -94,6 +95,10 @@ impl Log {
                 return terminal::print(&told(&answer, self.output)?);
             }
             lost.tell(&answer.lost);
+            if answer.errors != silent {
+                tell_silent(&answer.errors);
+                silent.clone_from(&answer.errors);
+            }
             if !answer.events.is_empty() {
                 terminal::print(&line_by_line(&answer.events, self.output, !has_told)?)?;
                 has_told = true;
@@ -110,6 +115,9 @@ impl Log {
                 && self.verdict.is_none_or(|wanted| (event.action() == Action::Allow) == (wanted == Verdict::Allow))
         });
         answer.lost.retain(|lost| {
+            if lost.port.is_empty() {
+                return true;
+            }
             let network = lost.port.rsplit_once("/ports/").map_or("", |(network, _)| network);
             networks.contain(network)
         });
@@ -133,6 +141,10 @@ struct Lost(BTreeMap<(String, String), u64>);
 impl Lost {
     fn tell(&mut self, answer: &[LostRuleEvents]) {
         for LostRuleEvents { host, port, events } in answer {
+            if port.is_empty() {
+                terminal::remark(&format!("{events} events of {} were forgotten before this look", last(host)));
+                continue;
+            }
             let before = self.0.insert((host.clone(), port.clone()), *events).unwrap_or(0);
             let more = events.saturating_sub(before);
             if more > 0 {

@@ -15,6 +15,7 @@ pub(crate) mod lifecycle;
 pub(crate) mod log;
 pub(crate) mod pki;
 pub(crate) mod plan;
+pub(crate) mod rules;
 pub(crate) mod status;
 pub(crate) mod token;
 pub(crate) mod trace;
@@ -39,6 +40,7 @@ pub(crate) async fn run(arguments: &Arguments) -> Result<(), Failure> {
         Command::Get(get) => get.run(connection).await,
         Command::Describe(describe) => describe.run(connection, palette).await,
         Command::Delete(delete) => delete.run(connection, palette).await,
+        Command::Rules(rules) => rules.run(connection).await,
         Command::Status(status) => status.run(connection, palette).await,
         Command::Drops(drops) => drops.run(connection).await,
         Command::Flows(flows) => flows.run(connection).await,

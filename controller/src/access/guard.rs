@@ -6,7 +6,7 @@ use std::{
 };
 
 use tonic::{
-    Status,
+    Code, Status,
     body::Body,
     codegen::{BoxFuture, http},
     transport::server::{TcpConnectInfo, TlsConnectInfo},
@@ -14,7 +14,10 @@ use tonic::{
 use tower::{Layer, Service};
 
 use super::{AccessError, Principal, Role, Sight, authorise};
-use crate::join::HostAuthority;
+use crate::{
+    denials::{Denials, UNKNOWN},
+    join::HostAuthority,
+};
 
 /// The caller of a request that passed the guard.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,6 +36,8 @@ pub struct GuardLayer {
     /// Who issues certificates to hosts that join, if they may: its certificates speak for nobody else, and whoever shows none
     /// is a stranger.
     pub hosts: Option<Arc<HostAuthority>>,
+    /// Where denied calls are counted.
+    pub denials: Arc<Denials>,
 }
 
 impl GuardLayer {
@@ -67,14 +72,20 @@ pub struct Guard<S> {
 }
 
 impl<S> Guard<S> {
-    fn admit(&self, request: &http::Request<Body>) -> Result<Caller, AccessError> {
-        let principal = if self.layer.tls {
-            let info = request.extensions().get::<TlsConnectInfo<TcpConnectInfo>>();
-            self.layer.principal(info.and_then(TlsConnectInfo::peer_certs).as_deref().map_or(&[], Vec::as_slice))?
-        } else {
-            Principal::anonymous()
-        };
-        let extent = authorise(&principal, request.uri().path())?;
+    /// Who calls.
+    fn principal(&self, request: &http::Request<Body>) -> Result<Principal, AccessError> {
+        if !self.layer.tls {
+            return Ok(Principal::anonymous());
+        }
+        let info = request.extensions().get::<TlsConnectInfo<TcpConnectInfo>>();
+        self.layer.principal(info.and_then(TlsConnectInfo::peer_certs).as_deref().map_or(&[], Vec::as_slice))
+    }
+
+    /// The caller, if it may call; otherwise what is known of it, and why not.
+    fn admit(&self, request: &http::Request<Body>) -> Result<Caller, (String, AccessError)> {
+        let principal = self.principal(request).map_err(|error| (UNKNOWN.to_owned(), error))?;
+        let extent = authorise(&principal, request.uri().path());
+        let extent = extent.map_err(|error| (principal.to_string(), error))?;
         let sight = Sight::new(&principal, extent);
         Ok(Caller { principal, sight })
     }
@@ -97,16 +108,32 @@ where
     fn call(&mut self, mut request: http::Request<Body>) -> Self::Future {
         match self.admit(&request) {
             Ok(caller) => {
+                let (denials, name) = (Arc::clone(&self.layer.denials), caller.principal.to_string());
+                let path = request.uri().path().to_owned();
                 request.extensions_mut().insert(caller);
-                Box::pin(self.inner.call(request))
+                let answer = self.inner.call(request);
+                Box::pin(async move {
+                    let response = answer.await?;
+                    if is_denied(&response) {
+                        denials.count(&name, &path);
+                    }
+                    Ok(response)
+                })
             }
-            Err(error) => {
+            Err((name, error)) => {
                 tracing::warn!(%error, "call refused");
+                self.layer.denials.count(&name, request.uri().path());
                 let response = Status::from(error).into_http();
                 Box::pin(async move { Ok(response) })
             }
         }
     }
+}
+
+/// Did the service itself say that the caller may not? The status of an answer without content stands in its headers.
+fn is_denied(response: &http::Response<Body>) -> bool {
+    let status = Status::from_header_map(response.headers());
+    status.is_some_and(|status| matches!(status.code(), Code::PermissionDenied | Code::Unauthenticated))
 }
 
 /// The caller of a request.

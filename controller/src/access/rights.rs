@@ -129,6 +129,7 @@ pub const TABLE: &[(&str, Rights)] = &[
     ("/andromede.v1.SecurityGroupService/WatchSecurityGroups", Rights::READS),
     ("/andromede.v1.SecurityGroupService/CreateSecurityGroup", Rights::WRITES),
     ("/andromede.v1.SecurityGroupService/UpdateSecurityGroup", Rights::WRITES),
+    ("/andromede.v1.SecurityGroupService/EditRules", Rights::WRITES),
     ("/andromede.v1.SecurityGroupService/DeleteSecurityGroup", Rights::WRITES),
     ("/andromede.v1.PrefixListService/GetPrefixList", Rights::READS),
     ("/andromede.v1.PrefixListService/ListPrefixLists", Rights::READS),

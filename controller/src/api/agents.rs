@@ -12,17 +12,20 @@ use andromede_proto::agent::v1::{
 };
 use tokio::{sync::mpsc, time::timeout};
 use tokio_stream::wrappers::ReceiverStream;
-use tonic::{Request, Response, Status, Streaming};
+use tonic::{Code, Request, Response, Status, Streaming};
 
 use super::broken;
 use crate::{
     access::{Principal, Role, caller},
+    denials::Denials,
     publish::Publisher,
     registry::Registry,
     session::{Outbound, Session},
     writer::Writer,
 };
 
+/// The method.
+const SESSION: &str = "/andromede.agent.v1.AgentService/Session";
 /// How long an agent may take to say hello.
 const HELLO_PATIENCE: Duration = Duration::from_secs(10);
 
@@ -37,6 +40,8 @@ pub struct Agents {
     pub writer: Writer,
     /// Epoch of the store: revisions that a host knows from another epoch say nothing.
     pub store_epoch: u64,
+    /// Where sessions that are denied are counted: their status comes behind the headers, where the guard does not look.
+    pub denials: Arc<Denials>,
     /// Principals that opened a stream and have not said hello yet: one stream each.
     pub silent: Arc<Mutex<BTreeSet<String>>>,
 }
@@ -100,6 +105,9 @@ impl Agents {
                 }
             }
             Err(status) => {
+                if status.code() == Code::PermissionDenied {
+                    self.denials.count(&principal.to_string(), SESSION);
+                }
                 tracing::warn!(%principal, code = ?status.code(), reason = status.message(), "session refused");
                 // The agent may have gone already.
                 drop(out.send(Err(status)).await);

@@ -3,8 +3,8 @@
 use std::{fmt, sync::Arc};
 
 use andromede_proto::v1::{
-    ApplyResponse, CommitSummary, DiffRequest, DiffResponse, ListCommitsRequest, ListCommitsResponse, RollbackRequest,
-    VerifyCommitsRequest, VerifyCommitsResponse, history_service_server::HistoryService,
+    ApplyResponse, CommitSummary, DeniedCalls, DiffRequest, DiffResponse, ListCommitsRequest, ListCommitsResponse,
+    RollbackRequest, VerifyCommitsRequest, VerifyCommitsResponse, history_service_server::HistoryService,
 };
 use prost::Message as _;
 use tonic::{Request, Response, Status};
@@ -14,6 +14,7 @@ use crate::{
     access::{Caller, Sight, Views, caller},
     chain,
     change::Change,
+    denials::DeniedRecord,
     hexadecimal::hexadecimal,
     history::Span,
     preview,
@@ -45,6 +46,18 @@ pub struct History {
 impl fmt::Debug for History {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("History").finish_non_exhaustive()
+    }
+}
+
+impl From<DeniedRecord> for DeniedCalls {
+    fn from(record: DeniedRecord) -> Self {
+        Self {
+            principal: record.principal,
+            method: record.method,
+            calls: record.calls,
+            first_time_unix_nanos: record.first_unix_nanos,
+            last_time_unix_nanos: record.last_unix_nanos,
+        }
     }
 }
 
@@ -204,5 +217,6 @@ fn summary(mut record: Record, caller: &Caller, below: &str) -> Option<CommitSum
         written: count(record.written.len()),
         deleted: count(record.deleted.len()),
         names,
+        denied: record.denied.into_iter().filter(|_| caller.sight == Sight::Everything).map(Into::into).collect(),
     })
 }

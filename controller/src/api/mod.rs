@@ -3,6 +3,7 @@
 
 mod agents;
 mod diagnostics;
+mod edit;
 mod fabric;
 mod history;
 mod in_force;

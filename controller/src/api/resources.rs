@@ -10,6 +10,7 @@ use tonic::{Request, Response, Status};
 
 use super::{
     broken,
+    edit::Edit,
     fabric::applied,
     name,
     pages::page,
@@ -18,7 +19,7 @@ use super::{
 };
 use crate::{
     access::{Caller, Views, caller},
-    change::{Change, Condition, WriteError},
+    change::{Change, Condition, WriteError, Written},
     errors, fence,
     requests::Request as Identified,
     writer::{Writer, now_nanos},
@@ -78,7 +79,7 @@ impl Resources {
     }
 
     /// The answer that a repeated request got the first time.
-    fn repeated(&self, call: &Call) -> Result<Option<crate::change::Written>, Status> {
+    fn repeated(&self, call: &Call) -> Result<Option<Written>, Status> {
         if call.validate_only {
             return Ok(None);
         }
@@ -153,6 +154,34 @@ impl Resources {
         let change = Change { deleted: vec![name], conditions, allow_missing, ..call.change() };
         let revision = self.writer.write(change).await?.revision;
         Ok(Response::new(v1::WriteResponse { revision }))
+    }
+
+    /// Changes some rules of a group; what others change meanwhile stays, unless an etag forbids it.
+    async fn edit_rules(&self, call: Call, request: &v1::EditRulesRequest) -> Result<v1::EditRulesResponse, Status> {
+        let edit = Edit::read(request)?;
+        let answer = |written: Written| {
+            let group = shown(written.resource)?.try_into();
+            let group = group.map_err(|other: v1::Resource| errors::not_found(other.name()))?;
+            Ok(edit.answer(written.revision, group))
+        };
+        if let Some(written) = self.repeated(&call)? {
+            return answer(written);
+        }
+        let name = name::<SecurityGroupName>("name", &request.name)?;
+        let wanted = condition(&name.clone().into(), &request.etag)?;
+        for _ in 0..TRIES {
+            let model = self.views.model(&call.caller);
+            let group = model.security_group(&name).ok_or_else(|| errors::not_found(name.as_str()))?;
+            let mut conditions = vec![(name.clone().into(), Condition::At(group.revision))];
+            conditions.extend(wanted.clone());
+            let group = edit.of(group.clone())?;
+            let change = Change { written: vec![group.clone().into()], conditions, ..call.change() };
+            match self.writer.write(change).await {
+                Err(WriteError::Changed { .. }) if wanted.is_none() => {}
+                written => return answer(written.map_err(|error| edit.blame(&group, error))?),
+            }
+        }
+        Err(WriteError::Changed { revision: None, name: name.into() }.into())
     }
 
     /// Deletes a host with what is on it. What that is may change until the write is made: then it is looked at again.
@@ -280,7 +309,16 @@ services! {
         create_security_group CreateSecurityGroupRequest security_group_id
         get_security_group list_security_groups ListSecurityGroupsResponse
         update_security_group UpdateSecurityGroupRequest delete_security_group
-        watch_security_groups WatchSecurityGroupsStream;
+        watch_security_groups WatchSecurityGroupsStream {
+            async fn edit_rules(
+                &self,
+                request: Request<v1::EditRulesRequest>,
+            ) -> Result<Response<v1::EditRulesResponse>, Status> {
+                let asked = request.get_ref();
+                let call = Call::new(&request, "edit_rules", &asked.request_id, asked.validate_only)?;
+                self.edit_rules(call, &request.into_inner()).await.map(Response::new)
+            }
+        };
     host_service_server HostService Host HostName host hosts []
         create_host CreateHostRequest host_id get_host list_hosts ListHostsResponse
         update_host UpdateHostRequest delete_host watch_hosts WatchHostsStream {

@@ -7,6 +7,7 @@ mod network;
 mod operator_policy;
 mod port;
 mod prefix_list;
+mod quota;
 mod underlay;
 
 use std::collections::BTreeMap;
@@ -26,6 +27,7 @@ pub(crate) fn check(draft: &mut Draft<'_>) {
     host::check(draft);
     let touched = std::mem::take(&mut draft.touched);
     underlay::check(draft, &touched);
+    quota::check(draft, &touched);
     for (name, touched) in &touched {
         let Some(state) = draft.state(name) else { continue };
         network::check(draft, &state, touched);

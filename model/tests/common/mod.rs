@@ -6,7 +6,7 @@ use std::str::FromStr;
 use andromede_model::{
     Action, Commit, Direction, Existing, Host, HostState, Labels, MacAddress, Model, Network, OperatorPolicy, Port,
     PortLimits, Prefix, PrefixList, Protocol, Remote, Resource, Rule, SecurityGroup, Subnet, Tenant, TenantLimits,
-    Timeouts, Uid, Violation, Vni, Vtep,
+    TenantQuotas, Timeouts, Uid, Violation, Vni, Vtep,
 };
 
 pub(crate) fn name<T: FromStr>(text: &str) -> T
@@ -24,6 +24,7 @@ pub(crate) fn tenant(id: &str) -> Tenant {
         revision: 0,
         labels: Labels::default(),
         limits: TenantLimits::default(),
+        quotas: TenantQuotas::default(),
     }
 }
 

@@ -1,6 +1,6 @@
 //! What a port, and a tenant, may take.
 
-use andromede_model::{PortLimits, RateLimits, TenantLimits, ValueError};
+use andromede_model::{PortLimits, RateLimits, TenantLimits, TenantQuotas, ValueError};
 
 use super::fields::{Fields, FromMessage};
 use crate::v1;
@@ -53,6 +53,20 @@ impl From<RateLimits> for v1::RateLimits {
 /// Limits that say nothing are left out.
 pub(super) fn tenant_limits_message(limits: TenantLimits) -> Option<v1::TenantLimits> {
     (limits != TenantLimits::default()).then_some(v1::TenantLimits { flows_per_host: limits.flows_per_host })
+}
+
+impl From<v1::TenantQuotas> for TenantQuotas {
+    fn from(message: v1::TenantQuotas) -> Self {
+        let v1::TenantQuotas { networks, subnets, ports, security_groups, rules, prefix_lists } = message;
+        Self { networks, subnets, ports, security_groups, rules, prefix_lists }
+    }
+}
+
+/// Quotas that say nothing are left out.
+pub(super) fn tenant_quotas_message(quotas: TenantQuotas) -> Option<v1::TenantQuotas> {
+    let TenantQuotas { networks, subnets, ports, security_groups, rules, prefix_lists } = quotas;
+    let message = v1::TenantQuotas { networks, subnets, ports, security_groups, rules, prefix_lists };
+    (quotas != TenantQuotas::default()).then_some(message)
 }
 
 /// Limits that say nothing are left out.

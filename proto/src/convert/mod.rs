@@ -42,6 +42,13 @@ pub fn resources(messages: Vec<v1::Resource>) -> Result<Vec<model::Resource>, Ve
     if violations.is_empty() { Ok(read) } else { Err(violations) }
 }
 
+/// Rules of a list; paths begin with the name of the list and the place in it.
+pub fn rules(list: &str, messages: Vec<v1::Rule>) -> Result<Vec<model::Rule>, Vec<Violation>> {
+    let mut violations = Vec::new();
+    let read = Fields::new("", &mut violations).list(list, messages);
+    if violations.is_empty() { Ok(read) } else { Err(violations) }
+}
+
 macro_rules! try_from {
     ($($message:ty => $model:ty;)*) => { $(
         impl TryFrom<$message> for $model {

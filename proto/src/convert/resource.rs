@@ -7,7 +7,7 @@ use andromede_model::{
 
 use super::{
     fields::{Fields, FromMessage},
-    limits::{limits_message, tenant_limits_message},
+    limits::{limits_message, tenant_limits_message, tenant_quotas_message},
 };
 use crate::v1::{self, resource::Kind};
 
@@ -27,6 +27,7 @@ impl FromMessage for Tenant {
         }
         let limits = TenantLimits::read(message.limits.unwrap_or_default(), &mut fields.inside("limits"));
         Some(Self {
+            quotas: message.quotas.unwrap_or_default().into(),
             name: name?,
             display_name: message.display_name,
             index: message.index,
@@ -45,6 +46,7 @@ impl From<Tenant> for v1::Tenant {
             index: tenant.index,
             revision: tenant.revision,
             limits: tenant_limits_message(tenant.limits),
+            quotas: tenant_quotas_message(tenant.quotas),
             labels: tenant.labels.into(),
             etag: String::new(),
         }

@@ -23,7 +23,7 @@ use self::{
 };
 pub use self::{
     revision::PORTS,
-    story::{Fates, Story},
+    story::{Fates, Story, tables},
     traffic::Traffic,
 };
 use crate::twin::{END_LOCAL_A, END_LOCAL_B, END_VTEP, End};

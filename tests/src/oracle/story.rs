@@ -175,7 +175,7 @@ pub(super) enum Went {
 }
 
 /// The rows as tables in memory, with what packets have left in those before.
-pub(super) fn tables(rows: &Rows, before: &Tables) -> Tables {
+pub fn tables(rows: &Rows, before: &Tables) -> Tables {
     let rows = rows.clone();
     Tables {
         ports: rows.ports,

@@ -10,19 +10,20 @@ use andromede_abi::{
 use andromede_pipeline::{Inline, NotPut, Put, Tables, memory};
 
 /// The tables of a packet path in memory, and the number of lookups in them.
-pub(super) struct Counted<'a> {
+#[derive(Debug)]
+pub struct Counted<'a> {
     of: &'a memory::Tables,
     lookups: Cell<u32>,
 }
 
 impl<'a> Counted<'a> {
     /// Nothing was looked up yet.
-    pub(super) const fn new(of: &'a memory::Tables) -> Self {
+    pub const fn new(of: &'a memory::Tables) -> Self {
         Self { of, lookups: Cell::new(0) }
     }
 
     /// Lookups so far.
-    pub(super) const fn lookups(&self) -> u32 {
+    pub const fn lookups(&self) -> u32 {
         self.lookups.get()
     }
 
