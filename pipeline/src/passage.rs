@@ -4,6 +4,7 @@ use andromede_abi::{Direction, DropReason, FlowRow, HostConfig, HostIndex, Netwo
 
 use crate::{
     budget::{self, Account},
+    judgement::Judgement,
     lifetime,
     packet::{Transport, flow_key},
     scratch::Scratch,
@@ -212,13 +213,27 @@ fn established<T: Tables>(tables: &T, host: &HostConfig, now: u64, scratch: &mut
 /// A packet that no fresh row vouches for: its connection is judged, and the verdict written.
 #[inline(always)]
 pub fn judge<T: Stages>(tables: &T, host: &HostConfig, now: u64, scratch: &mut Scratch) {
-    let outcome = match judge::judge(tables, scratch) {
+    let outcome = match recall_or_judge(tables, scratch) {
         Ok(()) => open(tables, host, now, scratch),
         Err(refusal) => Err(denied(refusal, scratch)),
     };
     if let Err(refusal) = outcome {
         scratch.verdict.refuse(refusal);
     }
+}
+
+/// Judges the connection, by itself or as the last one of its kind.
+#[inline(always)]
+fn recall_or_judge<T: Stages>(tables: &T, scratch: &mut Scratch) -> Result<(), Refusal> {
+    let is_one_of_many = Judgement::is_for(scratch);
+    if is_one_of_many && tables.recall(scratch) {
+        return Ok(());
+    }
+    judge::judge(tables, scratch)?;
+    if is_one_of_many {
+        tables.keep(scratch);
+    }
+    Ok(())
 }
 
 /// A connection that may be: its row is completed and claimed.
