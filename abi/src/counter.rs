@@ -59,6 +59,19 @@ impl Counter {
         self.0.fetch_add(n, Ordering::Relaxed)
     }
 
+    /// Writes 0 in one atomic instruction. The packet path reads nothing after it that it had read before: an exchange is fully ordered
+    /// there (Documentation/bpf/standardization/instruction-set.rst).
+    #[inline(always)]
+    pub fn clear_in_order(&self) {
+        #[cfg(target_arch = "bpf")]
+        // SAFETY: as in `add`.
+        unsafe {
+            core::arch::asm!("{n} = xchg_64({p} + 0, {n})", p = in(reg) self.0.as_ptr(), n = inout(reg) 0_u64 => _);
+        }
+        #[cfg(not(target_arch = "bpf"))]
+        self.0.store(0, Ordering::SeqCst);
+    }
+
     /// Writes `new` if the word is `old`, in one atomic instruction; says whether it was.
     #[inline(always)]
     pub fn replace(&self, old: u64, new: u64) -> bool {

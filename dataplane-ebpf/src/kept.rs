@@ -6,7 +6,7 @@
 
 use core::sync::atomic::{Ordering, compiler_fence};
 
-use andromede_abi::{MemberKey, MemberRow, NetworkRow, PortRow};
+use andromede_abi::{Counter, MemberKey, MemberRow, NetworkRow, PortRow};
 
 use andromede_pipeline::{Judgement, Scratch};
 
@@ -52,7 +52,7 @@ impl<K: Copy + PartialEq, R> Kept<K, R> {
             return Some(&kept.row);
         }
         // What is written in part is no row.
-        kept.generation = 0;
+        forget(&mut kept.generation);
         if generation == 0 || !read(&mut kept.row) {
             return None;
         }
@@ -68,6 +68,15 @@ fn generation() -> u64 {
     let generation = maps::GENERATION.get_ptr(0).map_or(0, |word| unsafe { word.read_volatile() });
     compiler_fence(Ordering::SeqCst);
     generation
+}
+
+/// Says that nothing is kept there, before tables are read: on a processor that reads ahead they would else be read as they were before
+/// the generation was.
+#[inline(always)]
+fn forget(kept: &mut u64) {
+    // SAFETY: an aligned word, of this processor alone; a counter is one.
+    let kept: &Counter = unsafe { &*core::ptr::from_mut(kept).cast() };
+    kept.clear_in_order();
 }
 
 /// The place of a number.
@@ -118,7 +127,8 @@ pub fn recall(scratch: &mut Scratch) -> bool {
         kept.judgement.apply(scratch);
         return true;
     }
-    (kept.generation, kept.next) = (0, generation);
+    forget(&mut kept.generation);
+    kept.next = generation;
     false
 }
 
