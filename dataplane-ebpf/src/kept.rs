@@ -8,6 +8,8 @@ use core::sync::atomic::{Ordering, compiler_fence};
 
 use andromede_abi::{MemberKey, MemberRow, NetworkRow, PortRow};
 
+use andromede_pipeline::{Judgement, Scratch};
+
 use crate::{maps, tables};
 
 /// Rows of a kind that a processor keeps; a power of two. Two that belong into the same place take turns.
@@ -19,6 +21,14 @@ pub struct Kept<K, R> {
     generation: u64,
     key: K,
     row: R,
+}
+
+/// How connections of a kind are judged, and the generation that was read before it was. While one is judged, the generation waits.
+#[repr(C)]
+pub struct KeptJudgement {
+    generation: u64,
+    next: u64,
+    judgement: Judgement,
 }
 
 /// A port by the index of its interface, which is never 0.
@@ -89,4 +99,34 @@ pub fn network<'a>(network: u32) -> Option<&'a NetworkRow> {
     let kept = maps::KEPT_NETWORKS.get_ptr_mut(place(network))?;
     // SAFETY: as in `port`.
     unsafe { Kept::find(kept, &network, |row| tables::read_network(network, row)) }
+}
+
+/// The place for the judgement of the connection in the scratch space.
+#[inline(always)]
+fn place_of<'a>(scratch: &Scratch) -> Option<&'a mut KeptJudgement> {
+    // SAFETY: as in `port`.
+    maps::KEPT_JUDGEMENTS.get_ptr_mut(place(Judgement::place(scratch))).map(|kept| unsafe { &mut *kept })
+}
+
+/// Judges the connection in the scratch space as the last one of its kind; says whether it did. If not, it is to be judged, and may then be
+/// [kept](keep).
+#[inline(always)]
+pub fn recall(scratch: &mut Scratch) -> bool {
+    let generation = generation();
+    let Some(kept) = place_of(scratch) else { return false };
+    if generation != 0 && kept.generation == generation && kept.judgement.is_of(scratch) {
+        kept.judgement.apply(scratch);
+        return true;
+    }
+    (kept.generation, kept.next) = (0, generation);
+    false
+}
+
+/// Keeps how the connection in the scratch space was judged, which was not recalled just now. A function of its own, for its stack.
+#[inline(never)]
+pub fn keep(scratch: &Scratch) {
+    if let Some(kept) = place_of(scratch) {
+        kept.judgement.keep(scratch);
+        kept.generation = kept.next;
+    }
 }

@@ -12,7 +12,7 @@ use aya_ebpf::{
     macros::btf_map,
 };
 
-use crate::kept::{KEPT, KeptMember, KeptNetwork, KeptPort};
+use crate::kept::{KEPT, KeptJudgement, KeptMember, KeptNetwork, KeptPort};
 
 const SPARSE: usize = BPF_F_NO_PREALLOC as usize;
 
@@ -101,6 +101,8 @@ pub static KEPT_PORTS: PerCpuArray<KeptPort, KEPT> = PerCpuArray::new();
 pub static KEPT_MEMBERS: PerCpuArray<KeptMember, KEPT> = PerCpuArray::new();
 #[btf_map]
 pub static KEPT_NETWORKS: PerCpuArray<KeptNetwork, KEPT> = PerCpuArray::new();
+#[btf_map]
+pub static KEPT_JUDGEMENTS: PerCpuArray<KeptJudgement, KEPT> = PerCpuArray::new();
 #[btf_map]
 pub static VERDICTS: PerCpuArray<VerdictRecord, 1> = PerCpuArray::new();
 #[btf_map]

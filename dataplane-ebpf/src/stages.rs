@@ -6,7 +6,7 @@ use core::arch::asm;
 use andromede_abi::HostConfig;
 use andromede_pipeline::{Recognised, Scratch, Stages, ask, carry_out, follow, is_asked, judge, part};
 
-use crate::{host, maps, tables::Maps};
+use crate::{host, kept, maps, tables::Maps};
 
 impl Stages for Maps {
     #[inline(always)]
@@ -22,6 +22,16 @@ impl Stages for Maps {
     #[inline(always)]
     fn judge(&self, _host: &HostConfig, now: u64, scratch: &mut Scratch) {
         shared(scratch, || stage_judge(now));
+    }
+
+    #[inline(always)]
+    fn recall(&self, scratch: &mut Scratch) -> bool {
+        kept::recall(scratch)
+    }
+
+    #[inline(always)]
+    fn keep(&self, scratch: &Scratch) {
+        kept::keep(scratch);
     }
 
     #[inline(always)]

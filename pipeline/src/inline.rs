@@ -31,6 +31,14 @@ impl<T: Inline> Stages for T {
     }
 
     #[inline(always)]
+    fn recall(&self, _: &mut Scratch) -> bool {
+        false
+    }
+
+    #[inline(always)]
+    fn keep(&self, _: &Scratch) {}
+
+    #[inline(always)]
     fn ask(&self, scratch: &mut Scratch) {
         policy::ask(self, scratch);
     }

@@ -16,6 +16,7 @@ mod fragment;
 mod frame;
 mod hooks;
 mod inline;
+mod judgement;
 mod lifetime;
 #[cfg(feature = "memory")]
 pub mod memory;
@@ -42,6 +43,7 @@ pub use encapsulate::{OUTER_TTL, OVERHEAD, outer_header};
 pub use fragment::{Fragment, FragmentKind};
 pub use frame::{Frame, MAX_OFFSET};
 pub use inline::Inline;
+pub use judgement::Judgement;
 pub use packet::{Packet, Transport, flow_key};
 pub use passage::{Recognised, follow, judge, part};
 pub use report::rule_event;

@@ -4,6 +4,7 @@ use andromede_abi::{Direction, DropReason, FlowRow, HostConfig, HostIndex, Netwo
 
 use crate::{
     budget::{self, Account},
+    judgement::Judgement,
     lifetime,
     packet::{Transport, flow_key},
     scratch::Scratch,
@@ -212,13 +213,27 @@ fn established<T: Tables>(tables: &T, host: &HostConfig, now: u64, scratch: &mut
 /// A packet that no fresh row vouches for: its connection is judged, and the verdict written.
 #[inline(always)]
 pub fn judge<T: Stages>(tables: &T, host: &HostConfig, now: u64, scratch: &mut Scratch) {
-    let outcome = match judge::judge(tables, scratch) {
+    let outcome = match recall_or_judge(tables, scratch) {
         Ok(()) => open(tables, host, now, scratch),
         Err(refusal) => Err(denied(refusal, scratch)),
     };
     if let Err(refusal) = outcome {
         scratch.verdict.refuse(refusal);
     }
+}
+
+/// Judges the connection, by itself or as the last one of its kind.
+#[inline(always)]
+fn recall_or_judge<T: Stages>(tables: &T, scratch: &mut Scratch) -> Result<(), Refusal> {
+    let is_one_of_many = Judgement::is_for(scratch);
+    if is_one_of_many && tables.recall(scratch) {
+        return Ok(());
+    }
+    judge::judge(tables, scratch)?;
+    if is_one_of_many {
+        tables.keep(scratch);
+    }
+    Ok(())
 }
 
 /// A connection that may be: its row is completed and claimed.
@@ -236,7 +251,10 @@ fn open<T: Tables>(tables: &T, host: &HostConfig, now: u64, scratch: &mut Scratc
     lifetime::ask(tables, opening.network, packet.protocol, row.state, terms);
     (row.lifetime, row.tenant) = (terms.lifetime, terms.tenant);
     row.hold = budget::hold(row.connection, key.protocol, row.state);
-    row.seen = now;
+    // One that is judged again has the time of its last packet still, and is not kept alive by knocking either.
+    if !opening.is_known || row.state != opening.state || !connection::knocks(packet) {
+        row.seen = now;
+    }
     let stage = if row.ingress_rule == rule::NONE { Stage::Egress } else { Stage::Ingress };
     along(host, scratch, stage)?;
     if scratch.packet.fragment.is_early() {

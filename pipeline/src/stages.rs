@@ -18,6 +18,12 @@ pub trait Stages: Tables {
     /// The connection is judged.
     fn judge(&self, host: &HostConfig, now: u64, scratch: &mut Scratch);
 
+    /// Judges the connection as the last one of its kind, if one is remembered and no table has changed since; says whether it did.
+    fn recall(&self, scratch: &mut Scratch) -> bool;
+
+    /// Remembers how the connection was judged that was not recalled just now.
+    fn keep(&self, scratch: &Scratch);
+
     /// The set of rules that the inquiry names is asked.
     fn ask(&self, scratch: &mut Scratch);
 

@@ -81,12 +81,12 @@ fn a_refusal_is_told_by_reset_and_by_icmp_without_a_rule_for_either() {
     for host in [1, 2] {
         let pair = Pair::start(host);
         for to in both(12) {
-            let tcp = tcp_probe(pair.client.namespace(), SocketAddr::new(to, 81), SHORT).unwrap();
+            let tcp = tcp_probe(pair.client.namespace(), SocketAddr::new(to, 81), SHORT * 10).unwrap();
             assert!(matches!(tcp, Outcome::Refused(_)), "{to} on h{host}: {tcp:?}");
-            let udp = udp_probe(pair.client.namespace(), SocketAddr::new(to, 54), SHORT).unwrap();
+            let udp = udp_probe(pair.client.namespace(), SocketAddr::new(to, 54), SHORT * 10).unwrap();
             assert!(matches!(udp, Outcome::Refused(_)), "port unreachable from {to} on h{host}: {udp:?}");
-            assert!(tcp_probe(pair.client.namespace(), SocketAddr::new(to, 80), SHORT).unwrap().is_answered());
-            assert!(udp_probe(pair.client.namespace(), SocketAddr::new(to, 53), SHORT).unwrap().is_answered());
+            assert!(tcp_probe(pair.client.namespace(), SocketAddr::new(to, 80), SHORT * 10).unwrap().is_answered());
+            assert!(udp_probe(pair.client.namespace(), SocketAddr::new(to, 53), SHORT * 10).unwrap().is_answered());
         }
         assert!(pair.states(81).iter().all(|state| state == "reset"), "{:?}", pair.states(81));
     }

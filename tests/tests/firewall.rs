@@ -18,7 +18,10 @@ use andromede_tests::{
     scene::{both, v4, v6},
 };
 
+/// How long an answer is waited for that must not come.
 const SHORT: Duration = Duration::from_millis(400);
+/// And for one that must: it may be a busy machine.
+const PATIENT: Duration = Duration::from_secs(5);
 const TCP: [u16; 5] = [80, 443, 8000, 8080, 9000];
 const UDP: [u16; 2] = [53, 123];
 
@@ -51,14 +54,30 @@ impl Pair {
         Self { client, server, _responder: responder, fabric }
     }
 
-    fn tcp(&self, to: IpAddr, port: u16) -> bool {
-        let outcome = tcp_probe(self.client.namespace(), SocketAddr::new(to, port), SHORT).unwrap();
+    fn ask_tcp(&self, to: IpAddr, port: u16, limit: Duration) -> bool {
+        let outcome = tcp_probe(self.client.namespace(), SocketAddr::new(to, port), limit).unwrap();
         assert!(!matches!(outcome, Outcome::Refused(_)), "a refusal is silent: {outcome:?}");
         outcome.answered_by("server")
     }
 
+    fn ask_udp(&self, to: IpAddr, port: u16, limit: Duration) -> bool {
+        udp_probe(self.client.namespace(), SocketAddr::new(to, port), limit).unwrap().answered_by("server")
+    }
+
+    fn tcp(&self, to: IpAddr, port: u16) -> bool {
+        self.ask_tcp(to, port, PATIENT)
+    }
+
+    fn no_tcp(&self, to: IpAddr, port: u16) -> bool {
+        !self.ask_tcp(to, port, SHORT)
+    }
+
     fn udp(&self, to: IpAddr, port: u16) -> bool {
-        udp_probe(self.client.namespace(), SocketAddr::new(to, port), SHORT).unwrap().answered_by("server")
+        self.ask_udp(to, port, PATIENT)
+    }
+
+    fn no_udp(&self, to: IpAddr, port: u16) -> bool {
+        !self.ask_udp(to, port, SHORT)
     }
 
     fn ping(&self, to: IpAddr) -> bool {
@@ -72,7 +91,7 @@ fn ingress_is_closed_and_egress_open_until_told() {
         let pair = Pair::start(host, &bundle(host, &[], &[]));
         for to in both(12) {
             let before = dropped(&pair.fabric, "ingress-rule").unwrap();
-            assert!(!pair.tcp(to, 80) && !pair.udp(to, 53) && !pair.ping(to), "{to} on h{host}");
+            assert!(pair.no_tcp(to, 80) && pair.no_udp(to, 53) && !pair.ping(to), "{to} on h{host}");
             dropped_more(&pair.fabric, "ingress-rule", before, 3).unwrap();
         }
         // The other way the same, and each drop names the default.
@@ -101,12 +120,12 @@ fn rules_decide_by_protocol_port_and_priority() {
         for to in both(12) {
             assert!(pair.tcp(to, 80), "allowed before a later deny: {to} on h{host}");
             assert!(pair.tcp(to, 8000), "a range, its first port: {to} on h{host}");
-            assert!(!pair.tcp(to, 8080), "denied before the range allows: {to} on h{host}");
-            assert!(!pair.tcp(to, 443), "no rule: {to} on h{host}");
+            assert!(pair.no_tcp(to, 8080), "denied before the range allows: {to} on h{host}");
+            assert!(pair.no_tcp(to, 443), "no rule: {to} on h{host}");
             assert!(pair.udp(to, 53), "{to} on h{host}");
-            assert!(!pair.udp(to, 123), "deny stands before allow at equal priority: {to} on h{host}");
+            assert!(pair.no_udp(to, 123), "deny stands before allow at equal priority: {to} on h{host}");
             let before = dropped(&pair.fabric, "egress-rule").unwrap();
-            assert!(!pair.tcp(to, 9000), "the sender's own rule: {to} on h{host}");
+            assert!(pair.no_tcp(to, 9000), "the sender's own rule: {to} on h{host}");
             dropped_more(&pair.fabric, "egress-rule", before, 1).unwrap();
         }
         assert!(pair.ping(v4(12)), "the type of an echo request");
@@ -131,20 +150,20 @@ fn remotes_are_groups_or_prefixes() {
     let pair = Pair::start(2, &bundle);
     let outsider = pair.fabric.attach(1, &port_name("red", "outsider")).unwrap();
     pair.fabric.wait_in_force().unwrap();
-    let outside = |to: IpAddr, port: u16| {
-        tcp_probe(outsider.namespace(), SocketAddr::new(to, port), SHORT).unwrap().answered_by("server")
+    let outside = |to: IpAddr, port: u16, limit: Duration| {
+        tcp_probe(outsider.namespace(), SocketAddr::new(to, port), limit).unwrap().answered_by("server")
     };
     for to in both(12) {
-        assert!(pair.tcp(to, 80) && !outside(to, 80), "the group: {to}");
-        assert!(pair.tcp(to, 443) && !outside(to, 443), "the prefix: {to}");
-        assert!(outside(to, 8080), "{to}");
+        assert!(pair.tcp(to, 80) && !outside(to, 80, SHORT), "the group: {to}");
+        assert!(pair.tcp(to, 443) && !outside(to, 443, SHORT), "the prefix: {to}");
+        assert!(outside(to, 8080, PATIENT), "{to}");
     }
-    assert!(!pair.tcp(v4(12), 8080), "its address is denied");
+    assert!(pair.no_tcp(v4(12), 8080), "its address is denied");
     assert!(pair.tcp(v6(12), 8080), "its other address is not");
     // Whoever joins the group later is let in: the identity changes, not the rule.
     let joined = bundle_with_outsider_in_group(&rules);
     pair.fabric.apply(joined.text()).unwrap();
-    assert!(outside(v4(12), 80) && outside(v6(12), 80), "the outsider has joined the group");
+    assert!(outside(v4(12), 80, PATIENT) && outside(v6(12), 80, PATIENT), "the outsider has joined the group");
 }
 
 fn bundle_with_outsider_in_group(rules: &[&str]) -> Bundle {
@@ -172,7 +191,7 @@ fn a_rule_change_cuts_live_connections_at_the_next_packet() {
             assert!(!connection.forward(), "the initiator goes on (h{host})");
             assert!(!connection.backward(), "the answerer has opened it again (h{host})");
         }
-        assert!(!pair.tcp(v4(12), 5000), "nor does a new one open (h{host})");
+        assert!(pair.no_tcp(v4(12), 5000), "nor does a new one open (h{host})");
         assert!(pair.tcp(v4(12), 80), "what another rule allows goes on (h{host})");
         let cut = dropped(&pair.fabric, "connection-cut").unwrap();
         assert!(cut > 0, "the drops have the name of a cut connection (h{host})");
@@ -302,12 +321,12 @@ fn the_operator_decides_before_the_tenant_and_may_leave_it_to_him() {
         let pair = Pair::start(host, &bundle(host, &[], &[ANYTHING_IN, no_monitor]).with(&policy(&rules)));
         for to in both(12) {
             let before = dropped(&pair.fabric, "ingress-rule").unwrap();
-            assert!(!pair.tcp(to, 80), "{to} on h{host}: the operator denies it");
+            assert!(pair.no_tcp(to, 80), "{to} on h{host}: the operator denies it");
             dropped_more(&pair.fabric, "ingress-rule", before, 1).unwrap();
             assert!(pair.tcp(to, 9000), "{to} on h{host}: the operator allows it, whatever the tenant says");
             assert!(pair.tcp(to, 443), "{to} on h{host}: the operator says nothing");
             assert!(pair.udp(to, 53), "{to} on h{host}: the operator leaves it to the tenant");
-            assert!(!pair.udp(to, 123), "{to} on h{host}: a pass for one port is none for another");
+            assert!(pair.no_udp(to, 123), "{to} on h{host}: a pass for one port is none for another");
         }
         let drops = pair.fabric.control().json(&["drops"]).unwrap().to_string();
         assert!(drops.contains("law/no-web"), "{drops}");
@@ -322,9 +341,11 @@ fn a_prefix_list_is_changed_for_all_rules_that_name_it() {
     let rule = "{name: friends, direction: ingress, action: allow, \
                 remotePrefixList: tenants/red/networks/net/prefixLists/friends}";
     let pair = Pair::start(2, &bundle(2, &[], &[rule]).with(&list("10.0.0.8/30, 'fd00:10::/120'")));
-    assert!(pair.tcp(v4(12), 80) && pair.tcp(v6(12), 80) && pair.udp(v4(12), 53));
+    assert!(pair.tcp(v4(12), 80), "10.0.0.11 is a friend");
+    assert!(pair.tcp(v6(12), 80), "and fd00:10::11");
+    assert!(pair.udp(v4(12), 53), "over any protocol");
     pair.fabric.apply(&list("10.0.0.0/30, 'fd00:10::/120'")).unwrap();
     pair.fabric.wait_in_force().unwrap();
-    assert!(!pair.tcp(v4(12), 80), "10.0.0.11 is no friend any more");
+    assert!(pair.no_tcp(v4(12), 80), "10.0.0.11 is no friend any more");
     assert!(pair.tcp(v6(12), 80));
 }

@@ -4,15 +4,17 @@
 use std::net::Ipv4Addr;
 
 use andromede_abi::{Address, DropReason, MemberKey, PortLimits, PortRow, port_flag, target};
-use andromede_testkit::packet::Ends;
+use andromede_dataplane::Hook;
+use andromede_testkit::packet::{Ends, Tcp, tcp_flag};
 use andromede_tests::twin::{
-    END_LOCAL_A as A, END_REMOTE as REMOTE, Met, Twin, UNDERLAY_IFINDEX, ifindex,
+    END_LOCAL_A as A, END_LOCAL_B as B, END_REMOTE as REMOTE, Met, Twin, UNDERLAY_IFINDEX, ifindex,
     talk::{VNI, conversation, drops, passes, received, sent, v4},
 };
 use nix::{
     sched::{CpuSet, sched_setaffinity},
     unistd::Pid,
 };
+use serde_json::json;
 
 /// A datagram of a workload, and its answer from the other host.
 fn both_ways() -> (Met, Met) {
@@ -79,5 +81,58 @@ fn a_member_that_leaves_is_a_stranger_at_its_next_packet() {
         twin.kernel().tables.members.insert(&key, &row).unwrap();
         twin.memory_mut().members.insert(key, row);
         passes(twin, "and in again", &back, target::DELIVER);
+    });
+}
+
+/// A connection like another is judged alike, and no longer than the rules are what they were.
+#[test]
+fn a_rule_that_changes_is_asked_by_the_next_connection_of_a_kind() {
+    conversation(|fabric, twin| {
+        stay();
+        let open = |number: u16| sent(A, v4(A, REMOTE).udp(6_000 + number, 53, &[7; 8]));
+        let asked = |number: u16| received(2, VNI[0], &v4(REMOTE, B).udp(6_000 + number, 53, &[7; 8]));
+        for number in 0..3 {
+            passes(twin, "out", &open(number), target::ENCAP);
+            passes(twin, "in", &asked(number), target::DELIVER);
+        }
+        let deny =
+            |direction: &str| json!([{"name": "no", "direction": direction, "action": "deny", "protocol": "udp"}]);
+        fabric.set_client_rules("red", &deny("egress")).unwrap();
+        twin.write(fabric.rows()).unwrap();
+        drops(twin, "no longer out", &open(4), DropReason::EgressRule);
+        passes(twin, "in, as before", &asked(4), target::DELIVER);
+        fabric.set_rules("red", &deny("ingress")).unwrap();
+        twin.write(fabric.rows()).unwrap();
+        drops(twin, "no longer in", &asked(5), DropReason::IngressRule);
+        fabric.set_client_rules("red", &json!([])).unwrap();
+        twin.write(fabric.rows()).unwrap();
+        passes(twin, "out again", &open(5), target::ENCAP);
+    });
+}
+
+/// What makes another kind of connection is asked for itself: address, port, protocol, network.
+#[test]
+fn what_differs_is_judged_by_itself() {
+    conversation(|fabric, twin| {
+        stay();
+        let rules = json!([{"name": "names", "direction": "ingress", "action": "allow", "protocol": "udp", "ports": ["53"],
+            "remoteCidr": "10.0.0.1/32"}]);
+        fabric.set_rules("red", &rules).unwrap();
+        twin.write(fabric.rows()).unwrap();
+        for number in 0..2 {
+            passes(twin, "allowed", &sent(A, v4(A, B).udp(7_000 + number, 53, &[7; 8])), target::DELIVER);
+            drops(twin, "another port", &sent(A, v4(A, B).udp(7_100 + number, 54, &[7; 8])), DropReason::IngressRule);
+            let tcp = Tcp { source: 7_200 + number, destination: 53, flags: tcp_flag::SYN, ..Tcp::default() };
+            drops(twin, "another protocol", &sent(A, v4(A, B).tcp(&tcp, b"")), DropReason::IngressRule);
+            let other = received(2, VNI[0], &v4(REMOTE, B).udp(7_300 + number, 53, &[7; 8]));
+            drops(twin, "another source", &other, DropReason::IngressRule);
+            let blue = Met::new(Hook::FromWorkload, ifindex(1, A), v4(A, B).udp(7_400 + number, 53, &[7; 8]));
+            passes(twin, "another network, whose rules are its own", &blue, target::DELIVER);
+        }
+        fabric.set_rules("blue", &json!([])).unwrap();
+        twin.write(fabric.rows()).unwrap();
+        passes(twin, "still allowed", &sent(A, v4(A, B).udp(7_010, 53, &[7; 8])), target::DELIVER);
+        let blue = Met::new(Hook::FromWorkload, ifindex(1, A), v4(A, B).udp(7_410, 53, &[7; 8]));
+        drops(twin, "not in the other network", &blue, DropReason::IngressRule);
     });
 }

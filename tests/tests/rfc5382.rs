@@ -107,6 +107,16 @@ fn req_5_a_half_open_or_half_closed_connection_lives_for_4_minutes() {
         twin.rest(Duration::from_secs(61)).unwrap();
         drops(twin, "does not keep it alive: nobody answered", &back(SYN | ACK), DropReason::UnaskedSynAck);
     });
+    conversation(|fabric, twin| {
+        passes(twin, "a SYN", &out(SYN), target::ENCAP);
+        twin.rest(minutes(3)).unwrap();
+        let rules = json!([{"name": "all", "direction": "egress", "action": "allow"}]);
+        fabric.set_client_rules("red", &rules).unwrap();
+        twin.write(fabric.rows()).unwrap();
+        passes(twin, "its retransmission, judged again by other rules", &out(SYN), target::ENCAP);
+        twin.rest(Duration::from_secs(61)).unwrap();
+        drops(twin, "does not keep it alive either", &back(SYN | ACK), DropReason::UnaskedSynAck);
+    });
     conversation(|_, twin| {
         open(twin);
         passes(twin, "one side ends", &out(FIN | ACK), target::ENCAP);

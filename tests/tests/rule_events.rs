@@ -7,6 +7,7 @@ use andromede_testkit::{
     Fabric, FabricOptions, Workload,
     fabric::INTERFACE,
     packet::Ends,
+    process::{Lifetime, Process},
     raw::RawSocket,
     traffic::{Responder, tcp_probe, udp_probe},
     wait,
@@ -64,9 +65,17 @@ impl Scene {
         Self { client, server, other, _responder: responder, fabric }
     }
 
-    fn dial(&self, last: u8, port: u16) -> bool {
+    fn ask(&self, last: u8, port: u16, limit: Duration) -> bool {
         let to = SocketAddr::new(v4(last), port);
-        tcp_probe(self.client.namespace(), to, SHORT).unwrap().answered_by("server")
+        tcp_probe(self.client.namespace(), to, limit).unwrap().answered_by("server")
+    }
+
+    fn dial(&self, last: u8, port: u16) -> bool {
+        self.ask(last, port, PATIENCE)
+    }
+
+    fn no_answer(&self, last: u8, port: u16) -> bool {
+        !self.ask(last, port, SHORT)
     }
 
     /// Sends so many datagrams to a port of a workload, each from a port of its own.
@@ -143,7 +152,7 @@ fn number(value: Option<&Value>) -> u64 {
 #[test]
 fn a_rule_tells_what_it_lets_in_and_what_it_refuses() {
     let scene = Scene::start(&[WEB, SSH, QUIET]);
-    assert!(scene.dial(12, 80) && scene.dial(12, 443) && !scene.dial(12, 22));
+    assert!(scene.dial(12, 80) && scene.dial(12, 443) && scene.no_answer(12, 22));
     let web = scene.told("server", "server/web", 1);
     let [event] = web.as_slice() else { panic!("one connection is one event: {web:?}") };
     let text = |field: &str| event[field].as_str().unwrap_or_default();
@@ -169,6 +178,40 @@ fn a_rule_tells_what_it_lets_in_and_what_it_refuses() {
 }
 
 #[test]
+fn who_follows_the_log_is_told_each_event_once() {
+    let scene = Scene::start(&[WEB, SSH]);
+    assert!(scene.dial(12, 80));
+    scene.told("server", "web", 1);
+    let mut command = scene.fabric.control().command_as("user", "admin").unwrap();
+    command.args(["log", "-f", "--port", &port_name("red", "server"), "-o", "json"]);
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("log");
+    let mut follower = Process::start_for(command, &path, Lifetime::Parent).unwrap();
+    let told = || -> Vec<Value> {
+        let text = std::fs::read_to_string(&path).unwrap_or_default();
+        text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
+    };
+    let wait_for = |count: usize| {
+        let reached = wait::until("the events are followed", PATIENCE, || (told().len() >= count).then_some(()));
+        reached.unwrap_or_else(|error| panic!("{error:#}: {:?}", told()));
+    };
+    wait_for(1);
+    assert!(scene.dial(12, 80));
+    wait_for(2);
+    assert!(!scene.dial(12, 22));
+    let refused = scene.told("server", "ssh", 1).len();
+    wait_for(2 + refused);
+    std::thread::sleep(Duration::from_millis(2_500));
+    follower.end(Signal::SIGTERM).unwrap();
+    let told = told();
+    let mut numbers: Vec<u64> = told.iter().map(|event| number(event.get("sequence"))).collect();
+    assert!(numbers.is_sorted(), "{told:?}");
+    numbers.dedup();
+    assert_eq!(numbers.len(), told.len(), "each once: {told:?}");
+    assert_eq!(told.iter().filter(|event| event["rule"] == "server/web").count(), 2);
+}
+
+#[test]
 fn a_count_goes_on_while_its_rule_is_there_and_ends_with_it() {
     let mut scene = Scene::start(&[WEB, SSH]);
     assert!(scene.dial(12, 80));
@@ -191,7 +234,7 @@ fn a_count_goes_on_while_its_rule_is_there_and_ends_with_it() {
     // The rule goes, and comes again: it is another.
     scene.fabric.apply(bundle(&[SSH]).text()).unwrap();
     scene.fabric.wait_in_force().unwrap();
-    assert!(!scene.dial(12, 80));
+    assert!(scene.no_answer(12, 80));
     assert_eq!(scene.hits("web"), None);
     scene.fabric.apply(bundle(&[SSH, WEB]).text()).unwrap();
     scene.fabric.wait_in_force().unwrap();
@@ -218,7 +261,7 @@ fn a_flood_is_counted_to_the_last_and_takes_nothing_from_the_log_of_others() {
     // Neither does a flood of what is refused silently keep a rule from telling, nor a flood that rules let in keep a drop from it.
     std::thread::sleep(Duration::from_secs(2));
     scene.flood(&scene.other, 13, 9_999, FLOOD);
-    assert!(!scene.dial(13, 22));
+    assert!(scene.no_answer(13, 22));
     scene.told("other", "ssh", 1);
     std::thread::sleep(Duration::from_secs(2));
     scene.flood(&scene.server, 12, 5_000, FLOOD);
@@ -244,7 +287,7 @@ fn a_tenant_is_told_of_its_own_rules_and_of_nobody_elses() {
     for tenant in ["red", "blue"] {
         scene.fabric.control().user(tenant, &["--role", "tenant-reader", "--tenant", tenant]).unwrap();
     }
-    assert!(scene.dial(12, 80) && !scene.dial(12, 25));
+    assert!(scene.dial(12, 80) && scene.no_answer(12, 25));
     scene.told("client", "law/no-smtp", 1);
     scene.told("server", "web", 1);
     let rules = |told: &Value, list: &str| {

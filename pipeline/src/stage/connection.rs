@@ -43,7 +43,7 @@ pub(crate) fn standing<T: Tables>(
         let again = packet.opens() && (packet.has_handshake() || is_forward(row, direction));
         return if again { Standing::Over } else { Standing::Cut };
     }
-    if packet.has_handshake() && packet.opens() && flow_state::is_closed(row.state) {
+    if knocks(packet) && flow_state::is_closed(row.state) {
         return Standing::Over;
     }
     if is_fresh(tables, row) { Standing::Fresh } else { Standing::Stale }
@@ -69,9 +69,14 @@ pub(crate) fn is_fresh<T: Tables>(tables: &T, row: &FlowRow) -> bool {
     holds(row.low) && holds(row.high)
 }
 
-/// Must the row be written? What would open a connection shows nothing of the one that is there: it keeps no row alive.
+/// Would the packet open a connection by a handshake? It shows nothing of one that is there, and keeps no row alive.
+#[inline(always)]
+pub(crate) const fn knocks(packet: &Packet) -> bool {
+    packet.has_handshake() && packet.opens()
+}
+
+/// Must the row be written?
 #[inline(always)]
 pub(crate) const fn is_due(row: &FlowRow, next: u32, packet: &Packet, now: u64) -> bool {
-    let opens = packet.has_handshake() && packet.opens();
-    next != row.state || (!opens && now.saturating_sub(row.seen) > TOUCH_INTERVAL)
+    next != row.state || (!knocks(packet) && now.saturating_sub(row.seen) > TOUCH_INTERVAL)
 }
