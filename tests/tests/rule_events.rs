@@ -7,6 +7,7 @@ use andromede_testkit::{
     Fabric, FabricOptions, Workload,
     fabric::INTERFACE,
     packet::Ends,
+    process::{Lifetime, Process},
     raw::RawSocket,
     traffic::{Responder, tcp_probe, udp_probe},
     wait,
@@ -174,6 +175,40 @@ fn a_rule_tells_what_it_lets_in_and_what_it_refuses() {
     let page = scene.fabric.control().ctl(&["describe", "sg", &group_name("red", "server")]).unwrap();
     let line = page.lines().find(|line| line.contains("server/web")).unwrap();
     assert!(page.contains("HITS") && line.trim_end().ends_with('1'), "{page}");
+}
+
+#[test]
+fn who_follows_the_log_is_told_each_event_once() {
+    let scene = Scene::start(&[WEB, SSH]);
+    assert!(scene.dial(12, 80));
+    scene.told("server", "web", 1);
+    let mut command = scene.fabric.control().command_as("user", "admin").unwrap();
+    command.args(["log", "-f", "--port", &port_name("red", "server"), "-o", "json"]);
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("log");
+    let mut follower = Process::start_for(command, &path, Lifetime::Parent).unwrap();
+    let told = || -> Vec<Value> {
+        let text = std::fs::read_to_string(&path).unwrap_or_default();
+        text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
+    };
+    let wait_for = |count: usize| {
+        let reached = wait::until("the events are followed", PATIENCE, || (told().len() >= count).then_some(()));
+        reached.unwrap_or_else(|error| panic!("{error:#}: {:?}", told()));
+    };
+    wait_for(1);
+    assert!(scene.dial(12, 80));
+    wait_for(2);
+    assert!(!scene.dial(12, 22));
+    let refused = scene.told("server", "ssh", 1).len();
+    wait_for(2 + refused);
+    std::thread::sleep(Duration::from_millis(2_500));
+    follower.end(Signal::SIGTERM).unwrap();
+    let told = told();
+    let mut numbers: Vec<u64> = told.iter().map(|event| number(event.get("sequence"))).collect();
+    assert!(numbers.is_sorted(), "{told:?}");
+    numbers.dedup();
+    assert_eq!(numbers.len(), told.len(), "each once: {told:?}");
+    assert_eq!(told.iter().filter(|event| event["rule"] == "server/web").count(), 2);
 }
 
 #[test]

@@ -2,10 +2,13 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
 use andromede_abi::{Action, DropReason, RULE_EVENTS_OF_PORT, RuleEvent, Usage, rule_direction, target};
-use andromede_testkit::packet::{Tcp, tcp_flag};
-use andromede_tests::twin::{
-    END_LOCAL_A as CLIENT, END_LOCAL_B as SERVER, END_REMOTE as REMOTE, End, SmallFabric, Twin,
-    talk::{VNI, conversation, drops, passes, received, sent, v4},
+use andromede_testkit::packet::{Tcp, format_mac, tcp_flag};
+use andromede_tests::{
+    chance::Chance,
+    twin::{
+        END_LOCAL_A as CLIENT, END_LOCAL_B as SERVER, END_REMOTE as REMOTE, End, SmallFabric, Twin,
+        talk::{VNI, conversation, drops, passes, received, sent, v4},
+    },
 };
 use serde_json::{Value, json};
 
@@ -155,6 +158,27 @@ fn a_live_connection_that_is_judged_again_is_no_new_one() {
 }
 
 #[test]
+fn what_a_rule_allows_and_a_budget_refuses_is_neither_counted_nor_reported() {
+    conversation(|fabric, twin| {
+        rules(fabric, twin, &usual());
+        let network = "tenants/red/networks/n";
+        fabric
+            .set(vec![json!({"kind": "Port", "name": format!("{network}/ports/p{}", SERVER.0), "host": "hosts/h1",
+                "addresses": [SERVER.v4().to_string(), SERVER.v6().to_string()], "mac": format_mac(SERVER.mac()),
+                "securityGroups": [format!("{network}/securityGroups/servers")], "limits": {"flowsInbound": 1}})])
+            .unwrap();
+        twin.write(fabric.rows()).unwrap();
+        passes(twin, "the first", &sent(CLIENT, segment(40_000, 80, tcp_flag::SYN)), target::DELIVER);
+        twin.rule_events().unwrap();
+        let met = sent(CLIENT, segment(40_001, 80, tcp_flag::SYN));
+        let outcome = drops(twin, "no place is left", &met, DropReason::FlowsInbound);
+        assert_eq!((outcome.record.rule, outcome.record.logged), (0, 0));
+        assert_eq!((hits(twin, fabric, "servers", "web"), hits(twin, fabric, "clients", "out")), (1, 1));
+        assert!(twin.rule_events().unwrap().is_empty());
+    });
+}
+
+#[test]
 fn the_operators_rules_count_and_report_too() {
     conversation(|fabric, twin| {
         fabric
@@ -199,4 +223,83 @@ fn a_flood_sends_what_its_port_may_and_the_rest_is_counted() {
         let told = twin.memory().usage.borrow().values().map(|row| row.get().get(Usage::RuleEventsLost)).sum::<u64>();
         assert_eq!(told, lost, "nothing more is lost");
     });
+}
+
+/// A rule of the server's for TCP, as the test scans it.
+struct Scanned {
+    name: String,
+    priority: usize,
+    allow: bool,
+    ports: (usize, usize),
+    from_client: bool,
+    log: bool,
+}
+
+impl Scanned {
+    fn by_chance(chance: &mut Chance, name: String) -> Self {
+        let low = 80 + chance.below(20);
+        Self {
+            name,
+            priority: 1 + chance.below(4),
+            allow: chance.one_in(2),
+            ports: (low, low + chance.below(10)),
+            from_client: chance.one_in(3),
+            log: chance.one_in(2),
+        }
+    }
+
+    fn json(&self) -> Value {
+        let mut rule = json!({"name": self.name, "direction": "ingress", "protocol": "tcp", "priority": self.priority,
+            "action": if self.allow { "allow" } else { "deny" }, "ports": [format!("{}-{}", self.ports.0, self.ports.1)],
+            "log": self.log});
+        if self.from_client {
+            rule["remoteCidr"] = json!(format!("{}/32", CLIENT.v4()));
+        }
+        rule
+    }
+
+    fn matches(&self, is_client: bool, port: usize) -> bool {
+        (self.ports.0..=self.ports.1).contains(&port) && (is_client || !self.from_client)
+    }
+}
+
+/// New connections to one port under rules by chance: the hits of each rule, and which packets are reported, are those of a scan of the
+/// rules in the order in which they decide.
+#[test]
+fn hits_are_those_of_a_scan_of_the_rules() {
+    const PACKETS: u16 = 300;
+    for seed in 1..=6 {
+        conversation(|fabric, twin| {
+            let mut chance = Chance::new(seed);
+            let scanned: Vec<Scanned> = (0..30).map(|it| Scanned::by_chance(&mut chance, format!("r{it}"))).collect();
+            rules(fabric, twin, &Value::Array(scanned.iter().map(Scanned::json).collect()));
+            let mut hits = vec![0_u64; scanned.len()];
+            for packet in 0..PACKETS {
+                let (is_client, port) = (chance.one_in(2), 75 + chance.below(35));
+                let tcp = Tcp::new(10_000 + packet, port as u16, tcp_flag::SYN);
+                let met = if is_client {
+                    sent(CLIENT, v4(CLIENT, SERVER).tcp(&tcp, b""))
+                } else {
+                    received(2, VNI[0], &v4(REMOTE, SERVER).tcp(&tcp, b""))
+                };
+                let matching = scanned.iter().enumerate().filter(|(_, rule)| rule.matches(is_client, port));
+                let decides = matching.min_by_key(|(place, rule)| (rule.priority, rule.allow, *place));
+                let outcome = twin.compare(&met).unwrap();
+                let passed = outcome.record.target == target::DELIVER;
+                assert_eq!(passed, decides.is_some_and(|(_, rule)| rule.allow), "seed {seed}: {:?}", outcome.record);
+                let reported = decides.is_some_and(|(_, rule)| rule.log);
+                assert_eq!(outcome.record.logged, if reported { rule_direction::INGRESS } else { 0 });
+                if let Some((place, _)) = decides {
+                    hits[place] += 1;
+                }
+            }
+            let counted = twin.hits().unwrap();
+            for (rule, expected) in scanned.iter().zip(hits) {
+                let number = fabric.rule_number("red", "servers", &rule.name).unwrap();
+                // A rule that others stand before wherever it matches is in no compiled set.
+                let found = counted.get(&number).copied().unwrap_or_default();
+                assert_eq!(found, expected, "seed {seed}: {}", rule.name);
+            }
+        });
+    }
 }
