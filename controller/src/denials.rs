@@ -5,7 +5,10 @@
 
 use std::{
     collections::BTreeMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
@@ -59,6 +62,8 @@ pub struct DeniedRecord {
 #[derive(Debug, Default)]
 pub struct Denials {
     counts: Mutex<BTreeMap<(String, &'static str), Count>>,
+    /// All calls that were denied.
+    total: AtomicU64,
 }
 
 impl Denials {
@@ -67,10 +72,16 @@ impl Denials {
         self.counts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// How many calls were denied since the start.
+    pub fn total(&self) -> u64 {
+        self.total.load(Ordering::Relaxed)
+    }
+
     /// Counts a call of a path that was denied to somebody.
     pub fn count(&self, caller: &str, path: &str) {
         // What is in no table is whatever the caller wrote.
         let method = TABLE.iter().find(|(method, _)| *method == path).map_or(OTHERS, |(method, _)| *method);
+        self.total.fetch_add(1, Ordering::Relaxed);
         let now = now_nanos();
         let mut counts = self.counts();
         let full = counts.len() >= KINDS;

@@ -21,9 +21,12 @@ pub mod errors;
 pub mod fence;
 #[cfg(test)]
 mod fixtures;
+pub mod fold;
+pub mod health;
 mod hexadecimal;
 pub mod history;
 pub mod join;
+pub mod metrics;
 pub mod preview;
 pub mod publish;
 pub mod quarantine;

@@ -29,12 +29,15 @@ use crate::{
     api::{Agents, Diagnostics, Fabric, History, Join, Resources, Watches},
     checkpoint::Retention,
     denials::Denials,
+    fold::fold,
+    health::Health,
     join::{AuthorityError, HostAuthority, Tokens},
+    metrics::Sources,
     publish::Publisher,
     registry::Registry,
     settings::ServeArgs,
     store::{Store, StoreError},
-    writer::{Writer, fold},
+    writer::Writer,
 };
 
 /// Connections that wait to be accepted: thousands of agents come back at once after a restart.
@@ -89,6 +92,14 @@ pub enum ServeError {
         /// What the system said.
         source: std::io::Error,
     },
+    /// The address for health, readiness and metrics could not be listened on.
+    #[error("--metrics-listen {address}: {source}; choose another")]
+    ListenMetrics {
+        /// The address.
+        address: SocketAddr,
+        /// What the system said.
+        source: std::io::Error,
+    },
     /// TLS could not be set up, or the transport failed.
     #[error("transport: {}", chain(.0))]
     Transport(#[from] tonic::transport::Error),
@@ -122,6 +133,8 @@ pub struct Server {
     listener: TcpListener,
     address: SocketAddr,
     tls: Option<ServerTlsConfig>,
+    /// Where health, readiness and metrics are asked for.
+    metrics: Option<TcpListener>,
     parts: Parts,
     /// Why the writer ended.
     writer_end: oneshot::Receiver<Result<(), StoreError>>,
@@ -172,8 +185,12 @@ impl Server {
         let failed = |source| ServeError::Listen { address: arguments.listen, source };
         let listener = listen(arguments.listen).map_err(failed)?;
         let address = listener.local_addr().map_err(failed)?;
+        let metrics = match arguments.metrics_listen {
+            Some(address) => Some(listen(address).map_err(|source| ServeError::ListenMetrics { address, source })?),
+            None => None,
+        };
         let parts = Parts { store, publisher, registry, writer, store_epoch, hosts };
-        Ok(Self { listener, address, tls, parts, writer_end })
+        Ok(Self { listener, address, tls, metrics, parts, writer_end })
     }
 
     /// The address it listens on.
@@ -195,6 +212,9 @@ impl Server {
         let guard =
             GuardLayer { tls: self.tls.is_some(), hosts: self.parts.hosts.clone(), denials: Arc::clone(&denials) };
         tokio::spawn(Arc::clone(&denials).keep(self.parts.writer.clone(), stopping.clone()));
+        if let Some(listener) = self.metrics {
+            tokio::spawn(self.parts.health(&denials).serve(listener, stopping.clone()));
+        }
         let routes = self.parts.routes(&stopping, denials).await?;
         let mut transport = Transport::builder();
         if let Some(tls) = self.tls {
@@ -242,6 +262,13 @@ impl Server {
 }
 
 impl Parts {
+    /// What the pages for who watches are made of.
+    fn health(&self, denials: &Arc<Denials>) -> Health {
+        let (publisher, registry) = (Arc::clone(&self.publisher), Arc::clone(&self.registry));
+        let sources = Sources { publisher, registry, denials: Arc::clone(denials) };
+        Health { sources, store: Arc::clone(&self.store), writer: self.writer.alive() }
+    }
+
     async fn routes(self, stop: &watch::Receiver<bool>, denials: Arc<Denials>) -> Result<Routes, ServeError> {
         let Self { store, publisher, registry, writer, store_epoch, hosts } = self;
         let views = Views::new(Arc::clone(&publisher));

@@ -50,6 +50,10 @@ pub struct ServeArgs {
     /// Address to listen on.
     #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:7470")]
     pub listen: SocketAddr,
+    /// Address on which health, readiness and metrics are served over plain HTTP: numbers without names, see docs/metrics.md.
+    /// Without it, nowhere.
+    #[arg(long, value_name = "ADDR:PORT")]
+    pub metrics_listen: Option<SocketAddr>,
     /// Folder of the store; made if it does not exist.
     #[arg(long, value_name = "DIR")]
     pub store: PathBuf,

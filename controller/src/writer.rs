@@ -16,23 +16,21 @@ use crate::{
     capacity::{Capacity, Staged},
     chain::Chain,
     change::{Change, Condition, Effect, WriteError, Written},
-    checkpoint::{self, Checkpoints, Retention},
+    checkpoint::{Checkpoints, Retention},
     claim::{self, Settled},
     fence,
-    publish::{Index, Move, Publisher},
+    publish::{Move, Publisher},
     quarantine::{self, Quarantine},
     record::Record,
     registry::Registry,
     requests::{self, Request, Requests},
-    store::{Head, Store, StoreError, Which},
+    store::{Head, Store, StoreError},
 };
 
 /// Most writes that wait; further callers wait to be let in.
 const WAITING: usize = 1_024;
 /// Most writes that go to disk together.
 const TOGETHER: usize = 128;
-/// Commits that are read from the store at once while the state is folded.
-const FOLD_STEP: usize = 1_024;
 
 /// The way back to the caller.
 type Reply = oneshot::Sender<Result<Written, WriteError>>;
@@ -45,7 +43,23 @@ pub struct Writer {
     requests: Arc<Requests>,
 }
 
+/// Says whether the writer is there, and does not keep it.
+#[derive(Clone, Debug)]
+pub struct WriterAlive(mpsc::WeakSender<(Change, Reply)>);
+
+impl WriterAlive {
+    /// Does it still take writes?
+    pub fn is_alive(&self) -> bool {
+        self.0.upgrade().is_some_and(|way| !way.is_closed())
+    }
+}
+
 impl Writer {
+    /// Whether it is there, for who watches.
+    pub fn alive(&self) -> WriterAlive {
+        WriterAlive(self.changes.downgrade())
+    }
+
     /// Starts the writer on a thread of its own, because the store blocks. The receiver tells why it ended: as soon as the
     /// store fails, or once nobody can write any more.
     pub fn start(
@@ -367,30 +381,4 @@ fn effects(before: &Model, commit: &Commit, names: Vec<AnyName>, deleted: Vec<An
         (name, effect)
     };
     names.into_iter().map(effect).chain(deleted.into_iter().map(|name| (name, Effect::Deleted))).collect()
-}
-
-/// The state: the fold of the log, from the checkpoint on.
-pub fn fold(store: &Store) -> Result<(Model, Index), StoreError> {
-    let mut model = Model::default();
-    let mut index = Index::default();
-    if let Some((number, parts)) = store.read_checkpoint(Which::Last)? {
-        let corrupt = |reason: String| StoreError::Corrupt { number, reason };
-        let whole = checkpoint::read(&parts).map_err(|error| corrupt(error.to_string()))?;
-        index.apply(&whole, &Move::all(&model, &whole));
-        model = Model::restore(&whole).map_err(|error| corrupt(error.to_string()))?;
-    }
-    loop {
-        let entries = store.read(model.revision(), FOLD_STEP)?;
-        if entries.is_empty() {
-            return Ok((model, index));
-        }
-        for (number, bytes) in entries {
-            let corrupt = |reason: String| StoreError::Corrupt { number, reason };
-            let record = Record::read(&bytes).map_err(|error| corrupt(error.to_string()))?;
-            let commit = record.into_commit().map_err(|error| corrupt(error.to_string()))?;
-            let moves = Move::all(&model, &commit);
-            model.commit(&commit).map_err(|error| corrupt(error.to_string()))?;
-            index.apply(&commit, &moves);
-        }
-    }
 }

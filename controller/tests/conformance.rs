@@ -35,8 +35,9 @@ fn wrong_values(kind: &Kind) -> Vec<Value> {
 fn filled(message: &MessageDescriptor, depth: usize) -> Vec<(String, DynamicMessage)> {
     let mut found = Vec::new();
     for field in message.fields().filter(|_| depth < 3) {
-        let values: Vec<Value> = if field.is_map() {
-            vec![Value::Map([(MapKey::String("NO KEY".to_owned()), Value::String("no value".to_owned()))].into())]
+        let values: Vec<Value> = if let Some(entry) = field.kind().as_message().filter(|_| field.is_map()) {
+            let values = wrong_values(&entry.map_entry_value_field().kind());
+            values.into_iter().map(|value| Value::Map([(MapKey::String("NO KEY".to_owned()), value)].into())).collect()
         } else {
             let kind = field.kind();
             let values = match &kind {

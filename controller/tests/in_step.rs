@@ -5,7 +5,7 @@ mod support;
 
 use std::collections::BTreeMap;
 
-use andromede_controller::{store::Store, writer::fold};
+use andromede_controller::{fold::fold, store::Store};
 use andromede_proto::{
     agent::v1::controller_message,
     v1::{ApplyRequest, fabric_service_client::FabricServiceClient},

@@ -9,11 +9,12 @@ use andromede_controller::{
     access::Principal,
     change::Change,
     checkpoint::Retention,
+    fold::fold,
     history,
     publish::{Cursor, Publisher},
     registry::Registry,
     store::{Store, StoreError},
-    writer::{Writer, fold},
+    writer::Writer,
 };
 use andromede_model::{Model, Resource};
 use andromede_proto::v1::{self, WatchRequest};

@@ -7,9 +7,9 @@ mod support;
 use std::time::Instant;
 
 use andromede_controller::{
+    fold::fold,
     record::Record,
     store::{Head, Store},
-    writer::fold,
 };
 use andromede_model::{Commit, Counters, Model, Port, Resource};
 use prost::Message as _;

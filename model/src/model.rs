@@ -210,6 +210,22 @@ impl Model {
         }
     }
 
+    /// How many resources of a kind there are.
+    pub fn count(&self, kind: ResourceKind) -> usize {
+        let inside = |count: fn(&NetworkState) -> usize| self.networks.values().map(|state| count(state)).sum();
+        match kind {
+            ResourceKind::Tenant => self.tenants.len(),
+            ResourceKind::Host => self.hosts.len(),
+            ResourceKind::OperatorPolicy => self.operator_policies.len(),
+            ResourceKind::Network => self.networks.len(),
+            ResourceKind::Subnet => inside(|state| state.subnets.len()),
+            ResourceKind::PrefixList => inside(|state| state.prefix_lists.len()),
+            ResourceKind::SecurityGroup => inside(|state| state.groups.len()),
+            ResourceKind::Port => inside(|state| state.ports.len()),
+            ResourceKind::Vtep => inside(|state| state.vteps.len()),
+        }
+    }
+
     /// The names of all networks, in order.
     pub fn networks(&self) -> impl Iterator<Item = &NetworkName> {
         self.networks.values().map(|state| state.name())

@@ -1,7 +1,11 @@
 //! Rules count what they decide, and report it if they say `log`: the same in the kernel and in memory.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
-use andromede_abi::{Action, DropReason, RULE_EVENTS_OF_PORT, RuleEvent, Usage, rule_direction, target};
+use std::{cell::Cell, rc::Rc};
+
+use andromede_abi::{
+    Action, DropReason, RULE_EVENTS_OF_PORT, RuleEvent, TENANT_USAGE, Usage, UsageRow, rule_direction, target,
+};
 use andromede_testkit::packet::{Tcp, format_mac, tcp_flag};
 use andromede_tests::{
     chance::Chance,
@@ -222,6 +226,26 @@ fn a_flood_sends_what_its_port_may_and_the_rest_is_counted() {
         assert_eq!(outcome.record.logged, rule_direction::INGRESS);
         let told = twin.memory().usage.borrow().values().map(|row| row.get().get(Usage::RuleEventsLost)).sum::<u64>();
         assert_eq!(told, lost, "nothing more is lost");
+    });
+}
+
+#[test]
+fn a_tenant_whose_ports_have_told_too_much_tells_nothing_for_a_while() {
+    conversation(|fabric, twin| {
+        rules(fabric, twin, &usual());
+        let port = *fabric.rows().ports.values().find(|row| row.network == 2 && row.mac == SERVER.mac()).unwrap();
+        // As if its other ports had: the bucket is a time, which is long after now.
+        let mut usage = UsageRow::NONE;
+        usage.words[Usage::RuleEvents as usize] = u64::MAX / 2;
+        let tenant = port.tenant | TENANT_USAGE;
+        twin.kernel().tables.usage.insert(&tenant, &usage).unwrap();
+        twin.memory().usage.borrow_mut().insert(tenant, Rc::new(Cell::new(usage)));
+        drops(twin, "refused", &sent(CLIENT, segment(1, 81, tcp_flag::SYN)), DropReason::IngressRule);
+        assert!(twin.rule_events().unwrap().is_empty());
+        assert_eq!(hits(twin, fabric, "servers", "not"), 1, "it is counted all the same");
+        let lost = twin.memory().usage.borrow()[&port.slot].get().get(Usage::RuleEventsLost);
+        let in_kernel = twin.kernel().tables.usage.get(&port.slot).unwrap().unwrap().get(Usage::RuleEventsLost);
+        assert_eq!((lost, in_kernel), (1, 1), "and at its port it is said to be missing");
     });
 }
 

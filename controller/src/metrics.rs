@@ -1,0 +1,129 @@
+//! What the controller counts, in the text format of Prometheus (version 0.0.4).
+//!
+//! No metric has the name of a tenant, a network or a host in it: whoever collects them need not be trusted with those, and their number
+//! does not grow with the fabric.
+
+use std::{fmt::Write as _, sync::Arc};
+
+use andromede_model::{HostState, Model, Resource, ResourceKind};
+
+use crate::{denials::Denials, publish::Publisher, registry::Registry};
+
+/// A metric: its name, its kind, and what it says.
+#[derive(Clone, Copy, Debug)]
+pub struct Metric {
+    /// Its name.
+    pub name: &'static str,
+    /// "gauge" or "counter".
+    pub kind: &'static str,
+    /// A sentence.
+    pub help: &'static str,
+}
+
+const fn gauge(name: &'static str, help: &'static str) -> Metric {
+    Metric { name, kind: "gauge", help }
+}
+
+const BUILD: Metric = gauge("andromede_controller_build_info", "Always 1; the label `version` is that of the program.");
+const REVISION: Metric =
+    gauge("andromede_controller_revision", "Revision of the last commit that is on disk and published.");
+const RESOURCES: Metric = gauge("andromede_controller_resources", "Resources there are, by `kind`.");
+const HOSTS: Metric = gauge(
+    "andromede_controller_hosts",
+    "Hosts by `state`: in-force, pending, failing (connected, and could not apply what it was told), out-of-touch, fenced.",
+);
+const DRAINING: Metric = gauge("andromede_controller_hosts_draining", "Hosts on which nothing new is placed.");
+const BEHIND: Metric = gauge(
+    "andromede_controller_hosts_behind_most",
+    "How many revisions the connected host that is furthest behind has yet to apply, those that do not concern it not counted.",
+);
+const DENIED: Metric = Metric {
+    name: "andromede_controller_denied_calls_total",
+    kind: "counter",
+    help: "Calls that were denied since the controller started.",
+};
+
+/// All metrics, in the order in which they are told.
+pub const METRICS: [Metric; 7] = [BUILD, REVISION, RESOURCES, HOSTS, DRAINING, BEHIND, DENIED];
+
+/// Where the numbers come from.
+#[derive(Clone, Debug)]
+pub struct Sources {
+    /// The published state.
+    pub publisher: Arc<Publisher>,
+    /// Which hosts are there.
+    pub registry: Arc<Registry>,
+    /// What was denied.
+    pub denials: Arc<Denials>,
+}
+
+/// States of hosts, in the order in which they are told.
+const STATES: [&str; 5] = ["in-force", "pending", "failing", "out-of-touch", "fenced"];
+
+#[derive(Default)]
+struct Hosts {
+    states: [u64; STATES.len()],
+    draining: u64,
+    behind_most: u64,
+}
+
+impl Sources {
+    fn hosts(&self, model: &Model) -> Hosts {
+        let mut hosts = Hosts::default();
+        for resource in model.all(ResourceKind::Host) {
+            let Resource::Host(host) = resource else { continue };
+            let (wanted, _) = self.publisher.wanted(&host.name);
+            let heard = self.registry.state(host.name.as_str());
+            let place = match (host.is_fenced(), heard.connected, heard.error.is_empty()) {
+                (true, ..) => 4,
+                (false, false, _) => 3,
+                (false, true, false) => 2,
+                (false, true, true) => usize::from(heard.applied_revision < wanted),
+            };
+            if let Some(count) = hosts.states.get_mut(place) {
+                *count = count.saturating_add(1);
+            }
+            hosts.draining = hosts.draining.saturating_add(u64::from(host.state == HostState::Draining));
+            if heard.connected && !host.is_fenced() {
+                hosts.behind_most = hosts.behind_most.max(wanted.saturating_sub(heard.applied_revision));
+            }
+        }
+        hosts
+    }
+
+    /// All metrics as they are now.
+    pub fn text(&self) -> String {
+        let model = self.publisher.model();
+        let hosts = self.hosts(&model);
+        let mut text = String::new();
+        for metric in METRICS {
+            // Writing to a string cannot fail.
+            let _ = writeln!(text, "# HELP {} {}\n# TYPE {} {}", metric.name, metric.help, metric.name, metric.kind);
+            for (labels, value) in self.values(metric.name, &model, &hosts) {
+                let _ = writeln!(text, "{}{labels} {value}", metric.name);
+            }
+        }
+        text
+    }
+
+    /// The values of one metric, with their labels.
+    fn values(&self, name: &str, model: &Model, hosts: &Hosts) -> Vec<(String, u64)> {
+        let one = |value: u64| vec![(String::new(), value)];
+        match name {
+            name if name == BUILD.name => vec![(format!("{{version=\"{}\"}}", env!("CARGO_PKG_VERSION")), 1)],
+            name if name == REVISION.name => one(model.revision()),
+            name if name == RESOURCES.name => {
+                let count = |kind: ResourceKind| (format!("{{kind=\"{}\"}}", kind.name()), model.count(kind) as u64);
+                ResourceKind::ALL.into_iter().map(count).collect()
+            }
+            name if name == HOSTS.name => {
+                let state = |(state, count): (&str, u64)| (format!("{{state=\"{state}\"}}"), count);
+                STATES.into_iter().zip(hosts.states).map(state).collect()
+            }
+            name if name == DRAINING.name => one(hosts.draining),
+            name if name == BEHIND.name => one(hosts.behind_most),
+            name if name == DENIED.name => one(self.denials.total()),
+            _ => Vec::new(),
+        }
+    }
+}
