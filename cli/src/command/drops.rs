@@ -2,21 +2,17 @@
 
 use std::time::Duration;
 
-use andromede_proto::v1::{
-    DropCount, DropEvent, ListDropsRequest, ListDropsResponse, diagnostics_service_client::DiagnosticsServiceClient,
-};
+use andromede_proto::v1::{DropCount, DropEvent, ListDropsRequest, ListDropsResponse};
 use clap::Args;
 use time::{OffsetDateTime, macros::format_description};
 
-use super::{as_far_as, endpoint, protocol, tell_silent};
+use super::{as_far_as, asking::Asking, endpoint, protocol, tell_silent};
 use crate::{
     connection::Connection,
     duration,
     failure::Failure,
-    kind::Kind,
     output::Format,
-    resources::MAX_ANSWER,
-    scope::{Networks, Scope, last, short, whole},
+    scope::{Networks, Scope, last, short},
     terminal,
 };
 
@@ -55,14 +51,8 @@ pub(crate) struct Drops {
 impl Drops {
     /// Runs the command.
     pub(crate) async fn run(&self, connection: &Connection) -> Result<(), Failure> {
-        let host = self.host.as_deref().map(host_name).transpose()?.unwrap_or_default();
-        let channel = connection.dial().await?;
-        let port = match &self.port {
-            Some(port) => self.scope.resolve(&channel, Kind::Port, port).await?,
-            None => String::new(),
-        };
-        let networks = self.scope.networks(&channel).await?;
-        let mut client = DiagnosticsServiceClient::new(channel).max_decoding_message_size(MAX_ANSWER);
+        let asking = Asking::new(connection, &self.scope, self.host.as_deref(), self.port.as_deref()).await?;
+        let Asking { host, port, networks, mut client } = asking;
         let request = ListDropsRequest { host, port };
         let mut before: Option<ListDropsResponse> = None;
         loop {
@@ -209,11 +199,6 @@ pub(super) fn moment(nanos: i64) -> String {
         .ok()
         .and_then(|moment| moment.format(format).ok())
         .unwrap_or_else(|| nanos.to_string())
-}
-
-/// "h1" or "hosts/h1".
-pub(super) fn host_name(name: &str) -> Result<String, Failure> {
-    if name.contains('/') { whole(Kind::Host, name) } else { Ok(format!("hosts/{name}")) }
 }
 
 #[cfg(test)]

@@ -2,23 +2,15 @@
 
 use std::time::Duration;
 
-use andromede_proto::v1::{
-    Flow, ListFlowsRequest, ListFlowsResponse, diagnostics_service_client::DiagnosticsServiceClient,
-};
+use andromede_proto::v1::{Flow, ListFlowsRequest, ListFlowsResponse};
 use clap::Args;
 
-use super::{
-    as_far_as,
-    drops::{host_name, rule},
-    endpoint, protocol, tell_silent,
-};
+use super::{as_far_as, asking::Asking, drops::rule, endpoint, protocol, tell_silent};
 use crate::{
     connection::Connection,
     duration,
     failure::Failure,
-    kind::Kind,
     output::Format,
-    resources::MAX_ANSWER,
     scope::{Scope, last, short},
     terminal,
 };
@@ -47,16 +39,10 @@ pub(crate) struct Flows {
 impl Flows {
     /// Runs the command.
     pub(crate) async fn run(&self, connection: &Connection) -> Result<(), Failure> {
-        let host = self.host.as_deref().map(host_name).transpose()?.unwrap_or_default();
-        let channel = connection.dial().await?;
-        let port = match &self.port {
-            Some(port) => self.scope.resolve(&channel, Kind::Port, port).await?,
-            None => String::new(),
-        };
-        let networks = self.scope.networks(&channel).await?;
+        let asking = Asking::new(connection, &self.scope, self.host.as_deref(), self.port.as_deref()).await?;
+        let Asking { host, port, networks, mut client } = asking;
         let network = networks.only().to_owned();
         let request = ListFlowsRequest { host, network, port, limit: self.limit };
-        let mut client = DiagnosticsServiceClient::new(channel).max_decoding_message_size(MAX_ANSWER);
         let mut answer = client.list_flows(request).await?.into_inner();
         answer.flows.retain(|flow| networks.contain(&flow.network));
         tell_silent(&answer.errors);

@@ -7,11 +7,7 @@ use andromede_proto::v1::{
 };
 use clap::Args;
 
-use super::{
-    as_far_as,
-    drops::{host_name, rule},
-    tell_silent,
-};
+use super::{as_far_as, asking::host_name, drops::rule, tell_silent};
 use crate::{
     connection::Connection,
     failure::Failure,

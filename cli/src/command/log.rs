@@ -4,22 +4,20 @@ use std::{collections::BTreeMap, time::Duration};
 
 use andromede_proto::v1::{
     Action, Direction, ListRuleEventsRequest, ListRuleEventsResponse, LostRuleEvents, RuleEvent,
-    diagnostics_service_client::DiagnosticsServiceClient,
 };
 use clap::{Args, ValueEnum};
 
 use super::{
     as_far_as,
-    drops::{host_name, moment, rule},
+    asking::Asking,
+    drops::{moment, rule},
     endpoint, protocol, tell_silent,
 };
 use crate::{
     connection::Connection,
     duration,
     failure::Failure,
-    kind::Kind,
     output::Format,
-    resources::MAX_ANSWER,
     scope::{Networks, Scope, last, short},
     terminal,
 };
@@ -71,14 +69,8 @@ pub(crate) enum Verdict {
 impl Log {
     /// Runs the command.
     pub(crate) async fn run(&self, connection: &Connection) -> Result<(), Failure> {
-        let host = self.host.as_deref().map(host_name).transpose()?.unwrap_or_default();
-        let channel = connection.dial().await?;
-        let port = match &self.port {
-            Some(port) => self.scope.resolve(&channel, Kind::Port, port).await?,
-            None => String::new(),
-        };
-        let networks = self.scope.networks(&channel).await?;
-        let mut client = DiagnosticsServiceClient::new(channel).max_decoding_message_size(MAX_ANSWER);
+        let asking = Asking::new(connection, &self.scope, self.host.as_deref(), self.port.as_deref()).await?;
+        let Asking { host, port, networks, mut client } = asking;
         let mut request = ListRuleEventsRequest { host, port, after: BTreeMap::new() };
         let mut lost = Lost::default();
         let mut silent = Vec::new();

@@ -1,6 +1,7 @@
 //! One file a command.
 
 pub(crate) mod apply;
+mod asking;
 pub(crate) mod audit;
 pub(crate) mod completion;
 pub(crate) mod delete;
