@@ -76,21 +76,21 @@ pub fn run<const HOOK: u8>(ctx: &TcContext, host: &HostConfig) -> i32 {
     decide(&frame, &context, &Maps, scratch);
     // What the verifier knows of the data differs by the way that was gone: read anew, it is the same for all that follows.
     frame.reload();
-    Maps.carry_out(context.now, scratch);
+    // What the node itself sends asks nothing of any table.
+    if HOOK != hook::FROM_HOST {
+        Maps.carry_out(context.now, scratch);
+    }
     if host.features & feature::RECORD != 0 {
         record(HOOK, scratch);
-    }
-    // A packet that is dropped and answered is counted as it came, and once.
-    let is_drop = scratch.verdict.reason.is_some();
-    if is_drop {
-        count::dropped(&mut frame, &context, scratch);
     }
     if scratch.reported != 0 {
         rule_events::send(context.now, scratch);
     }
+    // Of a packet that is dropped and answered the length is told with which it came.
+    let length = frame.len();
     let action = act::<HOOK>(&mut frame, &context, scratch);
-    if !is_drop && scratch.verdict.reason.is_some() {
-        count::dropped(&mut frame, &context, scratch);
+    if scratch.verdict.reason.is_some() {
+        count::dropped(&mut frame, length, &context, scratch);
     }
     action
 }
@@ -128,13 +128,15 @@ fn send<const HOOK: u8>(frame: &mut Buffer, context: &Context<'_>, scratch: &Scr
         TargetKind::Host => return Ok(TC_ACT_OK),
         TargetKind::OverlayDevice => return Ok(to_overlay_device(frame)),
         TargetKind::Deliver if HOOK == hook::FROM_UNDERLAY => decapsulate(frame, context.host)?,
+        // Nothing goes from one tunnel into another.
+        TargetKind::Encap if HOOK != hook::FROM_WORKLOAD => return Err(DropReason::EncapFailed),
         TargetKind::Deliver | TargetKind::Reply | TargetKind::Encap => false,
     };
     // Only workloads are answered.
     let edited =
         if HOOK == hook::FROM_WORKLOAD { apply_edit(frame, &verdict.edit) } else { readdress(frame, &verdict.edit) };
     edited.ok_or(DropReason::ReplyFailed)?;
-    if kind == TargetKind::Encap {
+    if HOOK == hook::FROM_WORKLOAD && kind == TargetKind::Encap {
         return encapsulate(frame, context.host, &scratch.row.next_hop, source_port);
     }
     Ok(if through_device { through_interface(frame, ifindex) } else { to_workload(frame, ifindex) })
