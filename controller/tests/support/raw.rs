@@ -1,11 +1,13 @@
 //! Calls of any method of the schema, as bytes.
 
-use std::time::Duration;
+use std::{fmt::Debug, time::Duration};
 
 use prost::bytes::{Buf, BufMut};
 use prost_reflect::MethodDescriptor;
 use tonic::{
     Request, Status,
+    body::Body,
+    client::GrpcService,
     codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder},
     transport::Channel,
 };
@@ -64,7 +66,11 @@ pub fn path(method: &MethodDescriptor) -> String {
 }
 
 /// The same, of a path: with or without a stream of answers.
-pub async fn call_path(channel: &Channel, path: &str, streaming: bool, bytes: Vec<u8>) -> Result<Vec<u8>, Status> {
+pub async fn call_path<C>(channel: &C, path: &str, streaming: bool, bytes: Vec<u8>) -> Result<Vec<u8>, Status>
+where
+    C: GrpcService<Body, ResponseBody = Body> + Clone,
+    C::Error: Debug,
+{
     let mut client = tonic::client::Grpc::new(channel.clone());
     client.ready().await.unwrap();
     let path = path.parse().unwrap();
