@@ -3,16 +3,20 @@
 
 mod support;
 
+use std::path::Path;
+
 use andromede_proto::{
-    agent::v1::{Answer, agent_message, answer, query},
+    agent::v1::{AgentMessage, Answer, Claim, ControllerMessage, Hello, agent_message, answer, controller_message, query},
+    unknown,
     v1::{
-        DeleteRequest, DropCount, ListDropsRequest, ListDropsResponse,
-        diagnostics_service_client::DiagnosticsServiceClient, host_service_client::HostServiceClient,
+        self, DeleteRequest, DropCount, ListDropsRequest, ListDropsResponse,
+        diagnostics_service_client::DiagnosticsServiceClient, host_service_client::HostServiceClient, rule::Remote,
     },
 };
+use prost::Message as _;
 use support::{
     Controller,
-    bundle::{empty_tenant, group, host, port},
+    bundle::{empty_tenant, group, group_name, host, leased_subnet, port, port_message},
     host::{Known, Session, said},
 };
 use tonic::Code;
@@ -227,4 +231,145 @@ async fn a_host_cannot_claim_what_it_was_not_told() {
     session.report(1_000).await;
     assert_eq!(controller.in_force("hosts/h1").await.applied_revision, 1);
     controller.stop().await;
+}
+
+/// What controllers and agents of each version said: messages one after the other, each behind its length.
+const CONVERSATIONS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../proto/conversations");
+
+/// A tenant with all that a host is told of a network.
+fn everything() -> Vec<v1::Resource> {
+    let network = "tenants/a/networks/n";
+    let rule = |name: &str, remote| v1::Rule {
+        name: name.to_owned(),
+        direction: v1::Direction::Egress.into(),
+        action: v1::Action::Deny.into(),
+        protocol: "udp".to_owned(),
+        ports: vec!["53".to_owned(), "8000-8080".to_owned()],
+        priority: 7,
+        log: true,
+        existing: v1::Existing::Keep.into(),
+        remote,
+        ..v1::Rule::default()
+    };
+    let list = format!("{network}/prefixLists/l");
+    let icmp = v1::Rule { protocol: "icmp".to_owned(), ports: vec![], icmp_type: Some(8), icmp_code: Some(0), ..rule("i", None) };
+    let rules = vec![
+        rule("c", Some(Remote::RemoteCidr("2001:db8::/32".to_owned()))),
+        rule("g", Some(Remote::RemoteGroup(group_name("a", "web")))),
+        rule("l", Some(Remote::RemotePrefixList(list.clone()))),
+        icmp,
+    ];
+    let pass = v1::Rule { action: v1::Action::Pass.into(), ..rule("p", None) };
+    let policy = v1::OperatorPolicy { name: "operatorPolicies/o".to_owned(), rules: vec![pass], ..Default::default() };
+    let vtep = v1::Vtep {
+        name: format!("{network}/vteps/v"),
+        underlay_address: "192.0.2.99".to_owned(),
+        mac: "02:00:00:00:00:99".to_owned(),
+        prefixes: vec!["10.9.0.0/16".to_owned()],
+        ..v1::Vtep::default()
+    };
+    let group = v1::SecurityGroup { name: group_name("a", "all"), rules, ..v1::SecurityGroup::default() };
+    let list = v1::PrefixList { name: list, prefixes: vec!["198.51.100.0/24".to_owned()], ..v1::PrefixList::default() };
+    let security_groups = vec![group_name("a", "all"), group_name("a", "web")];
+    let full = v1::Port { security_groups, ..port_message("a", 11, Some(1)) };
+    let mut bundle = vec![host(1), host(2), full.into(), port("a", 12, Some(2)), policy.into()];
+    bundle.extend([vtep.into(), group.into(), list.into(), leased_subnet("a", "pods", "10.0.1.0/24", "h1")]);
+    bundle.extend(empty_tenant("a"));
+    bundle
+}
+
+/// The messages of a conversation.
+fn messages<M: prost::Message + Default>(file: &Path) -> Vec<M> {
+    let bytes = std::fs::read(file).unwrap();
+    let mut rest = bytes.as_slice();
+    let mut messages = Vec::new();
+    while !rest.is_empty() {
+        messages.push(M::decode_length_delimited(&mut rest).unwrap());
+    }
+    messages
+}
+
+/// Every message of the controller's side: how an agent of the next version is shown what this one says.
+#[tokio::test]
+async fn what_a_controller_says_is_on_record() {
+    let folder = tempfile::tempdir().unwrap();
+    let controller = Controller::plaintext(folder.path()).await;
+    controller.apply(everything()).await.unwrap();
+    let hello = Hello { protocol_versions: vec![1, 2], ..Known::default().hello("h1") };
+    let mut session = Session::open(controller.channel().await, hello).await.unwrap();
+    let mut said_so_far = vec![controller_message::Message::Welcome(session.welcome.clone())];
+    let mut until_update = async |session: &mut Session| {
+        loop {
+            let message = session.next().await.unwrap().unwrap();
+            let last = matches!(message, controller_message::Message::Update(_));
+            said_so_far.push(message);
+            if last {
+                return;
+            }
+        }
+    };
+    until_update(&mut session).await;
+    controller.apply(vec![group("a", "web", &["8080"])]).await.unwrap();
+    until_update(&mut session).await;
+    let claimed = v1::Port { addresses: vec!["10.0.1.7".to_owned()], ..port_message("a", 13, Some(1)) };
+    let claim = Claim { id: 3, written: vec![claimed], deleted: Vec::new() };
+    session.sender.send(said(agent_message::Message::Claim(claim))).await.unwrap();
+    let answer = loop {
+        match session.next().await.unwrap().unwrap() {
+            answer @ controller_message::Message::ClaimAnswer(_) => break answer,
+            other => said_so_far.push(other),
+        }
+    };
+    said_so_far.push(answer);
+    let mut diagnostics = DiagnosticsServiceClient::new(controller.channel().await);
+    let asking = tokio::spawn(async move { diagnostics.list_drops(ListDropsRequest::default()).await });
+    let query = loop {
+        match session.next().await.unwrap().unwrap() {
+            query @ controller_message::Message::Query(_) => break query,
+            other => said_so_far.push(other),
+        }
+    };
+    said_so_far.push(query);
+    asking.abort();
+    assert!(said_so_far.iter().any(|message| matches!(message, controller_message::Message::NetworkPart(_))));
+    if std::env::var_os("ANDROMEDE_RECORD").is_some() {
+        let file = Path::new(CONVERSATIONS).join(env!("CARGO_PKG_VERSION")).join("controller.bin");
+        let bytes = said_so_far.into_iter().flat_map(|message| {
+            ControllerMessage { message: Some(message) }.encode_length_delimited_to_vec()
+        });
+        std::fs::write(file, bytes.collect::<Vec<_>>()).unwrap();
+    }
+    controller.stop().await;
+}
+
+#[tokio::test]
+async fn an_agent_of_an_earlier_version_is_understood() {
+    for version in std::fs::read_dir(CONVERSATIONS).unwrap() {
+        let folder = tempfile::tempdir().unwrap();
+        let controller = Controller::plaintext(folder.path()).await;
+        controller.apply(everything()).await.unwrap();
+        let mut conversation = messages::<AgentMessage>(&version.unwrap().path().join("agent.bin")).into_iter();
+        let Some(agent_message::Message::Hello(hello)) = conversation.next().unwrap().message else { panic!("no hello") };
+        let mut session = Session::open(controller.channel().await, hello).await.unwrap();
+        while !matches!(session.next().await.unwrap().unwrap(), controller_message::Message::Update(_)) {}
+        let mut heard = 0;
+        for message in conversation {
+            assert_eq!(unknown::find::<AgentMessage>(&message.encode_to_vec()), []);
+            let claims = matches!(message.message, Some(agent_message::Message::Claim(_)));
+            session.sender.send(message).await.unwrap();
+            if claims {
+                let answer = loop {
+                    if let controller_message::Message::ClaimAnswer(answer) = session.next().await.unwrap().unwrap() {
+                        break answer;
+                    }
+                };
+                assert_eq!((answer.error.as_str(), answer.refused.len()), ("", 0), "{answer:?}");
+                heard += 1;
+            }
+        }
+        assert_eq!(heard, 1);
+        let status = controller.in_force("hosts/h1").await;
+        assert_eq!((status.ports_attached, status.error.as_str()), (1, ""), "{status:?}");
+        controller.stop().await;
+    }
 }
