@@ -259,7 +259,8 @@ fn everything() -> Vec<v1::Resource> {
         rule("l", Some(Remote::RemotePrefixList(list.clone()))),
         icmp,
     ];
-    let pass = v1::Rule { action: v1::Action::Pass.into(), ..rule("p", None) };
+    let pass =
+        v1::Rule { action: v1::Action::Pass.into(), log: false, existing: v1::Existing::Unspecified.into(), ..rule("p", None) };
     let policy = v1::OperatorPolicy { name: "operatorPolicies/o".to_owned(), rules: vec![pass], ..Default::default() };
     let vtep = v1::Vtep {
         name: format!("{network}/vteps/v"),
@@ -273,7 +274,7 @@ fn everything() -> Vec<v1::Resource> {
     let security_groups = vec![group_name("a", "all"), group_name("a", "web")];
     let full = v1::Port { security_groups, ..port_message("a", 11, Some(1)) };
     let mut bundle = vec![host(1), host(2), full.into(), port("a", 12, Some(2)), policy.into()];
-    bundle.extend([vtep.into(), group.into(), list.into(), leased_subnet("a", "pods", "10.0.1.0/24", "h1")]);
+    bundle.extend([vtep.into(), group.into(), list.into(), leased_subnet("a", "pods", "10.0.1.0/24", "hosts/h1")]);
     bundle.extend(empty_tenant("a"));
     bundle
 }
