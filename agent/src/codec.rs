@@ -58,7 +58,9 @@ impl Decoder for SessionCodec {
         match message {
             Some(Message::Query(_) | Message::ClaimAnswer(_)) => unknown.clear(),
             // What was found in an update is told by its own fields.
-            Some(Message::Update(_)) => unknown.iter_mut().filter(|it| !it.path.is_empty()).for_each(|it| drop(it.path.remove(0))),
+            Some(Message::Update(_)) => {
+                unknown.iter_mut().for_each(|it| it.path = it.path.split_off(1.min(it.path.len())))
+            }
             _ => {}
         }
         Ok(Some(Heard { message, unknown }))

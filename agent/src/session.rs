@@ -77,7 +77,9 @@ pub enum SessionError {
     )]
     Version(u32),
     /// It said what this agent does not know and must not pass over.
-    #[error("this agent does not know what the controller told it: {0}; upgrade the agent; until then it goes on with what it was told before")]
+    #[error(
+        "this agent does not know what the controller told it: {0}; upgrade the agent; until then it goes on with what it was told before"
+    )]
     Unsupported(String),
     /// Its updates cannot be followed.
     #[error(transparent)]
@@ -165,9 +167,8 @@ async fn run(shared: &Arc<Shared>, diagnostics: &Arc<Diagnostics>, complete: boo
 
 /// Opens the stream in both directions.
 async fn open(channel: Channel, messages: mpsc::Receiver<AgentMessage>) -> Result<Streaming<Heard>, SessionError> {
-    let mut client = Grpc::new(channel)
-        .max_decoding_message_size(LARGEST_MESSAGE)
-        .max_encoding_message_size(LARGEST_MESSAGE);
+    let mut client =
+        Grpc::new(channel).max_decoding_message_size(LARGEST_MESSAGE).max_encoding_message_size(LARGEST_MESSAGE);
     client.ready().await.map_err(|error| Status::unavailable(error.to_string()))?;
     let messages = Request::new(ReceiverStream::new(messages));
     let answer = client.streaming(messages, PathAndQuery::from_static(SESSION), SessionCodec).await?;
@@ -192,11 +193,7 @@ struct Conversation<'a> {
 }
 
 impl Conversation<'_> {
-    async fn hold(
-        mut self,
-        inbox: &mut Streaming<Heard>,
-        mut complete: bool,
-    ) -> Result<Never, SessionError> {
+    async fn hold(mut self, inbox: &mut Streaming<Heard>, mut complete: bool) -> Result<Never, SessionError> {
         let mut progress = self.shared.progress();
         progress.mark_changed();
         let mut claims = Claims::new(self.shared.claim());

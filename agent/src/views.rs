@@ -57,7 +57,8 @@ fn read(network: &HeldNetwork) -> Result<NetworkView, Vec<Violation>> {
         return NetworkView::try_from(network.view.clone());
     }
     let rule = "this agent does not know it";
-    let violation = |(of, what): (&String, &String)| Violation::new(of, what, rule, "upgrade the agent, or take it back");
+    let violation =
+        |(of, what): (&String, &String)| Violation::new(of, what, rule, "upgrade the agent, or take it back");
     Err(network.unknown.iter().map(violation).collect())
 }
 

@@ -16,7 +16,7 @@ use andromede_proto::{
         AgentMessage, Claim, ControllerMessage, NetworkDelta, NetworkPart, NetworkView, Query, Update, Welcome,
         agent_message, controller_message, query,
     },
-    v1::{Network, Port},
+    v1::{Host, Network, Port, Rule, SecurityGroup},
 };
 use common::{PATIENCE, Session};
 use prost::Message as _;
@@ -216,6 +216,54 @@ async fn a_controller_of_another_version_is_refused_in_words() {
     assert!(contact.error.contains("version 9"), "{}", contact.error);
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_agent_does_not_know_is_refused_and_reported() {
+    let mut trial = Trial::new().await;
+    let mut session = trial.session().await;
+    session.hello().await;
+    session.welcome(7).await;
+    session.say(snapshot(5)).await;
+    trial.holds(5).await;
+    session.hear().await;
+    // The host's own record is of no network: nothing of the update is taken.
+    let host = Host { name: "hosts/h1".to_owned(), index: 3, state: 99, ..Host::default() };
+    session
+        .update(Update { revision: 6, networks_left: vec![NETWORK.to_owned()], host: Some(host), ..Update::default() })
+        .await;
+    match session.hear().await {
+        agent_message::Message::Report(report) => {
+            assert!(report.error.contains("upgrade the agent"), "{}", report.error);
+            assert_eq!(report.unsupported.len(), 1);
+            assert_eq!(report.unsupported[0].what, "andromede.v1.Host.state: value 99");
+        }
+        other => panic!("{other:?}"),
+    }
+    assert_eq!((trial.shared.held().revision, trial.shared.held().networks.len()), (5, 1));
+    // What comes next begins anew.
+    session.say(delta(NETWORK, 7)).await;
+    let mut session = trial.session().await;
+    assert_eq!(session.hello().await.networks.get(NETWORK), Some(&5));
+    session.welcome(7).await;
+    // In a network only that network is concerned.
+    let rule = Rule { name: "r".to_owned(), action: 44, ..Rule::default() };
+    let group =
+        SecurityGroup { name: format!("{NETWORK}/securityGroups/g"), rules: vec![rule], ..SecurityGroup::default() };
+    let delta = NetworkDelta { network: NETWORK.to_owned(), written: vec![group.into()], ..NetworkDelta::default() };
+    session.update(Update { revision: 8, deltas: vec![delta], ..Update::default() }).await;
+    trial.holds(8).await;
+    let unsupported = trial.shared.held().unsupported();
+    assert_eq!(unsupported[0].what, "andromede.v1.Rule.action: value 44");
+    trial.shared.set_progress(Progress { unsupported, ..Progress::default() });
+    loop {
+        if let agent_message::Message::Report(report) = session.hear().await
+            && !report.unsupported.is_empty()
+        {
+            assert_eq!(report.unsupported[0].network, NETWORK);
+            break;
+        }
+    }
+}
+
 /// What controllers and agents of each version said: messages one after the other, each behind its length.
 const CONVERSATIONS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../proto/conversations");
 
@@ -259,7 +307,9 @@ async fn what_an_agent_says_is_on_record() {
     assert!(matches!(said.last(), Some(agent_message::Message::Report(_))), "{said:?}");
     if std::env::var_os("ANDROMEDE_RECORD").is_some() {
         let file = Path::new(CONVERSATIONS).join(env!("CARGO_PKG_VERSION")).join("agent.bin");
-        let bytes = said.into_iter().flat_map(|message| AgentMessage { message: Some(message) }.encode_length_delimited_to_vec());
+        let bytes = said
+            .into_iter()
+            .flat_map(|message| AgentMessage { message: Some(message) }.encode_length_delimited_to_vec());
         std::fs::write(file, bytes.collect::<Vec<_>>()).unwrap();
     }
 }

@@ -1,6 +1,12 @@
 //! Where the controller is, and how to reach it: flags first, then the environment.
 
-use std::{fs, net::IpAddr, os::unix::fs::PermissionsExt as _, path::{Path, PathBuf}, time::Duration};
+use std::{
+    fs,
+    net::IpAddr,
+    os::unix::fs::PermissionsExt as _,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use clap::Args;
 use tonic::{
@@ -61,13 +67,7 @@ pub(crate) struct Connection {
     #[arg(long, global = true, env = "ANDROMEDE_TLS_KEY", hide_env_values = true, value_name = "FILE")]
     tls_key: Option<PathBuf>,
     /// A bearer token, instead of a certificate; or ANDROMEDE_TOKEN, which holds the token itself
-    #[arg(
-        long,
-        global = true,
-        env = "ANDROMEDE_TOKEN_FILE",
-        hide_env_values = true,
-        value_name = "FILE"
-    )]
+    #[arg(long, global = true, env = "ANDROMEDE_TOKEN_FILE", hide_env_values = true, value_name = "FILE")]
     token_file: Option<PathBuf>,
     /// Without TLS; only to a controller on a loopback address
     #[arg(
@@ -115,12 +115,17 @@ impl Connection {
             _ => return Ok(None),
         };
         if self.insecure_plaintext {
-            return Err(Failure::Usage(format!("{from}: a token is not sent without TLS; leave it or --insecure-plaintext out")));
+            return Err(Failure::Usage(format!(
+                "{from}: a token is not sent without TLS; leave it or --insecure-plaintext out"
+            )));
         }
         if self.tls_cert.is_some() {
-            return Err(Failure::Usage(format!("{from}: a token and --tls-cert each say who calls; leave one of them out")));
+            return Err(Failure::Usage(format!(
+                "{from}: a token and --tls-cert each say who calls; leave one of them out"
+            )));
         }
-        let wrong = |_| Failure::Usage(format!("{from}: holds no token: one line of letters, digits, \"-\", \"_\" and \".\""));
+        let wrong =
+            |_| Failure::Usage(format!("{from}: holds no token: one line of letters, digits, \"-\", \"_\" and \".\""));
         let mut value: MetadataValue<Ascii> = format!("Bearer {}", text.trim()).parse().map_err(wrong)?;
         value.set_sensitive(true);
         Ok(Some(value))
@@ -180,9 +185,9 @@ impl Connection {
     fn tls(&self, token: bool) -> Result<ClientTlsConfig, Failure> {
         let needed = |path: &Option<PathBuf>, flag: &str, variable: &str| match path {
             Some(path) => fs::read(path).map_err(|error| Failure::file(path, &error)),
-            None => Err(Failure::Usage(format!(
-                "{flag} (or {variable}) is missing; andromedectl pki makes certificates"
-            ))),
+            None => {
+                Err(Failure::Usage(format!("{flag} (or {variable}) is missing; andromedectl pki makes certificates")))
+            }
         };
         let ca = needed(&self.tls_ca, "--tls-ca", "ANDROMEDE_TLS_CA")?;
         let tls = ClientTlsConfig::new().ca_certificate(Certificate::from_pem(ca));

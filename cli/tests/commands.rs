@@ -390,3 +390,26 @@ fn the_example_is_a_bundle() {
     let log = fake.log.lock().unwrap();
     assert_eq!(log[0].matches("Resource {").count(), 23, "{}", log[0]);
 }
+
+#[test]
+fn a_token_is_not_sent_where_others_can_read_it_and_is_never_shown() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("token");
+    let fake = Fake::default();
+    for (content, rule) in [("e30.e30.c2VjcmV0\n", "without TLS"), ("two\nlines", "without TLS")] {
+        std::fs::write(&file, content).unwrap();
+        let done = ask(fake.serve(), &["--token-file", file.to_str().unwrap(), "status"], "");
+        assert!(done.code == 2 && done.err.contains(rule), "{done:?}");
+        assert!(done.err.contains("chmod 600"), "{done:?}");
+    }
+    let tls = ["--tls-ca", "/dev/null", "--controller", "https://127.0.0.1:1", "--token-file", file.to_str().unwrap()];
+    let done = run(&[&tls[..], &["status"]].concat(), "");
+    assert!(done.code == 2 && done.err.contains("holds no token"), "{done:?}");
+    std::fs::write(&file, "e30.e30.c2VjcmV0\n").unwrap();
+    let done = run(&[&tls[..], &["--tls-cert", "x", "status"]].concat(), "");
+    assert!(done.code == 2 && done.err.contains("leave one of them out"), "{done:?}");
+    let done = run(&[&tls[..], &["status"]].concat(), "");
+    assert!(done.code != 0 && !done.err.contains("missing"), "no certificate is needed: {done:?}");
+    assert!(!format!("{done:?}").contains("c2VjcmV0"), "{done:?}");
+    assert!(fake.log.lock().unwrap().is_empty());
+}

@@ -116,7 +116,8 @@ async fn a_token_is_believed_only_as_its_issuer_meant_it() {
     let bearers = Bearers::open(&settings).await.unwrap().unwrap();
     let bearer = bearers.bearer(&issuer.token(&claims("tenant-admin/a")), now()).unwrap();
     assert_eq!(bearer.principal.to_string(), "tenant-admin/a/token:alice", "no name of a certificate has a colon");
-    let accepted = |claims: &Value| bearers.bearer(&issuer.token(claims), now()).map(|bearer| bearer.principal.to_string());
+    let accepted =
+        |claims: &Value| bearers.bearer(&issuer.token(claims), now()).map(|bearer| bearer.principal.to_string());
     for (claim, value) in [
         ("aud", json!(["other", "andromede"])),
         ("exp", json!(now() - 20)),
@@ -186,7 +187,8 @@ async fn no_other_key_and_no_other_algorithm_makes_a_token() {
     let other = encode(claims("tenant-reader/a").to_string());
     assert_eq!(refused(&bearers, &[parts[0], &other, parts[2]].join(".")), BearerError::Signature);
     assert_eq!(refused(&bearers, &[parts[0], parts[1], ""].join(".")), BearerError::Signature);
-    for text in ["", ".", "..", "a.b.c", parts[0], &parts[..2].join("."), &format!("{token}.{}", parts[2]), &format!("{token}=")] {
+    assert_eq!(refused(&bearers, &format!("{token}.{}", parts[2])), BearerError::Signature);
+    for text in ["", ".", "..", "a.b.c", parts[0], &parts[..2].join("."), &format!("{token}=")] {
         assert_eq!(refused(&bearers, text), BearerError::Malformed, "{text}");
     }
 }
@@ -202,7 +204,11 @@ async fn a_caller_by_token_is_a_caller_like_others_until_the_token_ends() {
     let (authority, issuer) = (Authority::new(), Issuer::new("k1"));
     let controller = Controller::start(&with_tokens(folder.path(), &authority, &issuer.set())).await;
     let stranger = connect(&controller, &authority, None).await.unwrap();
-    assert_eq!(status(stranger.clone()).await.unwrap_err().code(), Code::Unauthenticated, "neither token nor certificate");
+    assert_eq!(
+        status(stranger.clone()).await.unwrap_err().code(),
+        Code::Unauthenticated,
+        "neither token nor certificate"
+    );
     let by = |claims: &Value| with_token(stranger.clone(), &issuer.token(claims));
     let operator = by(&claims("operator"));
     let resources = [empty_tenant("a"), empty_tenant("b"), vec![host(1)]].concat();
@@ -211,7 +217,8 @@ async fn a_caller_by_token_is_a_caller_like_others_until_the_token_ends() {
 
     let reader = by(&claims("tenant-reader/a"));
     tenant(&reader, "tenants/a").await.unwrap();
-    let [there, not_there] = [tenant(&reader, "tenants/b").await, tenant(&reader, "tenants/c").await].map(Result::unwrap_err);
+    let [there, not_there] =
+        [tenant(&reader, "tenants/b").await, tenant(&reader, "tenants/c").await].map(Result::unwrap_err);
     assert_eq!((there.code(), not_there.code()), (Code::NotFound, Code::NotFound));
     assert_eq!(there.message().replace("tenants/b", ""), not_there.message().replace("tenants/c", ""));
 

@@ -6,7 +6,9 @@ mod support;
 use std::path::Path;
 
 use andromede_proto::{
-    agent::v1::{AgentMessage, Answer, Claim, ControllerMessage, Hello, agent_message, answer, controller_message, query},
+    agent::v1::{
+        AgentMessage, Answer, Claim, ControllerMessage, Hello, Report, agent_message, answer, controller_message, query,
+    },
     unknown,
     v1::{
         self, DeleteRequest, DropCount, ListDropsRequest, ListDropsResponse,
@@ -230,6 +232,17 @@ async fn a_host_cannot_claim_what_it_was_not_told() {
     session.update().await;
     session.report(1_000).await;
     assert_eq!(controller.in_force("hosts/h1").await.applied_revision, 1);
+    // What it does not know, it says.
+    let unsupported = v1::Unsupported { network: A.to_owned(), what: "andromede.v1.Rule: field 15".to_owned() };
+    let report =
+        Report { applied_revision: 1, error: "no".to_owned(), unsupported: vec![unsupported; 99], ..Report::default() };
+    session.sender.send(said(agent_message::Message::Report(report))).await.unwrap();
+    let mut status = controller.status("hosts/h1").await;
+    while status.error.is_empty() {
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+        status = controller.status("hosts/h1").await;
+    }
+    assert_eq!((status.unsupported.len(), status.unsupported[0].network.as_str()), (16, A), "bounded, as all it says");
     controller.stop().await;
 }
 
@@ -252,15 +265,25 @@ fn everything() -> Vec<v1::Resource> {
         ..v1::Rule::default()
     };
     let list = format!("{network}/prefixLists/l");
-    let icmp = v1::Rule { protocol: "icmp".to_owned(), ports: vec![], icmp_type: Some(8), icmp_code: Some(0), ..rule("i", None) };
+    let icmp = v1::Rule {
+        protocol: "icmp".to_owned(),
+        ports: vec![],
+        icmp_type: Some(8),
+        icmp_code: Some(0),
+        ..rule("i", None)
+    };
     let rules = vec![
         rule("c", Some(Remote::RemoteCidr("2001:db8::/32".to_owned()))),
         rule("g", Some(Remote::RemoteGroup(group_name("a", "web")))),
         rule("l", Some(Remote::RemotePrefixList(list.clone()))),
         icmp,
     ];
-    let pass =
-        v1::Rule { action: v1::Action::Pass.into(), log: false, existing: v1::Existing::Unspecified.into(), ..rule("p", None) };
+    let pass = v1::Rule {
+        action: v1::Action::Pass.into(),
+        log: false,
+        existing: v1::Existing::Unspecified.into(),
+        ..rule("p", None)
+    };
     let policy = v1::OperatorPolicy { name: "operatorPolicies/o".to_owned(), rules: vec![pass], ..Default::default() };
     let vtep = v1::Vtep {
         name: format!("{network}/vteps/v"),
@@ -335,9 +358,9 @@ async fn what_a_controller_says_is_on_record() {
     assert!(said_so_far.iter().any(|message| matches!(message, controller_message::Message::NetworkPart(_))));
     if std::env::var_os("ANDROMEDE_RECORD").is_some() {
         let file = Path::new(CONVERSATIONS).join(env!("CARGO_PKG_VERSION")).join("controller.bin");
-        let bytes = said_so_far.into_iter().flat_map(|message| {
-            ControllerMessage { message: Some(message) }.encode_length_delimited_to_vec()
-        });
+        let bytes = said_so_far
+            .into_iter()
+            .flat_map(|message| ControllerMessage { message: Some(message) }.encode_length_delimited_to_vec());
         std::fs::write(file, bytes.collect::<Vec<_>>()).unwrap();
     }
     controller.stop().await;
@@ -350,7 +373,9 @@ async fn an_agent_of_an_earlier_version_is_understood() {
         let controller = Controller::plaintext(folder.path()).await;
         controller.apply(everything()).await.unwrap();
         let mut conversation = messages::<AgentMessage>(&version.unwrap().path().join("agent.bin")).into_iter();
-        let Some(agent_message::Message::Hello(hello)) = conversation.next().unwrap().message else { panic!("no hello") };
+        let Some(agent_message::Message::Hello(hello)) = conversation.next().unwrap().message else {
+            panic!("no hello")
+        };
         let mut session = Session::open(controller.channel().await, hello).await.unwrap();
         while !matches!(session.next().await.unwrap().unwrap(), controller_message::Message::Update(_)) {}
         let mut heard = 0;

@@ -7,7 +7,7 @@ use std::{
 };
 
 use andromede_proto::{
-    agent::v1::{Identity, NetworkDelta, NetworkView, Update},
+    agent::v1::{Identity, NetworkDelta, NetworkView},
     v1::{
         Host, Network, OperatorPolicy, Port, PrefixList, Resource, SecurityGroup, Subnet, Tenant, Unsupported, Vtep,
         resource::Kind,
@@ -247,6 +247,7 @@ fn replace<T, K: Eq + Hash>(list: &mut Vec<T>, written: Vec<T>, key: impl Fn(&T)
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
+    use andromede_proto::agent::v1::Update;
     use proptest::prelude::*;
 
     use super::*;

@@ -197,7 +197,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let store = Store::open(folder.path()).unwrap();
         let mut held = Held::default();
-        let touched = held.fold(9, &update(&["tenants/a/networks/x", "tenants/a/networks/y"], 4).into(), false).unwrap();
+        let touched =
+            held.fold(9, &update(&["tenants/a/networks/x", "tenants/a/networks/y"], 4).into(), false).unwrap();
         store.save(&held, &touched).unwrap();
         let left = Update { revision: 5, networks_left: vec!["tenants/a/networks/y".to_owned()], ..Update::default() };
         let touched = held.fold(9, &left.into(), false).unwrap();
@@ -213,7 +214,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let store = Store::open(folder.path()).unwrap();
         let mut held = Held::default();
-        let touched = held.fold(9, &update(&["tenants/a/networks/x", "tenants/a/networks/y"], 4).into(), false).unwrap();
+        let touched =
+            held.fold(9, &update(&["tenants/a/networks/x", "tenants/a/networks/y"], 4).into(), false).unwrap();
         store.save(&held, &touched).unwrap();
         let path = store.network_path("tenants/a/networks/x");
         let mut bytes = fs::read(&path).unwrap();

@@ -91,7 +91,11 @@ impl<S> Guard<S> {
     fn principal(&self, request: &mut http::Request<Body>) -> Result<(Principal, Option<i64>), AccessError> {
         let token = bearer::take(request.headers_mut())?;
         if !self.layer.tls {
-            return if token.is_some() { Err(BearerError::Plaintext.into()) } else { Ok((Principal::anonymous(), None)) };
+            return if token.is_some() {
+                Err(BearerError::Plaintext.into())
+            } else {
+                Ok((Principal::anonymous(), None))
+            };
         }
         let info = request.extensions().get::<TlsConnectInfo<TcpConnectInfo>>();
         let certificates = info.and_then(TlsConnectInfo::peer_certs);

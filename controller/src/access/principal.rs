@@ -145,7 +145,9 @@ impl fmt::Display for Principal {
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum AccessError {
     /// The connection has no certificate.
-    #[error("no client certificate and no token; give --tls-cert and --tls-key, made by `andromedectl pki`, or --token-file")]
+    #[error(
+        "no client certificate and no token; give --tls-cert and --tls-key, made by `andromedectl pki`, or --token-file"
+    )]
     NoCertificate,
     /// The certificate cannot be parsed.
     #[error("the client certificate cannot be read as X.509; make one with `andromedectl pki`")]

@@ -9,6 +9,7 @@ use tonic::{
     body::Body,
     client::GrpcService,
     codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder},
+    codegen::StdError,
     transport::Channel,
 };
 
@@ -68,7 +69,9 @@ pub fn path(method: &MethodDescriptor) -> String {
 /// The same, of a path: with or without a stream of answers.
 pub async fn call_path<C>(channel: &C, path: &str, streaming: bool, bytes: Vec<u8>) -> Result<Vec<u8>, Status>
 where
-    C: GrpcService<Body, ResponseBody = Body> + Clone,
+    C: GrpcService<Body> + Clone,
+    C::ResponseBody: http_body::Body<Data = prost::bytes::Bytes> + Send + 'static,
+    <C::ResponseBody as http_body::Body>::Error: Into<StdError>,
     C::Error: Debug,
 {
     let mut client = tonic::client::Grpc::new(channel.clone());

@@ -46,9 +46,13 @@ pub(super) fn read(claims: &Value, settings: &TokenArgs, now: i64) -> Result<Bea
     if time("nbf")?.is_some_and(|from| now < from.saturating_sub(LEEWAY)) {
         return Err(wrong("nbf", "the token is not valid yet; compare the clocks"));
     }
-    let name = claims.pointer(&settings.token_name_claim).and_then(Value::as_str).filter(|name| Principal::is_name(name));
+    let name =
+        claims.pointer(&settings.token_name_claim).and_then(Value::as_str).filter(|name| Principal::is_name(name));
     let name = name.ok_or_else(|| {
-        wrong(&settings.token_name_claim, "must be a name of 1 to 122 letters, digits and \"-._@\": --token-name-claim chooses another")
+        wrong(
+            &settings.token_name_claim,
+            "must be a name of 1 to 122 letters, digits and \"-._@\": --token-name-claim chooses another",
+        )
     })?;
     let role = role(claims, settings)?;
     Ok(Bearer { principal: Principal { role, name: format!("{PREFIX}{name}") }, until })
@@ -72,7 +76,8 @@ fn texts(value: Option<&Value>) -> impl Iterator<Item = &str> {
 fn role(claims: &Value, settings: &TokenArgs) -> Result<Role, BearerError> {
     let claim = &settings.token_role_claim;
     let wrong = |rule| BearerError::Claim { claim: claim.clone(), rule };
-    let mut found = texts(claims.pointer(claim)).filter_map(|text| text.strip_prefix(settings.token_role_prefix.as_str()));
+    let mut found =
+        texts(claims.pointer(claim)).filter_map(|text| text.strip_prefix(settings.token_role_prefix.as_str()));
     let text = found.next().ok_or_else(|| wrong("gives no role of this fabric"))?;
     if found.any(|other| other != text) {
         return Err(wrong("gives several roles; a call is made in one: ask for a token with that one"));
@@ -80,6 +85,7 @@ fn role(claims: &Value, settings: &TokenArgs) -> Result<Role, BearerError> {
     let (kind, tenant) = text.split_once('/').map_or((text, None), |(kind, tenant)| (kind, Some(tenant)));
     let mut tenant = tenant;
     let role = Role::of_user(kind, || tenant.take());
-    role.filter(|_| tenant.is_none())
-        .ok_or_else(|| wrong("gives a role that is none of operator, network-engineer, tenant-admin/TENANT, tenant-reader/TENANT"))
+    role.filter(|_| tenant.is_none()).ok_or_else(|| {
+        wrong("gives a role that is none of operator, network-engineer, tenant-admin/TENANT, tenant-reader/TENANT")
+    })
 }

@@ -57,9 +57,11 @@ impl Key {
     /// Did the key's owner sign these bytes?
     pub(super) fn verifies(&self, signed: &[u8], signature: &[u8]) -> bool {
         match self {
-            Self::Rsa { modulus, exponent } => {
-                RsaPublicKeyComponents { n: modulus, e: exponent }.verify(&RSA_PKCS1_2048_8192_SHA256, signed, signature)
-            }
+            Self::Rsa { modulus, exponent } => RsaPublicKeyComponents { n: modulus, e: exponent }.verify(
+                &RSA_PKCS1_2048_8192_SHA256,
+                signed,
+                signature,
+            ),
             Self::P256(point) => UnparsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, point).verify(signed, signature),
             Self::Ed25519(point) => UnparsedPublicKey::new(&ED25519, point).verify(signed, signature),
         }

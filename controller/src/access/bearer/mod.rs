@@ -61,7 +61,9 @@ pub enum BearerError {
     #[error("authorization: the token's alg must be one of {0}")]
     Algorithm(String),
     /// It has extensions that are not understood.
-    #[error("authorization: the token's header has \"crit\", and nothing of it is understood here (RFC 7515 section 4.1.11)")]
+    #[error(
+        "authorization: the token's header has \"crit\", and nothing of it is understood here (RFC 7515 section 4.1.11)"
+    )]
     Critical,
     /// The key is unknown.
     #[error("authorization: the token is signed with none of the keys that the controller has; was it rotated?")]
@@ -78,7 +80,9 @@ pub enum BearerError {
         rule: &'static str,
     },
     /// The file of keys cannot be used.
-    #[error("no token can be verified: the controller's file of keys cannot be used, its log says why; call with a certificate")]
+    #[error(
+        "no token can be verified: the controller's file of keys cannot be used, its log says why; call with a certificate"
+    )]
     Keys,
 }
 
@@ -126,7 +130,9 @@ impl Bearers {
             }
             let (file, keys) = (self.file.display(), Keys::of(text.clone()));
             match &keys {
-                Ok(keys) => tracing::info!(%file, keys = keys.set.as_ref().map_or(0, |set| set.len()), "keys of tokens read again"),
+                Ok(keys) => {
+                    tracing::info!(%file, keys = keys.set.as_ref().map_or(0, |set| set.len()), "keys of tokens read again")
+                }
                 Err(error) => tracing::error!(%file, %error, "no token is taken until the file of keys is mended"),
             }
             *self.keys.write().unwrap_or_else(PoisonError::into_inner) = keys.unwrap_or(Keys { text, set: None });
@@ -136,7 +142,8 @@ impl Bearers {
     /// Whom a token speaks for at a time, in seconds since 1970.
     pub fn bearer(&self, token: &str, now: i64) -> Result<Bearer, BearerError> {
         let set = self.keys.read().unwrap_or_else(PoisonError::into_inner).set.clone();
-        let claims = verified(token, &set.ok_or(BearerError::Keys)?, &self.settings.token_algorithms)?;
+        let set = set.ok_or(BearerError::Keys)?;
+        let claims = verified(token, &set, &self.settings.token_algorithms)?;
         claims::read(&claims, &self.settings, now)
     }
 }

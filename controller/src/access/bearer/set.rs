@@ -117,7 +117,7 @@ fn key(member: &Value) -> Result<Option<Key>, Wrong> {
 fn rsa(member: &Value) -> Result<Key, Wrong> {
     let number = |field| {
         let bytes = bytes(member, field)?;
-        Ok(bytes.into_iter().skip_while(|byte| *byte == 0).collect::<Vec<_>>())
+        Ok::<_, Wrong>(bytes.into_iter().skip_while(|byte| *byte == 0).collect::<Vec<_>>())
     };
     let (modulus, exponent) = (number("n")?, number("e")?);
     if !MODULUS.contains(&modulus.len()) {

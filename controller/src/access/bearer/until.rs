@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use http_body::{Body as _, Frame, SizeHint};
+use http_body::{Frame, SizeHint};
 use prost::bytes::Bytes;
 use tokio::time::{Sleep, sleep};
 use tonic::{Status, body::Body, codegen::http::HeaderMap};
@@ -33,7 +33,8 @@ impl Until {
 
 /// What stands behind an answer that was cut off.
 fn trailers() -> HeaderMap {
-    let ended = BearerError::Claim { claim: "exp".to_owned(), rule: "the token has ended meanwhile; call again with another" };
+    let ended =
+        BearerError::Claim { claim: "exp".to_owned(), rule: "the token has ended meanwhile; call again with another" };
     let mut trailers = HeaderMap::new();
     // Its text is plain, which is all that could fail.
     drop(Status::from(AccessError::from(ended)).add_header(&mut trailers));
