@@ -30,8 +30,8 @@ pub(crate) fn run(arguments: &[&str], input: &str) -> Run {
     let output = child.wait_with_output().unwrap();
     Run {
         code: output.status.code().unwrap(),
-        pub(crate) out: String::from_utf8(output.stdout).unwrap(),
-        pub(crate) err: String::from_utf8(output.stderr).unwrap(),
+        out: String::from_utf8(output.stdout).unwrap(),
+        err: String::from_utf8(output.stderr).unwrap(),
     }
 }
 
