@@ -155,8 +155,9 @@ fn a_pod_reaches_its_node_where_its_rules_let_it() {
 
         let other = sent(B, v4(B, NODE).tcp(&tcp(tcp_flag::SYN), b""));
         drops(twin, "this port is no pod", &other, DropReason::UnknownDestination);
-        let forged = sent(A, v4(NODE, REMOTE).udp(1, 2, b""));
-        drops(twin, "in the node's name", &forged, DropReason::SpoofedSource);
+        let mut named = v4(A, REMOTE);
+        named.source = NODE.v4().into();
+        drops(twin, "in the node's name", &sent(A, named.udp(1, 2, b"")), DropReason::SpoofedSource);
         let over = received(2, VNI[0], &v4(REMOTE, NODE).udp(1, 2, b""));
         drops(twin, "from another host", &over, DropReason::NotHere);
         let claimed = received(2, VNI[0], &v4(NODE, A).udp(1, 2, b""));
