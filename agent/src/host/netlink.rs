@@ -241,7 +241,7 @@ impl Netlink {
     }
 }
 
-/// The address that a message is about. IPv6 has no local address beside the one it names (linux/if_addr.h).
+/// The address that a message is about. IPv6 has no local address beside the one it names (`linux/if_addr.h`).
 pub(super) fn address_of(message: &AddressMessage) -> Option<IpAddr> {
     let local = message.attributes.iter().find_map(|attribute| match attribute {
         AddressAttribute::Local(address) => Some(*address),
