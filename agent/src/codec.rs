@@ -59,7 +59,9 @@ impl Decoder for SessionCodec {
             Some(Message::Query(_) | Message::ClaimAnswer(_)) => unknown.clear(),
             // What was found in an update is told by its own fields.
             Some(Message::Update(_)) => {
-                unknown.iter_mut().for_each(|it| it.path = it.path.split_off(1.min(it.path.len())))
+                for it in &mut unknown {
+                    it.path = it.path.split_off(1.min(it.path.len()));
+                }
             }
             _ => {}
         }

@@ -36,7 +36,7 @@ pub enum Command {
     /// Serves the API and the agents, until SIGTERM or SIGINT.
     #[command(after_help = "Example:\n  andromede-controller serve --store /var/lib/andromede/controller \\\n    \
         --tls-cert controller.pem --tls-key controller.key --client-ca ca.pem")]
-    Serve(ServeArgs),
+    Serve(Box<ServeArgs>),
     /// Begins a new epoch of the store, after a backup was put in its place: every host takes a fresh snapshot.
     /// The controller must not run meanwhile.
     NewEpoch {

@@ -131,7 +131,7 @@ impl Bearers {
             let (file, keys) = (self.file.display(), Keys::of(text.clone()));
             match &keys {
                 Ok(keys) => {
-                    tracing::info!(%file, keys = keys.set.as_ref().map_or(0, |set| set.len()), "keys of tokens read again")
+                    tracing::info!(%file, keys = keys.set.as_ref().map_or(0, |set| set.len()), "keys of tokens read again");
                 }
                 Err(error) => tracing::error!(%file, %error, "no token is taken until the file of keys is mended"),
             }
