@@ -66,8 +66,15 @@ pub(crate) struct Connection {
     /// The private key of your certificate
     #[arg(long, global = true, env = "ANDROMEDE_TLS_KEY", hide_env_values = true, value_name = "FILE")]
     tls_key: Option<PathBuf>,
-    /// A bearer token, instead of a certificate; or ANDROMEDE_TOKEN, which holds the token itself
-    #[arg(long, global = true, env = "ANDROMEDE_TOKEN_FILE", hide_env_values = true, value_name = "FILE")]
+    /// A bearer token, instead of a certificate; or `ANDROMEDE_TOKEN`, which holds the token itself.
+    #[arg(
+        long,
+        global = true,
+        help = "A bearer token, instead of a certificate; or ANDROMEDE_TOKEN, which holds the token itself",
+        env = "ANDROMEDE_TOKEN_FILE",
+        hide_env_values = true,
+        value_name = "FILE"
+    )]
     token_file: Option<PathBuf>,
     /// Without TLS; only to a controller on a loopback address
     #[arg(

@@ -1,4 +1,4 @@
-//! An issuer of bearer tokens, as an OpenID provider is one.
+//! An issuer of bearer tokens, as a provider of `OpenID` is one.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
