@@ -105,7 +105,7 @@ const VERIFIED: [(&str, u32); 5] = [
     (maps::program::FROM_WORKLOAD, 60_000),
     (maps::program::FROM_UNDERLAY, 60_000),
     (maps::program::FROM_OVERLAY, 60_000),
-    (maps::program::FROM_HOST, 5_000),
+    (maps::program::FROM_HOST, 60_000),
     (maps::program::REAP, 5_000),
 ];
 
