@@ -35,7 +35,7 @@ mod verdict;
 pub mod walk;
 pub mod wire;
 
-pub use budget::Account;
+pub use budget::{Account, Entry, Lack, change, enter_port, may_report};
 pub use claim::{carry_out, is_asked, reap};
 pub use context::{Context, Tunnel};
 pub use edit::{apply_edit, readdress};
