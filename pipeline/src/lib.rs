@@ -7,6 +7,7 @@
 #![allow(clippy::inline_always, reason = "the verifier and the packet path want one flat program")]
 #![cfg_attr(not(test), deny(clippy::indexing_slicing, clippy::arithmetic_side_effects, clippy::unwrap_used))]
 
+mod bucket;
 mod budget;
 mod claim;
 mod context;
