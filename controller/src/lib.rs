@@ -11,6 +11,7 @@
 pub mod access;
 pub mod api;
 pub mod audit;
+pub mod calls;
 pub mod capacity;
 pub mod chain;
 pub mod change;
@@ -37,6 +38,7 @@ pub mod server;
 pub mod session;
 pub mod settings;
 pub mod store;
+pub mod telemetry;
 mod telling;
 pub mod trace;
 pub mod writer;

@@ -9,6 +9,7 @@ use std::{
 
 use andromede_model::{AnyName, Commit, Model, PortName, Resource};
 use tokio::sync::{mpsc, oneshot};
+use tracing::Span;
 
 use crate::{
     access::{self, Principal, Role},
@@ -87,10 +88,14 @@ impl Writer {
     }
 
     /// Writes and deletes, all or nothing, and answers once it is on disk and visible.
-    pub async fn write(&self, change: Change) -> Result<Written, WriteError> {
+    pub async fn write(&self, mut change: Change) -> Result<Written, WriteError> {
         let (reply, answer) = oneshot::channel();
+        let commit = tracing::info_span!(parent: &change.span, "commit", revision = tracing::field::Empty);
+        change.span = commit.clone();
         self.changes.send((change, reply)).await.map_err(|_| WriteError::Stopped)?;
-        answer.await.map_err(|_| WriteError::Stopped)?
+        let written = answer.await.map_err(|_| WriteError::Stopped)??;
+        commit.record("revision", written.revision);
+        Ok(written)
     }
 
     /// The answer that a repeated request got the first time; none if it is new.
@@ -143,10 +148,18 @@ struct Batch<'a> {
     ahead: Model,
     commits: Vec<(Commit, Vec<Move>)>,
     records: Vec<Record>,
-    /// Answers, and who is to stand in the audit log for them.
-    replies: Vec<(Reply, Option<Principal>, Written)>,
+    answers: Vec<Answer>,
     /// Requests with an id among them: key, digest and answer.
     answered: Vec<([u8; 16], [u8; 16], Written)>,
+}
+
+/// What is to be answered once it is on disk.
+struct Answer {
+    reply: Reply,
+    /// Who is to stand in the audit log for it.
+    principal: Option<Principal>,
+    written: Written,
+    span: Span,
 }
 
 struct Task {
@@ -182,7 +195,7 @@ impl Task {
                 ahead: Model::clone(&self.publisher.model()),
                 commits: Vec::new(),
                 records: Vec::new(),
-                replies: Vec::new(),
+                answers: Vec::new(),
                 answered: Vec::new(),
             };
             for (change, reply) in together.drain(..) {
@@ -199,7 +212,10 @@ impl Task {
         if !batch.commits.is_empty() {
             let records: Vec<_> = batch.records.into_iter().map(|record| self.chain.link(record)).collect();
             self.head = self.store.append(self.head, &records)?;
+            let publish = |answer: &Answer| tracing::info_span!(parent: &answer.span, "publish", revision = answer.written.revision);
+            let publishing: Vec<_> = batch.answers.iter().map(publish).collect();
             self.publisher.publish(&batch.commits, batch.ahead);
+            drop(publishing);
             self.checkpoints.consider(&self.publisher.model());
         }
         for (key, digest, written) in batch.answered {
@@ -219,9 +235,11 @@ impl Task {
                 }
             }
         }
-        for (reply, principal, written) in batch.replies {
+        for Answer { reply, principal, written, span } in batch.answers {
             if let Some(principal) = principal {
-                audit::written(&principal, &written);
+                span.in_scope(|| audit::written(&principal, &written));
+                let hosts = || self.publisher.concerned(None, Some(written.revision));
+                self.registry.in_force().follow(&span, written.revision, hosts);
             }
             // A caller that has gone does not undo its write.
             drop(reply.send(Ok(written)));
@@ -250,10 +268,11 @@ impl Batch<'_> {
     /// disk: a repeated request may wait for the first, which is in the same batch.
     fn add(&mut self, change: Change, reply: Reply) {
         let principal = Some(change.principal.clone()).filter(|_| !change.validate_only);
+        let span = change.span.clone();
         match self.repeated(&change) {
-            Ok(Some(written)) => self.replies.push((reply, None, written)),
+            Ok(Some(written)) => self.answers.push(Answer { reply, principal: None, written, span }),
             Ok(None) => match self.prepare(change) {
-                Ok(written) => self.replies.push((reply, principal, written)),
+                Ok(written) => self.answers.push(Answer { reply, principal, written, span }),
                 Err(error) => drop(reply.send(Err(error))),
             },
             Err(error) => drop(reply.send(Err(error))),
