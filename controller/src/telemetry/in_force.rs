@@ -11,12 +11,15 @@ use tracing::Span;
 /// Most commits that are followed; the oldest is given up for another.
 const FOLLOWED: usize = 256;
 
-/// Commits by revision, each with its span and the hosts that have yet to apply it: by name, with the revision that says so.
+/// A commit's span, and the hosts that have yet to apply it: by name, with the revision that says so.
+type Followed = (Span, BTreeMap<String, u64>);
+
+/// Commits by revision.
 #[derive(Debug, Default)]
-pub(crate) struct InForce(Mutex<BTreeMap<u64, (Span, BTreeMap<String, u64>)>>);
+pub(crate) struct InForce(Mutex<BTreeMap<u64, Followed>>);
 
 impl InForce {
-    fn followed(&self) -> MutexGuard<'_, BTreeMap<u64, (Span, BTreeMap<String, u64>)>> {
+    fn followed(&self) -> MutexGuard<'_, BTreeMap<u64, Followed>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
