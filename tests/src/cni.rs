@@ -17,9 +17,14 @@ pub const TENANT: &str = "shop";
 /// A fabric with a network for pods: `h1` has 10.1.1.0/24 and `fd00:11::/64`, `h2` has 10.1.2.0/24 and `fd00:12::/64`. Group `open`
 /// admits everything, `web` TCP port 80.
 pub fn pod_network(hosts: u8) -> Bundle {
-    let network = network_name(TENANT);
-    let mut bundle = Bundle::hosts(hosts).tenant(TENANT, 4003).group(TENANT, "open", &[ANYTHING_IN]).group(
-        TENANT,
+    add_pod_network(Bundle::hosts(hosts), TENANT, 4003, hosts)
+}
+
+/// The same network of a tenant, under this name on the wire, added to a bundle.
+pub fn add_pod_network(bundle: Bundle, tenant: &str, vni: u32, hosts: u8) -> Bundle {
+    let network = network_name(tenant);
+    let mut bundle = bundle.tenant(tenant, vni).group(tenant, "open", &[ANYTHING_IN]).group(
+        tenant,
         "web",
         &["{name: web, direction: ingress, action: allow, protocol: tcp, ports: [\"80\"]}"],
     );
