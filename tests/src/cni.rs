@@ -2,6 +2,7 @@
 
 use std::{
     io::Write as _,
+    path::Path,
     process::{Command, Stdio},
 };
 
@@ -10,6 +11,9 @@ use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
 
 use crate::bundle::{ANYTHING_IN, Bundle, network_name};
+
+/// Where Debian keeps the plugins of the CNI project.
+pub const PLUGINS: &str = "/usr/lib/cni";
 
 /// Tenant whose network the pods are in.
 pub const TENANT: &str = "shop";
@@ -151,14 +155,30 @@ impl Runtime {
             plugin.env("CNI_NETNS", netns);
         }
         plugin.envs(self.environment.iter().map(|(name, value)| (name, value)));
-        let mut child = plugin.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().context("starting the plugin")?;
-        if let Some(mut stdin) = child.stdin.take() {
-            stdin.write_all(self.configuration.to_string().as_bytes())?;
-        }
-        let output = child.wait_with_output()?;
-        let text = String::from_utf8(output.stdout)?;
-        let json = if text.trim().is_empty() { Ok(Value::Null) } else { serde_json::from_str(&text) };
-        let json = json.with_context(|| format!("the plugin wrote {text:?}"))?;
-        Ok(Outcome { succeeded: output.status.success(), output: json })
+        drive(plugin, &self.configuration)
     }
+}
+
+/// Runs a plugin with its configuration on standard input.
+fn drive(mut plugin: Command, configuration: &Value) -> Result<Outcome> {
+    let mut child = plugin.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().context("starting the plugin")?;
+    if let Some(mut stdin) = child.stdin.take() {
+        stdin.write_all(configuration.to_string().as_bytes())?;
+    }
+    let output = child.wait_with_output()?;
+    let text = String::from_utf8(output.stdout)?;
+    let json = if text.trim().is_empty() { Ok(Value::Null) } else { serde_json::from_str(&text) };
+    let json = json.with_context(|| format!("the plugin wrote {text:?}"))?;
+    Ok(Outcome { succeeded: output.status.success(), output: json })
+}
+
+/// Runs a plugin of the CNI project on a host, for the interface `eth0` of a container.
+pub fn other_plugin(host: &Namespace, command: &str, container: &Container, configuration: &Value) -> Result<Outcome> {
+    let name = configuration["type"].as_str().context("the configuration names no plugin")?;
+    let program = Path::new(PLUGINS).join(name);
+    ensure!(program.is_file(), "{} is missing: apt-get install containernetworking-plugins", program.display());
+    let mut plugin = host.command(program);
+    plugin.env("CNI_COMMAND", command).env("CNI_PATH", PLUGINS).env("CNI_CONTAINERID", &container.id);
+    plugin.env("CNI_IFNAME", "eth0").env("CNI_NETNS", container.netns());
+    drive(plugin, configuration)
 }

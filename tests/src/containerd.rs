@@ -16,11 +16,9 @@ use nix::{
 };
 use serde_json::Value;
 
-use crate::{cri::Cri, image};
+use crate::{cni::PLUGINS, cri::Cri, image};
 
-/// Where Debian keeps the plugins of the CNI project.
-pub const PLUGINS: &str = "/usr/lib/cni";
-/// Those of them that are used: containerd sets the loopback up by one.
+/// The plugins of the CNI project that are used: containerd sets the loopback up by one.
 const USED: [&str; 3] = ["loopback", "portmap", "tuning"];
 /// How long it may take to begin.
 const START: Duration = Duration::from_secs(20);
@@ -135,7 +133,7 @@ fn parent(process: i32) -> Option<i32> {
 }
 
 /// Its settings. Those of the second part let it run where the machine is a container itself: it must not lower its score for the killer
-/// of large processes, nor ask for AppArmor, and layers are copied, because an overlay does not lie on another.
+/// of large processes, nor ask for a profile of `AppArmor`, and layers are copied, because an overlay does not lie on another.
 fn settings(folder: &Path, handlers: &[&str]) -> String {
     let folder = folder.display();
     let runtime = |name: &&str| {
@@ -146,7 +144,7 @@ fn settings(folder: &Path, handlers: &[&str]) -> String {
              [plugins.\"io.containerd.grpc.v1.cri\".containerd.runtimes.{name}.options]\nSystemdCgroup = false\n"
         )
     };
-    let runtimes: String = handlers.iter().map(runtime).collect();
+    let runtimes = handlers.iter().map(runtime).collect::<Vec<_>>().concat();
     let first = handlers.first().copied().unwrap_or_default();
     format!(
         "version = 2\nroot = \"{folder}/root\"\nstate = \"{folder}/state\"\n\

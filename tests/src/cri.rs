@@ -21,7 +21,7 @@ use tonic::{
 use tonic_prost::ProstCodec;
 
 /// How long a runtime may take for one call.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 #[derive(Clone, PartialEq, Message)]
 struct Empty {}

@@ -29,7 +29,7 @@ pub fn write(folder: &Path, archive: &Path) -> Result<()> {
     pack(&tree, &layer)?;
 
     let put = |content: &[u8], kind: &str| -> Result<Value> {
-        let digest: String = Sha256::digest(content).iter().map(|byte| format!("{byte:02x}")).collect();
+        let digest = Sha256::digest(content).iter().fold(String::new(), |text, byte| format!("{text}{byte:02x}"));
         fs::write(blobs.join(&digest), content)?;
         let media = format!("application/vnd.oci.image.{kind}");
         Ok(json!({"mediaType": media, "digest": format!("sha256:{digest}"), "size": content.len()}))

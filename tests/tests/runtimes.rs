@@ -1,12 +1,17 @@
-//! The CNI plugin driven by real runtimes: containerd and runc through the interface of a kubelet, on two nodes.
+//! The CNI plugin among others: containerd and runc drive it through the interface of a kubelet, on two nodes; and plugins of the CNI
+//! project stand behind it.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
 use std::{net::SocketAddr, time::Duration};
 
-use andromede_testkit::{Fabric, FabricOptions, traffic::tcp_probe, wait};
+use andromede_testkit::{
+    Fabric, FabricOptions,
+    traffic::{Responder, tcp_probe},
+    wait,
+};
 use andromede_tests::{
     bundle::{Bundle, network_name},
-    cni::{add_pod_network, known_ports},
+    cni::{Container, Runtime, add_pod_network, known_ports, other_plugin, pod_fabric},
     containerd::Containerd,
     cri::{Sandbox, Wish},
     image::{BUSYBOX, NAME},
@@ -98,4 +103,52 @@ fn containerd_runs_pods_of_two_tenants_with_the_same_addresses_on_two_nodes() {
         let status = agent.status(fabric.control()).unwrap();
         assert_eq!(status["ports"].as_array().map_or(0, Vec::len), 0, "{status}");
     }
+}
+
+#[test]
+fn portmap_and_tuning_work_behind_the_plugin() {
+    let fabric = pod_fabric(2).unwrap();
+    let runtime = Runtime::new(&fabric, 1).unwrap().with("cniVersion", json!("1.0.0"));
+    let runtime = runtime.with("nodeAccess", json!(true)).with("securityGroups", json!(["web"]));
+    let pod = Container::new("c1").unwrap();
+    let [node, other] = [1, 2].map(|number| fabric.agent(number).unwrap().namespace());
+    let set_switch = || std::fs::write("/proc/sys/net/ipv4/ip_forward", "1");
+    node.run(set_switch).unwrap().unwrap();
+    let add = runtime.add(&pod).unwrap();
+    let _server = Responder::start(&pod.namespace, "pod", &[80, 81], &[]).unwrap();
+
+    let behind = |kind: &str, more: &Value| {
+        let mut configuration = json!({"cniVersion": "1.0.0", "name": "pods", "type": kind, "prevResult": add.output});
+        configuration.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        configuration
+    };
+    let tuning = behind("tuning", &json!({"sysctl": {"net.core.somaxconn": "321"}}));
+    let ports = json!([
+        {"hostPort": 8080, "containerPort": 80, "protocol": "tcp"},
+        {"hostPort": 8081, "containerPort": 81, "protocol": "tcp"},
+    ]);
+    let portmap = behind("portmap", &json!({"runtimeConfig": {"portMappings": ports}}));
+    for plugin in [&tuning, &portmap] {
+        let outcome = other_plugin(node, "ADD", &pod, plugin).unwrap();
+        assert!(outcome.succeeded, "{}", outcome.output);
+        for part in ["interfaces", "ips", "routes"] {
+            assert_eq!(outcome.output[part], add.output[part], "what ours said is passed on by {plugin}");
+        }
+    }
+    let read = || std::fs::read_to_string("/proc/sys/net/core/somaxconn");
+    assert_eq!(pod.namespace.run(read).unwrap().unwrap().trim(), "321");
+    let ask = |from, port| tcp_probe(from, SocketAddr::from(([192, 0, 2, 1], port)), Duration::from_secs(1)).unwrap();
+    assert!(ask(node, 8080).answered_by("pod") && ask(node, 8081).answered_by("pod"), "the node's own are not asked");
+    assert!(ask(other, 8080).answered_by("pod"), "by the rules of the host, and a rule of the pod");
+    assert!(!ask(other, 8081).is_answered(), "no rule of the pod admits it");
+    // Not that of portmap 1.1.1: of a pod with addresses of both families it looks for rules of the wrong one.
+    let checked = other_plugin(node, "CHECK", &pod, &tuning).unwrap();
+    assert!(checked.succeeded, "{}", checked.output);
+    assert!(runtime.with("prevResult", add.output.clone()).run("CHECK", &pod).unwrap().succeeded);
+    for plugin in [&portmap, &tuning] {
+        let outcome = other_plugin(node, "DEL", &pod, plugin).unwrap();
+        assert!(outcome.succeeded, "{}", outcome.output);
+    }
+    assert!(!ask(node, 8080).is_answered());
+    assert!(runtime.run("DEL", &pod).unwrap().succeeded);
 }
