@@ -275,6 +275,16 @@ fn switch(namespace: &Namespace, switches: &[(&str, &str)]) {
     namespace.run(set).unwrap().unwrap();
 }
 
+/// Where the node finds somebody else under the address of a pod, there is no pod.
+fn one_address_is_of_one_pod(runtime: &Runtime, node: &Namespace) {
+    let taken = Container::new("taken").unwrap();
+    node.ip("route add 10.1.1.99/32 dev behind0").unwrap();
+    let wish = runtime.with("runtimeConfig", json!({"ips": ["10.1.1.99"]}));
+    let refused = wish.run("ADD", &taken).unwrap();
+    assert_eq!(refused.code(), Some(102), "{}", refused.output);
+    assert!(taken.namespace.index("eth0").is_err(), "nothing is left of it");
+}
+
 #[test]
 fn the_node_itself_reaches_its_pods_and_what_it_forwards_is_judged_by_their_rules() {
     let fabric = pod_fabric(2).unwrap();
@@ -338,13 +348,7 @@ fn the_node_itself_reaches_its_pods_and_what_it_forwards_is_judged_by_their_rule
     let is_forged = |frame: &[u8]| frame.get(34..36) == Some(&7777_u16.to_be_bytes());
     assert_eq!(seen.receive_matching(SHORT, is_forged).unwrap(), None, "none of it arrives");
 
-    // Where the pod is somebody else's already, there is none.
-    let taken = Container::new("taken").unwrap();
-    node.ip("route add 10.1.1.99/32 dev behind0").unwrap();
-    let wish = runtime.with("runtimeConfig", json!({"ips": ["10.1.1.99"]}));
-    let refused = wish.run("ADD", &taken).unwrap();
-    assert_eq!(refused.code(), Some(102), "{}", refused.output);
-    assert!(taken.namespace.index("eth0").is_err(), "nothing is left of it");
+    one_address_is_of_one_pod(&runtime, node);
     assert_done(&runtime.run("DEL", &pod).unwrap());
     let left = node.exec("ip route show 10.1.1.0/24").unwrap();
     assert!(!String::from_utf8_lossy(&left.stdout).contains(&format!("{} ", addresses[0])), "{left:?}");
