@@ -4,7 +4,7 @@
 //! from_workload   ethernet -> source guard -> hairpin (ARP, ND) -> connection -> forward
 //! from_underlay   outer -> sender guard -> connection -> forward
 //! from_overlay            sender guard -> connection -> forward
-//! from_host       the node's own? -> connection -> the interface at which it was met
+//! from_host       the node's own? forwarded? -> connection -> the interface at which it was met
 //! ICMP error      the row of the quoted packet, fresh: its action
 //! connection      row? fresh: its action; stale or none: locate -> next hop -> egress -> ingress -> a row is claimed
 //! fragment        a later one, without ports: the datagram whose first was judged, or what a rule allows for any port
@@ -40,10 +40,6 @@ pub fn decide<F: Frame, T: Stages>(frame: &F, context: &Context<'_>, tables: &T,
         hook::FROM_UNDERLAY => recognise::<F, T, { hook::FROM_UNDERLAY }>(frame, context, tables, scratch),
         hook::FROM_OVERLAY => recognise::<F, T, { hook::FROM_OVERLAY }>(frame, context, tables, scratch),
         _ => recognise::<F, T, { hook::FROM_HOST }>(frame, context, tables, scratch),
-    };
-    let recognised = match recognised {
-        Recognised::Fragment => tables.part(context.host, context.now, scratch),
-        other => other,
     };
     let outcome = match recognised {
         Recognised::Unjudged => {
@@ -85,13 +81,17 @@ fn recognise<F: Frame, T: Stages, const HOOK: u8>(
         hook::FROM_OVERLAY => from_overlay(frame, context, tables, scratch),
         _ => from_host(frame, context, tables, scratch),
     };
-    match recognised {
-        Ok(Recognised::Connected) => tables.follow(context.host, context.now, scratch),
+    let recognised = match recognised {
+        Ok(Recognised::Fragment) => tables.part(context.now, scratch),
         Ok(other) => other,
         Err(refusal) => {
             scratch.verdict.refuse(refusal);
             Recognised::Decided
         }
+    };
+    match recognised {
+        Recognised::Connected => tables.follow(context.host, context.now, scratch),
+        other => other,
     }
 }
 
