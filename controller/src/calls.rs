@@ -23,7 +23,7 @@ use tonic::{
 use tower::{Layer, Service};
 use tracing::{Instrument as _, Span, field};
 
-use crate::{telemetry, writer::now_nanos};
+use crate::{clock::now_nanos, telemetry};
 
 /// Carries the number.
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");

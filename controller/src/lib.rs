@@ -17,6 +17,7 @@ pub mod chain;
 pub mod change;
 pub mod checkpoint;
 pub mod claim;
+mod clock;
 pub mod denials;
 pub mod errors;
 pub mod fence;

@@ -1,11 +1,6 @@
 //! The one writer: it prepares writes one after the other, stores those that wait together, and only then makes them visible.
 
-use std::{
-    collections::BTreeSet,
-    sync::Arc,
-    thread,
-    time::{SystemTime, UNIX_EPOCH},
-};
+use std::{collections::BTreeSet, sync::Arc, thread};
 
 use andromede_model::{AnyName, Commit, Model, PortName, Resource};
 use tokio::sync::{mpsc, oneshot};
@@ -19,6 +14,7 @@ use crate::{
     change::{Change, Condition, Effect, WriteError, Written},
     checkpoint::{Checkpoints, Retention},
     claim::{self, Settled},
+    clock::{Clock, now_nanos},
     fence,
     publish::{Move, Publisher},
     quarantine::{self, Quarantine},
@@ -71,7 +67,7 @@ impl Writer {
     ) -> Result<(Self, oneshot::Receiver<Result<(), StoreError>>), StoreError> {
         let head = store.head()?;
         let checkpoints = Checkpoints::new(Arc::clone(&store), retention)?;
-        let clock = Clock { last: last_time(&store)? };
+        let clock = Clock::new(&store)?;
         let chain = Chain::load(&store)?;
         let requests = Arc::new(Requests::load(&store, now_nanos())?);
         let quarantine = Quarantine::load(&store, now_nanos())?;
@@ -104,35 +100,6 @@ impl Writer {
         let found = self.requests.find(&request.key(principal), &request.digest)?;
         found.map(|revision| requests::answer(&self.store, revision)).transpose()
     }
-}
-
-/// Time that never goes back, so that commits are in its order.
-#[derive(Debug)]
-struct Clock {
-    last: i64,
-}
-
-impl Clock {
-    fn now(&mut self) -> i64 {
-        self.last = self.last.max(now_nanos());
-        self.last
-    }
-}
-
-/// Nanoseconds since 1970.
-pub(crate) fn now_nanos() -> i64 {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(now.as_nanos()).unwrap_or(i64::MAX)
-}
-
-/// When the last commit was made; 0: there is none.
-fn last_time(store: &Store) -> Result<i64, StoreError> {
-    let last = store.head()?.number;
-    if last < store.first()? {
-        return Ok(0);
-    }
-    let entries = store.read(last.saturating_sub(1), 1)?;
-    Ok(entries.first().and_then(|(_, bytes)| Record::read(bytes).ok()).map_or(0, |record| record.time_unix_nanos))
 }
 
 /// Commits that are ready to be stored.

@@ -5,6 +5,7 @@ mod support;
 
 use std::{
     collections::BTreeSet,
+    net::SocketAddr,
     path::Path,
     process::Stdio,
     sync::atomic::{AtomicU64, Ordering},
@@ -183,16 +184,13 @@ fn numbered<T>(message: T, number: &'static str) -> tonic::Request<T> {
     request
 }
 
-#[tokio::test]
-async fn a_call_is_found_by_its_number_and_its_spans_and_no_log_has_a_secret() {
-    let folder = tempfile::tempdir().unwrap();
-    let (authority, hosts, issuer) = (Authority::new(), Authority::named("hosts"), Issuer::new("k"));
-    let (collector, file) = (Collector::default(), folder.path().join("log"));
-    with_tokens(folder.path(), &authority, &issuer.set());
-    write(folder.path(), "hosts-ca.pem", &hosts.pem());
-    write(folder.path(), "hosts-ca.key", &hosts.key());
+/// The program with all that it can be given.
+fn whole(folder: &Path, authority: &Authority, hosts: &Authority, issuer: &Issuer, collector: SocketAddr) -> Command {
+    with_tokens(folder, authority, &issuer.set());
+    write(folder, "hosts-ca.pem", &hosts.pem());
+    write(folder, "hosts-ca.key", &hosts.key());
     let mut command = command(&["--log", "trace", "serve", "--listen", "127.0.0.1:0", "--token-issuer", ISSUER]);
-    command.args(["--token-audience", AUDIENCE, "--otlp", &format!("http://{}", collector.serve().await)]);
+    command.args(["--token-audience", AUDIENCE, "--otlp", &format!("http://{collector}")]);
     for (flag, name) in [
         ("--store", "store"),
         ("--tls-cert", "controller.pem"),
@@ -202,8 +200,17 @@ async fn a_call_is_found_by_its_number_and_its_spans_and_no_log_has_a_secret() {
         ("--host-ca-key", "hosts-ca.key"),
         ("--token-keys", "keys.json"),
     ] {
-        command.arg(flag).arg(folder.path().join(name));
+        command.arg(flag).arg(folder.join(name));
     }
+    command
+}
+
+#[tokio::test]
+async fn a_call_is_found_by_its_number_and_its_spans_and_no_log_has_a_secret() {
+    let folder = tempfile::tempdir().unwrap();
+    let (authority, hosts, issuer) = (Authority::new(), Authority::named("hosts"), Issuer::new("k"));
+    let (collector, file) = (Collector::default(), folder.path().join("log"));
+    let mut command = whole(folder.path(), &authority, &hosts, &issuer, collector.serve().await);
     let mut child = command.stderr(std::fs::File::create(&file).unwrap()).spawn().unwrap();
     let (address, _) = address(&mut child).await;
     let dial = async |issued| {

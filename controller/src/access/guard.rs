@@ -18,9 +18,9 @@ use super::{
     bearer::{self, Until},
 };
 use crate::{
+    clock::now_nanos,
     denials::{Denials, UNKNOWN},
     join::HostAuthority,
-    writer::now_nanos,
 };
 
 /// The caller of a request that passed the guard.

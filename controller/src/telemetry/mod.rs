@@ -24,7 +24,7 @@ use tracing::{
 };
 use tracing_subscriber::{Layer, layer::Context, registry::LookupSpan};
 
-use crate::writer::now_nanos;
+use crate::clock::now_nanos;
 
 pub use export::{Collector, Exporter, TelemetryError};
 pub(crate) use in_force::InForce;

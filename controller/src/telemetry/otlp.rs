@@ -2,7 +2,7 @@
 
 use prost::{Message, Oneof};
 
-use crate::writer::now_nanos;
+use crate::clock::now_nanos;
 
 /// Argument of `opentelemetry.proto.collector.trace.v1.TraceService/Export`.
 #[derive(Clone, PartialEq, Message)]
