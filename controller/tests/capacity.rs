@@ -12,8 +12,8 @@ use andromede_abi::maps;
 use andromede_controller::{capacity::Capacity, change::WriteError};
 use andromede_model::{
     Action, AnyName, Direction, Existing, Host, HostState, Labels, MacAddress, Model, Network, OperatorPolicy, Port,
-    PortLimits, PortRange, Prefix, PrefixList, Protocol, Remote, Resource, Rule, SecurityGroup, Subnet, Tenant,
-    TenantLimits, TenantQuotas, Uid, Vni, Vtep,
+    PortLimits, PortRange, Prefix, PrefixList, Protocol, Remote, Residency, Resource, Rule, SecurityGroup, Subnet,
+    Tenant, TenantLimits, TenantQuotas, Uid, Vni, Vtep,
 };
 use andromede_plan::{Cost, HostFacts, Memory, Rows, compile_with};
 use andromede_proto::v1;
@@ -102,7 +102,8 @@ fn remote(network: &str, number: u8) -> Remote {
 fn host(number: u8) -> Resource {
     let underlay = Ipv4Addr::new(192, 0, 2, 1 + number);
     let name = format!("hosts/h{number}").parse().unwrap();
-    Host { name, underlay, state: HostState::Unset, index: 0, revision: 0, labels: Labels::default() }.into()
+    let (state, labels) = (HostState::Unset, Labels::default());
+    Host { name, underlay, zone: None, zone_index: 0, state, index: 0, revision: 0, labels }.into()
 }
 
 fn group(network: &str, number: u8, rules: &[(bool, u8, u8)]) -> Resource {
@@ -144,6 +145,7 @@ fn beginning() -> Vec<Resource> {
                 labels: Labels::default(),
                 limits: TenantLimits::default(),
                 quotas: TenantQuotas::default(),
+                residency: Residency::default(),
             }
             .into(),
         );
@@ -153,6 +155,7 @@ fn beginning() -> Vec<Resource> {
                 vni: Vni::UNSET,
                 mtu: None,
                 timeouts: andromede_model::Timeouts::default(),
+                residency: Residency::default(),
                 tenant_index: 0,
                 index: 0,
                 revision: 0,
@@ -201,6 +204,8 @@ fn vtep(network: &str, which: usize, number: u8, prefixes: u8) -> Resource {
         underlay: Ipv4Addr::new(192, 0, 2, 100 + 10 * u8::try_from(which).unwrap() + number),
         mac: MacAddress::new([2, 9, 9, 9, 9, number]).unwrap(),
         prefixes: prefixes.map(|prefix| of_number(prefix).parse().unwrap()).collect(),
+        zone: None,
+        zone_index: 0,
         index: 0,
         revision: 0,
         labels: Labels::default(),

@@ -124,6 +124,7 @@ proptest! {
         }).collect();
         let stays = (0..6).all(|port| old.addresses(port) == new.addresses(port))
             && old.underlays == new.underlays
+            && old.places == new.places
             && old.vtep.is_none()
             && new.vtep.is_none()
             && !steps.iter().any(|step| {

@@ -110,6 +110,34 @@ fn a_rule_that_changes_is_asked_by_the_next_connection_of_a_kind() {
     });
 }
 
+/// The law of a network holds for connections that live: at the next packet, both ways.
+#[test]
+fn a_law_that_narrows_reaches_what_lives_at_its_next_packet() {
+    conversation(|fabric, twin| {
+        let zone = |id: &str, law: &str| json!({"kind": "Zone", "name": format!("zones/{id}"), "jurisdiction": law, "operator": "o"});
+        fabric.set(vec![zone("par1", "FR"), zone("fra1", "DE")]).unwrap();
+        twin.write(fabric.rows()).unwrap();
+        let (there, back) = greet(twin);
+        // The model refuses this law while something stands outside; the rows are told of it all the same.
+        for zone in [1, 2] {
+            let found = fabric.rows().clone();
+            let wanted = fabric.wanted_where(&found, &[1].into(), zone).unwrap();
+            let mut rows = found;
+            for step in andromede_plan::changes(&rows.clone(), &wanted) {
+                rows.apply(&step);
+            }
+            twin.write(&rows).unwrap();
+            if zone == 1 {
+                passes(twin, "out, where it may be", &there, target::ENCAP);
+                passes(twin, "and back", &back, target::DELIVER);
+            } else {
+                drops(twin, "no longer out", &there, DropReason::ForbiddenZone);
+                drops(twin, "nor back", &back, DropReason::ForbiddenZone);
+            }
+        }
+    });
+}
+
 /// What makes another kind of connection is asked for itself: address, port, protocol, network.
 #[test]
 fn what_differs_is_judged_by_itself() {

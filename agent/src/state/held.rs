@@ -89,11 +89,12 @@ pub struct Touched {
 }
 
 impl Held {
-    /// The revisions to be named in a hello: those of the present epoch.
+    /// The revisions to be named in a hello: those of the present epoch. A view that was stored by an agent that did not know where its
+    /// network may be is not named: it is told anew.
     pub fn revisions(&self) -> impl Iterator<Item = (String, u64)> + '_ {
         self.networks
             .iter()
-            .filter(|(_, held)| held.store_epoch == self.store_epoch)
+            .filter(|(_, held)| held.store_epoch == self.store_epoch && held.view.zones.is_some())
             .map(|(name, held)| (name.clone(), held.revision))
     }
 
@@ -170,7 +171,8 @@ impl Written {
                 Some(Kind::PrefixList(resource)) => written.prefix_lists.push(resource.clone()),
                 Some(Kind::OperatorPolicy(resource)) => written.operator_policies.push(resource.clone()),
                 Some(Kind::Host(resource)) => written.hosts.push(resource.clone()),
-                None => return Err(FoldError::Foreign { network: network.to_owned(), revision }),
+                // A network is told the numbers of zones, not the zones.
+                Some(Kind::Zone(_)) | None => return Err(FoldError::Foreign { network: network.to_owned(), revision }),
             }
         }
         Ok(written)
@@ -182,6 +184,9 @@ fn fold_delta(view: &mut NetworkView, delta: &NetworkDelta, revision: u64) -> Re
     let gone: HashSet<&str> = delta.deleted.iter().map(String::as_str).collect();
     let gone = |name: &String| gone.contains(name.as_str());
     let removed: HashSet<u32> = delta.identities_removed.iter().copied().collect();
+    if delta.zones.is_some() {
+        view.zones.clone_from(&delta.zones);
+    }
     if written.network.is_some() {
         view.network = written.network;
     }

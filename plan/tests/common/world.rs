@@ -6,9 +6,9 @@ use std::{
 };
 
 use andromede_model::{
-    Action, Direction, Existing, Host, HostName, HostState, Labels, MacAddress, Network, NetworkView, OperatorPolicy,
-    OperatorPolicyName, Port, PortName, PortRange, Prefix, PrefixList, PrefixListName, Protocol, Remote, Rule,
-    SecurityGroup, SecurityGroupName, Subnet, Uid, Vni, Vtep,
+    Action, Admitted, Direction, Existing, Host, HostName, HostState, Labels, MacAddress, Network, NetworkView,
+    OperatorPolicy, OperatorPolicyName, Port, PortName, PortRange, Prefix, PrefixList, PrefixListName, Protocol,
+    Remote, Rule, SecurityGroup, SecurityGroupName, Subnet, Uid, Vni, Vtep,
 };
 use andromede_plan::{Attachment, Attachments, HostFacts};
 use proptest::{prelude::*, sample::select};
@@ -40,6 +40,24 @@ pub(crate) struct World {
     pub(crate) lists: [Vec<&'static str>; 2],
     pub(crate) underlays: [u8; 3],
     pub(crate) vtep: Option<Vec<&'static str>>,
+    pub(crate) places: Places,
+}
+
+/// Where the network may be, and where its hosts and its foreign endpoint are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Places {
+    /// Numbers of zones; none: anywhere.
+    pub(crate) admitted: Option<BTreeSet<u32>>,
+    /// Zones of the hosts, and of the endpoint.
+    pub(crate) zones: [u32; 4],
+}
+
+/// Mostly anywhere, so that other changes are tried.
+fn places() -> impl Strategy<Value = Places> {
+    let zones = || select(vec![0u32, 1, 2, 70]);
+    let admitted = prop::collection::btree_set(select(vec![1u32, 2, 70]), 0..4);
+    let shape = (prop::option::weighted(0.5, admitted), prop::array::uniform4(zones()));
+    shape.prop_map(|(admitted, zones)| Places { admitted, zones })
 }
 
 const CIDRS: [&str; 10] = [
@@ -157,20 +175,22 @@ fn port() -> impl Strategy<Value = PortSpec> {
 pub(crate) fn world() -> impl Strategy<Value = World> {
     let vtep = select(vec![vec!["10.9.0.0/16"], vec!["10.0.0.0/24", "::/0"], vec!["10.9.0.0/16", "10.9.9.0/24"]]);
     let ports = prop::collection::vec(prop::option::weighted(0.8, port()), 6);
-    let shape = (ports, rules(), operator(), lists(), prop::array::uniform3(0u8..2), prop::option::of(vtep));
-    shape.prop_map(|(ports, rules, operator, lists, underlays, vtep)| World {
+    let shape = (ports, rules(), operator(), lists(), prop::array::uniform3(0u8..2), prop::option::of(vtep), places());
+    shape.prop_map(|(ports, rules, operator, lists, underlays, vtep, places)| World {
         ports,
         rules,
         operator,
         lists,
         underlays,
         vtep,
+        places,
     })
 }
 
 /// A world that differs from another in a part only, as most changes do.
 pub(crate) fn next_world(world: &World) -> impl Strategy<Value = World> + use<> {
     let (one, two, three, four, five) = (world.clone(), world.clone(), world.clone(), world.clone(), world.clone());
+    let six = world.clone();
     prop_oneof![
         (0..6usize, prop::option::weighted(0.7, port())).prop_map(move |(place, port)| {
             let mut next = one.clone();
@@ -180,6 +200,7 @@ pub(crate) fn next_world(world: &World) -> impl Strategy<Value = World> + use<> 
         rules().prop_map(move |rules| World { rules, ..two.clone() }),
         operator().prop_map(move |operator| World { operator, ..four.clone() }),
         lists().prop_map(move |lists| World { lists, ..five.clone() }),
+        places().prop_map(move |places| World { places, ..six.clone() }),
         (super::world::world(), any::<[bool; 3]>()).prop_map(move |(other, take)| World {
             ports: if take[0] { other.ports } else { three.ports.clone() },
             rules: if take[1] { other.rules } else { three.rules.clone() },
@@ -187,6 +208,7 @@ pub(crate) fn next_world(world: &World) -> impl Strategy<Value = World> + use<> 
             operator: other.operator,
             lists: other.lists,
             vtep: other.vtep,
+            places: other.places,
         }),
     ]
 }
@@ -262,10 +284,17 @@ impl World {
             }
             ports.insert(port.name.clone(), port);
             let (index, underlay) = (spec.host as u32 + 1, self.underlay(spec.host));
-            hosts.insert(
-                host.clone(),
-                Host { name: host, underlay, state: HostState::Active, index, revision: 1, labels: Labels::default() },
-            );
+            let made = Host {
+                name: host.clone(),
+                underlay,
+                zone: None,
+                zone_index: self.places.zones[spec.host],
+                state: HostState::Active,
+                index,
+                revision: 1,
+                labels: Labels::default(),
+            };
+            hosts.insert(host, made);
         }
         let group = |(place, rules): (usize, &Vec<Rule>)| {
             let name = group_name(place);
@@ -284,6 +313,8 @@ impl World {
                 underlay: [192, 0, 2, 200].into(),
                 mac: MacAddress::new([2, 9, 9, 9, 9, 9]).unwrap(),
                 prefixes: prefixes.iter().map(|prefix| prefix.parse().unwrap()).collect(),
+                zone: None,
+                zone_index: self.places.zones[3],
                 index: 9,
                 revision: 1,
                 labels: Labels::default(),
@@ -293,6 +324,7 @@ impl World {
         NetworkView {
             network: network(),
             tenant: None,
+            zones: self.places.admitted.clone().map_or(Admitted::Anywhere, Admitted::Zones),
             subnets: [("a", "10.0.0.0/24"), ("b", "fd00:10::/64"), ("c", "10.9.9.0/24")].map(subnet).into(),
             ports,
             prefix_lists: self.prefix_lists(),
@@ -373,6 +405,7 @@ fn network() -> Network {
         vni: Vni::try_from(4096).unwrap(),
         mtu: None,
         timeouts: andromede_model::Timeouts::default(),
+        residency: andromede_model::Residency::default(),
         tenant_index: 3,
         index: 7,
         revision: 1,
