@@ -2,7 +2,8 @@
 
 use std::{env, error::Error, path::PathBuf};
 
-const SCHEMA: [&str; 20] = [
+const SCHEMA: [&str; 21] = [
+    "andromede/v1/places.proto",
     "andromede/v1/resources.proto",
     "andromede/v1/methods.proto",
     "andromede/v1/tenant_service.proto",

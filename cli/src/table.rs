@@ -1,6 +1,6 @@
 //! Columns of each kind of resource.
 
-use andromede_proto::v1::{Direction, Residency, Resource, Rule, resource};
+use andromede_proto::v1::{Direction, Host, Residency, Resource, Rule, Zone, resource};
 
 use crate::{
     kind::Kind,
@@ -40,13 +40,7 @@ fn header(kind: Kind) -> (&'static [&'static str], &'static [&'static str]) {
 fn row(resource: &Resource) -> Vec<String> {
     let Some(kind) = &resource.kind else { return vec!["?".to_owned()] };
     match kind {
-        resource::Kind::Zone(it) => vec![
-            last(&it.name).to_owned(),
-            it.jurisdiction.clone(),
-            it.operator.clone(),
-            it.index.to_string(),
-            it.revision.to_string(),
-        ],
+        resource::Kind::Zone(it) => zone(it),
         resource::Kind::Tenant(it) => {
             let residency = residency(it.residency.as_ref());
             vec![last(&it.name).to_owned(), it.display_name.clone(), residency, it.revision.to_string()]
@@ -98,13 +92,7 @@ fn row(resource: &Resource) -> Vec<String> {
             it.index.to_string(),
             it.revision.to_string(),
         ],
-        resource::Kind::Host(it) => vec![
-            last(&it.name).to_owned(),
-            it.underlay_address.clone(),
-            last(&it.zone).to_owned(),
-            it.index.to_string(),
-            it.revision.to_string(),
-        ],
+        resource::Kind::Host(it) => host(it),
         resource::Kind::Port(it) => vec![
             network_of(&it.name),
             last(&it.name).to_owned(),
@@ -116,6 +104,16 @@ fn row(resource: &Resource) -> Vec<String> {
             it.revision.to_string(),
         ],
     }
+}
+
+fn zone(it: &Zone) -> Vec<String> {
+    let (index, revision) = (it.index.to_string(), it.revision.to_string());
+    vec![last(&it.name).to_owned(), it.jurisdiction.clone(), it.operator.clone(), index, revision]
+}
+
+fn host(it: &Host) -> Vec<String> {
+    let (index, revision) = (it.index.to_string(), it.revision.to_string());
+    vec![last(&it.name).to_owned(), it.underlay_address.clone(), last(&it.zone).to_owned(), index, revision]
 }
 
 /// Where something may be.

@@ -11,9 +11,9 @@ use std::{
 use andromede_abi::maps;
 use andromede_controller::{capacity::Capacity, change::WriteError};
 use andromede_model::{
-    Action, AnyName, Direction, Existing, Host, HostState, Labels, MacAddress, Model, Network, OperatorPolicy, Port,
-    PortLimits, PortRange, Prefix, PrefixList, Protocol, Remote, Residency, Resource, Rule, SecurityGroup, Subnet,
-    Tenant, TenantLimits, TenantQuotas, Uid, Vni, Vtep,
+    Action, AnyName, Direction, Existing, Host, Labels, MacAddress, Model, Network, OperatorPolicy, Port, PortLimits,
+    PortRange, Prefix, PrefixList, Protocol, Remote, Residency, Resource, Rule, SecurityGroup, Subnet, Tenant,
+    TenantLimits, TenantQuotas, Uid, Vni, Vtep,
 };
 use andromede_plan::{Cost, HostFacts, Memory, Rows, compile_with};
 use andromede_proto::v1;
@@ -100,10 +100,9 @@ fn remote(network: &str, number: u8) -> Remote {
 }
 
 fn host(number: u8) -> Resource {
-    let underlay = Ipv4Addr::new(192, 0, 2, 1 + number);
-    let name = format!("hosts/h{number}").parse().unwrap();
-    let (state, labels) = (HostState::Unset, Labels::default());
-    Host { name, underlay, zone: None, zone_index: 0, state, index: 0, revision: 0, labels }.into()
+    let underlay_address = format!("192.0.2.{}", 1 + number);
+    let host = v1::Host { name: format!("hosts/h{number}"), underlay_address, ..v1::Host::default() };
+    Host::try_from(host).unwrap().into()
 }
 
 fn group(network: &str, number: u8, rules: &[(bool, u8, u8)]) -> Resource {

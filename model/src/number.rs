@@ -109,7 +109,7 @@ impl<'a> Numbers<'a> {
             Some(Resource::Vtep(before)) => before.index,
             _ => next(&mut self.counters.host),
         };
-        Vtep { index, zone_index, ..vtep }
+        Vtep { zone_index, index, ..vtep }
     }
 
     fn network(&mut self, draft: &mut Draft<'_>, mut network: Network, before: Option<Resource>) -> Network {

@@ -34,6 +34,7 @@ pub(crate) struct Compiler<'a> {
 }
 
 /// Another host, or a foreign tunnel endpoint, of a network.
+#[derive(Clone, Copy)]
 struct Endpoint {
     index: HostIndex,
     underlay: Ipv4Addr,

@@ -170,6 +170,30 @@ fn resource_of_rules() -> impl Strategy<Value = Resource> {
     ]
 }
 
+/// What stands somewhere.
+fn resource_of_places() -> impl Strategy<Value = Resource> {
+    let net = "tenants/t/networks/n";
+    prop_oneof![
+        (any::<u32>(), any::<u32>(), states()).prop_map(|(underlay, index, state)| {
+            let (name, underlay) = ("hosts/h".parse().unwrap(), underlay.into());
+            let (zone, zone_index) = ("zones/z".parse().ok(), index % 127);
+            Host { name, underlay, zone, zone_index, state, index, revision: 1, labels: Labels::default() }.into()
+        }),
+        (any::<u32>(), prop::collection::vec(prefix(), 0..4)).prop_map(move |(underlay, prefixes)| {
+            let name = format!("{net}/vteps/v").parse().unwrap();
+            let mac = MacAddress::new([2, 0, 0, 0, 0, 1]).unwrap();
+            let (zone, labels) = (None, Labels::default());
+            Vtep { name, underlay: underlay.into(), mac, prefixes, zone, zone_index: 0, index: 5, revision: 2, labels }
+                .into()
+        }),
+        any::<u32>().prop_map(|index| {
+            let (name, labels) = ("zones/z".parse().unwrap(), Labels::default());
+            let (jurisdiction, operator) = ("FR".parse().unwrap(), "o".parse().unwrap());
+            Zone { name, jurisdiction, operator, index, revision: 3, labels }.into()
+        }),
+    ]
+}
+
 /// Some of what there is.
 fn residency(bits: u8) -> Residency {
     let some = |bit: u8, text: &'static str| (bits >> bit & 1 == 1).then_some(text);
@@ -238,23 +262,7 @@ fn resource() -> impl Strategy<Value = Resource> {
                 .into()
             }),
         resource_of_rules(),
-        (any::<u32>(), any::<u32>(), states()).prop_map(|(underlay, index, state)| {
-            let (name, underlay) = ("hosts/h".parse().unwrap(), underlay.into());
-            let (zone, zone_index) = ("zones/z".parse().ok(), index % 127);
-            Host { name, underlay, zone, zone_index, state, index, revision: 1, labels: Labels::default() }.into()
-        }),
-        (any::<u32>(), prop::collection::vec(prefix(), 0..4)).prop_map(move |(underlay, prefixes)| {
-            let name = format!("{net}/vteps/v").parse().unwrap();
-            let mac = MacAddress::new([2, 0, 0, 0, 0, 1]).unwrap();
-            let (zone, labels) = (None, Labels::default());
-            Vtep { name, underlay: underlay.into(), mac, prefixes, zone, zone_index: 0, index: 5, revision: 2, labels }
-                .into()
-        }),
-        any::<u32>().prop_map(|index| {
-            let (name, labels) = ("zones/z".parse().unwrap(), Labels::default());
-            let (jurisdiction, operator) = ("FR".parse().unwrap(), "o".parse().unwrap());
-            Zone { name, jurisdiction, operator, index, revision: 3, labels }.into()
-        }),
+        resource_of_places(),
     ]
 }
 

@@ -5,6 +5,7 @@ use std::net::Ipv4Addr;
 
 use andromede_abi::{Address, DropReason, MemberKey, PortLimits, PortRow, port_flag, target};
 use andromede_dataplane::Hook;
+use andromede_plan::changes;
 use andromede_testkit::packet::{Ends, Tcp, tcp_flag};
 use andromede_tests::twin::{
     END_LOCAL_A as A, END_LOCAL_B as B, END_REMOTE as REMOTE, Met, Twin, UNDERLAY_IFINDEX, ifindex,
@@ -119,11 +120,10 @@ fn a_law_that_narrows_reaches_what_lives_at_its_next_packet() {
         twin.write(fabric.rows()).unwrap();
         let (there, back) = greet(twin);
         // The model refuses this law while something stands outside; the rows are told of it all the same.
+        let mut rows = fabric.rows().clone();
         for zone in [1, 2] {
-            let found = fabric.rows().clone();
-            let wanted = fabric.wanted_where(&found, &[1].into(), zone).unwrap();
-            let mut rows = found;
-            for step in andromede_plan::changes(&rows.clone(), &wanted) {
+            let wanted = fabric.wanted_where(&rows, &[1].into(), zone).unwrap();
+            for step in changes(&rows.clone(), &wanted) {
                 rows.apply(&step);
             }
             twin.write(&rows).unwrap();

@@ -20,9 +20,10 @@ pub(super) fn check(draft: &mut Draft<'_>, touched: &BTreeMap<NetworkName, Touch
     residencies(draft, touched);
     let moved = Moved::of(draft, touched);
     // Most writes move nothing but what they write, and most networks are not bound.
-    let networks: Vec<NetworkName> = match moved.all {
-        true => draft.after.networks.keys().cloned().collect(),
-        false => touched.keys().chain(&moved.networks).collect::<BTreeSet<_>>().into_iter().cloned().collect(),
+    let networks: BTreeSet<NetworkName> = if moved.all {
+        draft.after.networks.keys().cloned().collect()
+    } else {
+        touched.keys().chain(&moved.networks).cloned().collect()
     };
     for name in networks {
         let Some(state) = draft.state(&name) else { continue };
@@ -181,17 +182,14 @@ fn outside(model: &Model, state: &NetworkState, law: Law<'_>, touched: Option<&T
         (!law.admits(zone)).then(|| Outside { name: vtep.name.clone().into(), host: None, zone: zone.cloned() })
     };
     let mut outside = Vec::new();
-    match touched {
-        Some(touched) => {
-            outside.extend(touched.ports.iter().filter_map(|name| port(state.ports.get(name)?)));
-            outside.extend(touched.subnets.iter().filter_map(|name| subnet(state.subnets.get(name)?)));
-            outside.extend(touched.vteps.iter().filter_map(|name| vtep(state.vteps.get(name)?)));
-        }
-        None => {
-            outside.extend(state.ports.values().filter_map(|it| port(it)));
-            outside.extend(state.subnets.values().filter_map(subnet));
-            outside.extend(state.vteps.values().filter_map(|it| vtep(it)));
-        }
+    if let Some(touched) = touched {
+        outside.extend(touched.ports.iter().filter_map(|name| port(state.ports.get(name)?)));
+        outside.extend(touched.subnets.iter().filter_map(|name| subnet(state.subnets.get(name)?)));
+        outside.extend(touched.vteps.iter().filter_map(|name| vtep(state.vteps.get(name)?)));
+    } else {
+        outside.extend(state.ports.values().filter_map(|it| port(it)));
+        outside.extend(state.subnets.values().filter_map(subnet));
+        outside.extend(state.vteps.values().filter_map(|it| vtep(it)));
     }
     outside
 }
@@ -206,11 +204,10 @@ fn refuse(draft: &mut Draft<'_>, state: &NetworkState, law: Law<'_>, outside: Ve
         }
         let rule = format!("{} may be only in {law}; {}", state.name(), it.place());
         let zone = it.zone.as_ref().map(|zone| zone.name.to_string()).unwrap_or_default();
-        match &it.host {
-            Some(host) => draft.refuse(it.name.clone(), "host", host, rule, "choose a host of a zone where it may be"),
-            None => {
-                draft.refuse(it.name.clone(), "zone", zone, rule, "say in which zone it stands: one where it may be")
-            }
+        if let Some(host) = &it.host {
+            draft.refuse(it.name.clone(), "host", host, rule, "choose a host of a zone where it may be");
+        } else {
+            draft.refuse(it.name.clone(), "zone", zone, rule, "say in which zone it stands: one where it may be");
         }
     }
     for ((name, field), standing) in around {

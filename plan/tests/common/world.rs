@@ -6,14 +6,17 @@ use std::{
 };
 
 use andromede_model::{
-    Action, Admitted, Direction, Existing, Host, HostName, HostState, Labels, MacAddress, Network, NetworkView,
-    OperatorPolicy, OperatorPolicyName, Port, PortName, PortRange, Prefix, PrefixList, PrefixListName, Protocol,
-    Remote, Rule, SecurityGroup, SecurityGroupName, Subnet, Uid, Vni, Vtep,
+    Action, Direction, Existing, Host, HostState, Labels, MacAddress, Network, NetworkView, OperatorPolicy,
+    OperatorPolicyName, Port, PortName, PortRange, Prefix, PrefixList, PrefixListName, Protocol, Remote, Rule,
+    SecurityGroup, SecurityGroupName, Subnet, Uid, Vni, Vtep,
 };
 use andromede_plan::{Attachment, Attachments, HostFacts};
 use proptest::{prelude::*, sample::select};
 
-use super::lookup::Service;
+use super::{
+    lookup::Service,
+    places::{Places, places},
+};
 
 pub(crate) const GROUPS: usize = 3;
 pub(crate) const NETWORK: &str = "tenants/t/networks/n";
@@ -41,23 +44,6 @@ pub(crate) struct World {
     pub(crate) underlays: [u8; 3],
     pub(crate) vtep: Option<Vec<&'static str>>,
     pub(crate) places: Places,
-}
-
-/// Where the network may be, and where its hosts and its foreign endpoint are.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Places {
-    /// Numbers of zones; none: anywhere.
-    pub(crate) admitted: Option<BTreeSet<u32>>,
-    /// Zones of the hosts, and of the endpoint.
-    pub(crate) zones: [u32; 4],
-}
-
-/// Mostly anywhere, so that other changes are tried.
-fn places() -> impl Strategy<Value = Places> {
-    let zones = || select(vec![0u32, 1, 2, 70]);
-    let admitted = prop::collection::btree_set(select(vec![1u32, 2, 70]), 0..4);
-    let shape = (prop::option::weighted(0.5, admitted), prop::array::uniform4(zones()));
-    shape.prop_map(|(admitted, zones)| Places { admitted, zones })
 }
 
 const CIDRS: [&str; 10] = [
@@ -189,8 +175,7 @@ pub(crate) fn world() -> impl Strategy<Value = World> {
 
 /// A world that differs from another in a part only, as most changes do.
 pub(crate) fn next_world(world: &World) -> impl Strategy<Value = World> + use<> {
-    let (one, two, three, four, five) = (world.clone(), world.clone(), world.clone(), world.clone(), world.clone());
-    let six = world.clone();
+    let [one, two, three, four, five, six] = std::array::from_fn(|_| world.clone());
     prop_oneof![
         (0..6usize, prop::option::weighted(0.7, port())).prop_map(move |(place, port)| {
             let mut next = one.clone();
@@ -234,6 +219,19 @@ impl World {
         format!("192.0.2.{}", 1 + host * 10 + usize::from(self.underlays[host])).parse().unwrap()
     }
 
+    fn host(&self, host: usize) -> Host {
+        Host {
+            name: format!("hosts/h{host}").parse().unwrap(),
+            underlay: self.underlay(host),
+            zone: None,
+            zone_index: self.places.zones[host],
+            state: HostState::Active,
+            index: host as u32 + 1,
+            revision: 1,
+            labels: Labels::default(),
+        }
+    }
+
     pub(crate) fn identity(groups: [bool; GROUPS]) -> u32 {
         groups.iter().enumerate().map(|(group, has)| u32::from(*has) << group).sum()
     }
@@ -266,7 +264,7 @@ impl World {
         for (place, spec) in self.ports.iter().enumerate() {
             let Some(spec) = spec else { continue };
             let identity = Self::identity(spec.groups);
-            let host: HostName = format!("hosts/h{}", spec.host).parse().unwrap();
+            let host = self.host(spec.host).name;
             let port = Port {
                 name: port_name(place),
                 addresses: self.addresses(place),
@@ -283,18 +281,7 @@ impl World {
                 identities.insert(identity, port.groups.clone());
             }
             ports.insert(port.name.clone(), port);
-            let (index, underlay) = (spec.host as u32 + 1, self.underlay(spec.host));
-            let made = Host {
-                name: host.clone(),
-                underlay,
-                zone: None,
-                zone_index: self.places.zones[spec.host],
-                state: HostState::Active,
-                index,
-                revision: 1,
-                labels: Labels::default(),
-            };
-            hosts.insert(host, made);
+            hosts.insert(host, self.host(spec.host));
         }
         let group = |(place, rules): (usize, &Vec<Rule>)| {
             let name = group_name(place);
@@ -324,7 +311,7 @@ impl World {
         NetworkView {
             network: network(),
             tenant: None,
-            zones: self.places.admitted.clone().map_or(Admitted::Anywhere, Admitted::Zones),
+            zones: self.places.admitted.clone(),
             subnets: [("a", "10.0.0.0/24"), ("b", "fd00:10::/64"), ("c", "10.9.9.0/24")].map(subnet).into(),
             ports,
             prefix_lists: self.prefix_lists(),
