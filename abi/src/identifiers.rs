@@ -31,6 +31,8 @@ pub mod rule {
     pub const DEFAULT_INGRESS: RuleNumber = 1;
     /// The default of the egress direction: open.
     pub const DEFAULT_EGRESS: RuleNumber = 2;
+    /// What a node itself sends to its pods is asked no rule.
+    pub const NODE: RuleNumber = 3;
     /// The first number that the controller gives to a rule.
     pub const FIRST: RuleNumber = 1024;
 }

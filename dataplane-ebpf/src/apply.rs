@@ -125,6 +125,7 @@ fn send<const HOOK: u8>(frame: &mut Buffer, context: &Context<'_>, scratch: &Scr
     let Target { kind, source_port, ifindex } = verdict.target;
     let through_device = match kind {
         TargetKind::Drop => return Err(verdict.reason.unwrap_or(DropReason::UnknownPort)),
+        TargetKind::Host if HOOK == hook::FROM_WORKLOAD => return Ok(to_node(frame)),
         TargetKind::Host => return Ok(TC_ACT_OK),
         TargetKind::OverlayDevice => return Ok(to_overlay_device(frame)),
         TargetKind::Deliver if HOOK == hook::FROM_UNDERLAY => decapsulate(frame, context.host)?,
@@ -134,6 +135,10 @@ fn send<const HOOK: u8>(frame: &mut Buffer, context: &Context<'_>, scratch: &Scr
     let edited =
         if HOOK == hook::FROM_WORKLOAD { apply_edit(frame, &verdict.edit) } else { readdress(frame, &verdict.edit) };
     edited.ok_or(DropReason::ReplyFailed)?;
+    if HOOK == hook::FROM_HOST {
+        // It is on its way to this interface.
+        return Ok(TC_ACT_OK);
+    }
     if kind == TargetKind::Encap {
         return encapsulate(frame, context.host, &scratch.row.next_hop, source_port);
     }
@@ -143,13 +148,27 @@ fn send<const HOOK: u8>(frame: &mut Buffer, context: &Context<'_>, scratch: &Scr
 /// To the workload's side of its interface, past the host's side.
 #[inline(always)]
 fn to_workload(frame: &Buffer, ifindex: u32) -> i32 {
+    address_to_receiver(frame);
+    // SAFETY: a helper of this program type.
+    unsafe { bpf_redirect_peer(ifindex, 0) as i32 }
+}
+
+/// To the node's own network stack, which takes only what is addressed to it: the workload sent the frame to its router.
+#[inline(always)]
+fn to_node(frame: &Buffer) -> i32 {
+    address_to_receiver(frame);
+    TC_ACT_OK
+}
+
+/// Whoever receives the frame takes it as its own.
+#[inline(always)]
+fn address_to_receiver(frame: &Buffer) {
     let skb = frame.skb();
-    // SAFETY: helpers of this program type, on its own context.
+    // SAFETY: a helper of this program type, on its own context.
     unsafe {
         if (*skb).pkt_type != PACKET_HOST {
             bpf_skb_change_type(skb, PACKET_HOST);
         }
-        bpf_redirect_peer(ifindex, 0) as i32
     }
 }
 

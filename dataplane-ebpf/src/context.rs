@@ -21,10 +21,23 @@ pub fn read<'a>(skb: *mut __sk_buff, hook: u8, host: &'a HostConfig, clock: &mut
             now: now(clock),
             tunnel: if hook == hook::FROM_OVERLAY { tunnel(skb) } else { Tunnel::NONE },
             marked: (*skb).mark == OWN_MARK,
+            own: hook == hook::FROM_HOST && is_own(skb),
             tagged: (*skb).vlan_present != 0,
             host,
         }
     }
+}
+
+/// Did the node itself make the frame? What it forwards came from an interface, and has lost the socket of whoever made it: the kernel
+/// forwards nothing that has one (`ip_forward`, net/ipv4/ip_forward.c). The interface alone does not tell: pieces into which IPv6
+/// cuts what it forwards have none (`ip6_copy_metadata`, net/ipv6/ip6_output.c).
+///
+/// # Safety
+/// `skb` is the context of a running program.
+#[inline(always)]
+unsafe fn is_own(skb: *mut __sk_buff) -> bool {
+    // SAFETY: words of the context; the socket is compared with none, and not looked into.
+    unsafe { (*skb).ingress_ifindex == 0 && !(*skb).__bindgen_anon_2.sk.is_null() }
 }
 
 /// The time by the coarse clock. The kernel moves that once a tick: within a tick it is what it was when it was read first. The number of

@@ -11,7 +11,7 @@ use crate::{
     scratch::Scratch,
     stage::{neighbor, sender_guard, source_guard},
     tables::Tables,
-    verdict::{Edit, Refusal, Target, Verdict},
+    verdict::{Claim, Edit, Refusal, Target, TargetKind, Verdict},
     wire::{ethernet, ip_protocol},
 };
 
@@ -137,12 +137,64 @@ fn overlay<F: Frame, T: Tables>(
     pass(&arrival, scratch)
 }
 
-/// What the node itself sends to a workload. Its own deliveries were judged before; nothing else is admitted yet.
+/// What the node sends to a workload. What the packet path delivers was judged before; of the rest, what the node itself made is
+/// admitted to pods.
 #[inline(always)]
-pub(crate) fn from_host(context: &Context<'_>, verdict: &mut Verdict) -> Result<Recognised, Refusal> {
+pub(crate) fn from_host<F: Frame, T: Tables>(
+    frame: &F,
+    context: &Context<'_>,
+    tables: &T,
+    scratch: &mut Scratch,
+) -> Result<Recognised, Refusal> {
     if context.marked {
-        verdict.pass(Stage::Apply, Target::HOST, Edit::NONE, rule::NONE);
+        scratch.verdict.pass(Stage::Apply, Target::HOST, Edit::NONE, rule::NONE);
         return Ok(Recognised::Decided);
     }
-    Err(Refusal::new(Stage::SourceGuard, DropReason::HostNotAdmitted))
+    let passed = tables.with_port(context.ifindex, |port| of_node(frame, context, port, scratch));
+    passed.unwrap_or(Err(NOT_ADMITTED))
 }
+
+/// A frame of the node to the workload behind this port.
+#[inline(always)]
+fn of_node<F: Frame>(
+    frame: &F,
+    context: &Context<'_>,
+    port: &PortRow,
+    scratch: &mut Scratch,
+) -> Result<Recognised, Refusal> {
+    (scratch.verdict.port, scratch.verdict.network) = (port.slot, port.network);
+    if port.flags & port_flag::NODE_ADMITTED == 0 || !context.own {
+        return Err(NOT_ADMITTED);
+    }
+    if context.tagged {
+        return Err(Refusal::new(Stage::Parse, DropReason::BadEthernet));
+    }
+    let ethertype: u16 = frame.load(ethernet::TYPE).ok_or(Refusal::new(Stage::Parse, DropReason::Truncated))?;
+    parse::ip_packet(frame, 0, ethertype, context.gso_size, &mut scratch.packet)?;
+    // The node is told where its pods are: it has nothing to ask.
+    if neighbor::is_discovery(&scratch.packet) {
+        return Err(Refusal::new(Stage::Hairpin, DropReason::NeighborIgnored));
+    }
+    let arrival = Arrival {
+        network: port.network,
+        network_slot: port.network_slot,
+        vni: port.vni,
+        sender: context.host.host,
+        policed: 0,
+        frame_length: frame.len(),
+    };
+    pass(&arrival, scratch)
+}
+
+/// A frame of the node goes on to the interface at which it was met, or nowhere; and the node sends in nobody's name but its own.
+#[inline(always)]
+pub(crate) fn to_own_port(context: &Context<'_>, verdict: &mut Verdict) {
+    let strays = matches!(verdict.target.kind, TargetKind::Deliver) && verdict.target.ifindex != context.ifindex;
+    if strays || matches!(verdict.reason, Some(DropReason::SenderNotHolder)) {
+        verdict.claim = Claim::None;
+        verdict.refuse(NOT_ADMITTED);
+    }
+}
+
+/// The refusal of what the node sends and the port does not admit.
+const NOT_ADMITTED: Refusal = Refusal::new(Stage::SourceGuard, DropReason::HostNotAdmitted);

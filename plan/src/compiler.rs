@@ -105,7 +105,8 @@ impl<'a> Compiler<'a> {
         for subnet in view.subnets.values() {
             self.gateway(view, subnet.gateway)?;
         }
-        Ok(())
+        let has_pods = view.ports.keys().any(|port| self.attachments.get(port).is_some_and(|workload| workload.node));
+        if has_pods { self.node(view) } else { Ok(()) }
     }
 
     /// Another host, or a foreign tunnel endpoint: how to reach it, and that it may send into the network.
@@ -179,12 +180,31 @@ impl<'a> Compiler<'a> {
     fn gateway(&mut self, view: &NetworkView, address: IpAddr) -> Result<(), TooLarge> {
         let key = LocationKey { network: view.network.index, address: address.into() };
         let row = LocationRow {
-            slot: full(self.slots.gateway(&key))?,
+            slot: full(self.slots.location(&key, location_kind::GATEWAY))?,
             kind: location_kind::GATEWAY,
             mac: GATEWAY_MAC.bytes(),
             ..location(&key)
         };
         self.wanted.rows.locations.entry(key).or_insert(row);
+        Ok(())
+    }
+
+    /// The node itself, by all of its addresses that nobody in the network has.
+    fn node(&mut self, view: &NetworkView) -> Result<(), TooLarge> {
+        for address in &self.facts.addresses {
+            let key = LocationKey { network: view.network.index, address: (*address).into() };
+            if self.wanted.rows.locations.contains_key(&key) {
+                continue;
+            }
+            let row = LocationRow {
+                slot: full(self.slots.location(&key, location_kind::HOST))?,
+                kind: location_kind::HOST,
+                host: self.facts.host,
+                mac: GATEWAY_MAC.bytes(),
+                ..location(&key)
+            };
+            self.wanted.rows.locations.insert(key, row);
+        }
         Ok(())
     }
 
@@ -243,7 +263,8 @@ impl<'a> Compiler<'a> {
             flags: port_flag::EGRESS_DEFAULT_ALLOW
                 | budgets::policed(&limits)
                 | if further { port_flag::FURTHER_SOURCES } else { 0 }
-                | if attachment.tap { port_flag::TAP } else { 0 },
+                | if attachment.tap { port_flag::TAP } else { 0 }
+                | if attachment.node { port_flag::NODE_ADMITTED } else { 0 },
             v4: first_v4(port),
             epoch: 0,
             v6: first_v6(port),

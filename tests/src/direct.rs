@@ -151,6 +151,7 @@ impl DirectHost {
             underlay: host.underlay,
             underlay_ifindex: config.underlay_ifindex,
             gateways: BTreeMap::new(),
+            addresses: BTreeSet::new(),
             flow_rows: maps::FLOWS.rows,
         };
         let mut attachments = Attachments::new();
@@ -159,7 +160,7 @@ impl DirectHost {
             (Hook::FromOverlay, config.overlay_ifindex),
         ]);
         for (port, ifindex) in &self.interfaces {
-            attachments.insert(port.parse::<PortName>()?, Attachment { ifindex: *ifindex, tap: false });
+            attachments.insert(port.parse::<PortName>()?, Attachment { ifindex: *ifindex, tap: false, node: false });
             places.extend([(Hook::FromWorkload, *ifindex), (Hook::FromHost, *ifindex)]);
         }
         let views = model.networks_of(&host.name).iter().filter_map(|network| model.view(network)).collect::<Vec<_>>();

@@ -19,3 +19,16 @@ pub(crate) fn places() -> impl Strategy<Value = Places> {
     let shape = (prop::option::weighted(0.5, admitted), prop::array::uniform4(zones()));
     shape.prop_map(|(admitted, zones)| Places { admitted: admitted.map_or(Admitted::Anywhere, Admitted::Zones), zones })
 }
+
+impl Places {
+    /// The place of the foreign endpoint; smaller numbers are those of hosts.
+    pub(crate) const ENDPOINT: usize = 3;
+
+    /// May the network be at this place?
+    pub(crate) fn admit(&self, place: usize) -> bool {
+        match &self.admitted {
+            Admitted::Anywhere => true,
+            Admitted::Zones(zones) => zones.contains(&self.zones[place]),
+        }
+    }
+}

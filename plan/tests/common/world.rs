@@ -2,7 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    net::IpAddr,
+    net::{IpAddr, Ipv4Addr},
 };
 
 use andromede_model::{
@@ -215,7 +215,7 @@ impl World {
         addresses
     }
 
-    pub(crate) fn underlay(&self, host: usize) -> std::net::Ipv4Addr {
+    pub(crate) fn underlay(&self, host: usize) -> Ipv4Addr {
         format!("192.0.2.{}", 1 + host * 10 + usize::from(self.underlays[host])).parse().unwrap()
     }
 
@@ -331,6 +331,7 @@ impl World {
             underlay: self.underlay(0),
             underlay_ifindex: 2,
             gateways: BTreeMap::new(),
+            addresses: BTreeSet::new(),
             flow_rows: 131_072,
         }
     }
@@ -345,7 +346,9 @@ impl World {
             .iter()
             .enumerate()
             .filter(|(_, spec)| spec.as_ref().is_some_and(|spec| spec.attached && spec.host == 0));
-        attached.map(|(port, _)| (port_name(port), Attachment { ifindex: Self::ifindex(port), tap: false })).collect()
+        attached
+            .map(|(port, _)| (port_name(port), Attachment { ifindex: Self::ifindex(port), tap: false, node: false }))
+            .collect()
     }
 }
 
