@@ -12,8 +12,8 @@ use andromede_abi::maps;
 use andromede_controller::{capacity::Capacity, change::WriteError};
 use andromede_model::{
     Action, AnyName, Direction, Existing, Host, Labels, MacAddress, Model, Network, OperatorPolicy, Port, PortLimits,
-    PortRange, Prefix, PrefixList, Protocol, Remote, Residency, Resource, Rule, SecurityGroup, Subnet, Tenant,
-    TenantLimits, TenantQuotas, Uid, Vni, Vtep,
+    PortRange, Prefix, PrefixList, Protocol, Remote, Residency, Resource, Rule, SecurityGroup, Subnet, Tenant, Uid,
+    Vni, Vtep,
 };
 use andromede_plan::{Cost, HostFacts, Memory, Rows, compile_with};
 use andromede_proto::v1;
@@ -134,19 +134,10 @@ fn beginning() -> Vec<Resource> {
     let mut all: Vec<Resource> = (0..HOSTS).map(host).collect();
     for number in 0..NETWORKS {
         let name = network(number);
-        let tenant: andromede_model::TenantName = format!("tenants/t{number}").parse().unwrap();
         all.push(
-            Tenant {
-                name: tenant,
-                display_name: String::new(),
-                index: 0,
-                revision: 0,
-                labels: Labels::default(),
-                limits: TenantLimits::default(),
-                quotas: TenantQuotas::default(),
-                residency: Residency::default(),
-            }
-            .into(),
+            Tenant::try_from(v1::Tenant { name: format!("tenants/t{number}"), ..v1::Tenant::default() })
+                .unwrap()
+                .into(),
         );
         all.push(
             Network {

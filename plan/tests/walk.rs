@@ -14,10 +14,10 @@ use andromede_pipeline::{
 use andromede_plan::{Rows, Wanted, changes, compile};
 use andromede_testkit::packet::{Ends, Tcp, tcp_flag};
 use common::{
-    lookup::Service,
+    lookup::{Service, packet},
     oracle::oracle,
     places::Places,
-    world::{PortSpec, World, addresses, next_world, packet, port_name, world},
+    world::{PortSpec, World, addresses, next_world, port_name, world},
 };
 use proptest::{prelude::*, sample::select};
 

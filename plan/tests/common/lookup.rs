@@ -8,6 +8,7 @@ use andromede_abi::{
     network_flag, port_flag, remote_level, service_level,
 };
 use andromede_plan::Rows;
+use proptest::{prelude::*, sample::select};
 
 /// What a packet is for, and from which port it comes.
 #[derive(Clone, Copy, Debug)]
@@ -15,6 +16,19 @@ pub(crate) struct Service {
     pub(crate) protocol: u8,
     /// Destination port, or ICMP type and code.
     pub(crate) port: u16,
+}
+
+/// A packet's service: near the edges of the rules.
+pub(crate) fn packet() -> impl Strategy<Value = Service> {
+    let port = prop_oneof![select(vec![0u16, 1, 22, 80, 81, 443, 1000, 65535]), 0u16..2300, any::<u16>()];
+    prop_oneof![
+        6 => (select(vec![6u8, 17, 132]), port).prop_map(|(protocol, port)| Service { protocol, port }),
+        2 => (select(vec![1u8, 58]), select(vec![0u8, 3, 7, 8, 128]), 0u8..4).prop_map(|(protocol, kind, code)| Service {
+            protocol,
+            port: u16::from_be_bytes([kind, code]),
+        }),
+        1 => Just(Service { protocol: 47, port: 0 }),
+    ]
 }
 
 /// The first bits of an address.

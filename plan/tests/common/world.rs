@@ -13,10 +13,7 @@ use andromede_model::{
 use andromede_plan::{Attachment, Attachments, HostFacts};
 use proptest::{prelude::*, sample::select};
 
-use super::{
-    lookup::Service,
-    places::{Places, places},
-};
+use super::places::{Places, places};
 
 pub(crate) const GROUPS: usize = 3;
 pub(crate) const NETWORK: &str = "tenants/t/networks/n";
@@ -350,19 +347,6 @@ impl World {
             .map(|(port, _)| (port_name(port), Attachment { ifindex: Self::ifindex(port), tap: false, node: false }))
             .collect()
     }
-}
-
-/// A packet's service: near the edges of the rules.
-pub(crate) fn packet() -> impl Strategy<Value = Service> {
-    let port = prop_oneof![select(vec![0u16, 1, 22, 80, 81, 443, 1000, 65535]), 0u16..2300, any::<u16>()];
-    prop_oneof![
-        6 => (select(vec![6u8, 17, 132]), port).prop_map(|(protocol, port)| Service { protocol, port }),
-        2 => (select(vec![1u8, 58]), select(vec![0u8, 3, 7, 8, 128]), 0u8..4).prop_map(|(protocol, kind, code)| Service {
-            protocol,
-            port: u16::from_be_bytes([kind, code]),
-        }),
-        1 => Just(Service { protocol: 47, port: 0 }),
-    ]
 }
 
 /// Addresses that packets go to and come from: those of ports, and others.
