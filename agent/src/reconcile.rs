@@ -185,6 +185,7 @@ impl Reconciler {
             applied_revision: if errors.is_empty() { held.revision } else { before },
             error: errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "),
             refused: self.shared.refusals().in_words(),
+            unsupported: held.unsupported(),
             ports: placed,
             ports_attached: served,
             attachment: self.programs.as_ref().map(Programs::form).unwrap_or_default(),

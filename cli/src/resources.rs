@@ -8,9 +8,9 @@ use andromede_proto::v1::{
     tenant_service_client::TenantServiceClient, vtep_service_client::VtepServiceClient,
     zone_service_client::ZoneServiceClient,
 };
-use tonic::{Status, transport::Channel};
+use tonic::Status;
 
-use crate::kind::Kind;
+use crate::{connection::Channel, kind::Kind};
 
 /// Resources asked for in one call: the most that the server gives.
 const PAGE: u32 = 1000;

@@ -10,6 +10,7 @@
 
 pub mod bundle;
 pub mod host;
+pub mod issuer;
 pub mod pki;
 pub mod raw;
 pub mod tls;
@@ -18,7 +19,7 @@ use std::{net::SocketAddr, path::Path};
 
 use andromede_controller::{
     server::{ServeError, Server},
-    settings::ServeArgs,
+    settings::{ServeArgs, TokenArgs},
 };
 use andromede_proto::v1::{
     ApplyRequest, ApplyResponse, GetStatusRequest, HostStatus, Resource, fabric_service_client::FabricServiceClient,
@@ -44,6 +45,7 @@ pub fn plaintext(store: &Path) -> ServeArgs {
         host_ca: None,
         host_ca_key: None,
         host_certificate_seconds: 3_600,
+        tokens: TokenArgs::default(),
         insecure_plaintext: true,
     }
 }
