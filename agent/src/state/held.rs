@@ -95,13 +95,11 @@ pub struct Touched {
 }
 
 impl Held {
-    /// The revisions to be named in a hello: those of the present epoch, of networks that are known whole. One that was stored by an agent
-    /// that did not know where its networks may be is not: it is told anew.
+    /// The revisions to be named in a hello: those of the present epoch, of networks that are known whole.
     pub fn revisions(&self) -> impl Iterator<Item = (String, u64)> + '_ {
-        let is_whole = |held: &HeldNetwork| held.unknown.is_empty() && held.view.zones.is_some();
         self.networks
             .iter()
-            .filter(move |(_, held)| held.store_epoch == self.store_epoch && is_whole(held))
+            .filter(|(_, held)| held.store_epoch == self.store_epoch && held.unknown.is_empty())
             .map(|(name, held)| (name.clone(), held.revision))
     }
 
@@ -215,7 +213,8 @@ fn fold_delta(view: &mut NetworkView, delta: &NetworkDelta, unknown: bool, revis
     let gone: HashSet<&str> = delta.deleted.iter().map(String::as_str).collect();
     let gone = |name: &String| gone.contains(name.as_str());
     let removed: HashSet<u32> = delta.identities_removed.iter().copied().collect();
-    if delta.zones.is_some() {
+    // What is not said of a law that is written is that there is none.
+    if delta.zones.is_some() || written.network.is_some() || written.tenant.is_some() {
         view.zones.clone_from(&delta.zones);
     }
     if written.network.is_some() {
