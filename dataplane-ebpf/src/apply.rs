@@ -80,17 +80,14 @@ pub fn run<const HOOK: u8>(ctx: &TcContext, host: &HostConfig) -> i32 {
     if host.features & feature::RECORD != 0 {
         record(HOOK, scratch);
     }
-    // A packet that is dropped and answered is counted as it came, and once.
-    let is_drop = scratch.verdict.reason.is_some();
-    if is_drop {
-        count::dropped(&mut frame, &context, scratch);
-    }
     if scratch.reported != 0 {
         rule_events::send(context.now, scratch);
     }
+    // Of a packet that is dropped and answered the length is told with which it came.
+    let length = frame.len();
     let action = act::<HOOK>(&mut frame, &context, scratch);
-    if !is_drop && scratch.verdict.reason.is_some() {
-        count::dropped(&mut frame, &context, scratch);
+    if scratch.verdict.reason.is_some() {
+        count::dropped(&mut frame, length, &context, scratch);
     }
     action
 }
@@ -129,6 +126,8 @@ fn send<const HOOK: u8>(frame: &mut Buffer, context: &Context<'_>, scratch: &Scr
         TargetKind::Host => return Ok(TC_ACT_OK),
         TargetKind::OverlayDevice => return Ok(to_overlay_device(frame)),
         TargetKind::Deliver if HOOK == hook::FROM_UNDERLAY => decapsulate(frame, context.host)?,
+        // Nothing goes from one tunnel into another.
+        TargetKind::Encap if HOOK != hook::FROM_WORKLOAD => return Err(DropReason::EncapFailed),
         TargetKind::Deliver | TargetKind::Reply | TargetKind::Encap => false,
     };
     // Only workloads are answered.
@@ -139,7 +138,7 @@ fn send<const HOOK: u8>(frame: &mut Buffer, context: &Context<'_>, scratch: &Scr
         // It is on its way to this interface.
         return Ok(TC_ACT_OK);
     }
-    if kind == TargetKind::Encap {
+    if HOOK == hook::FROM_WORKLOAD && kind == TargetKind::Encap {
         return encapsulate(frame, context.host, &scratch.row.next_hop, source_port);
     }
     Ok(if through_device { through_interface(frame, ifindex) } else { to_workload(frame, ifindex) })

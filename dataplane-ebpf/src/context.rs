@@ -1,5 +1,7 @@
 //! What the walk is told, read from the socket buffer.
 
+use core::arch::asm;
+
 use andromede_abi::{Address, HostConfig, OWN_MARK, hook};
 use andromede_pipeline::{Context, Tunnel};
 use aya_ebpf::{
@@ -20,12 +22,21 @@ pub fn read<'a>(skb: *mut __sk_buff, hook: u8, host: &'a HostConfig, clock: &mut
             gso_size: (*skb).gso_size,
             now: now(clock),
             tunnel: if hook == hook::FROM_OVERLAY { tunnel(skb) } else { Tunnel::NONE },
-            marked: (*skb).mark == OWN_MARK,
+            marked: !is_any((*skb).mark ^ OWN_MARK),
             own: hook == hook::FROM_HOST && is_own(skb),
-            tagged: (*skb).vlan_present != 0,
+            tagged: is_any((*skb).vlan_present),
             host,
         }
     }
+}
+
+/// Is any bit set? Without a branch: the verifier would follow all of the walk once for each answer, and these two are asked first.
+#[inline(always)]
+fn is_any(word: u32) -> bool {
+    let mut carry = (word as u64 + u32::MAX as u64) >> 32;
+    // SAFETY: a register keeps what it holds; the compiler is not told that it is an answer.
+    unsafe { asm!("{0} = {0}", inout(reg) carry, options(nomem, nostack, preserves_flags)) }
+    carry & 1 != 0
 }
 
 /// Did the node itself make the frame? What it forwards came from an interface, and has lost the socket of whoever made it: the kernel

@@ -10,13 +10,13 @@ use crate::{
     passage::{Arrival, Recognised, pass},
     scratch::Scratch,
     stage::{neighbor, sender_guard, source_guard},
-    tables::Tables,
+    stages::Stages,
     verdict::{Claim, Edit, Refusal, Target, TargetKind, Verdict},
     wire::{ethernet, ip_protocol},
 };
 
 #[inline(always)]
-pub(crate) fn from_workload<F: Frame, T: Tables>(
+pub(crate) fn from_workload<F: Frame, T: Stages>(
     frame: &F,
     context: &Context<'_>,
     tables: &T,
@@ -28,15 +28,14 @@ pub(crate) fn from_workload<F: Frame, T: Tables>(
 
 /// A frame of the workload behind this port.
 #[inline(always)]
-fn of_port<F: Frame, T: Tables>(
+fn of_port<F: Frame, T: Stages>(
     frame: &F,
     context: &Context<'_>,
     tables: &T,
     port: &PortRow,
     scratch: &mut Scratch,
 ) -> Result<Recognised, Refusal> {
-    let Scratch { packet, verdict, .. } = scratch;
-    (verdict.port, verdict.network) = (port.slot, port.network);
+    (scratch.verdict.port, scratch.verdict.network) = (port.slot, port.network);
     let ethertype = source_guard::ethernet(frame, port)?;
     if context.tagged {
         return Err(Refusal::new(Stage::Parse, DropReason::BadEthernet));
@@ -44,7 +43,9 @@ fn of_port<F: Frame, T: Tables>(
     if ethertype == ethernet::TYPE_ARP {
         return Ok(Recognised::Arp);
     }
-    parse::ip_packet(frame, 0, ethertype, context.gso_size, packet)?;
+    parse::ip_packet(frame, 0, ethertype, context.gso_size, &mut scratch.packet)?;
+    tables.meet(scratch);
+    let packet = &scratch.packet;
     if neighbor::is_discovery(packet) {
         return Ok(Recognised::Discovery);
     }
@@ -65,7 +66,7 @@ fn of_port<F: Frame, T: Tables>(
 }
 
 #[inline(always)]
-pub(crate) fn from_underlay<F: Frame, T: Tables>(
+pub(crate) fn from_underlay<F: Frame, T: Stages>(
     frame: &F,
     context: &Context<'_>,
     tables: &T,
@@ -83,7 +84,7 @@ pub(crate) fn from_underlay<F: Frame, T: Tables>(
 }
 
 #[inline(always)]
-pub(crate) fn from_overlay<F: Frame, T: Tables>(
+pub(crate) fn from_overlay<F: Frame, T: Stages>(
     frame: &F,
     context: &Context<'_>,
     tables: &T,
@@ -104,7 +105,7 @@ pub(crate) fn from_overlay<F: Frame, T: Tables>(
 
 /// A tenant's frame from the underlay, at this offset behind its outer header.
 #[inline(always)]
-fn overlay<F: Frame, T: Tables>(
+fn overlay<F: Frame, T: Stages>(
     frame: &F,
     offset: usize,
     tunnel: &Tunnel,
@@ -117,6 +118,7 @@ fn overlay<F: Frame, T: Tables>(
     let at = offset.wrapping_add(ethernet::TYPE);
     let ethertype: u16 = frame.load(at).ok_or(Refusal::new(Stage::Parse, DropReason::Truncated))?;
     parse::ip_packet(frame, offset, ethertype, context.gso_size, &mut scratch.packet)?;
+    tables.meet(scratch);
     // Address resolution never leaves a host: whatever claims to be of it is forged.
     if neighbor::is_discovery(&scratch.packet) {
         return Err(Refusal::new(Stage::Hairpin, DropReason::NeighborIgnored));
@@ -140,7 +142,7 @@ fn overlay<F: Frame, T: Tables>(
 /// What the node sends to a workload. What the packet path delivers was judged before; of the rest, what the node itself made is
 /// admitted to pods.
 #[inline(always)]
-pub(crate) fn from_host<F: Frame, T: Tables>(
+pub(crate) fn from_host<F: Frame, T: Stages>(
     frame: &F,
     context: &Context<'_>,
     tables: &T,
@@ -150,15 +152,16 @@ pub(crate) fn from_host<F: Frame, T: Tables>(
         scratch.verdict.pass(Stage::Apply, Target::HOST, Edit::NONE, rule::NONE);
         return Ok(Recognised::Decided);
     }
-    let passed = tables.with_port(context.ifindex, |port| of_node(frame, context, port, scratch));
+    let passed = tables.with_port(context.ifindex, |port| of_node(frame, context, tables, port, scratch));
     passed.unwrap_or(Err(NOT_ADMITTED))
 }
 
 /// A frame of the node to the workload behind this port.
 #[inline(always)]
-fn of_node<F: Frame>(
+fn of_node<F: Frame, T: Stages>(
     frame: &F,
     context: &Context<'_>,
+    tables: &T,
     port: &PortRow,
     scratch: &mut Scratch,
 ) -> Result<Recognised, Refusal> {
@@ -171,6 +174,7 @@ fn of_node<F: Frame>(
     }
     let ethertype: u16 = frame.load(ethernet::TYPE).ok_or(Refusal::new(Stage::Parse, DropReason::Truncated))?;
     parse::ip_packet(frame, 0, ethertype, context.gso_size, &mut scratch.packet)?;
+    tables.meet(scratch);
     // The node is told where its pods are: it has nothing to ask.
     if neighbor::is_discovery(&scratch.packet) {
         return Err(Refusal::new(Stage::Hairpin, DropReason::NeighborIgnored));

@@ -41,10 +41,6 @@ pub fn decide<F: Frame, T: Stages>(frame: &F, context: &Context<'_>, tables: &T,
         hook::FROM_OVERLAY => recognise::<F, T, { hook::FROM_OVERLAY }>(frame, context, tables, scratch),
         _ => recognise::<F, T, { hook::FROM_HOST }>(frame, context, tables, scratch),
     };
-    let recognised = match recognised {
-        Recognised::Fragment => tables.part(context.host, context.now, scratch),
-        other => other,
-    };
     let outcome = match recognised {
         Recognised::Unjudged => {
             tables.judge(context.host, context.now, scratch);
@@ -85,13 +81,17 @@ fn recognise<F: Frame, T: Stages, const HOOK: u8>(
         hook::FROM_OVERLAY => from_overlay(frame, context, tables, scratch),
         _ => from_host(frame, context, tables, scratch),
     };
-    match recognised {
-        Ok(Recognised::Connected) => tables.follow(context.host, context.now, scratch),
+    let recognised = match recognised {
+        Ok(Recognised::Fragment) => tables.part(context.now, scratch),
         Ok(other) => other,
         Err(refusal) => {
             scratch.verdict.refuse(refusal);
             Recognised::Decided
         }
+    };
+    match recognised {
+        Recognised::Connected => tables.follow(context.host, context.now, scratch),
+        other => other,
     }
 }
 

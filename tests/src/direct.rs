@@ -17,7 +17,7 @@ use andromede_plan::{Attachment, Attachments, HostFacts, changes, compile};
 use andromede_testkit::{
     Namespace, Underlay, Workload,
     fabric::INTERFACE,
-    namespace::veth,
+    namespace::veth_and,
     packet::{VXLAN_PORT, format_mac},
     pins::Pins,
     underlay::{MTU_DEFAULT, UPLINK},
@@ -126,13 +126,13 @@ impl DirectHost {
                 let workload = Workload::new(&port.name.to_string())?;
                 let inside = workload.namespace();
                 let name = format!("w{}", self.workloads.len());
-                veth(&self.namespace, &name, inside, INTERFACE, MTU_DEFAULT - andromede_plan::OVERHEAD)?;
                 let mut lines = vec![format!("link set {INTERFACE} address {}", format_mac(port.mac.bytes()))];
                 for address in &port.addresses {
                     let rest = if address.is_ipv4() { "24" } else { "64 nodad" };
                     lines.push(format!("addr add dev {INTERFACE} {address}/{rest}"));
                 }
-                inside.ip_batch(&lines)?;
+                let mtu = MTU_DEFAULT - andromede_plan::OVERHEAD;
+                veth_and(&self.namespace, &name, inside, INTERFACE, mtu, "", &lines)?;
                 self.interfaces.insert(port.name.to_string(), self.namespace.index(&name)?);
                 self.workloads.insert(port.name.to_string(), workload);
             }
