@@ -2,13 +2,13 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    net::{IpAddr, Ipv4Addr},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
 };
 
 use andromede_abi::{
-    Address, HostIndex, HostRow, LocationKey, LocationRow, MemberKey, MemberRow, NetworkRow, PolicySet, PortRow,
-    PrefixKey, Prefixed, Slot, SourceKey, Timeouts, ZoneSet, encapsulation, location_flag, location_kind, maps,
-    member_flag, network_flag, port_flag,
+    Address, FORWARDED, HostIndex, HostRow, LocationKey, LocationRow, MemberKey, MemberRow, NetworkRow, PolicySet,
+    PortRow, PrefixKey, Prefixed, Slot, SourceKey, Timeouts, ZoneSet, encapsulation, location_flag, location_kind,
+    maps, member_flag, network_flag, port_flag,
 };
 use andromede_model::{
     Admitted, AnyName, Direction, GATEWAY_MAC, NetworkView, Port, PortName, Prefix, SecurityGroupName, Vtep,
@@ -163,17 +163,7 @@ impl<'a> Compiler<'a> {
         let mapped = IpAddr::V6(Ipv4Addr::UNSPECIFIED.to_ipv6_mapped());
         let around = view.vteps.values().flat_map(|vtep| &vtep.prefixes).any(|prefix| prefix.contains(mapped));
         let Ok(v4) = Prefix::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0) else { return Ok(()) };
-        let key = prefix_key(view, v4);
-        if around && !self.wanted.rows.prefixes.contains_key(&key) {
-            let slot = full(self.slots.prefix(&key))?;
-            let row = LocationRow {
-                slot,
-                kind: location_kind::UNKNOWN,
-                ..location(&LocationKey { network: key.data.network, address: key.data.address })
-            };
-            self.wanted.rows.prefixes.insert(key, row);
-        }
-        Ok(())
+        if around { self.prefix(view, v4, location_kind::UNKNOWN, 0) } else { Ok(()) }
     }
 
     /// The network's own router.
@@ -189,7 +179,7 @@ impl<'a> Compiler<'a> {
         Ok(())
     }
 
-    /// The node itself, by all of its addresses that nobody in the network has.
+    /// The node itself, by all of its addresses that nobody in the network has; and what it forwards: all that is in no subnet.
     fn node(&mut self, view: &NetworkView) -> Result<(), TooLarge> {
         for address in &self.facts.addresses {
             let key = LocationKey { network: view.network.index, address: (*address).into() };
@@ -205,6 +195,25 @@ impl<'a> Compiler<'a> {
             };
             self.wanted.rows.locations.insert(key, row);
         }
+        for subnet in view.subnets.values() {
+            self.prefix(view, subnet.cidr, location_kind::UNKNOWN, 0)?;
+        }
+        let everything: [IpAddr; 2] = [Ipv4Addr::UNSPECIFIED.into(), Ipv6Addr::UNSPECIFIED.into()];
+        for prefix in everything.into_iter().filter_map(|address| Prefix::new(address, 0).ok()) {
+            self.prefix(view, prefix, location_kind::HOST, FORWARDED)?;
+        }
+        Ok(())
+    }
+
+    /// What lies in a prefix, unless it is known already.
+    fn prefix(&mut self, view: &NetworkView, prefix: Prefix, kind: u8, host: HostIndex) -> Result<(), TooLarge> {
+        let key = prefix_key(view, prefix);
+        if self.wanted.rows.prefixes.contains_key(&key) {
+            return Ok(());
+        }
+        let place = location(&LocationKey { network: key.data.network, address: key.data.address });
+        let row = LocationRow { slot: full(self.slots.prefix(&key))?, kind, host, mac: GATEWAY_MAC.bytes(), ..place };
+        self.wanted.rows.prefixes.insert(key, row);
         Ok(())
     }
 

@@ -1,9 +1,9 @@
 //! May this connection be? Both ends are located, and the rules of those that are ports of this host are asked.
 
 use andromede_abi::{
-    Address, Direction, DropReason, EndpointMark, FlowRow, HostIndex, Identity, LocationRow, Mac, NetworkIndex,
-    NextHop, PolicySet, PortRow, RuleNumber, Slot, Stage, cell_flag, flow_flag, location_flag, location_kind,
-    port_flag, rule, side_kind,
+    Address, Direction, DropReason, EndpointMark, FORWARDED, FlowRow, HostIndex, Identity, LocationRow, Mac,
+    NetworkIndex, NextHop, PolicySet, PortRow, RuleNumber, Slot, Stage, cell_flag, flow_flag, location_flag,
+    location_kind, port_flag, rule, side_kind,
 };
 
 use crate::{
@@ -30,7 +30,7 @@ pub(crate) struct Opening {
     pub(crate) network_slot: Slot,
     /// Name of the network on the wire.
     pub(crate) vni: u32,
-    /// The host that sent it over the underlay, or this host if the node itself made it; 0 if the packet comes from a workload.
+    /// See `Arrival`.
     pub(crate) sender: HostIndex,
     /// The interface of the workload that sent it, if its sending is policed; otherwise 0.
     pub(crate) policed: u32,
@@ -131,10 +131,10 @@ impl End {
         self.kind == side_kind::LOCAL
     }
 
-    /// Is it the node itself?
+    /// Is it the node itself? What it forwards is not.
     #[inline(always)]
     pub(crate) const fn is_node(&self) -> bool {
-        self.kind == side_kind::HOST
+        self.kind == side_kind::HOST && self.host != FORWARDED
     }
 
     /// The slot whose budget it takes a place of; 0: none.
@@ -367,14 +367,14 @@ fn next_hop<T: Tables>(
             *next_hop = NextHop::NONE;
             return Ok(());
         }
-        (side_kind::LOCAL, side_kind::HOST) if !from.node_admitted => {
+        (side_kind::LOCAL, side_kind::HOST) if !from.node_admitted || to.host == FORWARDED => {
             return Err(Refusal::new(Stage::Locate, DropReason::UnknownDestination));
         }
         (side_kind::HOST, side_kind::LOCAL) if !to.node_admitted => {
             return Err(Refusal::new(Stage::Locate, DropReason::HostNotAdmitted));
         }
         (side_kind::LOCAL, side_kind::HOST) | (side_kind::HOST, side_kind::LOCAL) => {
-            *next_hop = NextHop { host: if from.is_node() { from.host } else { to.host }, ..NextHop::NONE };
+            *next_hop = NextHop { host: if from.is_local() { to.host } else { from.host }, ..NextHop::NONE };
             return Ok(());
         }
         (side_kind::LOCAL, side_kind::REMOTE) => to,
