@@ -321,6 +321,7 @@ impl Parts {
             .add_service(v1::subnet_service_server::SubnetServiceServer::new(resources.clone()))
             .add_service(v1::port_service_server::PortServiceServer::new(resources.clone()))
             .add_service(v1::security_group_service_server::SecurityGroupServiceServer::new(resources.clone()))
+            .add_service(v1::zone_service_server::ZoneServiceServer::new(resources.clone()))
             .add_service(v1::host_service_server::HostServiceServer::new(resources.clone()))
             .add_service(v1::prefix_list_service_server::PrefixListServiceServer::new(resources.clone()))
             .add_service(v1::operator_policy_service_server::OperatorPolicyServiceServer::new(resources.clone()))
