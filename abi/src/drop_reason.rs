@@ -68,6 +68,7 @@ drop_reasons! {
     36 NoService "no-service" "The destination is the network's own router, which offers nothing but address resolution." "Send to a port.";
     37 Loop "loop" "Source and destination are the same." "The sender is broken or hostile.";
     38 NetworkChanging "network-changing" "Several tables of the network are changing together; a new flow waits for its next packet." "None is needed: the sender tries again.";
+    39 ForbiddenZone "forbidden-zone" "The destination is on a host of a zone in which the network may not be: place is law." "andromedectl describe the network and the host; place the port in a zone that the network allows.";
     48 UnknownSender "unknown-sender" "The outer source is not a member of the network that the frame names." "A stranger on the underlay, or a host that was removed: andromedectl get hosts.";
     49 SenderNotHolder "sender-not-holder" "The sender is a member of the network, but does not hold the inner source address." "The sender is compromised, or has not caught up: andromedectl status.";
     50 BadVxlan "bad-vxlan" "The VXLAN header is not that of RFC 7348, or the outer header is not one that a member sends." "Capture on the underlay.";
@@ -80,7 +81,7 @@ drop_reasons! {
     66 NoConnection "no-connection" "A packet that belongs to no connection and cannot open one: TCP without SYN, SCTP without INIT, an ICMP echo reply." "The connection expired or was never allowed; open it anew.";
     67 ConnectionCut "connection-cut" "The connection was cut by a rule change, or the rules no longer allow it." "andromedectl trace shows the rule.";
     68 FlowTableFull "flow-table-full" "There is no room for a new connection." "andromedectl flows; raise the table or lower the load.";
-    69 HostNotAdmitted "host-not-admitted" "The node sent to a port that admits nothing from it, or what it sent was not its own." "For pods: `nodeAccess` in their network configuration; what a node forwards is never admitted.";
+    69 HostNotAdmitted "host-not-admitted" "The node sent to a port that admits nothing from it, or in a name that is not its to use." "For pods: `nodeAccess` in their network configuration. What a node forwards in its own name, or in that of an address of the network, is never admitted.";
     70 UnaskedSynAck "unasked-syn-ack" "A TCP SYN-ACK that answers no SYN." "A backscatter of somebody's forged SYNs, or a connection that expired before it was answered.";
     71 NotAnswered "not-answered" "A segment that no peer sends before the handshake was answered: TCP data, an acknowledgement or a FIN, an SCTP chunk other than INIT." "The connection's state and that of its end differ; let it begin anew.";
     72 UnexpectedOpen "unexpected-open" "A TCP SYN or an SCTP INIT from the side that answers a live connection." "The peer must choose another port, or wait until the connection is over.";

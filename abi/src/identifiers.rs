@@ -9,6 +9,9 @@ pub type NetworkIndex = u32;
 /// Index of a host, as the controller numbers them. 0 is no host.
 pub type HostIndex = u32;
 
+/// What stands for a host where a node forwards to its pods what others sent, and back. No host has this number.
+pub const FORWARDED: HostIndex = HostIndex::MAX;
+
 /// The interned set of security groups of a port, per network. 0 is the empty set. Never taken from the wire.
 pub type Identity = u32;
 

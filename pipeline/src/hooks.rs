@@ -1,6 +1,6 @@
 //! Where a packet is met, and who answers for its source.
 
-use andromede_abi::{DropReason, PortRow, Stage, port_flag, rule};
+use andromede_abi::{DropReason, FORWARDED, PortRow, Stage, port_flag, rule};
 
 use crate::{
     context::{Context, Tunnel},
@@ -140,7 +140,7 @@ fn overlay<F: Frame, T: Stages>(
 }
 
 /// What the node sends to a workload. What the packet path delivers was judged before; of the rest, what the node itself made is
-/// admitted to pods.
+/// admitted to pods, and what it forwards is judged by their rules.
 #[inline(always)]
 pub(crate) fn from_host<F: Frame, T: Stages>(
     frame: &F,
@@ -166,7 +166,7 @@ fn of_node<F: Frame, T: Stages>(
     scratch: &mut Scratch,
 ) -> Result<Recognised, Refusal> {
     (scratch.verdict.port, scratch.verdict.network) = (port.slot, port.network);
-    if port.flags & port_flag::NODE_ADMITTED == 0 || !context.own {
+    if port.flags & port_flag::NODE_ADMITTED == 0 {
         return Err(NOT_ADMITTED);
     }
     if context.tagged {
@@ -183,14 +183,14 @@ fn of_node<F: Frame, T: Stages>(
         network: port.network,
         network_slot: port.network_slot,
         vni: port.vni,
-        sender: context.host.host,
+        sender: if context.own { context.host.host } else { FORWARDED },
         policed: 0,
         frame_length: frame.len(),
     };
     pass(&arrival, scratch)
 }
 
-/// A frame of the node goes on to the interface at which it was met, or nowhere; and the node sends in nobody's name but its own.
+/// A frame of the node goes on to the interface at which it was met, or nowhere; and the node sends in nobody's name that the network knows.
 #[inline(always)]
 pub(crate) fn to_own_port(context: &Context<'_>, verdict: &mut Verdict) {
     let strays = matches!(verdict.target.kind, TargetKind::Deliver) && verdict.target.ifindex != context.ifindex;

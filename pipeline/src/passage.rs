@@ -60,7 +60,8 @@ pub(crate) struct Arrival {
     pub(crate) network: NetworkIndex,
     pub(crate) network_slot: Slot,
     pub(crate) vni: u32,
-    /// The host that sent it over the underlay, or this host if the node itself made it; 0 if the packet comes from a workload.
+    /// The host that sent it over the underlay; this host if the node itself made it, [`andromede_abi::FORWARDED`] if the node forwards it; 0
+    /// if the packet comes from a workload.
     pub(crate) sender: HostIndex,
     /// The interface of a workload whose sending is policed; otherwise 0.
     pub(crate) policed: u32,

@@ -4,7 +4,7 @@
 //! from_workload   ethernet -> source guard -> hairpin (ARP, ND) -> connection -> forward
 //! from_underlay   outer -> sender guard -> connection -> forward
 //! from_overlay            sender guard -> connection -> forward
-//! from_host       the node's own? -> connection -> the interface at which it was met
+//! from_host       the node's own? forwarded? -> connection -> the interface at which it was met
 //! ICMP error      the row of the quoted packet, fresh: its action
 //! connection      row? fresh: its action; stale or none: locate -> next hop -> egress -> ingress -> a row is claimed
 //! fragment        a later one, without ports: the datagram whose first was judged, or what a rule allows for any port

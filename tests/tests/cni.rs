@@ -275,8 +275,18 @@ fn switch(namespace: &Namespace, switches: &[(&str, &str)]) {
     namespace.run(set).unwrap().unwrap();
 }
 
+/// Where the node finds somebody else under the address of a pod, there is no pod.
+fn one_address_is_of_one_pod(runtime: &Runtime, node: &Namespace) {
+    let taken = Container::new("taken").unwrap();
+    node.ip("route add 10.1.1.99/32 dev behind0").unwrap();
+    let wish = runtime.with("runtimeConfig", json!({"ips": ["10.1.1.99"]}));
+    let refused = wish.run("ADD", &taken).unwrap();
+    assert_eq!(refused.code(), Some(102), "{}", refused.output);
+    assert!(taken.namespace.index("eth0").is_err(), "nothing is left of it");
+}
+
 #[test]
-fn the_node_itself_reaches_its_pods_and_what_it_forwards_does_not() {
+fn the_node_itself_reaches_its_pods_and_what_it_forwards_is_judged_by_their_rules() {
     let fabric = pod_fabric(2).unwrap();
     // Without a group nothing is admitted.
     let closed = Runtime::new(&fabric, 1).unwrap().with("securityGroups", json!([]));
@@ -316,12 +326,17 @@ fn the_node_itself_reaches_its_pods_and_what_it_forwards_does_not() {
     switch(node, &lenient);
     let other = fabric.agent(2).unwrap().namespace();
     other.ip(&format!("route add {}/32 via 192.0.2.1", addresses[0])).unwrap();
-    let before = dropped(&fabric, "host-not-admitted").unwrap();
+    let before = dropped(&fabric, "ingress-rule").unwrap();
     for stranger in [&behind, other] {
         let outcome = tcp_probe(stranger, SocketAddr::new(addresses[0], 80), SHORT).unwrap();
         assert!(!outcome.is_answered(), "forwarded: {outcome:?}");
     }
-    dropped_more(&fabric, "host-not-admitted", before, 2).unwrap();
+    dropped_more(&fabric, "ingress-rule", before, 2).unwrap();
+    let open = Container::new("open").unwrap();
+    let web = runtime.with("securityGroups", json!(["web"])).add(&open).unwrap().addresses()[0];
+    let _server = Responder::start(&open.namespace, "open", &[80, 81], &[]).unwrap();
+    let asked = |port| tcp_probe(&behind, SocketAddr::new(web, port), SHORT * 4).unwrap();
+    assert!(asked(80).answered_by("open") && !asked(81).is_answered(), "a rule admits port 80 from everywhere");
     // In the node's own name, which a lenient kernel forwards.
     let before = dropped(&fabric, "host-not-admitted").unwrap();
     let IpAddr::V4(to) = addresses[0] else { panic!("{addresses:?}") };
@@ -333,13 +348,7 @@ fn the_node_itself_reaches_its_pods_and_what_it_forwards_does_not() {
     let is_forged = |frame: &[u8]| frame.get(34..36) == Some(&7777_u16.to_be_bytes());
     assert_eq!(seen.receive_matching(SHORT, is_forged).unwrap(), None, "none of it arrives");
 
-    // Where the pod is somebody else's already, there is none.
-    let taken = Container::new("taken").unwrap();
-    node.ip("route add 10.1.1.99/32 dev behind0").unwrap();
-    let wish = runtime.with("runtimeConfig", json!({"ips": ["10.1.1.99"]}));
-    let refused = wish.run("ADD", &taken).unwrap();
-    assert_eq!(refused.code(), Some(102), "{}", refused.output);
-    assert!(taken.namespace.index("eth0").is_err(), "nothing is left of it");
+    one_address_is_of_one_pod(&runtime, node);
     assert_done(&runtime.run("DEL", &pod).unwrap());
     let left = node.exec("ip route show 10.1.1.0/24").unwrap();
     assert!(!String::from_utf8_lossy(&left.stdout).contains(&format!("{} ", addresses[0])), "{left:?}");

@@ -6,7 +6,7 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 
 use andromede_abi::{DropReason, rule, target};
 use andromede_dataplane::Hook;
-use andromede_testkit::packet::{ArpPacket, Tcp, arp_operation, neighbor_solicitation, tcp_flag};
+use andromede_testkit::packet::{ArpPacket, Ends, Tcp, arp_operation, neighbor_solicitation, tcp_flag};
 use andromede_tests::twin::{
     END_LOCAL_A as A, END_LOCAL_B as B, END_NODE as NODE, END_REMOTE as REMOTE, END_VTEP as FOREIGN, End, Met, ifindex,
     talk::{GATEWAY_MAC, VNI, conversation, drops, passes, received, sent, tcp, v4, v6},
@@ -97,6 +97,39 @@ fn address_resolution_over_ipv6() {
     });
 }
 
+/// An address that no network has.
+const OUTSIDE: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 7);
+
+/// What the node forwards to a port.
+fn forwarded(to: End, frame: Vec<u8>) -> Met {
+    Met::new(Hook::FromHost, ifindex(0, to), frame)
+}
+
+#[test]
+fn what_a_node_forwards_is_judged_by_the_rules_of_its_pod() {
+    conversation(|_, twin| {
+        let ends = |to: End| Ends::new((NODE.mac(), OUTSIDE), (to.mac(), to.v4()));
+        let asked = passes(twin, "a rule admits echoes", &forwarded(A, ends(A).echo(true, 7, 1, b"")), target::DELIVER);
+        assert!(asked.record.rule >= rule::FIRST, "{:?}", asked.record);
+        let answer = ends(A).reversed().echo(false, 7, 1, b"");
+        let mut from_pod = answer.clone();
+        from_pod[6..12].copy_from_slice(&A.mac());
+        passes(twin, "the answer goes back by the node", &sent(A, from_pod), target::HOST);
+        let closed = forwarded(A, ends(A).tcp(&tcp(tcp_flag::SYN), b""));
+        drops(twin, "no rule admits it", &closed, DropReason::IngressRule);
+        let opened = sent(A, Ends::new((A.mac(), A.v4()), (GATEWAY_MAC, OUTSIDE)).udp(1, 2, b""));
+        drops(twin, "a pod opens nothing to there", &opened, DropReason::UnknownDestination);
+        drops(twin, "this port is no pod", &forwarded(B, ends(B).udp(1, 2, b"")), DropReason::HostNotAdmitted);
+        for (whose, source) in
+            [("the node's name", NODE), ("a neighbour's", B), ("another host's", REMOTE), ("nobody's", End(77))]
+        {
+            drops(twin, whose, &forwarded(A, v4(source, A).echo(true, 7, 2, b"")), DropReason::HostNotAdmitted);
+        }
+        let claimed = received(2, VNI[0], &ends(A).udp(1, 2, b""));
+        drops(twin, "another host in its name", &claimed, DropReason::SenderNotHolder);
+    });
+}
+
 /// What the node itself sends to a port.
 fn of_node(to: End, frame: Vec<u8>) -> Met {
     Met { own: true, ..Met::new(Hook::FromHost, ifindex(0, to), frame) }
@@ -131,6 +164,14 @@ fn the_node_probes_its_pods_whatever_their_rules_say() {
             let named = of_node(A, v4(source, A).udp(1, 2, b""));
             drops(twin, whose, &named, DropReason::HostNotAdmitted);
         }
+        let mut outside = v4(NODE, A);
+        outside.source = OUTSIDE.into();
+        drops(
+            twin,
+            "outside's, who is behind the node",
+            &of_node(A, outside.udp(1, 2, b"")),
+            DropReason::HostNotAdmitted,
+        );
         let other = of_node(B, v4(NODE, B).udp(1, 2, b""));
         drops(twin, "this port is no pod", &other, DropReason::HostNotAdmitted);
         drops(twin, "on the way to another port", &of_node(A, v4(NODE, B).udp(1, 2, b"")), DropReason::HostNotAdmitted);

@@ -53,8 +53,8 @@ fn reachable(message: &AddressMessage) -> Option<IpAddr> {
     (message.header.scope == AddressScope::Universe && !address.is_loopback()).then_some(address)
 }
 
-/// Opens the host side of a pod's interface, which is down yet, for the node: IPv6 works on it, and what the node sends is dropped where no
-/// program lets it pass.
+/// Opens the host side of a pod's interface, which is down yet, for the node: IPv6 works on it, answers to what the node forwarded are
+/// forwarded, and what the node sends is dropped where no program lets it pass.
 pub async fn open(netlink: &Netlink, outer: &Link, workload: &Workload) -> Result<(), NetlinkError> {
     if !workload.node_access {
         return Ok(());
@@ -62,6 +62,7 @@ pub async fn open(netlink: &Netlink, outer: &Link, workload: &Workload) -> Resul
     if workload.addresses.iter().any(|(address, _)| address.is_ipv6()) {
         sysctl::set("ipv6", &outer.name, "disable_ipv6", 0);
     }
+    sysctl::set("ipv4", &outer.name, "forwarding", 1);
     static_drop::install_outwards(netlink, outer.index).await
 }
 

@@ -1,9 +1,9 @@
 //! May this connection be? Both ends are located, and the rules of those that are ports of this host are asked.
 
 use andromede_abi::{
-    Address, Direction, DropReason, EndpointMark, FlowRow, HostIndex, Identity, LocationRow, Mac, NetworkIndex,
-    NextHop, PolicySet, PortRow, RuleNumber, Slot, Stage, cell_flag, flow_flag, location_flag, location_kind,
-    port_flag, rule, side_kind,
+    Address, Direction, DropReason, EndpointMark, FORWARDED, FlowRow, HostIndex, Identity, LocationRow, Mac,
+    NetworkIndex, NextHop, PolicySet, PortRow, RuleNumber, Slot, Stage, cell_flag, flow_flag, location_flag,
+    location_kind, port_flag, rule, side_kind,
 };
 
 use crate::{
@@ -30,7 +30,7 @@ pub(crate) struct Opening {
     pub(crate) network_slot: Slot,
     /// Name of the network on the wire.
     pub(crate) vni: u32,
-    /// The host that sent it over the underlay, or this host if the node itself made it; 0 if the packet comes from a workload.
+    /// See `Arrival`.
     pub(crate) sender: HostIndex,
     /// The interface of the workload that sent it, if its sending is policed; otherwise 0.
     pub(crate) policed: u32,
@@ -131,10 +131,10 @@ impl End {
         self.kind == side_kind::LOCAL
     }
 
-    /// Is it the node itself?
+    /// Is it the node itself? What it forwards is not.
     #[inline(always)]
     pub(crate) const fn is_node(&self) -> bool {
-        self.kind == side_kind::HOST
+        self.kind == side_kind::HOST && self.host != FORWARDED
     }
 
     /// The slot whose budget it takes a place of; 0: none.
@@ -195,7 +195,7 @@ pub(crate) fn judge<T: Stages>(tables: &T, scratch: &mut Scratch) -> Result<(), 
     if opening.sender == 0 && source != side_kind::LOCAL {
         return Err(sender_guard::MOVING);
     }
-    next_hop(tables, opening.vni, initiator, answerer, &mut row.next_hop)?;
+    next_hop(tables, opening, initiator, answerer, &mut row.next_hop)?;
     row.flags = if opening.is_known { row.flags & flow_flag::LASTING } else { 0 };
     initiator.is_known = opening.is_known && initiator.was(row, opening.opening_direction(), Side::Initiator);
     answerer.is_known = opening.is_known && answerer.was(row, opening.opening_direction(), Side::Answerer);
@@ -353,22 +353,28 @@ const fn spares(decision: Decision, default_rule: RuleNumber, is_kept: bool) -> 
     if decision.rule == default_rule { is_kept } else { decision.flags & cell_flag::KEEP != 0 }
 }
 
-/// How to reach the end that is elsewhere, if one is. One at least is here.
+/// How to reach the end that is elsewhere, if one is and the network may be there. One at least is here.
 #[inline(always)]
-fn next_hop<T: Tables>(tables: &T, vni: u32, from: &End, to: &End, next_hop: &mut NextHop) -> Result<(), Refusal> {
+fn next_hop<T: Tables>(
+    tables: &T,
+    opening: &Opening,
+    from: &End,
+    to: &End,
+    next_hop: &mut NextHop,
+) -> Result<(), Refusal> {
     let remote = match (from.kind, to.kind) {
         (side_kind::LOCAL, side_kind::LOCAL) => {
             *next_hop = NextHop::NONE;
             return Ok(());
         }
-        (side_kind::LOCAL, side_kind::HOST) if !from.node_admitted => {
+        (side_kind::LOCAL, side_kind::HOST) if !from.node_admitted || to.host == FORWARDED => {
             return Err(Refusal::new(Stage::Locate, DropReason::UnknownDestination));
         }
         (side_kind::HOST, side_kind::LOCAL) if !to.node_admitted => {
             return Err(Refusal::new(Stage::Locate, DropReason::HostNotAdmitted));
         }
         (side_kind::LOCAL, side_kind::HOST) | (side_kind::HOST, side_kind::LOCAL) => {
-            *next_hop = NextHop { host: if from.is_node() { from.host } else { to.host }, ..NextHop::NONE };
+            *next_hop = NextHop { host: if from.is_local() { to.host } else { from.host }, ..NextHop::NONE };
             return Ok(());
         }
         (side_kind::LOCAL, side_kind::REMOTE) => to,
@@ -376,10 +382,14 @@ fn next_hop<T: Tables>(tables: &T, vni: u32, from: &End, to: &End, next_hop: &mu
         _ => return Err(Refusal::new(Stage::Locate, DropReason::NotHere)),
     };
     let host = tables.host(remote.host).ok_or(Refusal::new(Stage::Locate, DropReason::UnknownHost))?;
+    // Whoever placed the other end there: what this network's own row does not permit is not sent. Without a row nothing is known of it.
+    if tables.with_network(opening.network, |network| network.admits(host.zone)) != Some(true) {
+        return Err(Refusal::new(Stage::Locate, DropReason::ForbiddenZone));
+    }
     *next_hop = NextHop {
         host: remote.host,
         ifindex: host.ifindex,
-        vni,
+        vni: opening.vni,
         encapsulation: remote.encapsulation,
         key_id: remote.key_id,
         reserved: 0,
