@@ -80,7 +80,7 @@ drop_reasons! {
     66 NoConnection "no-connection" "A packet that belongs to no connection and cannot open one: TCP without SYN, SCTP without INIT, an ICMP echo reply." "The connection expired or was never allowed; open it anew.";
     67 ConnectionCut "connection-cut" "The connection was cut by a rule change, or the rules no longer allow it." "andromedectl trace shows the rule.";
     68 FlowTableFull "flow-table-full" "There is no room for a new connection." "andromedectl flows; raise the table or lower the load.";
-    69 HostNotAdmitted "host-not-admitted" "The node itself sent to a port that admits nothing from it." "None: only networks made for pods admit their node.";
+    69 HostNotAdmitted "host-not-admitted" "The node sent to a port that admits nothing from it, or in a name that is not its to use." "For pods: `nodeAccess` in their network configuration. What a node forwards in its own name, or in that of an address of the network, is never admitted.";
     70 UnaskedSynAck "unasked-syn-ack" "A TCP SYN-ACK that answers no SYN." "A backscatter of somebody's forged SYNs, or a connection that expired before it was answered.";
     71 NotAnswered "not-answered" "A segment that no peer sends before the handshake was answered: TCP data, an acknowledgement or a FIN, an SCTP chunk other than INIT." "The connection's state and that of its end differ; let it begin anew.";
     72 UnexpectedOpen "unexpected-open" "A TCP SYN or an SCTP INIT from the side that answers a live connection." "The peer must choose another port, or wait until the connection is over.";

@@ -107,6 +107,8 @@ pub mod side_kind {
     pub const LOCAL: u8 = 1;
     /// Elsewhere: encapsulate towards [`super::FlowRow::next_hop`].
     pub const REMOTE: u8 = 2;
+    /// The node itself: left to its own network stack. The next hop names this host, and nothing else.
+    pub const HOST: u8 = 3;
 }
 
 /// Bits of [`FlowRow::flags`].

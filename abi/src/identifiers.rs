@@ -9,6 +9,9 @@ pub type NetworkIndex = u32;
 /// Index of a host, as the controller numbers them. 0 is no host.
 pub type HostIndex = u32;
 
+/// What stands for a host where a node forwards to its pods what others sent, and back. No host has this number.
+pub const FORWARDED: HostIndex = HostIndex::MAX;
+
 /// The interned set of security groups of a port, per network. 0 is the empty set. Never taken from the wire.
 pub type Identity = u32;
 
@@ -31,6 +34,8 @@ pub mod rule {
     pub const DEFAULT_INGRESS: RuleNumber = 1;
     /// The default of the egress direction: open.
     pub const DEFAULT_EGRESS: RuleNumber = 2;
+    /// What a node itself sends to its pods is asked no rule.
+    pub const NODE: RuleNumber = 3;
     /// The first number that the controller gives to a rule.
     pub const FIRST: RuleNumber = 1024;
 }

@@ -12,7 +12,7 @@ pub mod location_kind {
     pub const UNKNOWN: u8 = 0;
     /// A port of the fabric, here or on another host.
     pub const PORT: u8 = 1;
-    /// The node itself (pods).
+    /// The node itself (pods), or with [`crate::FORWARDED`] for its host what the node reaches.
     pub const HOST: u8 = 2;
     /// Behind a foreign tunnel endpoint.
     pub const VTEP: u8 = 3;

@@ -48,9 +48,10 @@ pub(crate) fn places(attached: &Attached) -> BTreeSet<Place> {
 }
 
 /// The workloads, by port.
-pub(crate) fn plan_attachments(attached: &Attached) -> Attachments {
+pub(crate) fn plan_attachments(attached: &Attached, leases: &Leases) -> Attachments {
     let of = |(port, workload): (&String, &AttachedWorkload)| {
-        let attachment = andromede_plan::Attachment { ifindex: workload.ifindex, tap: workload.tap };
+        let node = leases.of_port(port).is_some_and(|lease| lease.node_access);
+        let attachment = andromede_plan::Attachment { ifindex: workload.ifindex, tap: workload.tap, node };
         port.parse().ok().map(|port| (port, attachment))
     };
     attached.iter().filter_map(of).collect()
@@ -71,7 +72,9 @@ pub(crate) fn workload(view: &NetworkView, port: &Port, interface: &str, mtu: u3
             routers.push(subnet.gateway);
         }
     }
-    let destinations = leases.of_port(port.name.as_str()).map_or_else(everywhere, |lease| lease.routes.clone());
+    let lease = leases.of_port(port.name.as_str());
+    let destinations = lease.map_or_else(everywhere, |lease| lease.routes.clone());
+    let node_access = lease.is_some_and(|lease| lease.node_access);
     let (port, uid, mac) = (port.name.to_string(), port.uid, port.mac.bytes());
-    Workload { port, uid, interface: interface.to_owned(), mac, mtu, addresses, routers, destinations }
+    Workload { port, uid, interface: interface.to_owned(), mac, mtu, addresses, routers, destinations, node_access }
 }

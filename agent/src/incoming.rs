@@ -1,18 +1,23 @@
 //! Snapshots that come in parts, until the update that puts them in force.
 
 use andromede_proto::{
-    agent::v1::{NetworkPart, NetworkView, Update},
+    agent::v1::{NetworkPart, NetworkView},
     parts::Joined,
+    unknown::{self, Unknown},
 };
 use prost::Message as _;
 
-use crate::{session::SessionError, state::disk};
+use crate::{
+    session::SessionError,
+    state::{disk, unknown::Told},
+};
 
 /// What came so far.
 #[derive(Debug, Default)]
 pub(crate) struct Incoming {
     joined: Joined,
-    whole: Vec<NetworkView>,
+    /// Networks, each with what of it is not known.
+    whole: Vec<(NetworkView, Vec<Unknown>)>,
 }
 
 impl Incoming {
@@ -23,16 +28,17 @@ impl Incoming {
             return Ok(());
         };
         let view = NetworkView::decode(bytes.as_slice());
-        self.whole.push(view.map_err(|_| SessionError::Unexpected("a network in parts that cannot be read"))?);
+        let view = view.map_err(|_| SessionError::Unexpected("a network in parts that cannot be read"))?;
+        self.whole.push((view, unknown::find::<NetworkView>(&bytes)));
         Ok(())
     }
 
     /// Adds the snapshots that came before an update to it.
-    pub(crate) fn complete(&mut self, update: &mut Update) -> Result<(), SessionError> {
+    pub(crate) fn complete(&mut self, told: &mut Told) -> Result<(), SessionError> {
         if !self.joined.is_empty() {
             return Err(SessionError::Unexpected("an update in the middle of a network"));
         }
-        update.snapshots.append(&mut self.whole);
+        self.whole.drain(..).for_each(|(view, unknown)| told.add(view, unknown));
         Ok(())
     }
 }

@@ -3,6 +3,7 @@
 mod certificate;
 pub mod claims;
 pub mod cleanup;
+mod codec;
 pub mod config;
 pub mod diagnostics;
 mod dial;

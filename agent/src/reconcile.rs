@@ -5,7 +5,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    net::Ipv4Addr,
+    net::{IpAddr, Ipv4Addr},
     sync::Arc,
     time::Duration,
 };
@@ -21,7 +21,7 @@ use crate::{
     facts::{host_config, places, plan_attachments, underlay_address},
     host::{
         netlink::{Netlink, NetlinkError},
-        static_drop,
+        node, static_drop,
         underlay::{Underlay, UnderlayError},
         veth::Workload,
     },
@@ -98,6 +98,10 @@ struct Observed {
     underlay: Underlay,
     gateways: BTreeMap<Ipv4Addr, Ipv4Addr>,
     endpoints: BTreeSet<Ipv4Addr>,
+    /// Address of this host's tunnel endpoint.
+    own: Ipv4Addr,
+    /// All addresses of the node.
+    addresses: BTreeSet<IpAddr>,
 }
 
 /// Compares and corrects.
@@ -145,6 +149,11 @@ impl Reconciler {
         self.observed.as_ref().map(|observed| &observed.underlay)
     }
 
+    /// The node's main address, once it was seen.
+    pub fn node(&self) -> Option<Ipv4Addr> {
+        self.observed.as_ref().map(|observed| observed.own)
+    }
+
     /// Are rows and programs of this interface in place?
     pub fn serves(&self, ifindex: u32) -> bool {
         self.programs.as_ref().is_some_and(|programs| programs.serves(ifindex))
@@ -176,6 +185,7 @@ impl Reconciler {
             applied_revision: if errors.is_empty() { held.revision } else { before },
             error: errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "),
             refused: self.shared.refusals().in_words(),
+            unsupported: held.unsupported(),
             ports: placed,
             ports_attached: served,
             attachment: self.programs.as_ref().map(Programs::form).unwrap_or_default(),
@@ -214,6 +224,7 @@ impl Reconciler {
             underlay: address,
             underlay_ifindex: observed.underlay.uplink.index,
             gateways: observed.gateways.clone(),
+            addresses: observed.addresses.clone(),
             flow_rows: self.settings.sizes.of(&maps::FLOWS),
         };
         let (gone, attached) = self.divide(held);
@@ -266,7 +277,7 @@ impl Reconciler {
         attached: &Attached,
     ) -> Result<Option<ReconcileError>, ReconcileError> {
         let Some(programs) = &mut self.programs else { return Ok(None) };
-        let attachments = plan_attachments(attached);
+        let attachments = plan_attachments(attached, &self.shared.leases());
         let found = programs.found()?;
         let mut wanted: Wanted = compile_with(&mut self.memory, self.views.all(), facts, &attachments, found);
         let refused = std::mem::take(&mut wanted.refused);
@@ -294,7 +305,7 @@ impl Reconciler {
         if !changed && self.observed.as_ref().is_some_and(|observed| observed.endpoints == endpoints) {
             return Ok(());
         }
-        self.observed = None;
+        let before = self.observed.take().map(|observed| observed.addresses);
         let config = &self.shared.config;
         let underlay = Underlay::establish(&self.netlink, &config.underlay, config.vxlan_port).await?;
         let gateways = underlay.gateways(&self.netlink, &endpoints).await?;
@@ -306,7 +317,11 @@ impl Reconciler {
             self.adopted = true;
         }
         self.drop_vanished(&attached, &links)?;
-        self.observed = Some(Observed { underlay, gateways, endpoints });
+        let addresses = node::addresses(&self.netlink, own).await?;
+        if before.is_some_and(|before| before != addresses) {
+            self.lead_to_pods(own).await;
+        }
+        self.observed = Some(Observed { underlay, gateways, endpoints, own, addresses });
         Ok(())
     }
 
@@ -336,6 +351,9 @@ impl Reconciler {
         if full || repaired > 0 {
             for workload in self.shared.attached().values() {
                 static_drop::install(&self.netlink, workload.ifindex).await?;
+                if workload.configured.as_ref().is_some_and(|workload| workload.node_access) {
+                    static_drop::install_outwards(&self.netlink, workload.ifindex).await?;
+                }
             }
         }
         Ok(())

@@ -9,13 +9,10 @@ use std::{
     time::Duration,
 };
 
-use andromede_abi::maps;
 use andromede_proto::{
-    agent::v1::{
-        AgentMessage, AnswerPart, ControllerMessage, Hello, Query, Report, Update, Welcome, agent_message,
-        agent_service_client::AgentServiceClient, controller_message,
-    },
+    agent::v1::{AgentMessage, AnswerPart, Hello, Query, Report, Welcome, agent_message, controller_message},
     parts::{self, PART_BYTES},
+    v1::Unsupported,
 };
 use prost::Message as _;
 use tokio::{
@@ -23,17 +20,21 @@ use tokio::{
     time::{Instant, sleep, timeout},
 };
 use tokio_stream::wrappers::ReceiverStream;
-use tonic::Streaming;
+use tonic::{Request, Status, Streaming, client::Grpc, codegen::http::uri::PathAndQuery, transport::Channel};
 
 use crate::{
     certificate,
     claims::Claims,
+    codec::{Heard, SessionCodec},
     diagnostics::Diagnostics,
     dial::{DialError, PATIENCE, connect},
     incoming::Incoming,
     shared::{Contact, Progress, Shared},
-    state::{disk::DiskError, held::FoldError},
+    state::{disk::DiskError, held::FoldError, unknown::Told},
 };
+
+/// The method that is the conversation.
+const SESSION: &str = "/andromede.agent.v1.AgentService/Session";
 
 /// Versions of the conversation. In version 2 long messages come in parts.
 const PROTOCOLS: [u32; 2] = [1, 2];
@@ -47,6 +48,8 @@ const PAUSE_LONGEST: Duration = Duration::from_secs(5);
 /// A session that lasted this long was a good one: the next attempt comes soon. Two agents under one name end each other's sessions, and
 /// must not do so five times a second.
 const GOOD: Duration = Duration::from_secs(10);
+/// How long a session is kept open of which nothing can be taken, so that the controller can say why.
+const REFUSING: Duration = Duration::from_secs(30);
 /// Messages that wait to be sent.
 const OUTBOX: usize = 64;
 
@@ -73,6 +76,11 @@ pub enum SessionError {
         "the controller speaks version {0} of the conversation, this agent versions {PROTOCOLS:?}; upgrade the older one"
     )]
     Version(u32),
+    /// It said what this agent does not know and must not pass over.
+    #[error(
+        "this agent does not know what the controller told it: {0}; upgrade the agent; until then it goes on with what it was told before"
+    )]
+    Unsupported(String),
     /// Its updates cannot be followed.
     #[error(transparent)]
     Fold(#[from] FoldError),
@@ -136,21 +144,40 @@ enum Never {}
 /// One session, until it breaks. With `complete` the agent claims to know nothing.
 async fn run(shared: &Arc<Shared>, diagnostics: &Arc<Diagnostics>, complete: bool) -> Result<Never, SessionError> {
     let channel = connect(&shared.config).await?;
-    let mut client = AgentServiceClient::new(channel)
-        .max_decoding_message_size(LARGEST_MESSAGE)
-        .max_encoding_message_size(LARGEST_MESSAGE);
     let (outbox, messages) = mpsc::channel(OUTBOX);
     send(&outbox, agent_message::Message::Hello(hello(shared, complete))).await?;
-    let opened = timeout(PATIENCE, client.session(ReceiverStream::new(messages)));
-    let mut inbox = opened.await.map_err(|_| SessionError::Silent)??.into_inner();
-    let welcome = timeout(PATIENCE, receive_welcome(&mut inbox)).await.map_err(|_| SessionError::Silent)??;
+    let opened = timeout(PATIENCE, open(channel, messages));
+    let mut inbox = opened.await.map_err(|_| SessionError::Silent)??;
+    let heard = timeout(PATIENCE, heard(&mut inbox)).await.map_err(|_| SessionError::Silent)??;
+    let welcome = welcome(heard.message)?;
     let (store_epoch, version) = (welcome.store_epoch, welcome.protocol_version);
-    take_welcome(shared, welcome)?;
+    let own = heard.unknown.into_iter().map(|unknown| unknown.what).collect::<Vec<_>>();
+    if own.is_empty() {
+        take_welcome(shared, welcome)?;
+    }
     tracing::info!(controller = shared.config.controller.url, store_epoch, "session open");
     shared.set_contact(Contact { connected: true, error: String::new() });
     let conversation =
         Conversation { shared, diagnostics, outbox, store_epoch, version, incoming: Incoming::default() };
+    if !own.is_empty() {
+        return Err(conversation.refuse(&mut inbox, own).await?);
+    }
     conversation.hold(&mut inbox, complete).await
+}
+
+/// Opens the stream in both directions.
+async fn open(channel: Channel, messages: mpsc::Receiver<AgentMessage>) -> Result<Streaming<Heard>, SessionError> {
+    let mut client =
+        Grpc::new(channel).max_decoding_message_size(LARGEST_MESSAGE).max_encoding_message_size(LARGEST_MESSAGE);
+    client.ready().await.map_err(|error| Status::unavailable(error.to_string()))?;
+    let messages = Request::new(ReceiverStream::new(messages));
+    let answer = client.streaming(messages, PathAndQuery::from_static(SESSION), SessionCodec).await?;
+    Ok(answer.into_inner())
+}
+
+/// The next message.
+async fn heard(inbox: &mut Streaming<Heard>) -> Result<Heard, SessionError> {
+    inbox.message().await?.ok_or(SessionError::Closed)
 }
 
 /// An open session.
@@ -166,11 +193,7 @@ struct Conversation<'a> {
 }
 
 impl Conversation<'_> {
-    async fn hold(
-        mut self,
-        inbox: &mut Streaming<ControllerMessage>,
-        mut complete: bool,
-    ) -> Result<Never, SessionError> {
+    async fn hold(mut self, inbox: &mut Streaming<Heard>, mut complete: bool) -> Result<Never, SessionError> {
         let mut progress = self.shared.progress();
         progress.mark_changed();
         let mut claims = Claims::new(self.shared.claim());
@@ -179,20 +202,30 @@ impl Conversation<'_> {
                 send(&self.outbox, agent_message::Message::Claim(claim)).await?;
             }
             tokio::select! {
-                message = inbox.message() => match message?.and_then(|message| message.message) {
-                    Some(controller_message::Message::NetworkPart(part)) => self.incoming.take(&part)?,
-                    Some(controller_message::Message::Update(mut update)) => {
-                        self.incoming.complete(&mut update)?;
-                        take_update(self.shared, self.store_epoch, &update, complete)?;
-                        complete = false;
+                heard = heard(inbox) => {
+                    let Heard { message, unknown } = heard?;
+                    match message {
+                        Some(controller_message::Message::NetworkPart(part)) if unknown.is_empty() => self.incoming.take(&part)?,
+                        Some(controller_message::Message::Update(update)) => match Told::new(update, unknown) {
+                            Ok(mut told) => {
+                                self.incoming.complete(&mut told)?;
+                                take_update(self.shared, self.store_epoch, &told, complete)?;
+                                complete = false;
+                            }
+                            Err(unknown) => return Err(self.refuse(inbox, unknown).await?),
+                        },
+                        Some(controller_message::Message::Query(query)) => self.answer(query),
+                        Some(controller_message::Message::ClaimAnswer(answer)) => if let Some(claim) = claims.answered() {
+                            self.shared.change_refusals(|refusals| refusals.answered(claim, answer));
+                        },
+                        Some(controller_message::Message::Welcome(_)) => return Err(SessionError::Unexpected("welcome twice")),
+                        // A part of a network with more than a part has, or a message of a kind that is not known.
+                        Some(controller_message::Message::NetworkPart(_)) | None => {
+                            let unknown = unknown.into_iter().map(|unknown| unknown.what).collect();
+                            return Err(self.refuse(inbox, unknown).await?);
+                        }
                     }
-                    Some(controller_message::Message::Query(query)) => self.answer(query),
-                    Some(controller_message::Message::ClaimAnswer(answer)) => if let Some(claim) = claims.answered() {
-                        self.shared.change_refusals(|refusals| refusals.answered(claim, answer));
-                    },
-                    Some(controller_message::Message::Welcome(_)) => return Err(SessionError::Unexpected("welcome twice")),
-                    None => return Err(SessionError::Closed),
-                },
+                }
                 () = claims.changed() => {}
                 changed = progress.changed() => {
                     changed.map_err(|_| SessionError::Closed)?;
@@ -200,6 +233,29 @@ impl Conversation<'_> {
                     send(&self.outbox, agent_message::Message::Report(report)).await?;
                 }
             }
+        }
+    }
+
+    /// Tells the controller that nothing of what it said can be taken, and waits until it says something else, or long enough for
+    /// somebody to ask why.
+    async fn refuse(&self, inbox: &mut Streaming<Heard>, unknown: Vec<String>) -> Result<SessionError, SessionError> {
+        let error = SessionError::Unsupported(unknown.join(", "));
+        tracing::error!(%error, "update refused");
+        let unsupported = |what| Unsupported { network: String::new(), what };
+        let mut report = report(&self.shared.progress().borrow());
+        report.error = error.to_string();
+        report.unsupported.extend(unknown.into_iter().map(unsupported));
+        send(&self.outbox, agent_message::Message::Report(report)).await?;
+        let again = timeout(REFUSING, async {
+            // Questions are answered meanwhile.
+            while let Some(controller_message::Message::Query(query)) = heard(inbox).await?.message {
+                self.answer(query);
+            }
+            Ok::<_, SessionError>(())
+        });
+        match again.await {
+            Ok(Err(error)) => Err(error),
+            Ok(Ok(())) | Err(_) => Ok(error),
         }
     }
 
@@ -226,9 +282,8 @@ async fn send(outbox: &mpsc::Sender<AgentMessage>, message: agent_message::Messa
     outbox.send(AgentMessage { message: Some(message) }).await.map_err(|_| SessionError::Closed)
 }
 
-async fn receive_welcome(inbox: &mut Streaming<ControllerMessage>) -> Result<Welcome, SessionError> {
-    let message = inbox.message().await?.ok_or(SessionError::Closed)?;
-    match message.message {
+fn welcome(message: Option<controller_message::Message>) -> Result<Welcome, SessionError> {
+    match message {
         Some(controller_message::Message::Welcome(welcome)) if PROTOCOLS.contains(&welcome.protocol_version) => {
             Ok(welcome)
         }
@@ -243,7 +298,6 @@ fn hello(shared: &Shared, complete: bool) -> Hello {
         host: shared.config.host_id().to_owned(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
         protocol_versions: PROTOCOLS.to_vec(),
-        layouts: maps::ALL.iter().map(|table| (table.name.to_owned(), table.layout)).collect(),
         networks: if complete { HashMap::new() } else { held.revisions().collect() },
         store_epoch: held.store_epoch,
     }
@@ -265,13 +319,13 @@ fn take_welcome(shared: &Shared, welcome: Welcome) -> Result<(), SessionError> {
     })
 }
 
-fn take_update(shared: &Shared, store_epoch: u64, update: &Update, complete: bool) -> Result<(), SessionError> {
+fn take_update(shared: &Shared, store_epoch: u64, told: &Told, complete: bool) -> Result<(), SessionError> {
     tokio::task::block_in_place(|| {
         shared.tell(|held, store| {
-            let touched = held.fold(store_epoch, update, complete)?;
+            let touched = held.fold(store_epoch, told, complete)?;
             store.save(held, &touched)?;
             tracing::info!(
-                revision = update.revision,
+                revision = told.update.revision,
                 networks = touched.written.len(),
                 left = touched.left.len(),
                 "update stored"
@@ -287,6 +341,7 @@ fn report(progress: &Progress) -> Report {
         error: progress.trouble(),
         ports: progress.ports,
         ports_attached: progress.ports_attached,
+        unsupported: progress.unsupported.clone(),
     }
 }
 

@@ -9,7 +9,7 @@ use std::{
     },
 };
 
-use andromede_proto::agent::v1::Claim;
+use andromede_proto::{agent::v1::Claim, v1::Unsupported};
 use tokio::sync::{Notify, watch};
 
 use crate::{
@@ -35,6 +35,8 @@ pub struct Progress {
     pub error: String,
     /// What the controller refused of the ports that this host made: the host goes on, and other hosts do not know them. Or empty.
     pub refused: String,
+    /// What the host was told and this agent does not know; `error` tells of it in words.
+    pub unsupported: Vec<Unsupported>,
     /// Ports placed on this host.
     pub ports: u32,
     /// Those of them whose workload is attached.

@@ -51,6 +51,17 @@ pub fn set_unreadable_aside(held: &mut Held) -> Vec<ViewError> {
     errors
 }
 
+/// The view, if this agent knows all of it.
+fn read(network: &HeldNetwork) -> Result<NetworkView, Vec<Violation>> {
+    if network.unknown.is_empty() {
+        return NetworkView::try_from(network.view.clone());
+    }
+    let rule = "this agent does not know it";
+    let violation =
+        |(of, what): (&String, &String)| Violation::new(of, what, rule, "upgrade the agent, or take it back");
+    Err(network.unknown.iter().map(violation).collect())
+}
+
 /// The views of all networks that the host holds.
 #[derive(Debug, Default)]
 pub struct Views {
@@ -73,7 +84,7 @@ impl Views {
             if self.sources.get(name).is_some_and(|source| Arc::ptr_eq(source, network)) {
                 continue;
             }
-            match NetworkView::try_from(network.view.clone()) {
+            match read(network) {
                 Ok(mut view) => {
                     view.revision = network.revision;
                     self.spoken.insert(view.network.index);

@@ -209,7 +209,7 @@ impl Workloads {
         made: AttachedWorkload,
         workload: &Workload,
     ) -> Result<(), WorkloadError> {
-        veth::isolate(&self.netlink, outer).await?;
+        veth::isolate(&self.netlink, outer, workload).await?;
         self.shared.change_attached(|attached| drop(attached.insert(workload.port.clone(), made)))?;
         self.plug(netns, outer.index, workload).await
     }
@@ -219,16 +219,16 @@ impl Workloads {
         let mut reconciler = self.reconciler.lock().await;
         reconciler.try_again(&workload.port);
         let progress = reconciler.pass().await;
-        let ready = reconciler.serves(ifindex);
+        let node = reconciler.node().filter(|_| reconciler.serves(ifindex));
         drop(reconciler);
-        if !ready {
+        let Some(node) = node else {
             let error = match progress.error {
                 error if error.is_empty() => "its rows are not in place".to_owned(),
                 error => error,
             };
             return Err(WorkloadError::NotReady { port: workload.port.clone(), error });
-        }
-        Ok(veth::bring_up(&self.netlink, netns, ifindex, workload).await?)
+        };
+        Ok(veth::bring_up(&self.netlink, netns, ifindex, workload, node).await?)
     }
 
     /// Removes the workload's interface; no error if there is none.

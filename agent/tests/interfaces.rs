@@ -40,6 +40,9 @@ fn text(namespace: &Namespace, line: &str) -> String {
     String::from_utf8(namespace.exec(line).unwrap().stdout).unwrap()
 }
 
+/// The node's main address.
+const NODE: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
+
 fn workload(port: &str) -> Workload {
     Workload {
         port: port.to_owned(),
@@ -50,6 +53,7 @@ fn workload(port: &str) -> Workload {
         addresses: vec![("10.0.0.7".parse().unwrap(), 24), ("fd00:10::7".parse().unwrap(), 64)],
         routers: vec!["10.0.0.1".parse().unwrap(), "fd00:10::1".parse().unwrap()],
         destinations: vec!["0.0.0.0/0".parse().unwrap(), "::/0".parse().unwrap()],
+        node_access: false,
     }
 }
 
@@ -140,10 +144,10 @@ fn a_workload_gets_its_interface() {
         let netns = Netns::open(&path).unwrap();
         let outer = veth::create(&netlink, &netns, &plan).await.unwrap();
         assert!(!netlink.link(&outer.name).await.unwrap().unwrap().up, "closed until told");
-        veth::isolate(&netlink, &outer).await.unwrap();
-        veth::bring_up(&netlink, &netns, outer.index, &plan).await.unwrap();
+        veth::isolate(&netlink, &outer, &plan).await.unwrap();
+        veth::bring_up(&netlink, &netns, outer.index, &plan, NODE).await.unwrap();
         // Again: nothing changes.
-        veth::bring_up(&netlink, &netns, outer.index, &plan).await.unwrap();
+        veth::bring_up(&netlink, &netns, outer.index, &plan, NODE).await.unwrap();
         assert!(matches!(
             veth::create(&netlink, &netns, &workload("tenants/t/networks/n/ports/q")).await,
             Err(VethError::Taken { .. })

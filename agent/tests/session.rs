@@ -3,7 +3,7 @@
 
 mod common;
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{net::SocketAddr, path::Path, sync::Arc, time::Duration};
 
 use andromede_agent::{
     config::{Config, ControllerAddress},
@@ -13,9 +13,10 @@ use andromede_agent::{
 };
 use andromede_proto::{
     agent::v1::{
-        NetworkDelta, NetworkPart, NetworkView, Query, Update, Welcome, agent_message, controller_message, query,
+        AgentMessage, Claim, ControllerMessage, NetworkDelta, NetworkPart, NetworkView, Query, Update, Welcome,
+        agent_message, controller_message, query,
     },
-    v1::Network,
+    v1::{Host, Network, Port, Rule, SecurityGroup},
 };
 use common::{PATIENCE, Session};
 use prost::Message as _;
@@ -93,7 +94,6 @@ async fn an_update_is_stored_then_reported_and_named_in_the_next_hello() {
     let mut session = trial.session().await;
     let hello = session.hello().await;
     assert_eq!((hello.host.as_str(), hello.protocol_versions.as_slice()), ("h1", [1, 2].as_slice()));
-    assert_eq!(hello.layouts.len(), andromede_abi::maps::ALL.len());
     assert!(hello.networks.is_empty());
     session.welcome(7).await;
     session.say(snapshot(5)).await;
@@ -214,4 +214,127 @@ async fn a_controller_of_another_version_is_refused_in_words() {
     let contact = trial.shared.contact();
     assert!(!contact.connected);
     assert!(contact.error.contains("version 9"), "{}", contact.error);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_agent_does_not_know_is_refused_and_reported() {
+    let mut trial = Trial::new().await;
+    let mut session = trial.session().await;
+    session.hello().await;
+    session.welcome(7).await;
+    session.say(snapshot(5)).await;
+    trial.holds(5).await;
+    session.hear().await;
+    // The host's own record is of no network: nothing of the update is taken.
+    let host = Host { name: "hosts/h1".to_owned(), index: 3, state: 99, ..Host::default() };
+    session
+        .update(Update { revision: 6, networks_left: vec![NETWORK.to_owned()], host: Some(host), ..Update::default() })
+        .await;
+    match session.hear().await {
+        agent_message::Message::Report(report) => {
+            assert!(report.error.contains("upgrade the agent"), "{}", report.error);
+            assert_eq!(report.unsupported.len(), 1);
+            assert_eq!(report.unsupported[0].what, "andromede.v1.Host.state: value 99");
+        }
+        other => panic!("{other:?}"),
+    }
+    assert_eq!((trial.shared.held().revision, trial.shared.held().networks.len()), (5, 1));
+    // What comes next begins anew.
+    session.say(delta(NETWORK, 7)).await;
+    let mut session = trial.session().await;
+    assert_eq!(session.hello().await.networks.get(NETWORK), Some(&5));
+    session.welcome(7).await;
+    // In a network only that network is concerned.
+    let rule = Rule { name: "r".to_owned(), action: 44, ..Rule::default() };
+    let group =
+        SecurityGroup { name: format!("{NETWORK}/securityGroups/g"), rules: vec![rule], ..SecurityGroup::default() };
+    let delta = NetworkDelta { network: NETWORK.to_owned(), written: vec![group.into()], ..NetworkDelta::default() };
+    session.update(Update { revision: 8, deltas: vec![delta], ..Update::default() }).await;
+    trial.holds(8).await;
+    let unsupported = trial.shared.held().unsupported();
+    assert_eq!(unsupported[0].what, "andromede.v1.Rule.action: value 44");
+    trial.shared.set_progress(Progress { unsupported, ..Progress::default() });
+    loop {
+        if let agent_message::Message::Report(report) = session.hear().await
+            && !report.unsupported.is_empty()
+        {
+            assert_eq!(report.unsupported[0].network, NETWORK);
+            break;
+        }
+    }
+}
+
+/// What controllers and agents of each version said: messages one after the other, each behind its length.
+const CONVERSATIONS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../proto/conversations");
+
+/// The messages of a conversation.
+fn messages(file: &Path) -> Vec<ControllerMessage> {
+    let bytes = std::fs::read(file).unwrap();
+    let mut rest = bytes.as_slice();
+    let mut messages = Vec::new();
+    while !rest.is_empty() {
+        messages.push(ControllerMessage::decode_length_delimited(&mut rest).unwrap());
+    }
+    messages
+}
+
+/// Every message of the agent's side: how a controller of the next version is shown what this one says.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_an_agent_says_is_on_record() {
+    let mut trial = Trial::new().await;
+    let mut session = trial.session().await;
+    let mut said = vec![agent_message::Message::Hello(session.hello().await)];
+    session.welcome(7).await;
+    session.say(snapshot(1)).await;
+    trial.holds(1).await;
+    said.push(session.hear().await);
+    trial.shared.set_progress(Progress { applied_revision: 1, ports: 2, ports_attached: 1, ..Progress::default() });
+    said.push(session.hear().await);
+    let question = Some(query::Question::NetworkRows(NETWORK.to_owned()));
+    session.say(controller_message::Message::Query(Query { id: 1, question })).await;
+    said.push(session.hear().await);
+    let port = Port {
+        name: "tenants/a/networks/n/ports/p14".to_owned(),
+        addresses: vec!["10.0.1.9".to_owned()],
+        mac: "02:00:00:00:01:09".to_owned(),
+        host: "hosts/h1".to_owned(),
+        ..Port::default()
+    };
+    trial.shared.set_claim(Claim { id: 0, written: vec![port], deleted: Vec::new() });
+    said.push(session.hear().await);
+    trial.shared.set_progress(Progress { applied_revision: 1_000, ports: 2, ports_attached: 1, ..Progress::default() });
+    said.push(session.hear().await);
+    assert!(matches!(said.last(), Some(agent_message::Message::Report(_))), "{said:?}");
+    if std::env::var_os("ANDROMEDE_RECORD").is_some() {
+        let file = Path::new(CONVERSATIONS).join(env!("CARGO_PKG_VERSION")).join("agent.bin");
+        let bytes = said
+            .into_iter()
+            .flat_map(|message| AgentMessage { message: Some(message) }.encode_length_delimited_to_vec());
+        std::fs::write(file, bytes.collect::<Vec<_>>()).unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_controller_of_an_earlier_version_is_understood() {
+    for version in std::fs::read_dir(CONVERSATIONS).unwrap() {
+        let mut trial = Trial::new().await;
+        let mut session = trial.session().await;
+        session.hello().await;
+        let conversation = messages(&version.unwrap().path().join("controller.bin"));
+        let revision = conversation.iter().rev().find_map(|message| match &message.message {
+            Some(controller_message::Message::Update(update)) => Some(update.revision),
+            _ => None,
+        });
+        for message in conversation {
+            session.say(message.message.unwrap()).await;
+        }
+        trial.holds(revision.unwrap()).await;
+        let held = trial.shared.held();
+        let network = held.networks.get("tenants/a/networks/n").unwrap();
+        let view = andromede_model::NetworkView::try_from(network.view.clone()).unwrap();
+        assert_eq!((view.groups.len(), view.vteps.len(), view.operator_policies.len(), view.hosts.len()), (2, 1, 1, 2));
+        assert_eq!(view.ports.len(), 3, "with the one that was claimed");
+        // The question at its end is answered.
+        while !matches!(session.hear().await, agent_message::Message::Answer(_)) {}
+    }
 }

@@ -1,15 +1,47 @@
 //! Where the controller is, and how to reach it: flags first, then the environment.
 
-use std::{fs, net::IpAddr, os::unix::fs::PermissionsExt as _, path::PathBuf, time::Duration};
+use std::{
+    fs,
+    net::IpAddr,
+    os::unix::fs::PermissionsExt as _,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use clap::Args;
-use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity, Uri};
+use tonic::{
+    Request, Status,
+    metadata::{Ascii, MetadataValue},
+    service::{Interceptor, interceptor::InterceptedService},
+    transport::{self, Certificate, ClientTlsConfig, Endpoint, Identity, Uri},
+};
 
 use crate::{
     duration,
     failure::{Failure, unreachable},
     terminal,
 };
+
+/// Holds a token itself. There is no flag for it: others see the arguments of a program.
+const TOKEN: &str = "ANDROMEDE_TOKEN";
+
+/// The way to the controller.
+pub(crate) type Channel = InterceptedService<transport::Channel, Caller>;
+
+/// Puts the token into every call, if there is one.
+#[derive(Clone)]
+pub(crate) struct Caller {
+    token: Option<MetadataValue<Ascii>>,
+}
+
+impl Interceptor for Caller {
+    fn call(&mut self, mut request: Request<()>) -> Result<Request<()>, Status> {
+        if let Some(token) = &self.token {
+            request.metadata_mut().insert("authorization", token.clone());
+        }
+        Ok(request)
+    }
+}
 
 /// How to reach the controller.
 #[derive(Clone, Debug, Args)]
@@ -34,6 +66,16 @@ pub(crate) struct Connection {
     /// The private key of your certificate
     #[arg(long, global = true, env = "ANDROMEDE_TLS_KEY", hide_env_values = true, value_name = "FILE")]
     tls_key: Option<PathBuf>,
+    /// A bearer token, instead of a certificate; or `ANDROMEDE_TOKEN`, which holds the token itself.
+    #[arg(
+        long,
+        global = true,
+        help = "A bearer token, instead of a certificate; or ANDROMEDE_TOKEN, which holds the token itself",
+        env = "ANDROMEDE_TOKEN_FILE",
+        hide_env_values = true,
+        value_name = "FILE"
+    )]
+    token_file: Option<PathBuf>,
     /// Without TLS; only to a controller on a loopback address
     #[arg(
         long,
@@ -59,12 +101,41 @@ pub(crate) struct Connection {
 impl Connection {
     /// Dials the controller.
     pub(crate) async fn dial(&self) -> Result<Channel, Failure> {
-        let endpoint = self.endpoint()?;
+        let token = self.token()?;
+        let endpoint = self.endpoint(token.is_some())?;
         let fix = "is it running there? --controller or ANDROMEDE_CONTROLLER says where";
-        endpoint
+        let channel = endpoint
             .connect()
             .await
-            .map_err(|error| unreachable(&format!("the controller {}", self.controller), &error, fix))
+            .map_err(|error| unreachable(&format!("the controller {}", self.controller), &error, fix))?;
+        Ok(InterceptedService::new(channel, Caller { token }))
+    }
+
+    /// The token as it goes over the wire; none if the certificate says who calls.
+    fn token(&self) -> Result<Option<MetadataValue<Ascii>>, Failure> {
+        let (text, from) = match (&self.token_file, std::env::var(TOKEN)) {
+            (Some(file), _) => {
+                warn_if_open(file);
+                (fs::read_to_string(file).map_err(|error| Failure::file(file, &error))?, file.display().to_string())
+            }
+            (None, Ok(text)) if !text.is_empty() => (text, TOKEN.to_owned()),
+            _ => return Ok(None),
+        };
+        if self.insecure_plaintext {
+            return Err(Failure::Usage(format!(
+                "{from}: a token is not sent without TLS; leave it or --insecure-plaintext out"
+            )));
+        }
+        if self.tls_cert.is_some() {
+            return Err(Failure::Usage(format!(
+                "{from}: a token and --tls-cert each say who calls; leave one of them out"
+            )));
+        }
+        let wrong =
+            |_| Failure::Usage(format!("{from}: holds no token: one line of letters, digits, \"-\", \"_\" and \".\""));
+        let mut value: MetadataValue<Ascii> = format!("Bearer {}", text.trim()).parse().map_err(wrong)?;
+        value.set_sensitive(true);
+        Ok(Some(value))
     }
 
     /// The longest time that one call may take.
@@ -72,7 +143,7 @@ impl Connection {
         self.timeout
     }
 
-    fn endpoint(&self) -> Result<Endpoint, Failure> {
+    fn endpoint(&self, token: bool) -> Result<Endpoint, Failure> {
         let uri = self.uri()?;
         let plaintext = uri.scheme_str() == Some("http");
         let endpoint = Endpoint::from(uri)
@@ -83,7 +154,7 @@ impl Connection {
         if plaintext {
             return Ok(endpoint);
         }
-        let tls = self.tls()?;
+        let tls = self.tls(token)?;
         endpoint.tls_config(tls).map_err(|error| {
             Failure::Refused(format!("the TLS files cannot be used: {}", crate::failure::whole_cause(&error)))
         })
@@ -118,33 +189,34 @@ impl Connection {
         }
     }
 
-    /// A key that others can read is as good as stolen; whoever owns it should hear so.
-    fn warn_of_open_key(&self) {
-        let Some(path) = &self.tls_key else { return };
-        if fs::metadata(path).is_ok_and(|found| found.permissions().mode() & OTHERS != 0) {
-            terminal::remark(&format!("andromedectl: others may read {}: chmod 600 it", path.display()));
-        }
-    }
-
-    fn tls(&self) -> Result<ClientTlsConfig, Failure> {
+    fn tls(&self, token: bool) -> Result<ClientTlsConfig, Failure> {
         let needed = |path: &Option<PathBuf>, flag: &str, variable: &str| match path {
             Some(path) => fs::read(path).map_err(|error| Failure::file(path, &error)),
-            None => Err(Failure::Usage(format!(
-                "{flag} (or {variable}) is missing; andromedectl pki issue makes certificates"
-            ))),
+            None => {
+                Err(Failure::Usage(format!("{flag} (or {variable}) is missing; andromedectl pki makes certificates")))
+            }
         };
         let ca = needed(&self.tls_ca, "--tls-ca", "ANDROMEDE_TLS_CA")?;
+        let tls = ClientTlsConfig::new().ca_certificate(Certificate::from_pem(ca));
+        if token {
+            return Ok(tls);
+        }
         let certificate = needed(&self.tls_cert, "--tls-cert", "ANDROMEDE_TLS_CERT")?;
         let key = needed(&self.tls_key, "--tls-key", "ANDROMEDE_TLS_KEY")?;
-        self.warn_of_open_key();
-        Ok(ClientTlsConfig::new()
-            .ca_certificate(Certificate::from_pem(ca))
-            .identity(Identity::from_pem(certificate, key)))
+        self.tls_key.as_deref().into_iter().for_each(warn_if_open);
+        Ok(tls.identity(Identity::from_pem(certificate, key)))
     }
 }
 
 /// Permission bits that let others than the owner read or write.
 const OTHERS: u32 = 0o077;
+
+/// A key or a token that others can read is as good as stolen; whoever owns it should hear so.
+fn warn_if_open(path: &Path) {
+    if fs::metadata(path).is_ok_and(|found| found.permissions().mode() & OTHERS != 0) {
+        terminal::remark(&format!("andromedectl: others may read {}: chmod 600 it", path.display()));
+    }
+}
 
 fn is_loopback(host: &str) -> bool {
     let bare = host.trim_start_matches('[').trim_end_matches(']');

@@ -67,7 +67,7 @@ impl From<Status> for Failure {
                 Self::Unreachable(format!("no answer in time ({}); raise --timeout", status.message()))
             }
             Code::Unauthenticated | Code::PermissionDenied => Self::Refused(format!(
-                "not permitted: {}; the certificate in use decides (andromedectl pki show)",
+                "not permitted: {}; the certificate (andromedectl pki show) or the token in use decides",
                 status.message()
             )),
             _ => Self::Refused(refusal(&status)),

@@ -7,9 +7,9 @@ use andromede_proto::v1::{
     security_group_service_client::SecurityGroupServiceClient, subnet_service_client::SubnetServiceClient,
     tenant_service_client::TenantServiceClient, vtep_service_client::VtepServiceClient,
 };
-use tonic::{Status, transport::Channel};
+use tonic::Status;
 
-use crate::kind::Kind;
+use crate::{connection::Channel, kind::Kind};
 
 /// Resources asked for in one call: the most that the server gives.
 const PAGE: u32 = 1000;

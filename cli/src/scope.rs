@@ -1,9 +1,9 @@
 //! Names as people shorten them: `--tenant mairie --network intranet` and the last part, or the whole name.
 
 use clap::Args;
-use tonic::transport::Channel;
 
 use crate::{
+    connection::Channel,
     failure::Failure,
     kind::{Kind, name_of},
     resources,

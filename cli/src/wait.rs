@@ -8,11 +8,10 @@ use andromede_proto::v1::{
 };
 use clap::{Args, ValueEnum};
 use time::OffsetDateTime;
-use tonic::transport::Channel;
 
 use crate::{
     bundle::count,
-    connection::Connection,
+    connection::{Channel, Connection},
     duration,
     failure::Failure,
     terminal::{self, Palette},

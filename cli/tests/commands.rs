@@ -3,52 +3,10 @@
 
 mod fake;
 
-use std::{
-    io::Write as _,
-    net::SocketAddr,
-    process::{Command, Stdio},
+use fake::{
+    Fake,
+    run::{ask, json, run},
 };
-
-use fake::Fake;
-use serde_json::Value;
-
-/// What a run left.
-#[derive(Debug)]
-struct Run {
-    code: i32,
-    out: String,
-    err: String,
-}
-
-fn run(arguments: &[&str], input: &str) -> Run {
-    let mut child = Command::new(env!("CARGO_BIN_EXE_andromedectl"))
-        .env_clear()
-        .args(arguments)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    // It may have refused its arguments without reading.
-    let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
-    let output = child.wait_with_output().unwrap();
-    Run {
-        code: output.status.code().unwrap(),
-        out: String::from_utf8(output.stdout).unwrap(),
-        err: String::from_utf8(output.stderr).unwrap(),
-    }
-}
-
-/// Runs against the fake controller.
-fn ask(controller: SocketAddr, arguments: &[&str], input: &str) -> Run {
-    let address = format!("http://{controller}");
-    run(&[&["--controller", &address, "--insecure-plaintext"], arguments].concat(), input)
-}
-
-fn json(run: &Run) -> Value {
-    assert_eq!(run.code, 0, "{run:?}");
-    serde_json::from_str(&run.out).unwrap()
-}
 
 #[test]
 fn apply_tells_every_change_and_waits_until_it_is_in_force() {
@@ -389,4 +347,27 @@ fn the_example_is_a_bundle() {
     assert_eq!(done.code, 1, "{done:?}");
     let log = fake.log.lock().unwrap();
     assert_eq!(log[0].matches("Resource {").count(), 23, "{}", log[0]);
+}
+
+#[test]
+fn a_token_is_not_sent_where_others_can_read_it_and_is_never_shown() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("token");
+    let fake = Fake::default();
+    for (content, rule) in [("e30.e30.c2VjcmV0\n", "without TLS"), ("two\nlines", "without TLS")] {
+        std::fs::write(&file, content).unwrap();
+        let done = ask(fake.serve(), &["--token-file", file.to_str().unwrap(), "status"], "");
+        assert!(done.code == 2 && done.err.contains(rule), "{done:?}");
+        assert!(done.err.contains("chmod 600"), "{done:?}");
+    }
+    let tls = ["--tls-ca", "/dev/null", "--controller", "https://127.0.0.1:1", "--token-file", file.to_str().unwrap()];
+    let done = run(&[&tls[..], &["status"]].concat(), "");
+    assert!(done.code == 2 && done.err.contains("holds no token"), "{done:?}");
+    std::fs::write(&file, "e30.e30.c2VjcmV0\n").unwrap();
+    let done = run(&[&tls[..], &["--tls-cert", "x", "status"]].concat(), "");
+    assert!(done.code == 2 && done.err.contains("leave one of them out"), "{done:?}");
+    let done = run(&[&tls[..], &["status"]].concat(), "");
+    assert!(done.code != 0 && !done.err.contains("missing"), "no certificate is needed: {done:?}");
+    assert!(!format!("{done:?}").contains("c2VjcmV0"), "{done:?}");
+    assert!(fake.log.lock().unwrap().is_empty());
 }

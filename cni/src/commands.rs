@@ -55,6 +55,7 @@ async fn add(environment: Environment, configuration: Configuration) -> Result<S
         mac: configuration.runtime.mac.clone().unwrap_or_default(),
         addresses: configuration.runtime.ips.clone(),
         routes: configuration.routes.clone(),
+        node_access: configuration.node_access,
         pod: Some(arguments::pod(&environment.arguments)?),
     };
     let mut agent = dial(&configuration.socket).await?;

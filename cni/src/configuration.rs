@@ -33,6 +33,8 @@ pub(crate) struct Configuration {
     pub(crate) security_groups: Vec<String>,
     /// What the network's router is used for.
     pub(crate) routes: Vec<String>,
+    /// Are packets between the node itself and its pods admitted?
+    pub(crate) node_access: bool,
     /// The agent's socket.
     pub(crate) socket: PathBuf,
     /// What the runtime asks for this container.
@@ -79,6 +81,8 @@ struct Wire {
     #[serde(default)]
     security_groups: Vec<String>,
     routes: Option<Vec<WireRoute>>,
+    #[serde(default)]
+    node_access: bool,
     socket: Option<PathBuf>,
     #[serde(default)]
     runtime_config: Runtime,
@@ -99,7 +103,7 @@ struct WireRoute {
 const EVERYWHERE: [&str; 2] = ["0.0.0.0/0", "::/0"];
 
 /// Every field that may stand in a configuration.
-const FIELDS: [&str; 15] = [
+const FIELDS: [&str; 16] = [
     "cniVersion",
     "name",
     "type",
@@ -114,6 +118,7 @@ const FIELDS: [&str; 15] = [
     "network",
     "securityGroups",
     "routes",
+    "nodeAccess",
     "socket",
 ];
 
@@ -200,6 +205,7 @@ fn read(fields: Map<String, Value>, version: &str) -> Result<Configuration, CniE
             Some(routes) => routes.into_iter().map(|route| route.dst).collect(),
             None => EVERYWHERE.map(str::to_owned).to_vec(),
         },
+        node_access: wire.node_access,
         socket: wire.socket.unwrap_or_else(|| SOCKET.into()),
         runtime: wire.runtime_config,
         dns: wire.dns,
@@ -225,8 +231,9 @@ mod tests {
 
     #[test]
     fn a_configuration_is_read() {
+        assert!(!with("").unwrap().node_access, "it is asked for, or not there");
         let read = with(
-            r#", "securityGroups": ["web"], "capabilities": {"mac": true, "ips": true}, "args": {},
+            r#", "nodeAccess": true, "securityGroups": ["web"], "capabilities": {"mac": true, "ips": true}, "args": {},
             "runtimeConfig": {"mac": "02:00:00:00:00:07", "ips": ["10.1.0.7/24"], "io.kubernetes.cri.pod-annotations": {"a": "b"}},
             "cni.dev/valid-attachments": [{"containerID": "c", "ifname": "eth0"}]"#,
         );
@@ -234,7 +241,7 @@ mod tests {
         assert_eq!((read.version.as_str(), read.name.as_str(), read.network.as_str()), ("1.1.0", "pods", NETWORK));
         assert_eq!((read.runtime.mac.as_deref(), read.runtime.ips.len()), (Some("02:00:00:00:00:07"), 1));
         assert_eq!((read.security_groups.len(), read.valid.unwrap().len()), (1, 1));
-        assert_eq!(read.socket, PathBuf::from(SOCKET));
+        assert_eq!((read.socket, read.node_access), (PathBuf::from(SOCKET), true));
     }
 
     #[test]

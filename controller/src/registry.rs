@@ -11,7 +11,10 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use andromede_proto::agent::v1::{Report, answer, query};
+use andromede_proto::{
+    agent::v1::{Report, answer, query},
+    v1::Unsupported,
+};
 use tokio::sync::{mpsc, oneshot, watch};
 
 /// Most questions that wait for one session.
@@ -21,6 +24,15 @@ const QUESTIONS: usize = 16;
 const VERSION_CHARS: usize = 64;
 /// See [`VERSION_CHARS`].
 const ERROR_CHARS: usize = 1_000;
+/// Most things that are kept of what a host does not know, and most characters of each.
+const UNSUPPORTED: usize = 16;
+/// See [`UNSUPPORTED`].
+const UNSUPPORTED_CHARS: usize = 300;
+
+fn bounded(unsupported: &Unsupported) -> Unsupported {
+    let Unsupported { network, what } = unsupported;
+    Unsupported { network: told(network, UNSUPPORTED_CHARS), what: told(what, UNSUPPORTED_CHARS) }
+}
 
 /// What a host told, bounded, and without what would steer the terminal of whoever reads it.
 fn told(text: &str, most: usize) -> String {
@@ -70,6 +82,8 @@ pub struct Heard {
     pub applied_revision: u64,
     /// Why it could not apply what it was told.
     pub error: String,
+    /// What it was told and its agent does not know.
+    pub unsupported: Vec<Unsupported>,
     /// Version of its agent.
     pub version: String,
     /// Ports of it that have a workload.
@@ -167,6 +181,7 @@ impl Registry {
         self.update(host, session, |state| {
             state.applied_revision = report.applied_revision;
             state.error = told(&report.error, ERROR_CHARS);
+            state.unsupported = report.unsupported.iter().take(UNSUPPORTED).map(bounded).collect();
             state.ports_attached = report.ports_attached;
         });
         self.changes.send_replace(());

@@ -25,7 +25,7 @@ use tonic::{
 };
 
 use crate::{
-    access::{GuardLayer, Views},
+    access::{Bearers, GuardLayer, KeySetError, Views},
     api::{Agents, Diagnostics, Fabric, History, Join, Resources, Watches},
     checkpoint::Retention,
     denials::Denials,
@@ -84,6 +84,14 @@ pub enum ServeError {
     /// The authority of hosts that join.
     #[error(transparent)]
     HostAuthority(#[from] AuthorityError),
+    /// The keys of tokens could not be used.
+    #[error("--token-keys {path}: {source}")]
+    TokenKeys {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: KeySetError,
+    },
     /// The address could not be listened on.
     #[error("--listen {address}: {source}; is another controller running?")]
     Listen {
@@ -133,6 +141,8 @@ pub struct Server {
     listener: TcpListener,
     address: SocketAddr,
     tls: Option<ServerTlsConfig>,
+    /// Whose tokens are taken, if any are.
+    bearers: Option<Arc<Bearers>>,
     /// Where health, readiness and metrics are asked for.
     metrics: Option<TcpListener>,
     parts: Parts,
@@ -169,6 +179,8 @@ impl Server {
     async fn open(arguments: &ServeArgs) -> Result<Self, ServeError> {
         let hosts = host_authority(arguments)?.map(Arc::new);
         let tls = security(arguments)?;
+        let bearers = Bearers::open(&arguments.tokens).await;
+        let bearers = bearers.map_err(|(path, source)| ServeError::TokenKeys { path, source })?.map(Arc::new);
         let store = arguments.store.clone();
         let load = move || -> Result<_, StoreError> {
             let store = Store::open(&store)?;
@@ -190,7 +202,7 @@ impl Server {
             None => None,
         };
         let parts = Parts { store, publisher, registry, writer, store_epoch, hosts };
-        Ok(Self { listener, address, tls, metrics, parts, writer_end })
+        Ok(Self { listener, address, tls, bearers, metrics, parts, writer_end })
     }
 
     /// The address it listens on.
@@ -209,8 +221,11 @@ impl Server {
         let (stop, stopping) = watch::channel(false);
         let registry = Arc::clone(&self.parts.registry);
         let denials = Arc::<Denials>::default();
-        let guard =
-            GuardLayer { tls: self.tls.is_some(), hosts: self.parts.hosts.clone(), denials: Arc::clone(&denials) };
+        if let Some(bearers) = self.bearers.clone() {
+            tokio::spawn(bearers.follow(stopping.clone()));
+        }
+        let (tls, hosts) = (self.tls.is_some(), self.parts.hosts.clone());
+        let guard = GuardLayer { tls, hosts, bearers: self.bearers, denials: Arc::clone(&denials) };
         tokio::spawn(Arc::clone(&denials).keep(self.parts.writer.clone(), stopping.clone()));
         if let Some(listener) = self.metrics {
             tokio::spawn(self.parts.health(&denials).serve(listener, stopping.clone()));
@@ -349,8 +364,9 @@ fn security(arguments: &ServeArgs) -> Result<Option<ServerTlsConfig>, ServeError
         authorities.extend(read(hosts)?);
     }
     let tls = ServerTlsConfig::new().identity(identity).client_ca_root(Certificate::from_pem(authorities));
-    // A host that joins has no certificate yet. The guard lets it do nothing else.
-    Ok(Some(tls.client_auth_optional(arguments.host_ca.is_some()).timeout(HANDSHAKE)))
+    // A host that joins has no certificate yet, and who calls by a token none at all. The guard lets others do nothing.
+    let optional = arguments.host_ca.is_some() || arguments.tokens.token_keys.is_some();
+    Ok(Some(tls.client_auth_optional(optional).timeout(HANDSHAKE)))
 }
 
 /// The authority that issues certificates to hosts that join, if there is one.

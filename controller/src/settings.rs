@@ -4,6 +4,8 @@ use std::{net::SocketAddr, path::PathBuf};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::access::Algorithm;
+
 /// The controller of Andromède: API, store, publishing to hosts.
 #[derive(Debug, Parser)]
 #[command(name = "andromede-controller", version, about, max_term_width = 100)]
@@ -34,7 +36,7 @@ pub enum Command {
     /// Serves the API and the agents, until SIGTERM or SIGINT.
     #[command(after_help = "Example:\n  andromede-controller serve --store /var/lib/andromede/controller \\\n    \
         --tls-cert controller.pem --tls-key controller.key --client-ca ca.pem")]
-    Serve(ServeArgs),
+    Serve(Box<ServeArgs>),
     /// Begins a new epoch of the store, after a backup was put in its place: every host takes a fresh snapshot.
     /// The controller must not run meanwhile.
     NewEpoch {
@@ -76,7 +78,53 @@ pub struct ServeArgs {
     /// How long a certificate is valid that a host gets, in seconds: 30 days. Agents renew theirs when a third is left.
     #[arg(long, value_name = "SECONDS", default_value_t = 2_592_000, value_parser = clap::value_parser!(u32).range(10..))]
     pub host_certificate_seconds: u32,
+    /// Whose tokens are taken.
+    #[command(flatten)]
+    pub tokens: TokenArgs,
     /// No TLS, and everybody may do everything: on a loopback address only.
     #[arg(long, conflicts_with = "tls_cert")]
     pub insecure_plaintext: bool,
+}
+
+/// Callers by bearer token, besides those by certificate.
+#[derive(Clone, Debug, Args)]
+pub struct TokenArgs {
+    /// Public keys of the issuer whose bearer tokens (JWT) are taken: a JSON Web Key Set, read again whenever it changes. With it,
+    /// people and programs may call by a token instead of a certificate; hosts may not.
+    #[arg(long, value_name = "FILE", requires_all = ["token_issuer", "token_audience", "tls_cert"])]
+    pub token_keys: Option<PathBuf>,
+    /// What a token's claim "iss" must be.
+    #[arg(long, value_name = "URL", requires = "token_keys")]
+    pub token_issuer: Option<String>,
+    /// What a token's claim "aud" must be or hold.
+    #[arg(long, value_name = "AUDIENCE", requires = "token_keys")]
+    pub token_audience: Option<String>,
+    /// How tokens may be signed.
+    #[arg(long, value_enum, value_name = "ALG", value_delimiter = ',', default_values_t = Algorithm::ALL)]
+    pub token_algorithms: Vec<Algorithm>,
+    /// Which claim gives the role, as a JSON pointer (RFC 6901): a text or an array of texts.
+    #[arg(long, value_name = "POINTER", default_value = "/andromede_role")]
+    pub token_role_claim: String,
+    /// What a role in that claim begins with; other texts in it are passed over. Behind it stands operator, network-engineer,
+    /// tenant-admin/TENANT or tenant-reader/TENANT.
+    #[arg(long, value_name = "PREFIX", default_value = "")]
+    pub token_role_prefix: String,
+    /// Which claim gives the caller's name.
+    #[arg(long, value_name = "POINTER", default_value = "/sub")]
+    pub token_name_claim: String,
+}
+
+impl Default for TokenArgs {
+    /// No tokens are taken.
+    fn default() -> Self {
+        Self {
+            token_keys: None,
+            token_issuer: None,
+            token_audience: None,
+            token_algorithms: Algorithm::ALL.to_vec(),
+            token_role_claim: "/andromede_role".to_owned(),
+            token_role_prefix: String::new(),
+            token_name_claim: "/sub".to_owned(),
+        }
+    }
 }

@@ -273,13 +273,15 @@ impl Agent {
         // Interfaces have the numbers of their ports, so that a port keeps its own.
         let index =
             |port: &Port| 100 + u32::from(port.mac.bytes()[5]) + 10 * u32::from(port.name.as_str().as_bytes()[9]);
-        let attachments =
-            here.map(|port| (port.name.clone(), andromede_plan::Attachment { ifindex: index(port), tap: false }));
+        let attachments = here.map(|port| {
+            (port.name.clone(), andromede_plan::Attachment { ifindex: index(port), tap: false, node: false })
+        });
         let facts = HostFacts {
             host: host.index,
             underlay: host.underlay,
             underlay_ifindex: 1,
             gateways: BTreeMap::new(),
+            addresses: BTreeSet::new(),
             flow_rows: maps::FLOWS.rows,
         };
         let wanted = compile_with(&mut self.memory, &views, &facts, &attachments.collect(), &self.found);

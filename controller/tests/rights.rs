@@ -10,9 +10,10 @@ use andromede_proto::DESCRIPTORS;
 use prost_reflect::{DescriptorPool, MethodDescriptor};
 use support::{
     Controller,
+    issuer::{Issuer, claims, with_token},
     pki::Authority,
     raw::{call_path, path},
-    tls::{connect_as, mutual_tls},
+    tls::{connect, connect_as, with_tokens},
 };
 use tonic::Code;
 
@@ -65,16 +66,25 @@ fn expected(path: &str) -> &'static [&'static str] {
 async fn every_role_may_call_what_it_may_and_nothing_else() {
     let folder = tempfile::tempdir().unwrap();
     let authority = Authority::new();
-    let controller = Controller::start(&mutual_tls(folder.path(), &authority)).await;
+    let issuer = Issuer::new("k");
+    let controller = Controller::start(&with_tokens(folder.path(), &authority, &issuer.set())).await;
     let roles =
         ["operator/o", "network-engineer/e", "tenant-admin/a/t", "tenant-reader/a/r", "host/h1", "controller/c2"];
     let (mut permitted, mut denied) = (0, 0);
     for principal in roles {
         let channel = connect_as(&controller, &authority, principal).await;
         let role = principal.split('/').next().unwrap();
+        // Who has a token instead of a certificate may do the same.
+        let stranger = connect(&controller, &authority, None).await.unwrap();
+        let kind = principal.rsplit_once('/').unwrap().0;
+        let by_token = with_token(stranger, &issuer.token(&claims(kind)));
         for (path, streaming) in methods() {
             let answer = call_path(&channel, &path, streaming, Vec::new()).await;
             let code = answer.as_ref().err().map_or(Code::Ok, tonic::Status::code);
+            let by_token = call_path(&by_token, &path, streaming, Vec::new()).await;
+            let by_token = by_token.as_ref().err().map_or(Code::Ok, tonic::Status::code);
+            let same = if matches!(role, "host" | "controller") { Code::Unauthenticated } else { code };
+            assert_eq!(by_token, same, "{principal} {path}, by a token");
             if expected(&path).contains(&role) {
                 permitted += 1;
                 assert!(

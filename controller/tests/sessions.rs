@@ -3,16 +3,22 @@
 
 mod support;
 
+use std::path::Path;
+
 use andromede_proto::{
-    agent::v1::{Answer, agent_message, answer, query},
+    agent::v1::{
+        AgentMessage, Answer, Claim, ControllerMessage, Hello, Report, agent_message, answer, controller_message, query,
+    },
+    unknown,
     v1::{
-        DeleteRequest, DropCount, ListDropsRequest, ListDropsResponse,
+        self, DeleteRequest, DropCount, ListDropsRequest, ListDropsResponse,
         diagnostics_service_client::DiagnosticsServiceClient, host_service_client::HostServiceClient,
     },
 };
+use prost::Message as _;
 use support::{
     Controller,
-    bundle::{empty_tenant, group, host, port},
+    bundle::{empty_tenant, everything, group, host, port, port_message},
     host::{Known, Session, said},
 };
 use tonic::Code;
@@ -226,5 +232,117 @@ async fn a_host_cannot_claim_what_it_was_not_told() {
     session.update().await;
     session.report(1_000).await;
     assert_eq!(controller.in_force("hosts/h1").await.applied_revision, 1);
+    // What it does not know, it says.
+    let unsupported = v1::Unsupported { network: A.to_owned(), what: "andromede.v1.Rule: field 15".to_owned() };
+    let report =
+        Report { applied_revision: 1, error: "no".to_owned(), unsupported: vec![unsupported; 99], ..Report::default() };
+    session.sender.send(said(agent_message::Message::Report(report))).await.unwrap();
+    let mut status = controller.status("hosts/h1").await;
+    while status.error.is_empty() {
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+        status = controller.status("hosts/h1").await;
+    }
+    assert_eq!((status.unsupported.len(), status.unsupported[0].network.as_str()), (16, A), "bounded, as all it says");
     controller.stop().await;
+}
+
+/// What controllers and agents of each version said: messages one after the other, each behind its length.
+const CONVERSATIONS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../proto/conversations");
+
+/// The messages of a conversation.
+fn messages<M: prost::Message + Default>(file: &Path) -> Vec<M> {
+    let bytes = std::fs::read(file).unwrap();
+    let mut rest = bytes.as_slice();
+    let mut messages = Vec::new();
+    while !rest.is_empty() {
+        messages.push(M::decode_length_delimited(&mut rest).unwrap());
+    }
+    messages
+}
+
+/// Every message of the controller's side: how an agent of the next version is shown what this one says.
+#[tokio::test]
+async fn what_a_controller_says_is_on_record() {
+    let folder = tempfile::tempdir().unwrap();
+    let controller = Controller::plaintext(folder.path()).await;
+    controller.apply(everything()).await.unwrap();
+    let hello = Hello { protocol_versions: vec![1, 2], ..Known::default().hello("h1") };
+    let mut session = Session::open(controller.channel().await, hello).await.unwrap();
+    let mut said_so_far = vec![controller_message::Message::Welcome(session.welcome.clone())];
+    let mut until_update = async |session: &mut Session| {
+        loop {
+            let message = session.next().await.unwrap().unwrap();
+            let last = matches!(message, controller_message::Message::Update(_));
+            said_so_far.push(message);
+            if last {
+                return;
+            }
+        }
+    };
+    until_update(&mut session).await;
+    controller.apply(vec![group("a", "web", &["8080"])]).await.unwrap();
+    until_update(&mut session).await;
+    let claimed = v1::Port { addresses: vec!["10.0.1.7".to_owned()], ..port_message("a", 13, Some(1)) };
+    let claim = Claim { id: 3, written: vec![claimed], deleted: Vec::new() };
+    session.sender.send(said(agent_message::Message::Claim(claim))).await.unwrap();
+    let answer = loop {
+        match session.next().await.unwrap().unwrap() {
+            answer @ controller_message::Message::ClaimAnswer(_) => break answer,
+            other => said_so_far.push(other),
+        }
+    };
+    said_so_far.push(answer);
+    let mut diagnostics = DiagnosticsServiceClient::new(controller.channel().await);
+    let asking = tokio::spawn(async move { diagnostics.list_drops(ListDropsRequest::default()).await });
+    let query = loop {
+        match session.next().await.unwrap().unwrap() {
+            query @ controller_message::Message::Query(_) => break query,
+            other => said_so_far.push(other),
+        }
+    };
+    said_so_far.push(query);
+    asking.abort();
+    assert!(said_so_far.iter().any(|message| matches!(message, controller_message::Message::NetworkPart(_))));
+    if std::env::var_os("ANDROMEDE_RECORD").is_some() {
+        let file = Path::new(CONVERSATIONS).join(env!("CARGO_PKG_VERSION")).join("controller.bin");
+        let bytes = said_so_far
+            .into_iter()
+            .flat_map(|message| ControllerMessage { message: Some(message) }.encode_length_delimited_to_vec());
+        std::fs::write(file, bytes.collect::<Vec<_>>()).unwrap();
+    }
+    controller.stop().await;
+}
+
+#[tokio::test]
+async fn an_agent_of_an_earlier_version_is_understood() {
+    for version in std::fs::read_dir(CONVERSATIONS).unwrap() {
+        let folder = tempfile::tempdir().unwrap();
+        let controller = Controller::plaintext(folder.path()).await;
+        controller.apply(everything()).await.unwrap();
+        let mut conversation = messages::<AgentMessage>(&version.unwrap().path().join("agent.bin")).into_iter();
+        let Some(agent_message::Message::Hello(hello)) = conversation.next().unwrap().message else {
+            panic!("no hello")
+        };
+        let mut session = Session::open(controller.channel().await, hello).await.unwrap();
+        while !matches!(session.next().await.unwrap().unwrap(), controller_message::Message::Update(_)) {}
+        let mut heard = 0;
+        for message in conversation {
+            assert_eq!(unknown::find::<AgentMessage>(&message.encode_to_vec()), []);
+            let claims = matches!(message.message, Some(agent_message::Message::Claim(_)));
+            session.sender.send(message).await.unwrap();
+            if claims {
+                let answer = loop {
+                    if let controller_message::Message::ClaimAnswer(answer) = session.next().await.unwrap().unwrap() {
+                        break answer;
+                    }
+                };
+                assert_eq!((answer.error.as_str(), answer.refused.len()), ("", 0), "{answer:?}");
+                heard += 1;
+            }
+        }
+        assert_eq!(heard, 1);
+        let status = controller.in_force("hosts/h1").await;
+        assert_eq!((status.ports_attached, status.error.as_str()), (1, ""), "{status:?}");
+        controller.stop().await;
+    }
 }

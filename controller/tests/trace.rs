@@ -3,7 +3,10 @@
 
 mod support;
 
-use std::{collections::BTreeMap, net::Ipv4Addr};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::Ipv4Addr,
+};
 
 use andromede_abi::{HostConfig, Pod, bytes_of, maps, maps::Table};
 use andromede_model::{NetworkName, NetworkView, PortName};
@@ -58,12 +61,14 @@ fn rows(record: &v1::Host, view: &NetworkView) -> NetworkRows {
         underlay,
         underlay_ifindex: UPLINK,
         gateways: BTreeMap::default(),
+        addresses: BTreeSet::new(),
         flow_rows: 4_096,
     };
     let here = view.ports.values().filter(|port| port.host.as_ref().is_some_and(|host| host.as_str() == record.name));
     let attached = here.filter(|port| port.name.id() != "p19").zip(FIRST_PORT..);
-    let attachments: Attachments =
-        attached.map(|(port, ifindex)| (PortName::clone(&port.name), Attachment { ifindex, tap: false })).collect();
+    let attachments: Attachments = attached
+        .map(|(port, ifindex)| (PortName::clone(&port.name), Attachment { ifindex, tap: false, node: false }))
+        .collect();
     let wanted = compile(std::slice::from_ref(view), &facts, &attachments, &Rows::default()).unwrap();
     let config = HostConfig {
         host: record.index,

@@ -80,17 +80,14 @@ pub fn run<const HOOK: u8>(ctx: &TcContext, host: &HostConfig) -> i32 {
     if host.features & feature::RECORD != 0 {
         record(HOOK, scratch);
     }
-    // A packet that is dropped and answered is counted as it came, and once.
-    let is_drop = scratch.verdict.reason.is_some();
-    if is_drop {
-        count::dropped(&mut frame, &context, scratch);
-    }
     if scratch.reported != 0 {
         rule_events::send(context.now, scratch);
     }
+    // Of a packet that is dropped and answered the length is told with which it came.
+    let length = frame.len();
     let action = act::<HOOK>(&mut frame, &context, scratch);
-    if !is_drop && scratch.verdict.reason.is_some() {
-        count::dropped(&mut frame, &context, scratch);
+    if scratch.verdict.reason.is_some() {
+        count::dropped(&mut frame, length, &context, scratch);
     }
     action
 }
@@ -125,16 +122,23 @@ fn send<const HOOK: u8>(frame: &mut Buffer, context: &Context<'_>, scratch: &Scr
     let Target { kind, source_port, ifindex } = verdict.target;
     let through_device = match kind {
         TargetKind::Drop => return Err(verdict.reason.unwrap_or(DropReason::UnknownPort)),
+        TargetKind::Host if HOOK == hook::FROM_WORKLOAD => return Ok(to_node(frame)),
         TargetKind::Host => return Ok(TC_ACT_OK),
         TargetKind::OverlayDevice => return Ok(to_overlay_device(frame)),
         TargetKind::Deliver if HOOK == hook::FROM_UNDERLAY => decapsulate(frame, context.host)?,
+        // Nothing goes from one tunnel into another.
+        TargetKind::Encap if HOOK != hook::FROM_WORKLOAD => return Err(DropReason::EncapFailed),
         TargetKind::Deliver | TargetKind::Reply | TargetKind::Encap => false,
     };
     // Only workloads are answered.
     let edited =
         if HOOK == hook::FROM_WORKLOAD { apply_edit(frame, &verdict.edit) } else { readdress(frame, &verdict.edit) };
     edited.ok_or(DropReason::ReplyFailed)?;
-    if kind == TargetKind::Encap {
+    if HOOK == hook::FROM_HOST {
+        // It is on its way to this interface.
+        return Ok(TC_ACT_OK);
+    }
+    if HOOK == hook::FROM_WORKLOAD && kind == TargetKind::Encap {
         return encapsulate(frame, context.host, &scratch.row.next_hop, source_port);
     }
     Ok(if through_device { through_interface(frame, ifindex) } else { to_workload(frame, ifindex) })
@@ -143,13 +147,27 @@ fn send<const HOOK: u8>(frame: &mut Buffer, context: &Context<'_>, scratch: &Scr
 /// To the workload's side of its interface, past the host's side.
 #[inline(always)]
 fn to_workload(frame: &Buffer, ifindex: u32) -> i32 {
+    address_to_receiver(frame);
+    // SAFETY: a helper of this program type.
+    unsafe { bpf_redirect_peer(ifindex, 0) as i32 }
+}
+
+/// To the node's own network stack, which takes only what is addressed to it: the workload sent the frame to its router.
+#[inline(always)]
+fn to_node(frame: &Buffer) -> i32 {
+    address_to_receiver(frame);
+    TC_ACT_OK
+}
+
+/// Whoever receives the frame takes it as its own.
+#[inline(always)]
+fn address_to_receiver(frame: &Buffer) {
     let skb = frame.skb();
-    // SAFETY: helpers of this program type, on its own context.
+    // SAFETY: a helper of this program type, on its own context.
     unsafe {
         if (*skb).pkt_type != PACKET_HOST {
             bpf_skb_change_type(skb, PACKET_HOST);
         }
-        bpf_redirect_peer(ifindex, 0) as i32
     }
 }
 

@@ -1,5 +1,7 @@
 //! What the walk is told, read from the socket buffer.
 
+use core::arch::asm;
+
 use andromede_abi::{Address, HostConfig, OWN_MARK, hook};
 use andromede_pipeline::{Context, Tunnel};
 use aya_ebpf::{
@@ -20,11 +22,33 @@ pub fn read<'a>(skb: *mut __sk_buff, hook: u8, host: &'a HostConfig, clock: &mut
             gso_size: (*skb).gso_size,
             now: now(clock),
             tunnel: if hook == hook::FROM_OVERLAY { tunnel(skb) } else { Tunnel::NONE },
-            marked: (*skb).mark == OWN_MARK,
-            tagged: (*skb).vlan_present != 0,
+            marked: !is_any((*skb).mark ^ OWN_MARK),
+            own: hook == hook::FROM_HOST && is_own(skb),
+            tagged: is_any((*skb).vlan_present),
             host,
         }
     }
+}
+
+/// Is any bit set? Without a branch: the verifier would follow all of the walk once for each answer, and these two are asked first.
+#[inline(always)]
+fn is_any(word: u32) -> bool {
+    let mut carry = (word as u64 + u32::MAX as u64) >> 32;
+    // SAFETY: a register keeps what it holds; the compiler is not told that it is an answer.
+    unsafe { asm!("{0} = {0}", inout(reg) carry, options(nomem, nostack, preserves_flags)) }
+    carry & 1 != 0
+}
+
+/// Did the node itself make the frame? What it forwards came from an interface, and has lost the socket of whoever made it: the kernel
+/// forwards nothing that has one (`ip_forward`, net/ipv4/ip_forward.c). The interface alone does not tell: pieces into which IPv6
+/// cuts what it forwards have none (`ip6_copy_metadata`, net/ipv6/ip6_output.c).
+///
+/// # Safety
+/// `skb` is the context of a running program.
+#[inline(always)]
+unsafe fn is_own(skb: *mut __sk_buff) -> bool {
+    // SAFETY: words of the context; the socket is compared with none, and not looked into.
+    unsafe { (*skb).ingress_ifindex == 0 && !(*skb).__bindgen_anon_2.sk.is_null() }
 }
 
 /// The time by the coarse clock. The kernel moves that once a tick: within a tick it is what it was when it was read first. The number of

@@ -7,9 +7,10 @@ use crate::{frame::Buffer, key::StackKey, maps};
 
 const SECOND: u64 = 1_000_000_000;
 
-/// Counts a dropped packet, and reports it if the budget of this processor allows. A function of its own, for its stack.
+/// Counts a dropped packet, which came with `length` bytes, and reports it if the budget of this processor allows. A function of its own,
+/// for its stack.
 #[inline(never)]
-pub fn dropped(frame: &mut Buffer, context: &Context<'_>, scratch: &Scratch) {
+pub fn dropped(frame: &mut Buffer, length: u32, context: &Context<'_>, scratch: &Scratch) {
     let Scratch { verdict, packet, .. } = scratch;
     let reason = verdict.reason.map_or(0, |reason| reason as u32);
     if let Some(total) = maps::DROP_TOTALS.get_ptr_mut(reason) {
@@ -27,7 +28,7 @@ pub fn dropped(frame: &mut Buffer, context: &Context<'_>, scratch: &Scratch) {
     // Whatever was tried before may have moved the data.
     frame.reload();
     if may_report(context.now) {
-        report(frame, context, verdict, packet, reason);
+        report(frame, length, context, verdict, packet, reason);
     }
 }
 
@@ -53,7 +54,7 @@ fn may_report(now: u64) -> bool {
 }
 
 #[inline(always)]
-fn report(frame: &Buffer, context: &Context<'_>, verdict: &Verdict, packet: &Packet, reason: u32) {
+fn report(frame: &Buffer, length: u32, context: &Context<'_>, verdict: &Verdict, packet: &Packet, reason: u32) {
     // The outer source, where there is one: the first thing to know about a stranger.
     let outer_source = match context.hook {
         hook::FROM_OVERLAY => context.tunnel.sender.v4_word(),
@@ -72,7 +73,7 @@ fn report(frame: &Buffer, context: &Context<'_>, verdict: &Verdict, packet: &Pac
         rule: verdict.rule,
         port: verdict.port,
         network: verdict.network,
-        length: frame.len(),
+        length,
         source: packet.source,
         destination: packet.destination,
         source_port: packet.source_port,

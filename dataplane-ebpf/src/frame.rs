@@ -36,8 +36,9 @@ impl Buffer {
             let length = if needed < buffer.length { needed } else { buffer.length };
             // SAFETY: the context is the one the kernel handed over; a failure leaves the buffer as it was.
             unsafe { bpf_skb_pull_data(skb, length) };
-            buffer.reload();
         }
+        // Even if it was linear: what the verifier knows of the data by now would keep this way and the others apart.
+        buffer.reload();
         buffer
     }
 

@@ -10,12 +10,17 @@ use crate::{host, kept, maps, tables::Maps};
 
 impl Stages for Maps {
     #[inline(always)]
+    fn meet(&self, scratch: &mut Scratch) {
+        share(scratch);
+    }
+
+    #[inline(always)]
     fn follow(&self, host: &HostConfig, now: u64, scratch: &mut Scratch) -> Recognised {
         follow(self, host, now, scratch)
     }
 
     #[inline(always)]
-    fn part(&self, _host: &HostConfig, now: u64, scratch: &mut Scratch) -> Recognised {
+    fn part(&self, now: u64, scratch: &mut Scratch) -> Recognised {
         Recognised::from_number(shared(scratch, || stage_part(now)))
     }
 
@@ -41,6 +46,7 @@ impl Stages for Maps {
 
     #[inline(always)]
     fn carry_out(&self, now: u64, scratch: &mut Scratch) {
+        share(scratch);
         if is_asked(scratch) {
             shared(scratch, || stage_carry_out(now));
         }
@@ -75,7 +81,7 @@ fn scratch() -> Option<&'static mut Scratch> {
 #[unsafe(no_mangle)]
 #[inline(never)]
 extern "C" fn stage_part(now: u64) -> u32 {
-    scratch().map_or(0, |scratch| part(&Maps, host(), now, scratch) as u32)
+    scratch().map_or(0, |scratch| part(&Maps, now, scratch) as u32)
 }
 
 /// See [`Stages::judge`]. Global functions return a number, even if it says nothing.

@@ -158,8 +158,9 @@ impl UsageRef for Row {
 /// What a new row of usage is made of.
 static NO_USAGE: UsageRow = UsageRow::NONE;
 
-/// Copies the port behind this interface from the table to `into`; false if there is none.
-#[inline(always)]
+/// Copies the port behind this interface from the table to `into`; false if there is none. It and the next two are functions of their own:
+/// they are seldom needed, and what they leave on the stack would keep the ways with and without them apart for the verifier.
+#[inline(never)]
 pub fn read_port(ifindex: u32, into: &mut PortRow) -> bool {
     let Some(row) = maps::PORTS.get_ptr(&ifindex) else { return false };
     // SAFETY: an element of a map; the lower half of its owner word is the key.
@@ -170,7 +171,7 @@ pub fn read_port(ifindex: u32, into: &mut PortRow) -> bool {
 }
 
 /// Copies the member with this key from the table to `into`; false if there is none.
-#[inline(always)]
+#[inline(never)]
 pub fn read_member(key: &MemberKey, into: &mut MemberRow) -> bool {
     let Some(row) = maps::MEMBERS.get_ptr(StackKey::of(key).get()) else { return false };
     // SAFETY: an element of a map.
@@ -178,7 +179,7 @@ pub fn read_member(key: &MemberKey, into: &mut MemberRow) -> bool {
 }
 
 /// Copies the network with this index from the table to `into`; false if there is none.
-#[inline(always)]
+#[inline(never)]
 pub fn read_network(network: u32, into: &mut NetworkRow) -> bool {
     let Some(row) = maps::NETWORKS.get_ptr(&network) else { return false };
     // SAFETY: an element of a map.

@@ -58,13 +58,15 @@ pub struct FrameContext {
     pub gso_segments: u32,
     /// Mark of the packet.
     pub mark: u32,
+    /// The node itself made it: it came from no interface.
+    pub own: bool,
 }
 
 impl From<FrameContext> for SkBuff {
     fn from(context: FrameContext) -> Self {
-        let FrameContext { ifindex, gso_size, gso_segments, mark } = context;
+        let FrameContext { ifindex, gso_size, gso_segments, mark, own } = context;
         let mut buffer = Self::default();
-        (buffer.ifindex, buffer.ingress_ifindex, buffer.mark) = (ifindex, ifindex, mark);
+        (buffer.ifindex, buffer.ingress_ifindex, buffer.mark) = (ifindex, if own { 0 } else { ifindex }, mark);
         (buffer.gso_size, buffer.gso_segs) = (gso_size, gso_segments);
         buffer
     }

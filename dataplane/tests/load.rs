@@ -3,8 +3,9 @@
 
 mod common;
 
-use andromede_abi::{Address, FlowKey, FlowRow, LocationKey, Prefixed, SourceKey, from_bytes, maps};
-use andromede_dataplane::{Dataplane, LoadError, PinError, Sizes, TableError, Tables};
+use andromede_abi::{Address, FlowKey, FlowRow, LocationKey, Prefixed, SourceKey, bytes_of, from_bytes, maps};
+use andromede_dataplane::{Dataplane, LoadError, OBJECT, PinError, Sizes, TableError, Tables};
+use aya::{EbpfLoader, programs::SchedClassifier};
 use common::{host, isolated, pins};
 
 fn flow(number: u16) -> (FlowKey, FlowRow) {
@@ -95,5 +96,37 @@ fn pins_need_a_bpf_file_system() {
         let folder = tempfile::tempdir().unwrap();
         let error = Dataplane::load(Some(&pins(folder.path())), &host(), &Sizes::small()).unwrap_err();
         assert!(matches!(error, LoadError::Pins(PinError::NotBpffs(_))), "{error}");
+    });
+}
+
+/// The most instructions that the verifier may look at for a program, each as often as it meets it: Linux gives up at a million, and an
+/// emulated processor looks at a hundred thousand in a second.
+const VERIFIED: [(&str, u32); 5] = [
+    (maps::program::FROM_WORKLOAD, 60_000),
+    (maps::program::FROM_UNDERLAY, 60_000),
+    (maps::program::FROM_OVERLAY, 60_000),
+    (maps::program::FROM_HOST, 60_000),
+    (maps::program::REAP, 5_000),
+];
+
+#[test]
+fn programs_are_verified_in_few_steps() {
+    isolated(|_| {
+        let sizes = Sizes::small();
+        let mut loader = EbpfLoader::new();
+        let host = host();
+        loader.override_global(maps::HOST_CONFIG, bytes_of(&host), true);
+        for table in maps::ALL {
+            loader.map_max_entries(table.name, sizes.of(table));
+        }
+        let mut object = loader.load(OBJECT).unwrap();
+        for (name, most) in VERIFIED {
+            let program: &mut SchedClassifier = object.program_mut(name).unwrap().try_into().unwrap();
+            let begun = std::time::Instant::now();
+            program.load().unwrap();
+            let verified = program.info().unwrap().verified_instruction_count().unwrap();
+            println!("{name}: {verified} instructions verified in {:?}", begun.elapsed());
+            assert!(verified <= most, "{name}: {verified} instructions are verified, more than {most}");
+        }
     });
 }

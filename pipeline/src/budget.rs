@@ -181,12 +181,15 @@ fn add<T: Tables>(tables: &T, key: u32, usage: Usage, by: i64) {
     }
 }
 
-/// One end takes its place, if it is a port of this host. In the kernel a function of its own, for its stack.
-#[cfg_attr(target_arch = "bpf", inline(never))]
+/// One end takes its place, if it is a port of this host.
+#[inline(always)]
 fn enter<T: Tables>(tables: &T, end: &End, side: Side, half: bool, now: u64) -> Result<(), DropReason> {
-    if !end.is_local() {
-        return Ok(());
-    }
+    if end.is_local() { enter_local(tables, end, side, half, now) } else { Ok(()) }
+}
+
+/// A port of this host takes its place. In the kernel a function of its own, for its stack.
+#[cfg_attr(target_arch = "bpf", inline(never))]
+fn enter_local<T: Tables>(tables: &T, end: &End, side: Side, half: bool, now: u64) -> Result<(), DropReason> {
     let Some(usage) = tables.usage(end.slot()) else { return Err(DropReason::BudgetTableFull) };
     let (flows, half_open, bucket) = words(side);
     if !admit(&usage, flows, end.flows_most) {

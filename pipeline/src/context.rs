@@ -40,6 +40,8 @@ pub struct Context<'a> {
     /// The frame has the mark that the packet path gives: at `from_host` to what it delivers itself, at `from_overlay` to
     /// what passed `from_underlay`.
     pub marked: bool,
+    /// At `from_host`: the node itself made the frame, of a socket of its own. What it forwards came from an interface.
+    pub own: bool,
     /// The frame has a VLAN tag beside its bytes, where the kernel keeps it: it would go wherever the frame goes.
     pub tagged: bool,
     /// What is known of the host.
@@ -47,9 +49,9 @@ pub struct Context<'a> {
 }
 
 impl<'a> Context<'a> {
-    /// A plain frame: not GSO, from no tunnel, without a mark and without a VLAN tag.
+    /// A plain frame: not GSO, from no tunnel, without a mark, forwarded, and without a VLAN tag.
     #[inline(always)]
     pub const fn at(hook: u8, ifindex: u32, now: u64, host: &'a HostConfig) -> Self {
-        Self { hook, ifindex, gso_size: 0, now, tunnel: Tunnel::NONE, marked: false, tagged: false, host }
+        Self { hook, ifindex, gso_size: 0, now, tunnel: Tunnel::NONE, marked: false, own: false, tagged: false, host }
     }
 }

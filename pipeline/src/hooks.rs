@@ -1,6 +1,6 @@
 //! Where a packet is met, and who answers for its source.
 
-use andromede_abi::{DropReason, PortRow, Stage, port_flag, rule};
+use andromede_abi::{DropReason, FORWARDED, PortRow, Stage, port_flag, rule};
 
 use crate::{
     context::{Context, Tunnel},
@@ -10,13 +10,13 @@ use crate::{
     passage::{Arrival, Recognised, pass},
     scratch::Scratch,
     stage::{neighbor, sender_guard, source_guard},
-    tables::Tables,
-    verdict::{Edit, Refusal, Target, Verdict},
+    stages::Stages,
+    verdict::{Claim, Edit, Refusal, Target, TargetKind, Verdict},
     wire::{ethernet, ip_protocol},
 };
 
 #[inline(always)]
-pub(crate) fn from_workload<F: Frame, T: Tables>(
+pub(crate) fn from_workload<F: Frame, T: Stages>(
     frame: &F,
     context: &Context<'_>,
     tables: &T,
@@ -28,15 +28,14 @@ pub(crate) fn from_workload<F: Frame, T: Tables>(
 
 /// A frame of the workload behind this port.
 #[inline(always)]
-fn of_port<F: Frame, T: Tables>(
+fn of_port<F: Frame, T: Stages>(
     frame: &F,
     context: &Context<'_>,
     tables: &T,
     port: &PortRow,
     scratch: &mut Scratch,
 ) -> Result<Recognised, Refusal> {
-    let Scratch { packet, verdict, .. } = scratch;
-    (verdict.port, verdict.network) = (port.slot, port.network);
+    (scratch.verdict.port, scratch.verdict.network) = (port.slot, port.network);
     let ethertype = source_guard::ethernet(frame, port)?;
     if context.tagged {
         return Err(Refusal::new(Stage::Parse, DropReason::BadEthernet));
@@ -44,7 +43,9 @@ fn of_port<F: Frame, T: Tables>(
     if ethertype == ethernet::TYPE_ARP {
         return Ok(Recognised::Arp);
     }
-    parse::ip_packet(frame, 0, ethertype, context.gso_size, packet)?;
+    parse::ip_packet(frame, 0, ethertype, context.gso_size, &mut scratch.packet)?;
+    tables.meet(scratch);
+    let packet = &scratch.packet;
     if neighbor::is_discovery(packet) {
         return Ok(Recognised::Discovery);
     }
@@ -65,7 +66,7 @@ fn of_port<F: Frame, T: Tables>(
 }
 
 #[inline(always)]
-pub(crate) fn from_underlay<F: Frame, T: Tables>(
+pub(crate) fn from_underlay<F: Frame, T: Stages>(
     frame: &F,
     context: &Context<'_>,
     tables: &T,
@@ -83,7 +84,7 @@ pub(crate) fn from_underlay<F: Frame, T: Tables>(
 }
 
 #[inline(always)]
-pub(crate) fn from_overlay<F: Frame, T: Tables>(
+pub(crate) fn from_overlay<F: Frame, T: Stages>(
     frame: &F,
     context: &Context<'_>,
     tables: &T,
@@ -104,7 +105,7 @@ pub(crate) fn from_overlay<F: Frame, T: Tables>(
 
 /// A tenant's frame from the underlay, at this offset behind its outer header.
 #[inline(always)]
-fn overlay<F: Frame, T: Tables>(
+fn overlay<F: Frame, T: Stages>(
     frame: &F,
     offset: usize,
     tunnel: &Tunnel,
@@ -117,6 +118,7 @@ fn overlay<F: Frame, T: Tables>(
     let at = offset.wrapping_add(ethernet::TYPE);
     let ethertype: u16 = frame.load(at).ok_or(Refusal::new(Stage::Parse, DropReason::Truncated))?;
     parse::ip_packet(frame, offset, ethertype, context.gso_size, &mut scratch.packet)?;
+    tables.meet(scratch);
     // Address resolution never leaves a host: whatever claims to be of it is forged.
     if neighbor::is_discovery(&scratch.packet) {
         return Err(Refusal::new(Stage::Hairpin, DropReason::NeighborIgnored));
@@ -137,12 +139,66 @@ fn overlay<F: Frame, T: Tables>(
     pass(&arrival, scratch)
 }
 
-/// What the node itself sends to a workload. Its own deliveries were judged before; nothing else is admitted yet.
+/// What the node sends to a workload. What the packet path delivers was judged before; of the rest, what the node itself made is
+/// admitted to pods, and what it forwards is judged by their rules.
 #[inline(always)]
-pub(crate) fn from_host(context: &Context<'_>, verdict: &mut Verdict) -> Result<Recognised, Refusal> {
+pub(crate) fn from_host<F: Frame, T: Stages>(
+    frame: &F,
+    context: &Context<'_>,
+    tables: &T,
+    scratch: &mut Scratch,
+) -> Result<Recognised, Refusal> {
     if context.marked {
-        verdict.pass(Stage::Apply, Target::HOST, Edit::NONE, rule::NONE);
+        scratch.verdict.pass(Stage::Apply, Target::HOST, Edit::NONE, rule::NONE);
         return Ok(Recognised::Decided);
     }
-    Err(Refusal::new(Stage::SourceGuard, DropReason::HostNotAdmitted))
+    let passed = tables.with_port(context.ifindex, |port| of_node(frame, context, tables, port, scratch));
+    passed.unwrap_or(Err(NOT_ADMITTED))
 }
+
+/// A frame of the node to the workload behind this port.
+#[inline(always)]
+fn of_node<F: Frame, T: Stages>(
+    frame: &F,
+    context: &Context<'_>,
+    tables: &T,
+    port: &PortRow,
+    scratch: &mut Scratch,
+) -> Result<Recognised, Refusal> {
+    (scratch.verdict.port, scratch.verdict.network) = (port.slot, port.network);
+    if port.flags & port_flag::NODE_ADMITTED == 0 {
+        return Err(NOT_ADMITTED);
+    }
+    if context.tagged {
+        return Err(Refusal::new(Stage::Parse, DropReason::BadEthernet));
+    }
+    let ethertype: u16 = frame.load(ethernet::TYPE).ok_or(Refusal::new(Stage::Parse, DropReason::Truncated))?;
+    parse::ip_packet(frame, 0, ethertype, context.gso_size, &mut scratch.packet)?;
+    tables.meet(scratch);
+    // The node is told where its pods are: it has nothing to ask.
+    if neighbor::is_discovery(&scratch.packet) {
+        return Err(Refusal::new(Stage::Hairpin, DropReason::NeighborIgnored));
+    }
+    let arrival = Arrival {
+        network: port.network,
+        network_slot: port.network_slot,
+        vni: port.vni,
+        sender: if context.own { context.host.host } else { FORWARDED },
+        policed: 0,
+        frame_length: frame.len(),
+    };
+    pass(&arrival, scratch)
+}
+
+/// A frame of the node goes on to the interface at which it was met, or nowhere; and the node sends in nobody's name that the network knows.
+#[inline(always)]
+pub(crate) fn to_own_port(context: &Context<'_>, verdict: &mut Verdict) {
+    let strays = matches!(verdict.target.kind, TargetKind::Deliver) && verdict.target.ifindex != context.ifindex;
+    if strays || matches!(verdict.reason, Some(DropReason::SenderNotHolder)) {
+        verdict.claim = Claim::None;
+        verdict.refuse(NOT_ADMITTED);
+    }
+}
+
+/// The refusal of what the node sends and the port does not admit.
+const NOT_ADMITTED: Refusal = Refusal::new(Stage::SourceGuard, DropReason::HostNotAdmitted);

@@ -21,8 +21,8 @@ impl<T: Inline> Stages for T {
     }
 
     #[inline(always)]
-    fn part(&self, host: &HostConfig, now: u64, scratch: &mut Scratch) -> Recognised {
-        passage::part(self, host, now, scratch)
+    fn part(&self, now: u64, scratch: &mut Scratch) -> Recognised {
+        passage::part(self, now, scratch)
     }
 
     #[inline(always)]

@@ -2,7 +2,7 @@
 
 use andromede_abi::{Address, FlowRow, HostIndex, NetworkIndex};
 
-use crate::{scratch::Scratch, stage::judge::End};
+use crate::{lifetime::Terms, scratch::Scratch, stage::judge::End};
 
 /// What connections have in common that are judged alike: all that places and rules are asked by. The port of the side that opens the
 /// connection is not in it. It is that of one network: nothing that is kept of another is met.
@@ -44,6 +44,7 @@ pub struct Judgement {
     row: FlowRow,
     initiator: End,
     answerer: End,
+    terms: Terms,
     kind: Kind,
     logged: u8,
 }
@@ -83,6 +84,7 @@ impl Judgement {
         self.row = scratch.row;
         self.initiator = scratch.initiator;
         self.answerer = scratch.answerer;
+        self.terms = scratch.terms;
         self.logged = scratch.logged;
     }
 
@@ -92,6 +94,7 @@ impl Judgement {
         scratch.row = self.row;
         scratch.initiator = self.initiator;
         scratch.answerer = self.answerer;
+        scratch.terms = self.terms;
         scratch.logged = self.logged;
         scratch.row.owner = scratch.key.owner();
     }

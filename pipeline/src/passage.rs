@@ -60,7 +60,8 @@ pub(crate) struct Arrival {
     pub(crate) network: NetworkIndex,
     pub(crate) network_slot: Slot,
     pub(crate) vni: u32,
-    /// The host that sent it over the underlay; 0 if the packet comes from a workload.
+    /// The host that sent it over the underlay; this host if the node itself made it, [`andromede_abi::FORWARDED`] if the node forwards it; 0
+    /// if the packet comes from a workload.
     pub(crate) sender: HostIndex,
     /// The interface of a workload whose sending is policed; otherwise 0.
     pub(crate) policed: u32,
@@ -98,7 +99,7 @@ pub(crate) fn pass(arrival: &Arrival, scratch: &mut Scratch) -> Result<Recognise
 
 /// A fragment: its datagram is looked up, and with what that says it goes the way of its connection.
 #[inline(always)]
-pub fn part<T: Tables>(tables: &T, host: &HostConfig, now: u64, scratch: &mut Scratch) -> Recognised {
+pub fn part<T: Tables>(tables: &T, now: u64, scratch: &mut Scratch) -> Recognised {
     if let Err(refusal) = fragment::recognise(tables, now, scratch) {
         scratch.verdict.refuse(refusal);
         return Recognised::Decided;
@@ -108,13 +109,13 @@ pub fn part<T: Tables>(tables: &T, host: &HostConfig, now: u64, scratch: &mut Sc
         scratch.opening.direction = flow_key(scratch.opening.network, &scratch.packet, &mut scratch.key);
         return Recognised::Unjudged;
     }
-    follow(tables, host, now, scratch)
+    Recognised::Connected
 }
 
 /// A packet that has the ports of its connection: along its row, if there is one. The verdict is written, or its connection is to be
 /// judged.
 #[inline(always)]
-pub fn follow<T: Tables>(tables: &T, host: &HostConfig, now: u64, scratch: &mut Scratch) -> Recognised {
+pub fn follow<T: Stages>(tables: &T, host: &HostConfig, now: u64, scratch: &mut Scratch) -> Recognised {
     connected(tables, host, now, scratch).unwrap_or_else(|refusal| {
         scratch.verdict.refuse(refusal);
         Recognised::Decided
@@ -122,20 +123,23 @@ pub fn follow<T: Tables>(tables: &T, host: &HostConfig, now: u64, scratch: &mut 
 }
 
 #[inline(always)]
-fn connected<T: Tables>(tables: &T, host: &HostConfig, now: u64, scratch: &mut Scratch) -> Result<Recognised, Refusal> {
-    let direction = flow_key(scratch.opening.network, &scratch.packet, &mut scratch.key);
-    scratch.opening.direction = direction;
+fn connected<T: Stages>(tables: &T, host: &HostConfig, now: u64, scratch: &mut Scratch) -> Result<Recognised, Refusal> {
+    tables.meet(scratch);
+    scratch.opening.direction = flow_key(scratch.opening.network, &scratch.packet, &mut scratch.key);
+    tables.meet(scratch);
     if let Some(flow) = tables.flow(&scratch.key) {
         // A row that is given to another connection at this moment says nothing about this one, not even that it is new.
         if !flow.copy_to(&mut scratch.row) {
             return Err(Refusal::new(Stage::Flow, DropReason::ConnectionChanging));
         }
-        match connection::standing(tables, &scratch.row, &scratch.packet, direction, now) {
+        match connection::standing(tables, &scratch.row, &scratch.packet, scratch.opening.direction, now) {
             Standing::Over => {}
             Standing::Cut => return Err(cut(now, scratch)),
             Standing::Fresh => {
-                sender_guard::row(scratch.opening.sender, &scratch.row, direction)?;
+                tables.meet(scratch);
+                sender_guard::row(scratch.opening.sender, &scratch.row, scratch.opening.direction)?;
                 fits(scratch)?;
+                tables.meet(scratch);
                 established(tables, host, now, scratch)?;
                 return Ok(Recognised::Decided);
             }
@@ -143,7 +147,7 @@ fn connected<T: Tables>(tables: &T, host: &HostConfig, now: u64, scratch: &mut S
                 fits(scratch)?;
                 let Scratch { row, opening, .. } = scratch;
                 opening.is_known = true;
-                opening.is_answer = !connection::is_forward(row, direction);
+                opening.is_answer = !connection::is_forward(row, opening.direction);
                 (opening.state, opening.connection) = (row.state, row.connection);
             }
         }
@@ -214,7 +218,7 @@ fn established<T: Tables>(tables: &T, host: &HostConfig, now: u64, scratch: &mut
 #[inline(always)]
 pub fn judge<T: Stages>(tables: &T, host: &HostConfig, now: u64, scratch: &mut Scratch) {
     let outcome = match recall_or_judge(tables, scratch) {
-        Ok(()) => open(tables, host, now, scratch),
+        Ok(()) => open(host, now, scratch),
         Err(refusal) => Err(denied(refusal, scratch)),
     };
     if let Err(refusal) = outcome {
@@ -230,6 +234,10 @@ fn recall_or_judge<T: Stages>(tables: &T, scratch: &mut Scratch) -> Result<(), R
         return Ok(());
     }
     judge::judge(tables, scratch)?;
+    let Scratch { row, packet, opening, terms, .. } = scratch;
+    row.state = if opening.is_known { state::after(opening.state, packet, !opening.is_answer) } else { 0 };
+    lifetime::ask(tables, opening.network, packet.protocol, row.state, terms);
+    (row.lifetime, row.tenant) = (terms.lifetime, terms.tenant);
     if is_one_of_many {
         tables.keep(scratch);
     }
@@ -238,19 +246,16 @@ fn recall_or_judge<T: Stages>(tables: &T, scratch: &mut Scratch) -> Result<(), R
 
 /// A connection that may be: its row is completed and claimed.
 #[inline(always)]
-fn open<T: Tables>(tables: &T, host: &HostConfig, now: u64, scratch: &mut Scratch) -> Result<(), Refusal> {
-    let Scratch { row, key, packet, opening, terms, .. } = scratch;
-    if opening.is_known {
-        row.connection = opening.connection;
-        row.state = state::after(opening.state, packet, !opening.is_answer);
+fn open(host: &HostConfig, now: u64, scratch: &mut Scratch) -> Result<(), Refusal> {
+    let Scratch { row, packet, opening, .. } = scratch;
+    row.connection = if opening.is_known {
+        opening.connection
     } else {
-        // Unique on the host while the connection lives: the key's tag, and when it was opened, in steps of a millisecond.
-        row.connection = u64::from(key.tag()) << 32 | (now >> 20) & 0xffff_ffff;
-        row.state = 0;
-    }
-    lifetime::ask(tables, opening.network, packet.protocol, row.state, terms);
-    (row.lifetime, row.tenant) = (terms.lifetime, terms.tenant);
-    row.hold = budget::hold(row.connection, key.protocol, row.state);
+        // Unique on the host while the connection lives: the tag of its key, which the owner word has, and when it was opened, in steps of
+        // a millisecond.
+        row.owner << 32 | (now >> 20) & 0xffff_ffff
+    };
+    row.hold = budget::hold(row.connection, packet.protocol, row.state);
     // One that is judged again has the time of its last packet still, and is not kept alive by knocking either.
     if !opening.is_known || row.state != opening.state || !connection::knocks(packet) {
         row.seen = now;

@@ -9,11 +9,16 @@ use crate::{passage::Recognised, scratch::Scratch, tables::Tables};
 /// checks once and by itself (`do_check_subprogs`, kernel/bpf/verifier.c), and not again on each way that leads to it. Elsewhere they
 /// are plain calls: see [`crate::Inline`].
 pub trait Stages: Tables {
+    /// The ways that were gone meet here: what the compiler and the kernel's verifier know of the scratch space by each of them is
+    /// forgotten, so that what follows is looked at once, and not again for each. It does nothing.
+    #[inline(always)]
+    fn meet(&self, _scratch: &mut Scratch) {}
+
     /// A packet that has the ports of its connection goes along its row, or is to be judged.
     fn follow(&self, host: &HostConfig, now: u64, scratch: &mut Scratch) -> Recognised;
 
-    /// A fragment gets what its datagram says, and then does as in [`Stages::follow`].
-    fn part(&self, host: &HostConfig, now: u64, scratch: &mut Scratch) -> Recognised;
+    /// A fragment gets what its datagram says, and goes on to its connection.
+    fn part(&self, now: u64, scratch: &mut Scratch) -> Recognised;
 
     /// The connection is judged.
     fn judge(&self, host: &HostConfig, now: u64, scratch: &mut Scratch);

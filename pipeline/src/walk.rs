@@ -4,7 +4,7 @@
 //! from_workload   ethernet -> source guard -> hairpin (ARP, ND) -> connection -> forward
 //! from_underlay   outer -> sender guard -> connection -> forward
 //! from_overlay            sender guard -> connection -> forward
-//! from_host       what the node itself sends: admitted nowhere yet
+//! from_host       the node's own? forwarded? -> connection -> the interface at which it was met
 //! ICMP error      the row of the quoted packet, fresh: its action
 //! connection      row? fresh: its action; stale or none: locate -> next hop -> egress -> ingress -> a row is claimed
 //! fragment        a later one, without ports: the datagram whose first was judged, or what a rule allows for any port
@@ -17,7 +17,7 @@ use andromede_abi::{DropReason, Stage, hook, rule};
 use crate::{
     context::Context,
     frame::Frame,
-    hooks::{from_host, from_overlay, from_underlay, from_workload},
+    hooks::{from_host, from_overlay, from_underlay, from_workload, to_own_port},
     packet::Packet,
     passage::Recognised,
     related,
@@ -41,14 +41,6 @@ pub fn decide<F: Frame, T: Stages>(frame: &F, context: &Context<'_>, tables: &T,
         hook::FROM_OVERLAY => recognise::<F, T, { hook::FROM_OVERLAY }>(frame, context, tables, scratch),
         _ => recognise::<F, T, { hook::FROM_HOST }>(frame, context, tables, scratch),
     };
-    // Nothing that the node sends is admitted to a connection yet.
-    if context.hook == hook::FROM_HOST {
-        return;
-    }
-    let recognised = match recognised {
-        Recognised::Fragment => tables.part(context.host, context.now, scratch),
-        other => other,
-    };
     let outcome = match recognised {
         Recognised::Unjudged => {
             tables.judge(context.host, context.now, scratch);
@@ -63,6 +55,9 @@ pub fn decide<F: Frame, T: Stages>(frame: &F, context: &Context<'_>, tables: &T,
     };
     if let Err(refusal) = outcome {
         scratch.verdict.refuse(refusal);
+    }
+    if context.hook == hook::FROM_HOST {
+        to_own_port(context, &mut scratch.verdict);
     }
     if context.hook == hook::FROM_WORKLOAD && matches!(scratch.verdict.reason, Some(DropReason::TooBig)) {
         too_big::tell(context.host, scratch);
@@ -84,15 +79,19 @@ fn recognise<F: Frame, T: Stages, const HOOK: u8>(
         hook::FROM_WORKLOAD => from_workload(frame, context, tables, scratch),
         hook::FROM_UNDERLAY => from_underlay(frame, context, tables, scratch),
         hook::FROM_OVERLAY => from_overlay(frame, context, tables, scratch),
-        _ => from_host(context, &mut scratch.verdict),
+        _ => from_host(frame, context, tables, scratch),
     };
-    match recognised {
-        Ok(Recognised::Connected) => tables.follow(context.host, context.now, scratch),
+    let recognised = match recognised {
+        Ok(Recognised::Fragment) => tables.part(context.now, scratch),
         Ok(other) => other,
         Err(refusal) => {
             scratch.verdict.refuse(refusal);
             Recognised::Decided
         }
+    };
+    match recognised {
+        Recognised::Connected => tables.follow(context.host, context.now, scratch),
+        other => other,
     }
 }
 

@@ -2,13 +2,13 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    net::{IpAddr, Ipv4Addr},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
 };
 
 use andromede_abi::{
-    Address, HostIndex, HostRow, LocationKey, LocationRow, MemberKey, MemberRow, NetworkRow, PolicySet, PortRow,
-    PrefixKey, Prefixed, Slot, SourceKey, Timeouts, encapsulation, location_flag, location_kind, maps, member_flag,
-    port_flag,
+    Address, FORWARDED, HostIndex, HostRow, LocationKey, LocationRow, MemberKey, MemberRow, NetworkRow, PolicySet,
+    PortRow, PrefixKey, Prefixed, Slot, SourceKey, Timeouts, encapsulation, location_flag, location_kind, maps,
+    member_flag, port_flag,
 };
 use andromede_model::{
     AnyName, Direction, GATEWAY_MAC, Network, NetworkView, Port, PortName, Prefix, SecurityGroupName, Vtep,
@@ -91,7 +91,8 @@ impl<'a> Compiler<'a> {
         for subnet in view.subnets.values() {
             self.gateway(view, subnet.gateway)?;
         }
-        Ok(())
+        let has_pods = view.ports.keys().any(|port| self.attachments.get(port).is_some_and(|workload| workload.node));
+        if has_pods { self.node(view) } else { Ok(()) }
     }
 
     /// Another host, or a foreign tunnel endpoint: how to reach it, and that it may send into the network.
@@ -142,29 +143,57 @@ impl<'a> Compiler<'a> {
         let mapped = IpAddr::V6(Ipv4Addr::UNSPECIFIED.to_ipv6_mapped());
         let around = view.vteps.values().flat_map(|vtep| &vtep.prefixes).any(|prefix| prefix.contains(mapped));
         let Ok(v4) = Prefix::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0) else { return Ok(()) };
-        let key = prefix_key(view, v4);
-        if around && !self.wanted.rows.prefixes.contains_key(&key) {
-            let slot = full(self.slots.prefix(&key))?;
-            let row = LocationRow {
-                slot,
-                kind: location_kind::UNKNOWN,
-                ..location(&LocationKey { network: key.data.network, address: key.data.address })
-            };
-            self.wanted.rows.prefixes.insert(key, row);
-        }
-        Ok(())
+        if around { self.prefix(view, v4, location_kind::UNKNOWN, 0) } else { Ok(()) }
     }
 
     /// The network's own router.
     fn gateway(&mut self, view: &NetworkView, address: IpAddr) -> Result<(), TooLarge> {
         let key = LocationKey { network: view.network.index, address: address.into() };
         let row = LocationRow {
-            slot: full(self.slots.gateway(&key))?,
+            slot: full(self.slots.location(&key, location_kind::GATEWAY))?,
             kind: location_kind::GATEWAY,
             mac: GATEWAY_MAC.bytes(),
             ..location(&key)
         };
         self.wanted.rows.locations.entry(key).or_insert(row);
+        Ok(())
+    }
+
+    /// The node itself, by all of its addresses that nobody in the network has; and what it forwards: all that is in no subnet.
+    fn node(&mut self, view: &NetworkView) -> Result<(), TooLarge> {
+        for address in &self.facts.addresses {
+            let key = LocationKey { network: view.network.index, address: (*address).into() };
+            if self.wanted.rows.locations.contains_key(&key) {
+                continue;
+            }
+            let row = LocationRow {
+                slot: full(self.slots.location(&key, location_kind::HOST))?,
+                kind: location_kind::HOST,
+                host: self.facts.host,
+                mac: GATEWAY_MAC.bytes(),
+                ..location(&key)
+            };
+            self.wanted.rows.locations.insert(key, row);
+        }
+        for subnet in view.subnets.values() {
+            self.prefix(view, subnet.cidr, location_kind::UNKNOWN, 0)?;
+        }
+        let everything: [IpAddr; 2] = [Ipv4Addr::UNSPECIFIED.into(), Ipv6Addr::UNSPECIFIED.into()];
+        for prefix in everything.into_iter().filter_map(|address| Prefix::new(address, 0).ok()) {
+            self.prefix(view, prefix, location_kind::HOST, FORWARDED)?;
+        }
+        Ok(())
+    }
+
+    /// What lies in a prefix, unless it is known already.
+    fn prefix(&mut self, view: &NetworkView, prefix: Prefix, kind: u8, host: HostIndex) -> Result<(), TooLarge> {
+        let key = prefix_key(view, prefix);
+        if self.wanted.rows.prefixes.contains_key(&key) {
+            return Ok(());
+        }
+        let place = location(&LocationKey { network: key.data.network, address: key.data.address });
+        let row = LocationRow { slot: full(self.slots.prefix(&key))?, kind, host, mac: GATEWAY_MAC.bytes(), ..place };
+        self.wanted.rows.prefixes.insert(key, row);
         Ok(())
     }
 
@@ -223,7 +252,8 @@ impl<'a> Compiler<'a> {
             flags: port_flag::EGRESS_DEFAULT_ALLOW
                 | budgets::policed(&limits)
                 | if further { port_flag::FURTHER_SOURCES } else { 0 }
-                | if attachment.tap { port_flag::TAP } else { 0 },
+                | if attachment.tap { port_flag::TAP } else { 0 }
+                | if attachment.node { port_flag::NODE_ADMITTED } else { 0 },
             v4: first_v4(port),
             epoch: 0,
             v6: first_v6(port),

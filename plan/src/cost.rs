@@ -1,7 +1,7 @@
 //! How large tables become, and whether they may.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     ops::{Add, Sub},
 };
 
@@ -51,7 +51,8 @@ impl Cost {
     pub fn of_host(views: &[NetworkView], host: &Host) -> Result<Self, TooLarge> {
         let here = |port: &&Port| port.host.as_ref() == Some(&host.name);
         let ports = views.iter().flat_map(|view| view.ports.values()).filter(here);
-        let attachment = |(ifindex, port): (u32, &Port)| (port.name.clone(), Attachment { ifindex, tap: false });
+        let attachment =
+            |(ifindex, port): (u32, &Port)| (port.name.clone(), Attachment { ifindex, tap: false, node: false });
         let attachments = (1..).zip(ports).map(attachment).collect();
         let gateways = BTreeMap::new();
         let facts = HostFacts {
@@ -59,6 +60,7 @@ impl Cost {
             underlay: host.underlay,
             underlay_ifindex: 1,
             gateways,
+            addresses: BTreeSet::new(),
             flow_rows: maps::FLOWS.rows,
         };
         Ok(Self::of(&compile(views, &facts, &attachments, &Rows::default())?.rows))

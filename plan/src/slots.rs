@@ -85,9 +85,9 @@ impl<'a> Slots<'a> {
         self.fresh()
     }
 
-    /// The slot of a gateway.
-    pub(crate) fn gateway(&mut self, key: &LocationKey) -> Option<Slot> {
-        let known = self.found.locations.get(key).filter(|row| row.kind == location_kind::GATEWAY);
+    /// The slot of an address that is of this kind and no port's: a router's, or the node's.
+    pub(crate) fn location(&mut self, key: &LocationKey, kind: u8) -> Option<Slot> {
+        let known = self.found.locations.get(key).filter(|row| row.kind == kind);
         self.claim(known.map(|row| row.slot)).or_else(|| self.fresh())
     }
 

@@ -1,6 +1,9 @@
 //! What a host should be like.
 
-use std::{collections::BTreeMap, net::Ipv4Addr};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::{IpAddr, Ipv4Addr},
+};
 
 use andromede_abi::{HostIndex, NetworkIndex, RuleNumber, Slot};
 use andromede_model::{AnyName, NetworkName, PortName, RuleName};
@@ -21,6 +24,8 @@ pub struct HostFacts {
     pub underlay_ifindex: u32,
     /// Next hop towards a tunnel endpoint; an endpoint that is not here is on the link.
     pub gateways: BTreeMap<Ipv4Addr, Ipv4Addr>,
+    /// Addresses by which its pods reach the node itself.
+    pub addresses: BTreeSet<IpAddr>,
     /// Rows of its flow table.
     pub flow_rows: u32,
 }
@@ -32,6 +37,8 @@ pub struct Attachment {
     pub ifindex: u32,
     /// Is it a tap device?
     pub tap: bool,
+    /// Is it a pod that the node itself may reach, and that may reach the node?
+    pub node: bool,
 }
 
 /// The interfaces of the workloads on this host, by port.

@@ -8,6 +8,7 @@ pub mod json;
 pub mod mask;
 pub mod parts;
 pub mod resource;
+pub mod unknown;
 
 /// The API of the control plane.
 #[allow(

@@ -136,10 +136,24 @@ impl Namespace {
 
 /// Joins two namespaces by a veth pair; both ends are up.
 pub fn veth(a: &Namespace, a_name: &str, b: &Namespace, b_name: &str, mtu: u32) -> Result<()> {
+    veth_and(a, a_name, b, b_name, mtu, "", &[])
+}
+
+/// The same, and more in the same two processes: `options` of the first end, and what `ip` is told in the namespace of the second.
+pub fn veth_and(
+    a: &Namespace,
+    a_name: &str,
+    b: &Namespace,
+    b_name: &str,
+    mtu: u32,
+    options: &str,
+    lines: &[String],
+) -> Result<()> {
     let other = b.path();
-    let pair = format!("link add {a_name} mtu {mtu} type veth peer name {b_name} mtu {mtu} netns {}", other.display());
-    a.ip_batch(&[pair, format!("link set {a_name} up")])?;
-    b.ip(&format!("link set {b_name} up"))
+    let other = other.display();
+    // The second cannot be up before it has its peer (`veth_open`, drivers/net/veth.c).
+    a.ip(&format!("link add {a_name} mtu {mtu} up {options} type veth peer name {b_name} mtu {mtu} netns {other}"))?;
+    b.ip_batch(&[&[format!("link set {b_name} up")], lines].concat())
 }
 
 /// Brings the loopback of this thread's namespace up.

@@ -1,12 +1,24 @@
 //! What a test needs of the machine. Nothing is skipped in silence: what is missing is an error that names it.
 
-use std::{path::Path, process::Command};
+use std::{
+    path::{Path, PathBuf},
+    process::Command,
+};
 
 use anyhow::{Result, bail};
 
 /// Debian's package for a tool that tests run.
-const TOOLS: &[(&str, &str)] =
-    &[("ip", "iproute2"), ("tc", "iproute2"), ("ss", "iproute2"), ("ethtool", "ethtool"), ("tshark", "tshark")];
+const TOOLS: &[(&str, &str)] = &[
+    ("ip", "iproute2"),
+    ("tc", "iproute2"),
+    ("ss", "iproute2"),
+    ("ethtool", "ethtool"),
+    ("tshark", "tshark"),
+    ("containerd", "containerd"),
+    ("ctr", "containerd"),
+    ("runc", "runc"),
+    ("busybox", "busybox-static"),
+];
 
 /// Folders of tools that are not always on a user's path.
 const SBIN: [&str; 3] = ["/usr/sbin", "/sbin", "/usr/local/sbin"];
@@ -19,7 +31,12 @@ pub fn search_path() -> String {
 
 /// Is this program on the path?
 pub fn has_tool(name: &str) -> bool {
-    search_path().split(':').any(|folder| Path::new(folder).join(name).is_file())
+    find_tool(name).is_some()
+}
+
+/// Where on the path this program is.
+pub fn find_tool(name: &str) -> Option<PathBuf> {
+    search_path().split(':').map(|folder| Path::new(folder).join(name)).find(|path| path.is_file())
 }
 
 /// Everything that tests in namespaces need and this machine lacks, in words.

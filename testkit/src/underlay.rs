@@ -4,7 +4,7 @@ use std::net::Ipv4Addr;
 
 use anyhow::{Context as _, Result};
 
-use crate::namespace::{Namespace, veth};
+use crate::namespace::{Namespace, veth_and};
 
 /// Name of every host's interface on the underlay.
 pub const UPLINK: &str = "up0";
@@ -57,22 +57,31 @@ impl Underlay {
 
     /// The same with a namespace that exists.
     pub fn join_as(&mut self, host: &Namespace, number: u8) -> Result<()> {
-        self.plug(host)?;
-        host.ip(&format!("addr add {}/24 dev {UPLINK}", Self::address(number)))
+        let port = self.next_port();
+        self.plug_and(host, &port, &[format!("addr add {}/24 dev {UPLINK}", Self::address(number))])
     }
 
     /// Gives a namespace an interface [`UPLINK`] on the segment, without an address. Returns the bridge's port.
     pub fn plug(&mut self, host: &Namespace) -> Result<String> {
-        self.members += 1;
-        let port = format!("port{}", self.members);
+        let port = self.next_port();
         self.plug_port(host, &port)?;
         Ok(port)
     }
 
+    fn next_port(&mut self) -> String {
+        self.members += 1;
+        format!("port{}", self.members)
+    }
+
     /// The same, with a name for the bridge's port.
     pub fn plug_port(&self, host: &Namespace, port: &str) -> Result<()> {
-        veth(&self.switch, port, host, UPLINK, self.mtu).context("plugging a host into the underlay")?;
-        self.switch.ip(&format!("link set {port} master br0"))
+        self.plug_and(host, port, &[])
+    }
+
+    /// The same; `lines` are what `ip` is told in the host's namespace.
+    fn plug_and(&self, host: &Namespace, port: &str, lines: &[String]) -> Result<()> {
+        let joined = veth_and(&self.switch, port, host, UPLINK, self.mtu, "master br0", lines);
+        joined.context("plugging a host into the underlay")
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::{
     io::Write as _,
+    path::Path,
     process::{Command, Stdio},
 };
 
@@ -11,15 +12,23 @@ use serde_json::{Value, json};
 
 use crate::bundle::{ANYTHING_IN, Bundle, network_name};
 
+/// Where Debian keeps the plugins of the CNI project.
+pub const PLUGINS: &str = "/usr/lib/cni";
+
 /// Tenant whose network the pods are in.
 pub const TENANT: &str = "shop";
 
 /// A fabric with a network for pods: `h1` has 10.1.1.0/24 and `fd00:11::/64`, `h2` has 10.1.2.0/24 and `fd00:12::/64`. Group `open`
 /// admits everything, `web` TCP port 80.
 pub fn pod_network(hosts: u8) -> Bundle {
-    let network = network_name(TENANT);
-    let mut bundle = Bundle::hosts(hosts).tenant(TENANT, 4003).group(TENANT, "open", &[ANYTHING_IN]).group(
-        TENANT,
+    add_pod_network(Bundle::hosts(hosts), TENANT, 4003, hosts)
+}
+
+/// The same network of a tenant, under this name on the wire, added to a bundle.
+pub fn add_pod_network(bundle: Bundle, tenant: &str, vni: u32, hosts: u8) -> Bundle {
+    let network = network_name(tenant);
+    let mut bundle = bundle.tenant(tenant, vni).group(tenant, "open", &[ANYTHING_IN]).group(
+        tenant,
         "web",
         &["{name: web, direction: ingress, action: allow, protocol: tcp, ports: [\"80\"]}"],
     );
@@ -146,14 +155,30 @@ impl Runtime {
             plugin.env("CNI_NETNS", netns);
         }
         plugin.envs(self.environment.iter().map(|(name, value)| (name, value)));
-        let mut child = plugin.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().context("starting the plugin")?;
-        if let Some(mut stdin) = child.stdin.take() {
-            stdin.write_all(self.configuration.to_string().as_bytes())?;
-        }
-        let output = child.wait_with_output()?;
-        let text = String::from_utf8(output.stdout)?;
-        let json = if text.trim().is_empty() { Ok(Value::Null) } else { serde_json::from_str(&text) };
-        let json = json.with_context(|| format!("the plugin wrote {text:?}"))?;
-        Ok(Outcome { succeeded: output.status.success(), output: json })
+        drive(plugin, &self.configuration)
     }
+}
+
+/// Runs a plugin with its configuration on standard input.
+fn drive(mut plugin: Command, configuration: &Value) -> Result<Outcome> {
+    let mut child = plugin.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().context("starting the plugin")?;
+    if let Some(mut stdin) = child.stdin.take() {
+        stdin.write_all(configuration.to_string().as_bytes())?;
+    }
+    let output = child.wait_with_output()?;
+    let text = String::from_utf8(output.stdout)?;
+    let json = if text.trim().is_empty() { Ok(Value::Null) } else { serde_json::from_str(&text) };
+    let json = json.with_context(|| format!("the plugin wrote {text:?}"))?;
+    Ok(Outcome { succeeded: output.status.success(), output: json })
+}
+
+/// Runs a plugin of the CNI project on a host, for the interface `eth0` of a container.
+pub fn other_plugin(host: &Namespace, command: &str, container: &Container, configuration: &Value) -> Result<Outcome> {
+    let name = configuration["type"].as_str().context("the configuration names no plugin")?;
+    let program = Path::new(PLUGINS).join(name);
+    ensure!(program.is_file(), "{} is missing: apt-get install containernetworking-plugins", program.display());
+    let mut plugin = host.command(program);
+    plugin.env("CNI_COMMAND", command).env("CNI_PATH", PLUGINS).env("CNI_CONTAINERID", &container.id);
+    plugin.env("CNI_IFNAME", "eth0").env("CNI_NETNS", container.netns());
+    drive(plugin, configuration)
 }

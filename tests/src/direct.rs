@@ -17,7 +17,7 @@ use andromede_plan::{Attachment, HostFacts, Rows, changes, compile};
 use andromede_testkit::{
     Namespace, Underlay, Workload,
     fabric::INTERFACE,
-    namespace::veth,
+    namespace::veth_and,
     packet::{VXLAN_PORT, format_mac},
     pins::Pins,
     underlay::{MTU_DEFAULT, UPLINK},
@@ -100,13 +100,13 @@ impl DirectHost {
                 let workload = Workload::new(&port.name.to_string())?;
                 let inside = workload.namespace();
                 let name = format!("w{}", self.workloads.len());
-                veth(&self.namespace, &name, inside, INTERFACE, MTU_DEFAULT - andromede_plan::OVERHEAD)?;
                 let mut lines = vec![format!("link set {INTERFACE} address {}", format_mac(port.mac.bytes()))];
                 for address in &port.addresses {
                     let rest = if address.is_ipv4() { "24" } else { "64 nodad" };
                     lines.push(format!("addr add dev {INTERFACE} {address}/{rest}"));
                 }
-                inside.ip_batch(&lines)?;
+                let mtu = MTU_DEFAULT - andromede_plan::OVERHEAD;
+                veth_and(&self.namespace, &name, inside, INTERFACE, mtu, "", &lines)?;
                 self.interfaces.insert(port.name.to_string(), self.namespace.index(&name)?);
                 self.workloads.insert(port.name.to_string(), workload);
             }
@@ -125,6 +125,7 @@ impl DirectHost {
             underlay: host.underlay,
             underlay_ifindex: config.underlay_ifindex,
             gateways: BTreeMap::new(),
+            addresses: BTreeSet::new(),
             flow_rows: maps::FLOWS.rows,
         };
         let mut attachments = BTreeMap::new();
@@ -133,7 +134,7 @@ impl DirectHost {
             (Hook::FromOverlay, config.overlay_ifindex),
         ]);
         for (port, ifindex) in &self.interfaces {
-            attachments.insert(port.parse::<PortName>()?, Attachment { ifindex: *ifindex, tap: false });
+            attachments.insert(port.parse::<PortName>()?, Attachment { ifindex: *ifindex, tap: false, node: false });
             places.extend([(Hook::FromWorkload, *ifindex), (Hook::FromHost, *ifindex)]);
         }
         let views = model.networks_of(&host.name).iter().filter_map(|network| model.view(network)).collect::<Vec<_>>();

@@ -3,10 +3,13 @@
 pub mod bundle;
 pub mod chance;
 pub mod cni;
+pub mod containerd;
 pub mod counted;
+pub mod cri;
 pub mod dialogue;
 pub mod direct;
 pub mod drops;
+pub mod image;
 pub mod oracle;
 pub mod scene;
 pub mod twin;

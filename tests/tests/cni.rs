@@ -8,10 +8,18 @@ use std::{
 };
 
 use andromede_testkit::{
+    Namespace,
+    namespace::veth,
+    packet::{Ends, Tcp, tcp_flag},
+    raw::RawSocket,
     traffic::{Responder, ping, tcp_probe},
+    underlay::UPLINK,
     wait,
 };
-use andromede_tests::cni::{Container, Outcome, Runtime, known_ports, pod_fabric};
+use andromede_tests::{
+    cni::{Container, Outcome, Runtime, known_ports, pod_fabric},
+    drops::{dropped, dropped_more},
+};
 use serde_json::{Value, json};
 
 const SHORT: Duration = Duration::from_millis(500);
@@ -259,4 +267,89 @@ fn a_pod_has_several_networks_and_results_have_the_form_of_their_version() {
         assert_eq!(add.output["routes"].as_array().unwrap().len(), routes, "{}", add.output["routes"]);
         assert_done(&after(&runtime, &add).run("CHECK", &container).unwrap());
     }
+}
+
+/// Sets switches of the kernel in a namespace.
+fn switch(namespace: &Namespace, switches: &[(&str, &str)]) {
+    let set = || switches.iter().try_for_each(|(name, value)| std::fs::write(format!("/proc/sys/net/{name}"), value));
+    namespace.run(set).unwrap().unwrap();
+}
+
+/// Where the node finds somebody else under the address of a pod, there is no pod.
+fn one_address_is_of_one_pod(runtime: &Runtime, node: &Namespace) {
+    let taken = Container::new("taken").unwrap();
+    node.ip("route add 10.1.1.99/32 dev behind0").unwrap();
+    let wish = runtime.with("runtimeConfig", json!({"ips": ["10.1.1.99"]}));
+    let refused = wish.run("ADD", &taken).unwrap();
+    assert_eq!(refused.code(), Some(102), "{}", refused.output);
+    assert!(taken.namespace.index("eth0").is_err(), "nothing is left of it");
+}
+
+#[test]
+fn the_node_itself_reaches_its_pods_and_what_it_forwards_is_judged_by_their_rules() {
+    let fabric = pod_fabric(2).unwrap();
+    // Without a group nothing is admitted.
+    let closed = Runtime::new(&fabric, 1).unwrap().with("securityGroups", json!([]));
+    let runtime = closed.with("nodeAccess", json!(true));
+    let node = fabric.agent(1).unwrap().namespace();
+    node.ip(&format!("addr add 2001:db8::1/64 dev {UPLINK} nodad")).unwrap();
+    let (pod, shut) = (Container::new("probed").unwrap(), Container::new("shut").unwrap());
+    let add = runtime.add(&pod).unwrap();
+    let shut_address = closed.add(&shut).unwrap().addresses()[0];
+    assert_done(&after(&runtime, &add).run("CHECK", &pod).unwrap());
+    let _servers = [("pod", &pod.namespace), ("shut", &shut.namespace), ("node", node)]
+        .map(|(name, namespace)| Responder::start(namespace, name, &[80], &[]).unwrap());
+    let addresses = add.addresses();
+    for (address, own) in addresses.iter().zip(["192.0.2.1", "2001:db8::1"]) {
+        let own = SocketAddr::new(own.parse().unwrap(), 80);
+        let answered =
+            || tcp_probe(node, SocketAddr::new(*address, 80), SHORT).unwrap().answered_by("pod").then_some(());
+        wait::until("the node's probe is answered", LONG, answered).unwrap();
+        assert!(tcp_probe(&pod.namespace, own, SHORT * 4).unwrap().answered_by("node"), "the pod reaches {own}");
+        assert!(ping(node, *address, andromede_testkit::traffic::Ping::default()).unwrap().outcome().is_answered());
+    }
+    let outcome = tcp_probe(node, SocketAddr::new(shut_address, 80), SHORT).unwrap();
+    assert!(!outcome.is_answered(), "not asked for, not there");
+
+    // Behind the node, and on another node.
+    let behind = Namespace::new().unwrap();
+    veth(node, "behind0", &behind, "eth0", 1500).unwrap();
+    node.ip("addr add 198.51.100.1/24 dev behind0").unwrap();
+    behind.ip_batch(&["addr add 198.51.100.2/24 dev eth0", "route add default via 198.51.100.1"]).unwrap();
+    let lenient = [
+        ("ipv4/ip_forward", "1"),
+        ("ipv4/conf/all/rp_filter", "0"),
+        ("ipv4/conf/behind0/rp_filter", "0"),
+        ("ipv4/conf/behind0/accept_local", "1"),
+        ("ipv4/conf/all/accept_local", "1"),
+    ];
+    switch(node, &lenient);
+    let other = fabric.agent(2).unwrap().namespace();
+    other.ip(&format!("route add {}/32 via 192.0.2.1", addresses[0])).unwrap();
+    let before = dropped(&fabric, "ingress-rule").unwrap();
+    for stranger in [&behind, other] {
+        let outcome = tcp_probe(stranger, SocketAddr::new(addresses[0], 80), SHORT).unwrap();
+        assert!(!outcome.is_answered(), "forwarded: {outcome:?}");
+    }
+    dropped_more(&fabric, "ingress-rule", before, 2).unwrap();
+    let open = Container::new("open").unwrap();
+    let web = runtime.with("securityGroups", json!(["web"])).add(&open).unwrap().addresses()[0];
+    let _server = Responder::start(&open.namespace, "open", &[80, 81], &[]).unwrap();
+    let asked = |port| tcp_probe(&behind, SocketAddr::new(web, port), SHORT * 4).unwrap();
+    assert!(asked(80).answered_by("open") && !asked(81).is_answered(), "a rule admits port 80 from everywhere");
+    // In the node's own name, which a lenient kernel forwards.
+    let before = dropped(&fabric, "host-not-admitted").unwrap();
+    let IpAddr::V4(to) = addresses[0] else { panic!("{addresses:?}") };
+    let ends = Ends::new((behind.mac("eth0").unwrap(), [192, 0, 2, 1]), (node.mac("behind0").unwrap(), to.octets()));
+    let seen = RawSocket::open(&pod.namespace, "eth0", true).unwrap();
+    let forged = ends.tcp(&Tcp::new(7777, 80, tcp_flag::SYN), b"");
+    RawSocket::open_to_send(&behind, "eth0").unwrap().send(&forged).unwrap();
+    dropped_more(&fabric, "host-not-admitted", before, 1).unwrap();
+    let is_forged = |frame: &[u8]| frame.get(34..36) == Some(&7777_u16.to_be_bytes());
+    assert_eq!(seen.receive_matching(SHORT, is_forged).unwrap(), None, "none of it arrives");
+
+    one_address_is_of_one_pod(&runtime, node);
+    assert_done(&runtime.run("DEL", &pod).unwrap());
+    let left = node.exec("ip route show 10.1.1.0/24").unwrap();
+    assert!(!String::from_utf8_lossy(&left.stdout).contains(&format!("{} ", addresses[0])), "{left:?}");
 }

@@ -1,14 +1,15 @@
-//! Golden packets of address resolution: what the packet path answers to ARP and neighbour discovery, byte by byte, in the
-//! kernel and in memory.
+//! Golden packets of what a workload meets on its own host: answers to ARP and neighbour discovery, and the node itself. Byte by byte, in
+//! the kernel and in memory.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
-use andromede_abi::{DropReason, target};
-use andromede_testkit::packet::{ArpPacket, arp_operation, neighbor_solicitation};
+use andromede_abi::{DropReason, rule, target};
+use andromede_dataplane::Hook;
+use andromede_testkit::packet::{ArpPacket, Ends, Tcp, arp_operation, neighbor_solicitation, tcp_flag};
 use andromede_tests::twin::{
-    END_LOCAL_A as A, END_LOCAL_B as B, END_REMOTE as REMOTE, END_VTEP as FOREIGN, End,
-    talk::{GATEWAY_MAC, VNI, conversation, drops, passes, received, sent},
+    END_LOCAL_A as A, END_LOCAL_B as B, END_NODE as NODE, END_REMOTE as REMOTE, END_VTEP as FOREIGN, End, Met, ifindex,
+    talk::{GATEWAY_MAC, VNI, conversation, drops, passes, received, sent, tcp, v4, v6},
 };
 
 #[test]
@@ -93,5 +94,114 @@ fn address_resolution_over_ipv6() {
         let mut advertisement = ask(A.v6(), REMOTE);
         advertisement.frame[54] = 136;
         drops(twin, "an advertisement", &advertisement, DropReason::NeighborIgnored);
+    });
+}
+
+/// An address that no network has.
+const OUTSIDE: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 7);
+
+/// What the node forwards to a port.
+fn forwarded(to: End, frame: Vec<u8>) -> Met {
+    Met::new(Hook::FromHost, ifindex(0, to), frame)
+}
+
+#[test]
+fn what_a_node_forwards_is_judged_by_the_rules_of_its_pod() {
+    conversation(|_, twin| {
+        let ends = |to: End| Ends::new((NODE.mac(), OUTSIDE), (to.mac(), to.v4()));
+        let asked = passes(twin, "a rule admits echoes", &forwarded(A, ends(A).echo(true, 7, 1, b"")), target::DELIVER);
+        assert!(asked.record.rule >= rule::FIRST, "{:?}", asked.record);
+        let answer = ends(A).reversed().echo(false, 7, 1, b"");
+        let mut from_pod = answer.clone();
+        from_pod[6..12].copy_from_slice(&A.mac());
+        passes(twin, "the answer goes back by the node", &sent(A, from_pod), target::HOST);
+        let closed = forwarded(A, ends(A).tcp(&tcp(tcp_flag::SYN), b""));
+        drops(twin, "no rule admits it", &closed, DropReason::IngressRule);
+        let opened = sent(A, Ends::new((A.mac(), A.v4()), (GATEWAY_MAC, OUTSIDE)).udp(1, 2, b""));
+        drops(twin, "a pod opens nothing to there", &opened, DropReason::UnknownDestination);
+        drops(twin, "this port is no pod", &forwarded(B, ends(B).udp(1, 2, b"")), DropReason::HostNotAdmitted);
+        for (whose, source) in
+            [("the node's name", NODE), ("a neighbour's", B), ("another host's", REMOTE), ("nobody's", End(77))]
+        {
+            drops(twin, whose, &forwarded(A, v4(source, A).echo(true, 7, 2, b"")), DropReason::HostNotAdmitted);
+        }
+        let claimed = received(2, VNI[0], &ends(A).udp(1, 2, b""));
+        drops(twin, "another host in its name", &claimed, DropReason::SenderNotHolder);
+    });
+}
+
+/// What the node itself sends to a port.
+fn of_node(to: End, frame: Vec<u8>) -> Met {
+    Met { own: true, ..Met::new(Hook::FromHost, ifindex(0, to), frame) }
+}
+
+#[test]
+fn the_node_probes_its_pods_whatever_their_rules_say() {
+    conversation(|_, twin| {
+        let syn = v4(NODE, A).tcp(&tcp(tcp_flag::SYN), b"");
+        let mut unaddressed = syn.clone();
+        unaddressed[..6].copy_from_slice(&[2, 0, 0, 0, 0, 0x77]);
+        let probe = passes(twin, "no rule lets a SYN in", &of_node(A, unaddressed), target::DELIVER);
+        assert_eq!((probe.record.rule, probe.record.ifindex, &probe.frame), (rule::NODE, ifindex(0, A), &syn));
+        let back = |flags, payload| sent(A, v4(A, NODE).tcp(&Tcp::new(80, 40_000, flags), payload));
+        let syn_ack = back(tcp_flag::SYN | tcp_flag::ACK, b"");
+        let answer = passes(twin, "the answer goes to the node", &syn_ack, target::HOST);
+        assert_eq!(answer.frame, syn_ack.frame, "as it is");
+        let request = v4(NODE, A).tcp(&tcp(tcp_flag::ACK), b"GET");
+        passes(twin, "the request follows", &of_node(A, request.clone()), target::DELIVER);
+        let forged = Met { own: false, ..of_node(A, request) };
+        drops(twin, "in the same connection, but forwarded", &forged, DropReason::HostNotAdmitted);
+        passes(twin, "and its answer", &back(tcp_flag::ACK, b"200"), target::HOST);
+
+        let datagram = v6(NODE, A).udp(9, 9, b"probe");
+        passes(twin, "over IPv6 too", &of_node(A, datagram.clone()), target::DELIVER);
+        let told = v6(A, NODE).icmp_error((1, 4), &datagram);
+        passes(twin, "an error about it", &sent(A, told), target::HOST);
+
+        drops(twin, "forwarded", &Met { own: false, ..of_node(A, syn) }, DropReason::HostNotAdmitted);
+        let not_own = [("another host's", REMOTE), ("a neighbour's", B), ("nobody's", End(77)), ("foreign", FOREIGN)];
+        for (whose, source) in not_own {
+            let named = of_node(A, v4(source, A).udp(1, 2, b""));
+            drops(twin, whose, &named, DropReason::HostNotAdmitted);
+        }
+        let mut outside = v4(NODE, A);
+        outside.source = OUTSIDE.into();
+        drops(
+            twin,
+            "outside's, who is behind the node",
+            &of_node(A, outside.udp(1, 2, b"")),
+            DropReason::HostNotAdmitted,
+        );
+        let other = of_node(B, v4(NODE, B).udp(1, 2, b""));
+        drops(twin, "this port is no pod", &other, DropReason::HostNotAdmitted);
+        drops(twin, "on the way to another port", &of_node(A, v4(NODE, B).udp(1, 2, b"")), DropReason::HostNotAdmitted);
+        let asks = of_node(A, neighbor_solicitation(NODE.mac(), NODE.v6(), A.v6()));
+        drops(twin, "a node knows where its pods are", &asks, DropReason::NeighborIgnored);
+    });
+}
+
+#[test]
+fn a_pod_reaches_its_node_where_its_rules_let_it() {
+    conversation(|_, twin| {
+        let to_node = |port, flags| v4(A, NODE).tcp(&Tcp::new(40_000, port, flags), b"");
+        let from_node = |port, flags| of_node(A, v4(NODE, A).tcp(&Tcp::new(port, 40_000, flags), b""));
+        let syn_ack = tcp_flag::SYN | tcp_flag::ACK;
+        passes(twin, "no rule denies it", &sent(A, to_node(10250, tcp_flag::SYN)), target::HOST);
+        passes(twin, "the node answers", &from_node(10250, syn_ack), target::DELIVER);
+        drops(twin, "telnet is denied", &sent(A, to_node(23, tcp_flag::SYN)), DropReason::EgressRule);
+        drops(twin, "and its answer is nobody's", &from_node(23, syn_ack), DropReason::UnaskedSynAck);
+        let resolved = ArpPacket::request(A.mac(), A.v4(), NODE.v4());
+        let answer = passes(twin, "who has the node's address", &sent(A, resolved.frame()), target::REPLY);
+        assert_eq!(answer.frame[6..12], GATEWAY_MAC);
+
+        let other = sent(B, v4(B, NODE).tcp(&tcp(tcp_flag::SYN), b""));
+        drops(twin, "this port is no pod", &other, DropReason::UnknownDestination);
+        let mut named = v4(A, REMOTE);
+        named.source = NODE.v4().into();
+        drops(twin, "in the node's name", &sent(A, named.udp(1, 2, b"")), DropReason::SpoofedSource);
+        let over = received(2, VNI[0], &v4(REMOTE, NODE).udp(1, 2, b""));
+        drops(twin, "from another host", &over, DropReason::NotHere);
+        let claimed = received(2, VNI[0], &v4(NODE, A).udp(1, 2, b""));
+        drops(twin, "another host in the node's name", &claimed, DropReason::SenderNotHolder);
     });
 }

@@ -25,10 +25,10 @@ const META_PACKAGE: &str = "linux-image-cloud-amd64";
 const RELEASE: &str = "6.1.";
 
 /// Kernel modules that the fabric and its tests use; what they depend on comes along.
-const MODULES: &[&str] = &["veth", "bridge", "vxlan", "sch_ingress", "cls_bpf", "cls_matchall", "act_gact"];
+const MODULES: &[&str] = &["veth", "bridge", "vxlan", "sch_ingress", "cls_bpf"];
 
-/// Those that more tests use.
-const MORE_MODULES: &[&str] = &["ip_gre", "ip6_gre", "cls_u32"];
+/// Those that more tests use, and the agent.
+const MORE_MODULES: &[&str] = &["cls_matchall", "act_gact", "ip_gre", "ip6_gre", "cls_u32"];
 
 /// Tools that the tests run.
 const TOOLS: &[&str] = &["ip", "tc", "ss", "ethtool"];
@@ -288,9 +288,10 @@ fn archive(root: &Path, image: &Path) -> Result<()> {
     Ok(())
 }
 
-/// What the kernel is told: nothing that takes time and is not what is tested. Mitigations against speculation cost an emulated
-/// processor much, which does not speculate.
-const COMMAND_LINE: &str = "console=ttyS0 quiet panic=-1 mitigations=off cryptomgr.notests random.trust_cpu=on";
+/// What the kernel is told: to do nothing that takes time and is not what is tested. Mitigations against speculation cost an emulated
+/// processor much, which does not speculate; so does hardening: memory that is cleared when it is given out, and addresses by chance.
+const COMMAND_LINE: &str = "console=ttyS0 quiet panic=-1 mitigations=off cryptomgr.notests random.trust_cpu=on \
+                            init_on_alloc=0 nokaslr randomize_kstack_offset=off";
 
 /// Boots the machine and shows what it prints.
 fn boot(kernel: &Kernel, image: &Path) -> Result<()> {

@@ -67,7 +67,12 @@ fn describe(host: &str, names: &HostNames, key: &FlowKey, row: &FlowRow, now: u6
     let low = (key.low, key.low_port);
     let high = (key.high, key.high_port);
     let (initiator, answerer) = if row.flags & flow_flag::HIGH_INITIATED == 0 { (low, high) } else { (high, low) };
-    let remote = row.low_kind == side_kind::REMOTE || row.high_kind == side_kind::REMOTE;
+    let has = |kind| row.low_kind == kind || row.high_kind == kind;
+    let remote = match () {
+        () if has(side_kind::REMOTE) => row.next_hop.underlay.to_string(),
+        () if has(side_kind::HOST) => "node".to_owned(),
+        () => "local".to_owned(),
+    };
     v1::Flow {
         host: host.to_owned(),
         network: names.network(key.network),
@@ -82,6 +87,6 @@ fn describe(host: &str, names: &HostNames, key: &FlowKey, row: &FlowRow, now: u6
         idle_nanos: idle(row, now),
         egress_rule: names.rule(row.egress_rule),
         ingress_rule: names.rule(row.ingress_rule),
-        remote: if remote { row.next_hop.underlay.to_string() } else { "local".to_owned() },
+        remote,
     }
 }

@@ -56,6 +56,7 @@ impl HostNames {
             rule::NONE => String::new(),
             rule::DEFAULT_INGRESS => "default-ingress".to_owned(),
             rule::DEFAULT_EGRESS => "default-egress".to_owned(),
+            rule::NODE => "node".to_owned(),
             other => match self.names.rules.get(&other) {
                 Some((owner, rule)) => {
                     let owner = owner.as_str().rsplit('/').next().unwrap_or_default();

@@ -4,6 +4,7 @@ pub mod interface_name;
 pub mod monitor;
 pub mod netlink;
 pub mod netns;
+pub mod node;
 pub mod static_drop;
 pub mod sysctl;
 pub mod underlay;

@@ -27,7 +27,13 @@ pub async fn watch(changed: impl Fn()) {
 }
 
 async fn watch_once(changed: &impl Fn()) -> io::Result<()> {
-    let groups = [MulticastGroup::Link, MulticastGroup::Tc, MulticastGroup::Ipv4Route, MulticastGroup::Ipv4Ifaddr];
+    let groups = [
+        MulticastGroup::Link,
+        MulticastGroup::Tc,
+        MulticastGroup::Ipv4Route,
+        MulticastGroup::Ipv4Ifaddr,
+        MulticastGroup::Ipv6Ifaddr,
+    ];
     let (connection, _handle, mut messages) = rtnetlink::new_multicast_connection(&groups)?;
     let connection = tokio::spawn(connection);
     while messages.next().await.is_some() {

@@ -32,7 +32,7 @@ pub struct NetlinkError {
 }
 
 impl NetlinkError {
-    fn new(action: impl Into<String>, error: Error) -> Self {
+    pub(super) fn new(action: impl Into<String>, error: Error) -> Self {
         let source = match error {
             Error::NetlinkError(message) => message.to_io(),
             other => io::Error::other(other.to_string()),
@@ -192,22 +192,8 @@ impl Netlink {
         let request = self.handle.address().get().set_link_index_filter(index).execute();
         let what = format!("list the addresses of interface {index}");
         let messages: Vec<_> = request.try_collect().await.map_err(|error| NetlinkError::new(what, error))?;
-        // IPv6 has no local address beside the one it names (linux/if_addr.h).
-        let of_message = |message: AddressMessage| {
-            let found = |wanted: fn(&AddressAttribute) -> Option<IpAddr>| message.attributes.iter().find_map(wanted);
-            let local = found(|attribute| match attribute {
-                AddressAttribute::Local(address) => Some(*address),
-                _ => None,
-            });
-            let named = || {
-                found(|attribute| match attribute {
-                    AddressAttribute::Address(address) => Some(*address),
-                    _ => None,
-                })
-            };
-            local.or_else(named).map(|address| (address, message.header.prefix_len))
-        };
-        Ok(messages.into_iter().filter_map(of_message).collect())
+        let of_message = |message: &AddressMessage| Some((address_of(message)?, message.header.prefix_len));
+        Ok(messages.iter().filter_map(of_message).collect())
     }
 
     /// Does the kernel take what is sent to an IPv6 address for its own?
@@ -265,6 +251,19 @@ impl Netlink {
             Err(error) => Err(error),
         }
     }
+}
+
+/// The address that a message is about. IPv6 has no local address beside the one it names (`linux/if_addr.h`).
+pub(super) fn address_of(message: &AddressMessage) -> Option<IpAddr> {
+    let local = message.attributes.iter().find_map(|attribute| match attribute {
+        AddressAttribute::Local(address) => Some(*address),
+        _ => None,
+    });
+    let named = message.attributes.iter().find_map(|attribute| match attribute {
+        AddressAttribute::Address(address) => Some(*address),
+        _ => None,
+    });
+    local.or(named)
 }
 
 /// The route to a destination by a router of the same family.

@@ -30,6 +30,15 @@ const RETURN_SHOT: ([u8; 2], [u8; 2], [u8; 4]) = (6_u16.to_ne_bytes(), [0; 2], 2
 
 /// Puts the filter at the ingress of an interface; no error if it is there.
 pub async fn install(netlink: &Netlink, ifindex: u32) -> Result<(), NetlinkError> {
+    install_at(netlink, ifindex, TcHandle::MIN_INGRESS).await
+}
+
+/// Puts the filter at the egress of an interface as well, where the host has a route over it; no error if it is there.
+pub async fn install_outwards(netlink: &Netlink, ifindex: u32) -> Result<(), NetlinkError> {
+    install_at(netlink, ifindex, TcHandle::MIN_EGRESS).await
+}
+
+async fn install_at(netlink: &Netlink, ifindex: u32, side: u16) -> Result<(), NetlinkError> {
     let handle = netlink.handle();
     let index = i32::try_from(ifindex).unwrap_or(0);
     let clsact = TcMessage::from_parts(
@@ -45,10 +54,10 @@ pub async fn install(netlink: &Netlink, ifindex: u32) -> Result<(), NetlinkError
     request(handle.clone(), RouteNetlinkMessage::NewQueueDiscipline(clsact), what).await?;
 
     let what = format!("put the static drop on interface {ifindex}");
-    request(handle, RouteNetlinkMessage::NewTrafficFilter(filter(index)), what).await
+    request(handle, RouteNetlinkMessage::NewTrafficFilter(filter(index, side)), what).await
 }
 
-fn filter(index: i32) -> TcMessage {
+fn filter(index: i32, side: u16) -> TcMessage {
     let (code, jumps, value) = RETURN_SHOT;
     let options = [
         DefaultNla::new(BPF_OPS_LEN, 1_u16.to_ne_bytes().to_vec()),
@@ -59,7 +68,7 @@ fn filter(index: i32) -> TcMessage {
         TcHeader {
             index,
             handle: TcHandle { major: 0, minor: 1 },
-            parent: TcHandle { major: 0xffff, minor: TcHandle::MIN_INGRESS },
+            parent: TcHandle { major: 0xffff, minor: side },
             info: u32::from(PRIORITY) << 16 | u32::from(ALL_PROTOCOLS),
             ..TcHeader::default()
         },

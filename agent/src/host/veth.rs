@@ -18,7 +18,7 @@ use super::{
     interface_name,
     netlink::{Link, Netlink, NetlinkError},
     netns::{Netns, NetnsError},
-    static_drop, sysctl,
+    node, static_drop, sysctl,
 };
 
 /// Largest frame that a workload hands over for segmentation later, bytes: with the outer headers it still fits into the 16 bits of an
@@ -48,6 +48,9 @@ pub struct Workload {
     /// What they are used for.
     #[serde(default = "everywhere")]
     pub destinations: Vec<Prefix>,
+    /// May the node itself reach it, and it the node?
+    #[serde(default)]
+    pub node_access: bool,
 }
 
 /// All addresses of both families.
@@ -94,6 +97,14 @@ pub enum VethError {
         /// The name.
         interface: String,
     },
+    /// The node's route to the address leads elsewhere.
+    #[error(
+        "the node has a route to {address} already, over another interface: pods that the node reaches need addresses that no other has"
+    )]
+    LedElsewhere {
+        /// The address.
+        address: IpAddr,
+    },
     /// It was there a moment ago.
     #[error("interface {0} vanished while it was being set up; try again")]
     Vanished(String),
@@ -126,17 +137,26 @@ pub async fn create(netlink: &Netlink, netns: &Netns, workload: &Workload) -> Re
     Ok(outer)
 }
 
-/// Takes the host side out of the host's own network, and puts the static drop behind it.
-pub async fn isolate(netlink: &Netlink, outer: &Link) -> Result<(), VethError> {
+/// Takes the host side out of the host's own network, and puts the static drop behind it. That of a pod is opened for the node itself.
+pub async fn isolate(netlink: &Netlink, outer: &Link, workload: &Workload) -> Result<(), VethError> {
     netlink.no_link_local(outer.index).await?;
     sysctl::isolate(&outer.name);
     static_drop::install(netlink, outer.index).await?;
+    node::open(netlink, outer, workload).await?;
     Ok(())
 }
 
-/// Brings both ends up and gives the inner one its addresses and routes. To be called once rows and programs are in place.
-pub async fn bring_up(netlink: &Netlink, netns: &Netns, outer: u32, workload: &Workload) -> Result<(), VethError> {
+/// Brings both ends up and gives the inner one its addresses and routes. To be called once rows and programs are in place. `node` is the
+/// node's main address.
+pub async fn bring_up(
+    netlink: &Netlink,
+    netns: &Netns,
+    outer: u32,
+    workload: &Workload,
+    node: Ipv4Addr,
+) -> Result<(), VethError> {
     netlink.up(outer).await?;
+    node::lead(netlink, outer, workload, node).await?;
     let workload = workload.clone();
     netns.run(move || async move { configure_inside(&workload).await }).await?
 }

@@ -12,6 +12,7 @@ use crate::{
         interface_name,
         netlink::{Link, Netlink},
         netns::Netns,
+        node,
         veth::{VethError, Workload},
     },
     reconcile::Reconciler,
@@ -45,6 +46,11 @@ pub(super) async fn interface(
         return wrong(format!("it is in {other}, interface {interface}"));
     }
     outside(netlink.link(&attached.host_interface).await?, workload, attached)?;
+    for (address, _) in workload.addresses.iter().filter(|_| workload.node_access) {
+        if !node::leads(netlink, attached.ifindex, *address).await? {
+            return wrong(format!("the node has no route to {address} by {}", attached.host_interface));
+        }
+    }
     let found = inside(&netns, workload.interface.clone()).await?;
     let Some(found) = found else { return wrong(format!("there is no interface {} inside", workload.interface)) };
     let (link, index) = (&found.link, found.link.index);

@@ -142,7 +142,11 @@ impl PodError {
             }
             Self::NoSubnet { .. } => (code::NOT_AVAILABLE, "the network is not on this host"),
             Self::Exhausted { .. } => (code::EXHAUSTED, "no address is free"),
-            Self::Address { .. } | Self::Mac { .. } => (code::IN_USE, "an address cannot be had"),
+            Self::Address { .. }
+            | Self::Mac { .. }
+            | Self::Workload(WorkloadError::Veth(VethError::LedElsewhere { .. })) => {
+                (code::IN_USE, "an address cannot be had")
+            }
             Self::Exists { .. } | Self::Workload(WorkloadError::Veth(VethError::Taken { .. })) => {
                 (code::EXISTS, "the interface exists")
             }

@@ -73,6 +73,9 @@ pub struct Lease {
     pub groups: BTreeSet<SecurityGroupName>,
     /// What its network's router is used for.
     pub routes: Vec<Prefix>,
+    /// May the node itself reach it, and it the node?
+    #[serde(default)]
+    pub node_access: bool,
     /// The pod.
     pub pod: PodName,
 }
@@ -88,6 +91,8 @@ pub struct Wish {
     pub groups: BTreeSet<SecurityGroupName>,
     /// What the network's router is used for.
     pub routes: Vec<Prefix>,
+    /// May the node itself reach it, and it the node?
+    pub node_access: bool,
     /// The pod.
     pub pod: PodName,
 }
@@ -202,7 +207,8 @@ impl Leases {
             Some(mac) => free_mac(mac, view, &self.entries)?,
             None => generated_mac(&addresses, view, &self.entries)?,
         };
-        let lease = Lease { port, addresses, mac, groups: wish.groups, routes: wish.routes, pod: wish.pod };
+        let Wish { groups, routes, node_access, pod, .. } = wish;
+        let lease = Lease { port, addresses, mac, groups, routes, node_access, pod };
         self.entries.push(Entry { owner: owner.clone(), lease: lease.clone() });
         Ok(lease)
     }

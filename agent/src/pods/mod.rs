@@ -252,7 +252,7 @@ fn wish(request: &AddPodRequest, network: &NetworkName) -> Result<Wish, PodError
         }
     }
     let pod = PodName { namespace: pod.namespace, name: pod.name, uid: pod.uid };
-    Ok(Wish { addresses, mac, groups: groups?, routes, pod })
+    Ok(Wish { addresses, mac, groups: groups?, routes, node_access: request.node_access, pod })
 }
 
 /// A group that is not there would be rules that are not there.

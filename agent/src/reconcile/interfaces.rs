@@ -1,5 +1,7 @@
 //! Workloads' interfaces: whose they are, and what they have become.
 
+use std::net::Ipv4Addr;
+
 use andromede_model::PortName;
 
 use super::{ReconcileError, Reconciler};
@@ -9,6 +11,7 @@ use crate::{
         interface_name,
         netlink::Link,
         netns::Netns,
+        node,
         veth::{self, VethError, Workload},
     },
     pods::lease::is_name_of_a_lease,
@@ -142,6 +145,16 @@ impl Reconciler {
             }
         }
         Ok(())
+    }
+
+    /// Tells the node anew where its pods are: routes go with the address that they name as source.
+    pub(super) async fn lead_to_pods(&self, node: Ipv4Addr) {
+        for (port, known) in self.shared.attached() {
+            let Some(workload) = &known.configured else { continue };
+            if let Err(error) = node::lead(&self.netlink, known.ifindex, workload, node).await {
+                tracing::error!(port, %error, "the node does not reach its pod");
+            }
+        }
     }
 
     /// The next pass tries again to bring this port's interface to what it should be.

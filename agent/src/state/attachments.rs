@@ -112,6 +112,7 @@ mod tests {
                 addresses: vec![("10.0.0.7".parse().unwrap(), 24)],
                 routers: vec!["10.0.0.1".parse().unwrap()],
                 destinations: vec!["0.0.0.0/0".parse().unwrap()],
+                node_access: true,
             }),
             lease: None,
         };

@@ -7,11 +7,14 @@ use std::{
 };
 
 use andromede_proto::{
-    agent::v1::{Identity, NetworkDelta, NetworkView, Update},
+    agent::v1::{Identity, NetworkDelta, NetworkView},
     v1::{
-        Host, Network, OperatorPolicy, Port, PrefixList, Resource, SecurityGroup, Subnet, Tenant, Vtep, resource::Kind,
+        Host, Network, OperatorPolicy, Port, PrefixList, Resource, SecurityGroup, Subnet, Tenant, Unsupported, Vtep,
+        resource::Kind,
     },
 };
+
+use super::unknown::{Marks, Told};
 
 /// One network and how far it is told.
 #[derive(Clone, Debug, PartialEq)]
@@ -22,6 +25,9 @@ pub struct HeldNetwork {
     pub revision: u64,
     /// The view.
     pub view: NetworkView,
+    /// What of the view this agent does not know: by the resource in which it is, or by nothing. Unless that is empty, the view is not
+    /// what was meant, and must not be in force.
+    pub unknown: Marks,
 }
 
 /// All that the controller told this host.
@@ -89,17 +95,28 @@ pub struct Touched {
 }
 
 impl Held {
-    /// The revisions to be named in a hello: those of the present epoch.
+    /// The revisions to be named in a hello: those of the present epoch, of networks that are known whole.
     pub fn revisions(&self) -> impl Iterator<Item = (String, u64)> + '_ {
         self.networks
             .iter()
-            .filter(|(_, held)| held.store_epoch == self.store_epoch)
+            .filter(|(_, held)| held.store_epoch == self.store_epoch && held.unknown.is_empty())
             .map(|(name, held)| (name.clone(), held.revision))
     }
 
+    /// What the host was told of its networks and this agent does not know.
+    pub fn unsupported(&self) -> Vec<Unsupported> {
+        let of = |(network, held): (&String, &Arc<HeldNetwork>)| {
+            let whats: BTreeSet<&String> = held.unknown.values().collect();
+            let told = |what: &String| Unsupported { network: network.clone(), what: what.clone() };
+            whats.into_iter().map(told).collect::<Vec<_>>()
+        };
+        self.networks.iter().flat_map(of).collect()
+    }
+
     /// Takes an update in, whole or not at all. One that is `complete`, or the first one of another store epoch, stands for everything:
-    /// what it does not name is left.
-    pub fn fold(&mut self, store_epoch: u64, update: &Update, complete: bool) -> Result<Touched, FoldError> {
+    /// what it does not name is left. What is not known of it stays with the network in which it is.
+    pub fn fold(&mut self, store_epoch: u64, told: &Told, complete: bool) -> Result<Touched, FoldError> {
+        let update = &told.update;
         let mut next = self.clone();
         let mut touched = Touched::default();
         next.unreadable.clear();
@@ -113,7 +130,8 @@ impl Held {
                 revision: update.revision,
                 what: "the network of a snapshot",
             })?;
-            let held = HeldNetwork { store_epoch, revision: update.revision, view: view.clone() };
+            let unknown = told.snapshots.get(&name).cloned().unwrap_or_default();
+            let held = HeldNetwork { store_epoch, revision: update.revision, view: view.clone(), unknown };
             next.networks.insert(name.clone(), Arc::new(held));
             touched.written.push(name);
         }
@@ -123,7 +141,10 @@ impl Held {
                 .get_mut(&delta.network)
                 .ok_or_else(|| FoldError::NoSnapshot { network: delta.network.clone(), revision: update.revision })?;
             let held = Arc::make_mut(held);
-            fold_delta(&mut held.view, delta, update.revision)?;
+            let unknown = told.deltas.get(&delta.network).cloned().unwrap_or_default();
+            fold_delta(&mut held.view, delta, unknown.contains_key(""), update.revision)?;
+            forget(&mut held.unknown, delta);
+            held.unknown.extend(unknown);
             held.revision = update.revision;
             touched.written.push(delta.network.clone());
         }
@@ -157,7 +178,8 @@ struct Written {
 }
 
 impl Written {
-    fn sort(resources: &[Resource], network: &str, revision: u64) -> Result<Self, FoldError> {
+    /// A resource of no kind is one of a kind that this agent does not know, if there is any, or else an error.
+    fn sort(resources: &[Resource], network: &str, unknown: bool, revision: u64) -> Result<Self, FoldError> {
         let mut written = Self::default();
         for resource in resources {
             match &resource.kind {
@@ -170,6 +192,7 @@ impl Written {
                 Some(Kind::PrefixList(resource)) => written.prefix_lists.push(resource.clone()),
                 Some(Kind::OperatorPolicy(resource)) => written.operator_policies.push(resource.clone()),
                 Some(Kind::Host(resource)) => written.hosts.push(resource.clone()),
+                None if unknown => {}
                 None => return Err(FoldError::Foreign { network: network.to_owned(), revision }),
             }
         }
@@ -177,8 +200,15 @@ impl Written {
     }
 }
 
-fn fold_delta(view: &mut NetworkView, delta: &NetworkDelta, revision: u64) -> Result<(), FoldError> {
-    let written = Written::sort(&delta.written, &delta.network, revision)?;
+/// What was not known of resources that are written anew, or gone.
+fn forget(unknown: &mut Marks, delta: &NetworkDelta) {
+    for name in delta.written.iter().map(Resource::name).chain(delta.deleted.iter().map(String::as_str)) {
+        unknown.remove(name);
+    }
+}
+
+fn fold_delta(view: &mut NetworkView, delta: &NetworkDelta, unknown: bool, revision: u64) -> Result<(), FoldError> {
+    let written = Written::sort(&delta.written, &delta.network, unknown, revision)?;
     let gone: HashSet<&str> = delta.deleted.iter().map(String::as_str).collect();
     let gone = |name: &String| gone.contains(name.as_str());
     let removed: HashSet<u32> = delta.identities_removed.iter().copied().collect();
@@ -217,6 +247,7 @@ fn replace<T, K: Eq + Hash>(list: &mut Vec<T>, written: Vec<T>, key: impl Fn(&T)
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
+    use andromede_proto::agent::v1::Update;
     use proptest::prelude::*;
 
     use super::*;
@@ -252,7 +283,7 @@ mod tests {
             commits in prop::collection::vec(prop::collection::vec((0_u8..6, prop::option::of(0_u8..4)), 0..8), 0..12)
         ) {
             let mut held = Held::default();
-            held.fold(1, &snapshot(0, vec![]), false).unwrap();
+            held.fold(1, &snapshot(0, vec![]).into(), false).unwrap();
             let mut expected = BTreeMap::new();
             for (revision, commit) in (1_u64..).zip(&commits) {
                 // A controller names each resource once in a delta: as it is afterwards.
@@ -262,7 +293,7 @@ mod tests {
                 let deleted: Vec<String> =
                     last.iter().filter(|(_, mac)| mac.is_none()).map(|(key, _)| name(key)).collect();
                 let deleted: Vec<&str> = deleted.iter().map(String::as_str).collect();
-                held.fold(1, &delta(revision, written.collect(), &deleted), false).unwrap();
+                held.fold(1, &delta(revision, written.collect(), &deleted).into(), false).unwrap();
                 for (key, mac) in last {
                     let key = format!("{NET}/ports/{}", name(&key));
                     match mac {
@@ -279,22 +310,22 @@ mod tests {
     #[test]
     fn a_delta_with_something_foreign_changes_nothing() {
         let mut held = Held::default();
-        held.fold(1, &snapshot(3, vec![port("a", "1")]), false).unwrap();
+        held.fold(1, &snapshot(3, vec![port("a", "1")]).into(), false).unwrap();
         let before = held.clone();
         let mut update = delta(4, vec![port("b", "2")], &["a"]);
         update.deltas[0].written.push(Resource { kind: None });
-        assert!(matches!(held.fold(1, &update, false), Err(FoldError::Foreign { .. })));
+        assert!(matches!(held.fold(1, &update.into(), false), Err(FoldError::Foreign { .. })));
         assert_eq!(held, before);
     }
 
     #[test]
     fn deltas_lead_to_the_same_view_as_a_snapshot() {
         let mut by_deltas = Held::default();
-        by_deltas.fold(1, &snapshot(3, vec![port("a", "1"), port("b", "2")]), false).unwrap();
-        let touched = by_deltas.fold(1, &delta(4, vec![port("b", "3"), port("c", "4")], &["a"]), false).unwrap();
+        by_deltas.fold(1, &snapshot(3, vec![port("a", "1"), port("b", "2")]).into(), false).unwrap();
+        let touched = by_deltas.fold(1, &delta(4, vec![port("b", "3"), port("c", "4")], &["a"]).into(), false).unwrap();
         assert_eq!(touched.written, [NET]);
         let mut by_snapshot = Held::default();
-        by_snapshot.fold(1, &snapshot(4, vec![port("b", "3"), port("c", "4")]), false).unwrap();
+        by_snapshot.fold(1, &snapshot(4, vec![port("b", "3"), port("c", "4")]).into(), false).unwrap();
         assert_eq!(ports(&by_deltas), ports(&by_snapshot));
         assert_eq!(by_deltas.revision, by_snapshot.revision);
         assert_eq!(by_deltas.revisions().collect::<Vec<_>>(), [(NET.to_owned(), 4)]);
@@ -303,7 +334,7 @@ mod tests {
     #[test]
     fn a_delta_without_snapshot_changes_nothing() {
         let mut held = Held::default();
-        let refused = held.fold(1, &delta(4, vec![port("b", "3")], &[]), false).unwrap_err();
+        let refused = held.fold(1, &delta(4, vec![port("b", "3")], &[]).into(), false).unwrap_err();
         assert!(matches!(refused, FoldError::NoSnapshot { .. }));
         assert_eq!(held, Held::default());
     }
@@ -311,12 +342,12 @@ mod tests {
     #[test]
     fn networks_are_left_by_name_or_by_a_new_store_epoch() {
         let mut held = Held::default();
-        held.fold(1, &snapshot(3, vec![]), false).unwrap();
+        held.fold(1, &snapshot(3, vec![]).into(), false).unwrap();
         let left = Update { revision: 5, networks_left: vec![NET.to_owned()], ..Update::default() };
         let mut other = held.clone();
-        assert_eq!(other.fold(1, &left, false).unwrap().left, [NET]);
+        assert_eq!(other.fold(1, &left.into(), false).unwrap().left, [NET]);
         assert!(other.networks.is_empty());
-        let touched = held.fold(2, &Update { revision: 1, ..Update::default() }, false).unwrap();
+        let touched = held.fold(2, &Update { revision: 1, ..Update::default() }.into(), false).unwrap();
         assert_eq!((touched.left, held.networks.len(), held.revision), (vec![NET.to_owned()], 0, 1));
     }
 }

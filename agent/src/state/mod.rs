@@ -7,3 +7,4 @@ pub mod identity;
 pub mod leases;
 pub mod lock;
 pub mod store;
+pub mod unknown;

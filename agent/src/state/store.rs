@@ -11,6 +11,7 @@ use std::{
 
 use andromede_proto::{
     agent::v1::{Update, Welcome},
+    unknown,
     v1::Host,
 };
 use prost::Message as _;
@@ -18,6 +19,7 @@ use prost::Message as _;
 use super::{
     disk::{self, DiskError},
     held::{Held, HeldNetwork, Touched},
+    unknown::Marks,
 };
 
 /// The folder of one agent.
@@ -79,10 +81,11 @@ impl Store {
         Ok(loaded)
     }
 
-    /// Writes what an update touched. The meta file comes last: its revision is a promise about all networks.
+    /// Writes what an update touched. Of a network that is not known whole stays what was there before: what is not known would be lost
+    /// with the bytes, and the next start would take the rest for the whole. The meta file comes last: its revision is a promise about all networks.
     pub fn save(&self, held: &Held, touched: &Touched) -> Result<(), DiskError> {
         for name in &touched.written {
-            if let Some(network) = held.networks.get(name) {
+            if let Some(network) = held.networks.get(name).filter(|network| network.unknown.is_empty()) {
                 disk::write_sealed(&self.network_path(name), &encode_network(network))?;
             }
         }
@@ -132,10 +135,13 @@ fn name_of(path: &Path) -> String {
 }
 
 /// A revision or an epoch in eight bytes, then a message.
-fn decode<M: prost::Message + Default>(path: &Path, content: &[u8]) -> Result<(M, u64), DiskError> {
+fn decode<M: prost::Name + Default>(path: &Path, content: &[u8]) -> Result<(M, u64), DiskError> {
     let Some((number, message)) = content.split_first_chunk::<8>() else {
         return Err(disk::damaged(path, "too short for its number"));
     };
+    if let Some(unknown) = unknown::find::<M>(message).first() {
+        return Err(disk::damaged(path, format!("a newer agent wrote it: {} is not known", unknown.what)));
+    }
     let message = M::decode(message).map_err(|error| disk::damaged(path, error.to_string()))?;
     Ok((message, u64::from_le_bytes(*number)))
 }
@@ -158,7 +164,7 @@ fn read_network(path: &Path) -> Result<Option<(String, HeldNetwork)>, DiskError>
     let Some(name) = view.network.as_ref().map(|network| network.name.clone()) else {
         return Err(disk::damaged(path, "its network has no name"));
     };
-    Ok(Some((name, HeldNetwork { store_epoch, revision, view })))
+    Ok(Some((name, HeldNetwork { store_epoch, revision, view, unknown: Marks::new() })))
 }
 
 /// The host's number and underlay address, where they are known.
@@ -191,10 +197,11 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let store = Store::open(folder.path()).unwrap();
         let mut held = Held::default();
-        let touched = held.fold(9, &update(&["tenants/a/networks/x", "tenants/a/networks/y"], 4), false).unwrap();
+        let touched =
+            held.fold(9, &update(&["tenants/a/networks/x", "tenants/a/networks/y"], 4).into(), false).unwrap();
         store.save(&held, &touched).unwrap();
         let left = Update { revision: 5, networks_left: vec!["tenants/a/networks/y".to_owned()], ..Update::default() };
-        let touched = held.fold(9, &left, false).unwrap();
+        let touched = held.fold(9, &left.into(), false).unwrap();
         store.save(&held, &touched).unwrap();
         let loaded = Store::open(folder.path()).unwrap().load().unwrap();
         assert!(loaded.damaged.is_empty());
@@ -207,7 +214,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let store = Store::open(folder.path()).unwrap();
         let mut held = Held::default();
-        let touched = held.fold(9, &update(&["tenants/a/networks/x", "tenants/a/networks/y"], 4), false).unwrap();
+        let touched =
+            held.fold(9, &update(&["tenants/a/networks/x", "tenants/a/networks/y"], 4).into(), false).unwrap();
         store.save(&held, &touched).unwrap();
         let path = store.network_path("tenants/a/networks/x");
         let mut bytes = fs::read(&path).unwrap();
@@ -222,7 +230,7 @@ mod tests {
         assert!(again.damaged.is_empty(), "the damaged file was moved aside");
         assert_eq!(again.held.unreadable, unreadable, "but it is not forgotten");
         // The first update does not speak of it, so the host does not hold it any more.
-        let touched = again.held.fold(9, &Update { revision: 5, ..Update::default() }, false).unwrap();
+        let touched = again.held.fold(9, &Update { revision: 5, ..Update::default() }.into(), false).unwrap();
         assert_eq!(touched.left, ["tenants/a/networks/x"]);
         store.save(&again.held, &touched).unwrap();
         assert!(store.load().unwrap().held.unreadable.is_empty());

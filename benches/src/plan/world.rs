@@ -1,6 +1,9 @@
 //! A network with many rules and many ports, before and after ports join the group that the rules name.
 
-use std::{collections::BTreeMap, net::Ipv4Addr};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::Ipv4Addr,
+};
 
 use andromede_abi::maps;
 use andromede_model::{
@@ -120,11 +123,15 @@ pub(super) fn facts() -> Result<HostFacts> {
         underlay: host()?.underlay,
         underlay_ifindex: 2,
         gateways: BTreeMap::new(),
+        addresses: BTreeSet::new(),
         flow_rows: maps::FLOWS.rows,
     })
 }
 
 /// An interface for each port.
 pub(super) fn attachments(view: &NetworkView) -> Attachments {
-    (10..).zip(view.ports.keys()).map(|(ifindex, port)| (port.clone(), Attachment { ifindex, tap: false })).collect()
+    (10..)
+        .zip(view.ports.keys())
+        .map(|(ifindex, port)| (port.clone(), Attachment { ifindex, tap: false, node: false }))
+        .collect()
 }

@@ -4,12 +4,12 @@ use std::path::PathBuf;
 
 use andromede_proto::v1::{ApplyRequest, ApplyResponse, fabric_service_client::FabricServiceClient};
 use clap::Args;
-use tonic::{Status, transport::Channel};
+use tonic::Status;
 
 use crate::{
     bundle::Bundle,
     change,
-    connection::Connection,
+    connection::{Channel, Connection},
     failure::{Failure, violations},
     output::Format,
     resources::MAX_ANSWER,

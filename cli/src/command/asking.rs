@@ -1,10 +1,9 @@
 //! What commands have in common that ask hosts what they see.
 
 use andromede_proto::v1::diagnostics_service_client::DiagnosticsServiceClient;
-use tonic::transport::Channel;
 
 use crate::{
-    connection::Connection,
+    connection::{Channel, Connection},
     failure::Failure,
     kind::Kind,
     resources::MAX_ANSWER,

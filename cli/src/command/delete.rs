@@ -4,13 +4,13 @@ use std::path::PathBuf;
 
 use andromede_proto::v1::ApplyRequest;
 use clap::Args;
-use tonic::{Code, transport::Channel};
+use tonic::Code;
 
 use super::{apply::write, get::kind_and_names};
 use crate::{
     bundle::Bundle,
     change,
-    connection::Connection,
+    connection::{Channel, Connection},
     failure::Failure,
     kind::Kind,
     output::Format,

@@ -7,11 +7,10 @@ use andromede_proto::v1::{
     diagnostics_service_client::DiagnosticsServiceClient, resource, rule::Remote,
 };
 use clap::Args;
-use tonic::transport::Channel;
 
 use super::{drops, get::kind_and_names, hits, status::state};
 use crate::{
-    connection::Connection,
+    connection::{Channel, Connection},
     failure::Failure,
     kind::{Kind, name_of},
     output,

@@ -6,12 +6,12 @@ use andromede_proto::v1::{
 };
 use clap::Args;
 use prost_types::FieldMask;
-use tonic::{Code, transport::Channel};
+use tonic::Code;
 
 use crate::{
     bundle::count,
     change,
-    connection::Connection,
+    connection::{Channel, Connection},
     failure::Failure,
     kind::Kind,
     output::Format,

@@ -4,12 +4,12 @@ use std::path::PathBuf;
 
 use andromede_proto::v1::{PlanRequest, PlanResponse, fabric_service_client::FabricServiceClient};
 use clap::Args;
-use tonic::{Status, transport::Channel};
+use tonic::Status;
 
 use super::apply::MAX_REQUEST;
 use crate::{
     bundle::Bundle,
-    connection::Connection,
+    connection::{Channel, Connection},
     failure::{Failure, violations},
     output::Format,
     planned,

@@ -7,11 +7,10 @@ use andromede_proto::v1::{
     security_group_service_client::SecurityGroupServiceClient,
 };
 use clap::{Args, Subcommand};
-use tonic::transport::Channel;
 
 use crate::{
     bundle::{Bundle, count},
-    connection::Connection,
+    connection::{Channel, Connection},
     failure::Failure,
     kind::{Kind, name_of},
     output::Format,

@@ -6,10 +6,9 @@ use andromede_proto::v1::{
     Resource, TraceRequest, TraceResponse, TraceStep, diagnostics_service_client::DiagnosticsServiceClient, resource,
 };
 use clap::Args;
-use tonic::transport::Channel;
 
 use crate::{
-    connection::Connection,
+    connection::{Channel, Connection},
     failure::Failure,
     kind::Kind,
     output::Format,

@@ -1,5 +1,7 @@
 //! A controller and an agent that remember what they were asked and give prepared answers.
 
+pub(crate) mod run;
+
 use std::{
     net::SocketAddr,
     path::Path,

@@ -13,10 +13,14 @@ use tonic::{
 };
 use tower::{Layer, Service};
 
-use super::{AccessError, Principal, Role, Sight, authorise};
+use super::{
+    AccessError, Bearer, BearerError, Bearers, Principal, Role, Sight, authorise,
+    bearer::{self, Until},
+};
 use crate::{
     denials::{Denials, UNKNOWN},
     join::HostAuthority,
+    writer::now_nanos,
 };
 
 /// The caller of a request that passed the guard.
@@ -36,11 +40,22 @@ pub struct GuardLayer {
     /// Who issues certificates to hosts that join, if they may: its certificates speak for nobody else, and whoever shows none
     /// is a stranger.
     pub hosts: Option<Arc<HostAuthority>>,
+    /// Whose tokens are taken, if any are.
+    pub bearers: Option<Arc<Bearers>>,
     /// Where denied calls are counted.
     pub denials: Arc<Denials>,
 }
 
 impl GuardLayer {
+    /// Whom a token speaks for, of a connection with these certificates.
+    fn bearer<C>(&self, token: &str, certificates: &[C]) -> Result<Bearer, BearerError> {
+        if !certificates.is_empty() {
+            return Err(BearerError::Both);
+        }
+        let now = now_nanos() / 1_000_000_000;
+        self.bearers.as_ref().ok_or(BearerError::Off)?.bearer(token, now)
+    }
+
     /// Whom the certificates of a connection speak for; the TLS library has verified that the first leads to an authority.
     fn principal<C: AsRef<[u8]>>(&self, certificates: &[C]) -> Result<Principal, AccessError> {
         let Some(own) = certificates.first() else {
@@ -72,22 +87,35 @@ pub struct Guard<S> {
 }
 
 impl<S> Guard<S> {
-    /// Who calls.
-    fn principal(&self, request: &http::Request<Body>) -> Result<Principal, AccessError> {
+    /// Who calls, and until when, in seconds since 1970, if that is said.
+    fn principal(&self, request: &mut http::Request<Body>) -> Result<(Principal, Option<i64>), AccessError> {
+        let token = bearer::take(request.headers_mut())?;
         if !self.layer.tls {
-            return Ok(Principal::anonymous());
+            return if token.is_some() {
+                Err(BearerError::Plaintext.into())
+            } else {
+                Ok((Principal::anonymous(), None))
+            };
         }
         let info = request.extensions().get::<TlsConnectInfo<TcpConnectInfo>>();
-        self.layer.principal(info.and_then(TlsConnectInfo::peer_certs).as_deref().map_or(&[], Vec::as_slice))
+        let certificates = info.and_then(TlsConnectInfo::peer_certs);
+        let certificates = certificates.as_deref().map_or(&[][..], Vec::as_slice);
+        match token {
+            None => Ok((self.layer.principal(certificates)?, None)),
+            Some(token) => {
+                let Bearer { principal, until } = self.layer.bearer(&token, certificates)?;
+                Ok((principal, Some(until)))
+            }
+        }
     }
 
-    /// The caller, if it may call; otherwise what is known of it, and why not.
-    fn admit(&self, request: &http::Request<Body>) -> Result<Caller, (String, AccessError)> {
-        let principal = self.principal(request).map_err(|error| (UNKNOWN.to_owned(), error))?;
+    /// The caller, if it may call, and until when; otherwise what is known of it, and why not.
+    fn admit(&self, request: &mut http::Request<Body>) -> Result<(Caller, Option<i64>), (String, AccessError)> {
+        let (principal, until) = self.principal(request).map_err(|error| (UNKNOWN.to_owned(), error))?;
         let extent = authorise(&principal, request.uri().path());
         let extent = extent.map_err(|error| (principal.to_string(), error))?;
         let sight = Sight::new(&principal, extent);
-        Ok(Caller { principal, sight })
+        Ok((Caller { principal, sight }, until))
     }
 }
 
@@ -106,8 +134,8 @@ where
     }
 
     fn call(&mut self, mut request: http::Request<Body>) -> Self::Future {
-        match self.admit(&request) {
-            Ok(caller) => {
+        match self.admit(&mut request) {
+            Ok((caller, until)) => {
                 let (denials, name) = (Arc::clone(&self.layer.denials), caller.principal.to_string());
                 let path = request.uri().path().to_owned();
                 request.extensions_mut().insert(caller);
@@ -117,7 +145,10 @@ where
                     if is_denied(&response) {
                         denials.count(&name, &path);
                     }
-                    Ok(response)
+                    Ok(match until {
+                        Some(until) => response.map(|body| Body::new(Until::new(body, until))),
+                        None => response,
+                    })
                 })
             }
             Err((name, error)) => {

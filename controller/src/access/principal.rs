@@ -1,10 +1,12 @@
-//! Who calls: a role and a name, out of a certificate.
+//! Who calls: a role and a name, out of a certificate or a token.
 
 use std::fmt;
 
 use andromede_model::{HostName, TenantName};
 use tonic::Status;
 use x509_parser::{certificate::X509Certificate, extensions::GeneralName, prelude::FromDer as _};
+
+use super::bearer::BearerError;
 
 /// Scheme of the URI in a certificate's subject alternative name.
 const SCHEME: &str = "andromede://";
@@ -31,6 +33,20 @@ pub enum Role {
     Stranger,
     /// Nobody was asked: plaintext on loopback.
     Anonymous,
+}
+
+impl Role {
+    /// The role of a person or a program, by its name; for a role in one tenant that tenant's id is asked for.
+    pub(super) fn of_user<'a>(kind: &str, tenant: impl FnOnce() -> Option<&'a str>) -> Option<Self> {
+        let of_tenant = |role: fn(TenantName) -> Self| Some(role(format!("tenants/{}", tenant()?).parse().ok()?));
+        match kind {
+            "operator" => Some(Self::Operator),
+            "network-engineer" => Some(Self::NetworkEngineer),
+            "tenant-admin" => of_tenant(Self::TenantAdmin),
+            "tenant-reader" => of_tenant(Self::TenantReader),
+            _ => None,
+        }
+    }
 }
 
 /// Who calls.
@@ -83,16 +99,11 @@ impl Principal {
         let malformed = || AccessError::Malformed { uri: shown() };
         let mut parts = uri.strip_prefix(SCHEME).ok_or_else(malformed)?.split('/');
         let kind = parts.next().unwrap_or_default();
-        let tenant = |id: Option<&str>| id.and_then(|id| format!("tenants/{id}").parse().ok()).ok_or_else(malformed);
         let mut role = match kind {
-            "operator" => Role::Operator,
-            "network-engineer" => Role::NetworkEngineer,
-            "tenant-admin" => Role::TenantAdmin(tenant(parts.next())?),
-            "tenant-reader" => Role::TenantReader(tenant(parts.next())?),
             "host" => Role::Host(None),
             "controller" => Role::Controller,
             "user" => return Err(AccessError::NoRole { uri: shown() }),
-            _ => return Err(malformed()),
+            _ => Role::of_user(kind, || parts.next()).ok_or_else(malformed)?,
         };
         let name = parts.next().unwrap_or_default();
         if let Role::Host(number) = &mut role
@@ -101,11 +112,16 @@ impl Principal {
             let digits = text.bytes().all(|byte| byte.is_ascii_digit());
             *number = Some(text.parse().ok().filter(|_| digits).ok_or_else(malformed)?);
         }
-        let allowed = |c: char| c.is_ascii_alphanumeric() || "-._@".contains(c);
-        if parts.next().is_some() || name.is_empty() || name.len() > NAME_BYTES || !name.chars().all(allowed) {
+        if parts.next().is_some() || !Self::is_name(name) {
             return Err(malformed());
         }
         Ok(Self { role, name: name.to_owned() })
+    }
+
+    /// May somebody be called this?
+    pub(super) fn is_name(name: &str) -> bool {
+        let allowed = |c: char| c.is_ascii_alphanumeric() || "-._@".contains(c);
+        !name.is_empty() && name.len() <= NAME_BYTES && name.chars().all(allowed)
     }
 }
 
@@ -129,7 +145,9 @@ impl fmt::Display for Principal {
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum AccessError {
     /// The connection has no certificate.
-    #[error("no client certificate; give --tls-cert and --tls-key, made by `andromedectl pki`")]
+    #[error(
+        "no client certificate and no token; give --tls-cert and --tls-key, made by `andromedectl pki`, or --token-file"
+    )]
     NoCertificate,
     /// The certificate cannot be parsed.
     #[error("the client certificate cannot be read as X.509; make one with `andromedectl pki`")]
@@ -164,6 +182,9 @@ pub enum AccessError {
         /// What was called, cut to a length that can be shown.
         path: String,
     },
+    /// The bearer token is not believed.
+    #[error(transparent)]
+    Bearer(#[from] BearerError),
     /// The principal may not call this.
     #[error("{principal} may not call {path}; these may: {allowed}")]
     Forbidden {
@@ -181,6 +202,7 @@ impl From<AccessError> for Status {
         match error {
             AccessError::Forbidden { .. } => Self::permission_denied(error.to_string()),
             AccessError::Unknown { .. } => Self::unimplemented(error.to_string()),
+            AccessError::Bearer(BearerError::Keys) => Self::unavailable(error.to_string()),
             _ => Self::unauthenticated(error.to_string()),
         }
     }

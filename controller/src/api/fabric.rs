@@ -206,6 +206,7 @@ impl Fabric {
             version: state.version,
             ports: ports as u32,
             ports_attached: state.ports_attached,
+            unsupported: state.unsupported,
         }
     }
 }

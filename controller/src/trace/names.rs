@@ -70,6 +70,7 @@ impl Names {
             rule::NONE => String::new(),
             rule::DEFAULT_INGRESS => "default-ingress".to_owned(),
             rule::DEFAULT_EGRESS => "default-egress".to_owned(),
+            rule::NODE => "node".to_owned(),
             number => {
                 let found = self.rules.get(&number).map(|(name, _)| name.clone());
                 found.unwrap_or_else(|| format!("rule {number}, which is no longer here"))

@@ -67,3 +67,56 @@ pub fn port(tenant: &str, number: u8, host: Option<u8>) -> Resource {
 pub fn empty_tenant(name: &str) -> Vec<Resource> {
     vec![tenant(name), network(name), subnet(name, "s", "10.0.0.0/24"), group(name, "web", &["80", "443"])]
 }
+
+/// A tenant with all that a host is told of a network.
+pub fn everything() -> Vec<v1::Resource> {
+    let network = "tenants/a/networks/n";
+    let rule = |name: &str, remote| v1::Rule {
+        name: name.to_owned(),
+        direction: v1::Direction::Egress.into(),
+        action: v1::Action::Deny.into(),
+        protocol: "udp".to_owned(),
+        ports: vec!["53".to_owned(), "8000-8080".to_owned()],
+        priority: 7,
+        log: true,
+        existing: v1::Existing::Keep.into(),
+        remote,
+        ..v1::Rule::default()
+    };
+    let list = format!("{network}/prefixLists/l");
+    let icmp = v1::Rule {
+        protocol: "icmp".to_owned(),
+        ports: vec![],
+        icmp_type: Some(8),
+        icmp_code: Some(0),
+        ..rule("i", None)
+    };
+    let rules = vec![
+        rule("c", Some(v1::rule::Remote::RemoteCidr("2001:db8::/32".to_owned()))),
+        rule("g", Some(v1::rule::Remote::RemoteGroup(group_name("a", "web")))),
+        rule("l", Some(v1::rule::Remote::RemotePrefixList(list.clone()))),
+        icmp,
+    ];
+    let pass = v1::Rule {
+        action: v1::Action::Pass.into(),
+        log: false,
+        existing: v1::Existing::Unspecified.into(),
+        ..rule("p", None)
+    };
+    let policy = v1::OperatorPolicy { name: "operatorPolicies/o".to_owned(), rules: vec![pass], ..Default::default() };
+    let vtep = v1::Vtep {
+        name: format!("{network}/vteps/v"),
+        underlay_address: "192.0.2.99".to_owned(),
+        mac: "02:00:00:00:00:99".to_owned(),
+        prefixes: vec!["10.9.0.0/16".to_owned()],
+        ..v1::Vtep::default()
+    };
+    let group = v1::SecurityGroup { name: group_name("a", "all"), rules, ..v1::SecurityGroup::default() };
+    let list = v1::PrefixList { name: list, prefixes: vec!["198.51.100.0/24".to_owned()], ..v1::PrefixList::default() };
+    let security_groups = vec![group_name("a", "all"), group_name("a", "web")];
+    let full = v1::Port { security_groups, ..port_message("a", 11, Some(1)) };
+    let mut bundle = vec![host(1), host(2), full.into(), port("a", 12, Some(2)), policy.into()];
+    bundle.extend([vtep.into(), group.into(), list.into(), leased_subnet("a", "pods", "10.0.1.0/24", "hosts/h1")]);
+    bundle.extend(empty_tenant("a"));
+    bundle
+}

@@ -31,7 +31,6 @@ impl Known {
             protocol_versions: vec![1],
             networks: self.views.iter().map(|(name, view)| (name.to_string(), view.revision)).collect(),
             store_epoch: self.store_epoch,
-            ..Hello::default()
         }
     }
 

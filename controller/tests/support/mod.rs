@@ -10,6 +10,7 @@
 
 pub mod bundle;
 pub mod host;
+pub mod issuer;
 pub mod pki;
 pub mod raw;
 pub mod tls;
@@ -22,7 +23,7 @@ use std::{
 
 use andromede_controller::{
     server::{ServeError, Server},
-    settings::ServeArgs,
+    settings::{ServeArgs, TokenArgs},
     store::{Store, StoreError},
 };
 use andromede_proto::v1::{
@@ -50,6 +51,7 @@ pub fn plaintext(store: &Path) -> ServeArgs {
         host_ca: None,
         host_ca_key: None,
         host_certificate_seconds: 3_600,
+        tokens: TokenArgs::default(),
         insecure_plaintext: true,
     }
 }

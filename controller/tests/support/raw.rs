@@ -1,12 +1,15 @@
 //! Calls of any method of the schema, as bytes.
 
-use std::time::Duration;
+use std::{fmt::Debug, time::Duration};
 
 use prost::bytes::{Buf, BufMut};
 use prost_reflect::MethodDescriptor;
 use tonic::{
     Request, Status,
+    body::Body,
+    client::GrpcService,
     codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder},
+    codegen::StdError,
     transport::Channel,
 };
 
@@ -64,7 +67,13 @@ pub fn path(method: &MethodDescriptor) -> String {
 }
 
 /// The same, of a path: with or without a stream of answers.
-pub async fn call_path(channel: &Channel, path: &str, streaming: bool, bytes: Vec<u8>) -> Result<Vec<u8>, Status> {
+pub async fn call_path<C>(channel: &C, path: &str, streaming: bool, bytes: Vec<u8>) -> Result<Vec<u8>, Status>
+where
+    C: GrpcService<Body> + Clone,
+    C::ResponseBody: http_body::Body<Data = prost::bytes::Bytes> + Send + 'static,
+    <C::ResponseBody as http_body::Body>::Error: Into<StdError>,
+    C::Error: Debug,
+{
     let mut client = tonic::client::Grpc::new(channel.clone());
     client.ready().await.unwrap();
     let path = path.parse().unwrap();

@@ -2,11 +2,12 @@
 
 use std::path::Path;
 
-use andromede_controller::settings::ServeArgs;
+use andromede_controller::settings::{ServeArgs, TokenArgs};
 use tonic::transport::{Channel, Error};
 
 use super::{
     Controller,
+    issuer::{AUDIENCE, ISSUER},
     pki::{Authority, Issued, write},
     plaintext,
 };
@@ -21,6 +22,17 @@ pub fn mutual_tls(folder: &Path, authority: &Authority) -> ServeArgs {
         insecure_plaintext: false,
         ..plaintext(&folder.join("store"))
     }
+}
+
+/// The same, where bearer tokens are taken whose keys are these.
+pub fn with_tokens(folder: &Path, authority: &Authority, keys: &str) -> ServeArgs {
+    let tokens = TokenArgs {
+        token_keys: Some(write(folder, "keys.json", keys)),
+        token_issuer: Some(ISSUER.to_owned()),
+        token_audience: Some(AUDIENCE.to_owned()),
+        ..TokenArgs::default()
+    };
+    ServeArgs { tokens, ..mutual_tls(folder, authority) }
 }
 
 /// Connects with a certificate, or without any.

@@ -16,6 +16,9 @@ pub(crate) fn along(row: &FlowRow, direction: Direction) -> (Target, Edit) {
         Direction::LowToHigh => (row.high_kind, row.high_ifindex, row.high_mac),
         Direction::HighToLow => (row.low_kind, row.low_ifindex, row.low_mac),
     };
+    if kind == side_kind::HOST {
+        return (Target::HOST, Edit::NONE);
+    }
     let target = if kind == side_kind::LOCAL { Target::deliver(ifindex) } else { Target::encap(source_port(row)) };
     (target, Edit::new(EditKind::Destination, mac))
 }

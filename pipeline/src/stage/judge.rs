@@ -1,9 +1,9 @@
 //! May this connection be? Both ends are located, and the rules of those that are ports of this host are asked.
 
 use andromede_abi::{
-    Address, Direction, DropReason, EndpointMark, FlowRow, HostIndex, Identity, LocationRow, Mac, NetworkIndex,
-    NextHop, PolicySet, PortRow, RuleNumber, Slot, Stage, cell_flag, flow_flag, location_flag, port_flag, rule,
-    side_kind,
+    Address, Direction, DropReason, EndpointMark, FORWARDED, FlowRow, HostIndex, Identity, LocationRow, Mac,
+    NetworkIndex, NextHop, PolicySet, PortRow, RuleNumber, Slot, Stage, cell_flag, flow_flag, location_flag,
+    location_kind, port_flag, rule, side_kind,
 };
 
 use crate::{
@@ -30,7 +30,7 @@ pub(crate) struct Opening {
     pub(crate) network_slot: Slot,
     /// Name of the network on the wire.
     pub(crate) vni: u32,
-    /// The host that sent it over the underlay; 0 if the packet comes from a workload.
+    /// See `Arrival`.
     pub(crate) sender: HostIndex,
     /// The interface of the workload that sent it, if its sending is policed; otherwise 0.
     pub(crate) policed: u32,
@@ -97,6 +97,8 @@ pub(crate) struct End {
     pub(crate) new_flows_per_second: u32,
     /// What it receives is policed.
     receive_policed: bool,
+    /// The node itself may talk to it, and it to the node. Of a port of this host.
+    node_admitted: bool,
     /// The connection was permitted once, and this end was the same port then.
     is_known: bool,
 }
@@ -119,6 +121,7 @@ impl End {
         half_open_most: 0,
         new_flows_per_second: 0,
         receive_policed: false,
+        node_admitted: false,
         is_known: false,
     };
 
@@ -126,6 +129,12 @@ impl End {
     #[inline(always)]
     pub(crate) const fn is_local(&self) -> bool {
         self.kind == side_kind::LOCAL
+    }
+
+    /// Is it the node itself? What it forwards is not.
+    #[inline(always)]
+    pub(crate) const fn is_node(&self) -> bool {
+        self.kind == side_kind::HOST && self.host != FORWARDED
     }
 
     /// The slot whose budget it takes a place of; 0: none.
@@ -148,8 +157,10 @@ impl End {
                 (row.high, row.high_mac)
             }
         };
+        // In one comparison: the verifier follows each.
         let ([a, b, c, d, e, f], [u, v, w, x, y, z]) = (mac, self.mac);
-        mark.slot == self.mark.slot && a == u && b == v && c == w && d == x && e == y && f == z
+        let differing = (a ^ u) | (b ^ v) | (c ^ w) | (d ^ x) | (e ^ y) | (f ^ z);
+        mark.slot ^ self.mark.slot | differing as u32 == 0
     }
 }
 
@@ -252,7 +263,7 @@ fn end<T: Tables>(
     *end = End {
         mark: EndpointMark { slot: location.slot, epoch: location.epoch },
         mac: location.mac,
-        kind: side_kind::REMOTE,
+        kind: if location.kind == location_kind::HOST { side_kind::HOST } else { side_kind::REMOTE },
         encapsulation: location.encapsulation,
         key_id: location.key_id,
         identity: location.identity,
@@ -287,6 +298,7 @@ fn attached(port: &PortRow, side: Side, end: &mut End) -> bool {
     end.half_open_most = port.limits.half_open;
     end.new_flows_per_second = port.limits.new_flows_per_second;
     end.receive_policed = port.flags & port_flag::RECEIVE_POLICED != 0;
+    end.node_admitted = port.flags & port_flag::NODE_ADMITTED != 0;
     true
 }
 
@@ -295,7 +307,13 @@ fn attached(port: &PortRow, side: Side, end: &mut End) -> bool {
 fn permit<T: Stages>(tables: &T, scratch: &mut Scratch, side: Side) -> Result<(), Refusal> {
     let end = scratch.end(side);
     let is_known = end.is_known;
-    let decision = if end.is_local() { policy::decide(tables, scratch, side)? } else { Decision::NOT_ASKED };
+    let decision = if !end.is_local() {
+        Decision::NOT_ASKED
+    } else if matches!(side, Side::Answerer) && scratch.initiator.is_node() {
+        Decision::NODE
+    } else {
+        policy::decide(tables, scratch, side)?
+    };
     let Scratch { row, opening, logged, .. } = scratch;
     let reports = if decision.flags & cell_flag::LOG != 0 { side.rule_direction() } else { 0 };
     if !is_known {
@@ -343,8 +361,18 @@ fn next_hop<T: Tables>(tables: &T, vni: u32, from: &End, to: &End, next_hop: &mu
             *next_hop = NextHop::NONE;
             return Ok(());
         }
-        (side_kind::LOCAL, _) => to,
-        (_, side_kind::LOCAL) => from,
+        (side_kind::LOCAL, side_kind::HOST) if !from.node_admitted || to.host == FORWARDED => {
+            return Err(Refusal::new(Stage::Locate, DropReason::UnknownDestination));
+        }
+        (side_kind::HOST, side_kind::LOCAL) if !to.node_admitted => {
+            return Err(Refusal::new(Stage::Locate, DropReason::HostNotAdmitted));
+        }
+        (side_kind::LOCAL, side_kind::HOST) | (side_kind::HOST, side_kind::LOCAL) => {
+            *next_hop = NextHop { host: if from.is_local() { to.host } else { from.host }, ..NextHop::NONE };
+            return Ok(());
+        }
+        (side_kind::LOCAL, side_kind::REMOTE) => to,
+        (side_kind::REMOTE, side_kind::LOCAL) => from,
         _ => return Err(Refusal::new(Stage::Locate, DropReason::NotHere)),
     };
     let host = tables.host(remote.host).ok_or(Refusal::new(Stage::Locate, DropReason::UnknownHost))?;

@@ -35,7 +35,7 @@ pub(crate) fn end<T: Tables>(
         return refuse(DropReason::UnknownDestination);
     }
     match into.kind {
-        location_kind::PORT | location_kind::VTEP => Ok(()),
+        location_kind::PORT | location_kind::HOST | location_kind::VTEP => Ok(()),
         location_kind::GATEWAY => refuse(DropReason::NoService),
         _ => refuse(DropReason::UnknownDestination),
     }

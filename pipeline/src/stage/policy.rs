@@ -71,6 +71,8 @@ pub(crate) struct Decision {
 impl Decision {
     /// The end is no port of this host: its rules are asked elsewhere.
     pub(crate) const NOT_ASKED: Self = Self::new(true, rule::NONE, 0);
+    /// The node itself sends to a port that admits it: probes pass whatever the rules say.
+    pub(crate) const NODE: Self = Self::new(true, rule::NODE, 0);
 
     #[inline(always)]
     const fn new(allowed: bool, rule: RuleNumber, flags: u8) -> Self {

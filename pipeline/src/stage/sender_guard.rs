@@ -77,11 +77,15 @@ pub(crate) fn member<T: Tables>(tables: &T, tunnel: &Tunnel) -> Result<MemberRow
     tables.member(&key).filter(|member| member.host != 0).ok_or(refuse(DropReason::UnknownSender))
 }
 
-/// Does the sender hold the inner source address, by the location that this host knows?
+/// Does the sender hold the inner source address, by the location that this host knows? Of the node itself only this host says so: it is a
+/// member of no network towards itself, so no frame from the underlay has it for its sender.
 #[inline(always)]
 pub(crate) fn holds(sender: HostIndex, location: &LocationRow) -> Result<(), Refusal> {
     let elsewhere = location.flags & location_flag::LOCAL == 0
-        && matches!(location.kind, location_kind::PORT | location_kind::VTEP | location_kind::FORWARD);
+        && matches!(
+            location.kind,
+            location_kind::PORT | location_kind::HOST | location_kind::VTEP | location_kind::FORWARD
+        );
     let holder = location.host == sender || location.alternate_host == sender;
     if elsewhere && holder { Ok(()) } else { Err(refuse(DropReason::SenderNotHolder)) }
 }
@@ -100,7 +104,8 @@ pub(crate) fn row(sender: HostIndex, row: &FlowRow, direction: Direction) -> Res
     if sender == 0 {
         return if from == side_kind::LOCAL { Ok(()) } else { Err(MOVING) };
     }
-    if from == side_kind::REMOTE && row.next_hop.host == sender { Ok(()) } else { Err(NOT_HOLDER) }
+    let is_there = matches!(from, side_kind::REMOTE | side_kind::HOST) && row.next_hop.host == sender;
+    if is_there { Ok(()) } else { Err(NOT_HOLDER) }
 }
 
 /// The refusal of a workload's packet whose source is not here yet, by the location that this host knows.

@@ -1,6 +1,9 @@
 //! One host with all ports of one network.
 
-use std::{collections::BTreeMap, net::Ipv4Addr};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::Ipv4Addr,
+};
 
 use andromede_abi::maps;
 use andromede_model::{
@@ -85,10 +88,14 @@ pub(crate) fn facts() -> HostFacts {
         underlay: host().underlay,
         underlay_ifindex: 2,
         gateways: BTreeMap::new(),
+        addresses: BTreeSet::new(),
         flow_rows: maps::FLOWS.rows,
     }
 }
 
 pub(crate) fn attachments(view: &NetworkView) -> Attachments {
-    (10..).zip(view.ports.keys()).map(|(ifindex, port)| (port.clone(), Attachment { ifindex, tap: false })).collect()
+    (10..)
+        .zip(view.ports.keys())
+        .map(|(ifindex, port)| (port.clone(), Attachment { ifindex, tap: false, node: false }))
+        .collect()
 }

@@ -312,6 +312,7 @@ impl World {
             underlay: self.underlay(0),
             underlay_ifindex: 2,
             gateways: BTreeMap::new(),
+            addresses: BTreeSet::new(),
             flow_rows: 131_072,
         }
     }
@@ -326,7 +327,9 @@ impl World {
             .iter()
             .enumerate()
             .filter(|(_, spec)| spec.as_ref().is_some_and(|spec| spec.attached && spec.host == 0));
-        attached.map(|(port, _)| (port_name(port), Attachment { ifindex: Self::ifindex(port), tap: false })).collect()
+        attached
+            .map(|(port, _)| (port_name(port), Attachment { ifindex: Self::ifindex(port), tap: false, node: false }))
+            .collect()
     }
 }
 

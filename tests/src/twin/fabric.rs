@@ -28,6 +28,8 @@ pub const END_LOCAL_B: End = End(2);
 pub const END_REMOTE: End = End(3);
 /// Behind the foreign tunnel endpoint.
 pub const END_VTEP: End = End(200);
+/// The node itself, which the first local port of each network may talk to.
+pub const END_NODE: End = End(100);
 
 impl End {
     /// Ethernet address: the same in both networks, which may be so.
@@ -67,7 +69,7 @@ impl SmallFabric {
         for (network, tenant) in TENANTS.iter().enumerate() {
             for end in [END_LOCAL_A, END_LOCAL_B] {
                 let name: PortName = port_name(tenant, end).parse()?;
-                attachments.insert(name, Attachment { ifindex: ifindex(network, end), tap: false });
+                attachments.insert(name, attachment(network, end));
             }
         }
         let here = model.host(&"hosts/h1".parse()?).context("host h1")?.index;
@@ -76,6 +78,7 @@ impl SmallFabric {
             underlay: Ipv4Addr::new(192, 0, 2, 1),
             underlay_ifindex: UNDERLAY_IFINDEX,
             gateways: BTreeMap::new(),
+            addresses: [END_NODE.v4().into(), END_NODE.v6().into()].into(),
             flow_rows: maps::FLOWS.rows,
         };
         let mut fabric = Self { model, facts, attachments, rows: Rows::default() };
@@ -118,8 +121,7 @@ impl SmallFabric {
     pub fn attach_everything(&mut self) -> Result<()> {
         for (network, tenant) in TENANTS.iter().enumerate() {
             for end in [END_LOCAL_A, END_LOCAL_B, END_REMOTE] {
-                let attachment = Attachment { ifindex: ifindex(network, end), tap: false };
-                self.attachments.insert(port_name(tenant, end).parse()?, attachment);
+                self.attachments.insert(port_name(tenant, end).parse()?, attachment(network, end));
             }
         }
         Ok(())
@@ -197,6 +199,11 @@ impl SmallFabric {
 /// Interface of a local end of a tenant, by the tenant's place.
 pub const fn ifindex(network: usize, end: End) -> u32 {
     100 + network as u32 * 10 + end.0 as u32
+}
+
+/// Interface of an end of a tenant's network, by the tenant's place.
+fn attachment(network: usize, end: End) -> Attachment {
+    Attachment { ifindex: ifindex(network, end), tap: false, node: end == END_LOCAL_A }
 }
 
 fn port_name(tenant: &str, end: End) -> String {

@@ -9,12 +9,12 @@ use crate::chance::Chance;
 
 use super::{
     Met,
-    fabric::{END_LOCAL_A, END_LOCAL_B, END_REMOTE, END_VTEP, End, UNDERLAY_IFINDEX, ifindex},
+    fabric::{END_LOCAL_A, END_LOCAL_B, END_NODE, END_REMOTE, END_VTEP, End, UNDERLAY_IFINDEX, ifindex},
     talk::VNI,
 };
 
-/// Ends of conversations: those that are there, the router, and nobody.
-const ENDS: [End; 6] = [END_LOCAL_A, END_LOCAL_B, END_REMOTE, END_VTEP, End(254), End(77)];
+/// Ends of conversations: those that are there, the node, the router, and nobody.
+const ENDS: [End; 7] = [END_LOCAL_A, END_LOCAL_B, END_REMOTE, END_VTEP, END_NODE, End(254), End(77)];
 /// Ports that the rules know, and others.
 const PORTS: [u16; 8] = [80, 8000, 8045, 53, 23, 443, 40_000, 40_001];
 /// TCP flags that senders set, and some that none does.
@@ -66,6 +66,7 @@ impl Generator {
         ]);
         let from = match hook {
             Hook::FromWorkload => self.pick(&[END_LOCAL_A, END_LOCAL_B]),
+            Hook::FromHost => self.pick(&[END_NODE, END_NODE, END_NODE, END_REMOTE]),
             _ => self.pick(&[END_REMOTE, END_REMOTE, END_VTEP, END_LOCAL_A]),
         };
         let mut frame = self.inner(from);
@@ -74,7 +75,10 @@ impl Generator {
         }
         let mut met = match hook {
             Hook::FromUnderlay => Met::new(hook, UNDERLAY_IFINDEX, self.outer(network, &frame)),
-            Hook::FromHost => Met::new(hook, ifindex(network, END_LOCAL_A), frame),
+            Hook::FromHost => {
+                let to = self.pick(&[END_LOCAL_A, END_LOCAL_A, END_LOCAL_B]);
+                Met { own: !self.one_in(4), ..Met::new(hook, ifindex(network, to), frame) }
+            }
             Hook::FromOverlay => Met::new(hook, UNDERLAY_IFINDEX, frame),
             Hook::FromWorkload => Met::new(hook, ifindex(network, from), frame),
         };

@@ -1,0 +1,154 @@
+//! The CNI plugin among others: containerd and runc drive it through the interface of a kubelet, on two nodes; and plugins of the CNI
+//! project stand behind it.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
+
+use std::{net::SocketAddr, time::Duration};
+
+use andromede_testkit::{
+    Fabric, FabricOptions,
+    traffic::{Responder, tcp_probe},
+    wait,
+};
+use andromede_tests::{
+    bundle::{Bundle, network_name},
+    cni::{Container, Runtime, add_pod_network, known_ports, other_plugin, pod_fabric},
+    containerd::Containerd,
+    cri::{Sandbox, Wish},
+    image::{BUSYBOX, NAME},
+};
+use serde_json::{Value, json};
+
+const LONG: Duration = Duration::from_mins(1);
+/// Both have the same subnets.
+const TENANTS: [&str; 2] = ["shop", "mill"];
+
+/// The network of a tenant on a node, as a list for containerd 1.6. The node itself reaches the pods of the first tenant: the addresses of
+/// both are the same, and are each one's only once.
+fn list(fabric: &Fabric, node: u8, tenant: &str) -> Value {
+    let socket = fabric.agent(node).unwrap().place().socket();
+    json!({"cniVersion": "1.0.0", "name": tenant, "plugins": [
+        {"type": "andromede-cni", "network": network_name(tenant), "securityGroups": ["web"], "socket": socket,
+            "nodeAccess": tenant == TENANTS[0], "capabilities": {"io.kubernetes.cri.pod-annotations": true}}
+    ]})
+}
+
+/// A pod that answers with its own name on ports 80 and 81.
+struct Pod {
+    sandbox: Sandbox,
+    container: String,
+    address: std::net::IpAddr,
+}
+
+fn pod(containerd: &Containerd, tenant: &str, node: u8) -> Pod {
+    let cri = containerd.cri();
+    let name = format!("{tenant}-{node}");
+    let sandbox = cri.run(&Wish { name: &name, handler: tenant, ports: Vec::new() });
+    let sandbox = sandbox.unwrap_or_else(|error| panic!("{name}: {error:#}\n{}", containerd.tail()));
+    let address = cri.addresses(&sandbox).unwrap()[0];
+    let serve = format!(
+        "{BUSYBOX} nc -ll -p 81 -e {BUSYBOX} echo {name} & exec {BUSYBOX} nc -ll -p 80 -e {BUSYBOX} echo {name}"
+    );
+    let container = cri.start(&sandbox, NAME, "server", &[BUSYBOX, "sh", "-c", &serve]).unwrap();
+    Pod { sandbox, container, address }
+}
+
+/// Who answers a process of a pod at this address and port; empty if nobody does.
+fn asked(containerd: &Containerd, pod: &Pod, to: std::net::IpAddr, port: u16) -> String {
+    let command = format!("{BUSYBOX} nc -w 2 {to} {port} < /dev/null");
+    containerd.cri().exec(&pod.container, &[BUSYBOX, "sh", "-c", &command]).unwrap().1.trim().to_owned()
+}
+
+#[test]
+fn containerd_runs_pods_of_two_tenants_with_the_same_addresses_on_two_nodes() {
+    let fabric = Fabric::start(FabricOptions::default()).unwrap();
+    let bundle = TENANTS
+        .iter()
+        .zip(4003..)
+        .fold(Bundle::hosts(2), |bundle, (tenant, vni)| add_pod_network(bundle, tenant, vni, 2));
+    fabric.apply(bundle.text()).unwrap();
+    let start =
+        |node| Containerd::start(&fabric, node, &TENANTS.map(|tenant| (tenant, list(&fabric, node, tenant)))).unwrap();
+    let nodes = [start(1), start(2)];
+    let pods = TENANTS.map(|tenant| [pod(&nodes[0], tenant, 1), pod(&nodes[1], tenant, 2)]);
+    let [shop, mill] = &pods;
+    assert_eq!(shop.each_ref().map(|pod| pod.address), mill.each_ref().map(|pod| pod.address), "the addresses overlap");
+    wait::until("the controller knows them", LONG, || (known_ports(&fabric).unwrap() == 4).then_some(())).unwrap();
+    fabric.wait_in_force().unwrap();
+
+    for (tenant, [one, two]) in TENANTS.iter().zip(&pods) {
+        let answered = || (asked(&nodes[0], one, two.address, 80) == format!("{tenant}-2")).then_some(());
+        wait::until("the pod of its own tenant answers", LONG, answered).unwrap();
+        assert_eq!(asked(&nodes[1], two, one.address, 80), format!("{tenant}-1"));
+        assert_eq!(asked(&nodes[0], one, two.address, 81), "", "no rule admits it");
+    }
+    // As a kubelet asks whether a pod lives: in the name of the node, whatever the rules say.
+    for port in [80, 81] {
+        let probe =
+            tcp_probe(fabric.agent(1).unwrap().namespace(), SocketAddr::new(shop[0].address, port), LONG).unwrap();
+        assert!(probe.answered_by("shop-1\n"), "{probe:?}");
+    }
+
+    for [one, two] in &pods {
+        nodes[0].cri().remove(&one.sandbox).unwrap();
+        nodes[1].cri().remove(&two.sandbox).unwrap();
+    }
+    wait::until("the controller knows that all are gone", LONG, || (known_ports(&fabric).unwrap() == 0).then_some(()))
+        .unwrap();
+    for (number, node) in (1..).zip(&nodes) {
+        assert_eq!(node.namespaces().unwrap(), [""; 0]);
+        let agent = fabric.agent(number).unwrap();
+        let links = agent.namespace().exec("ip -o link show type veth").unwrap();
+        let links = String::from_utf8(links.stdout).unwrap();
+        assert!(!links.contains(": amd"), "{links}");
+        let status = agent.status(fabric.control()).unwrap();
+        assert_eq!(status["ports"].as_array().map_or(0, Vec::len), 0, "{status}");
+    }
+}
+
+#[test]
+fn portmap_and_tuning_work_behind_the_plugin() {
+    let fabric = pod_fabric(2).unwrap();
+    let runtime = Runtime::new(&fabric, 1).unwrap().with("cniVersion", json!("1.0.0"));
+    let runtime = runtime.with("nodeAccess", json!(true)).with("securityGroups", json!(["web"]));
+    let pod = Container::new("c1").unwrap();
+    let [node, other] = [1, 2].map(|number| fabric.agent(number).unwrap().namespace());
+    let set_switch = || std::fs::write("/proc/sys/net/ipv4/ip_forward", "1");
+    node.run(set_switch).unwrap().unwrap();
+    let add = runtime.add(&pod).unwrap();
+    let _server = Responder::start(&pod.namespace, "pod", &[80, 81], &[]).unwrap();
+
+    let behind = |kind: &str, more: &Value| {
+        let mut configuration = json!({"cniVersion": "1.0.0", "name": "pods", "type": kind, "prevResult": add.output});
+        configuration.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        configuration
+    };
+    let tuning = behind("tuning", &json!({"sysctl": {"net.core.somaxconn": "321"}}));
+    let ports = json!([
+        {"hostPort": 8080, "containerPort": 80, "protocol": "tcp"},
+        {"hostPort": 8081, "containerPort": 81, "protocol": "tcp"},
+    ]);
+    let portmap = behind("portmap", &json!({"runtimeConfig": {"portMappings": ports}}));
+    for plugin in [&tuning, &portmap] {
+        let outcome = other_plugin(node, "ADD", &pod, plugin).unwrap();
+        assert!(outcome.succeeded, "{}", outcome.output);
+        for part in ["interfaces", "ips", "routes"] {
+            assert_eq!(outcome.output[part], add.output[part], "what ours said is passed on by {plugin}");
+        }
+    }
+    let read = || std::fs::read_to_string("/proc/sys/net/core/somaxconn");
+    assert_eq!(pod.namespace.run(read).unwrap().unwrap().trim(), "321");
+    let ask = |from, port| tcp_probe(from, SocketAddr::from(([192, 0, 2, 1], port)), Duration::from_secs(1)).unwrap();
+    assert!(ask(node, 8080).answered_by("pod") && ask(node, 8081).answered_by("pod"), "the node's own are not asked");
+    assert!(ask(other, 8080).answered_by("pod"), "by the rules of the host, and a rule of the pod");
+    assert!(!ask(other, 8081).is_answered(), "no rule of the pod admits it");
+    // Not that of portmap 1.1.1: of a pod with addresses of both families it looks for rules of the wrong one.
+    let checked = other_plugin(node, "CHECK", &pod, &tuning).unwrap();
+    assert!(checked.succeeded, "{}", checked.output);
+    assert!(runtime.with("prevResult", add.output.clone()).run("CHECK", &pod).unwrap().succeeded);
+    for plugin in [&portmap, &tuning] {
+        let outcome = other_plugin(node, "DEL", &pod, plugin).unwrap();
+        assert!(outcome.succeeded, "{}", outcome.output);
+    }
+    assert!(!ask(node, 8080).is_answered());
+    assert!(runtime.run("DEL", &pod).unwrap().succeeded);
+}
