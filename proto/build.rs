@@ -2,7 +2,8 @@
 
 use std::{env, error::Error, path::PathBuf};
 
-const SCHEMA: [&str; 19] = [
+const SCHEMA: [&str; 21] = [
+    "andromede/v1/places.proto",
     "andromede/v1/resources.proto",
     "andromede/v1/methods.proto",
     "andromede/v1/tenant_service.proto",
@@ -12,6 +13,7 @@ const SCHEMA: [&str; 19] = [
     "andromede/v1/security_group_service.proto",
     "andromede/v1/prefix_list_service.proto",
     "andromede/v1/operator_policy_service.proto",
+    "andromede/v1/zone_service.proto",
     "andromede/v1/host_service.proto",
     "andromede/v1/vtep_service.proto",
     "andromede/v1/fabric_service.proto",

@@ -68,6 +68,7 @@ drop_reasons! {
     36 NoService "no-service" "The destination is the network's own router, which offers nothing but address resolution." "Send to a port.";
     37 Loop "loop" "Source and destination are the same." "The sender is broken or hostile.";
     38 NetworkChanging "network-changing" "Several tables of the network are changing together; a new flow waits for its next packet." "None is needed: the sender tries again.";
+    39 ForbiddenZone "forbidden-zone" "The destination is on a host of a zone in which the network may not be: place is law." "andromedectl describe the network and the host; place the port in a zone that the network allows.";
     48 UnknownSender "unknown-sender" "The outer source is not a member of the network that the frame names." "A stranger on the underlay, or a host that was removed: andromedectl get hosts.";
     49 SenderNotHolder "sender-not-holder" "The sender is a member of the network, but does not hold the inner source address." "The sender is compromised, or has not caught up: andromedectl status.";
     50 BadVxlan "bad-vxlan" "The VXLAN header is not that of RFC 7348, or the outer header is not one that a member sends." "Capture on the underlay.";

@@ -46,7 +46,7 @@ pub use fragment::{Datagram, FRAGMENT_LIFETIME, FRAGMENT_PLACES, FragmentKey, Fr
 pub use identifiers::{FORWARDED, HostIndex, Identity, Mac, NetworkIndex, PolicySet, RuleNumber, Slot, rule};
 pub use location::{HostRow, LocationKey, LocationRow, PrefixKey, encapsulation, location_flag, location_kind};
 pub use member::{MemberKey, MemberRow, member_flag};
-pub use network::{NetworkRow, Timeouts};
+pub use network::{NetworkRow, Timeouts, ZoneSet, network_flag};
 pub use pod::{Pod, Prefixed, bytes_of, from_bytes};
 pub use policy::{
     Action, CellKey, CellRow, IdentityClass, IdentityClassKey, PolicyPrefixKey, PrefixClasses, ServiceClasses,

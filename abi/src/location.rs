@@ -87,7 +87,7 @@ pub struct LocationRow {
     pub host: HostIndex,
     /// A second host that may hold it meanwhile (reserved for migration).
     pub alternate_host: HostIndex,
-    /// Zone of the host (reserved).
+    /// Zone of the host (reserved: [`HostRow::zone`] is the one that counts).
     pub zone: u32,
     /// Interned set of groups of the port there; 0 behind a foreign tunnel endpoint.
     pub identity: Identity,
@@ -145,7 +145,7 @@ pub struct HostRow {
     pub gateway: Address,
     /// Index of the underlay interface.
     pub ifindex: u32,
-    /// Zone of that host (reserved).
+    /// Number of the zone of that host; 0: none.
     pub zone: u32,
     /// Key between the hosts (reserved for encryption).
     pub key_id: u32,

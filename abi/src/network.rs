@@ -37,6 +37,52 @@ impl Timeouts {
     };
 }
 
+/// Bits of [`NetworkRow::flags`].
+pub mod network_flag {
+    /// The network is bound to places: nothing is encapsulated towards a host whose zone is not among [`super::NetworkRow::zones`].
+    pub const BOUND: u32 = 1 << 0;
+}
+
+/// Zones, by number: bit `n % 64` of word `n / 64` is that of zone `n`. That of 0, which stands for no zone, is never set.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct ZoneSet(pub [u64; 2]);
+row!(ZoneSet, 16, [u64; 2]);
+
+impl ZoneSet {
+    /// No zone.
+    pub const NONE: Self = Self([0; 2]);
+    /// The largest number of a zone.
+    pub const LAST: u32 = 127;
+
+    /// Is the zone among them?
+    #[inline(always)]
+    pub const fn has(&self, zone: u32) -> bool {
+        let Self([low, high]) = *self;
+        let word = if zone < 64 { low } else { high };
+        zone != 0 && zone <= Self::LAST && word >> (zone & 63) & 1 != 0
+    }
+
+    /// The same and this zone; of a number that none has, the same.
+    #[must_use]
+    pub const fn with(self, zone: u32) -> Self {
+        let Self([low, high]) = self;
+        let bit = 1_u64 << (zone & 63);
+        match zone {
+            1..64 => Self([low | bit, high]),
+            64..=Self::LAST => Self([low, high | bit]),
+            _ => self,
+        }
+    }
+
+    /// The zones that both have.
+    #[must_use]
+    pub const fn and(self, other: Self) -> Self {
+        let (Self([a, b]), Self([c, d])) = (self, other);
+        Self([a & c, b & d])
+    }
+}
+
 /// Row of `networks`, keyed by [`NetworkIndex`].
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,21 +93,40 @@ pub struct NetworkRow {
     pub tenant: u32,
     /// The network's word in `epochs`: odd while several tables of the network change together.
     pub network_slot: Slot,
-    /// No bit is given out yet.
+    /// See [`network_flag`].
     pub flags: u32,
     /// When its connections are over.
     pub timeouts: Timeouts,
     /// Most connections of the tenant on this host, of all its networks; 0: no limit.
     pub tenant_flows: u32,
-    /// Zero: zones come here.
-    pub reserved: [u32; 4],
+    /// The zones to whose hosts its packets may be sent, if [`network_flag::BOUND`] is set.
+    pub zones: ZoneSet,
 }
-row!(NetworkRow, 64, u64, [u32; 3], Timeouts, u32, [u32; 4]);
+row!(NetworkRow, 64, u64, [u32; 3], Timeouts, u32, ZoneSet);
 
 impl NetworkRow {
     /// The owner word of the row of this network.
     #[inline(always)]
     pub const fn owner_of(network: NetworkIndex) -> u64 {
         1 << 32 | network as u64
+    }
+
+    /// May its packets be sent to a host of this zone? Of a host that has none the number is 0.
+    #[inline(always)]
+    pub const fn admits(&self, zone: u32) -> bool {
+        self.flags & network_flag::BOUND == 0 || self.zones.has(zone)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_set_has_the_zones_that_were_put_in() {
+        let set = [1, 63, 64, 127].into_iter().fold(ZoneSet::NONE, ZoneSet::with);
+        assert!((0..1_000).filter(|zone| set.has(*zone)).eq([1, 63, 64, 127]));
+        assert_eq!(ZoneSet::NONE.with(0).with(128).with(u32::MAX), ZoneSet::NONE, "no zone has these numbers");
+        assert_eq!(set.and(ZoneSet::NONE.with(64).with(2)), ZoneSet::NONE.with(64));
     }
 }

@@ -48,7 +48,7 @@ pub struct PortRow {
     pub ingress_set: PolicySet,
     /// Number of the tenant.
     pub tenant: u32,
-    /// Zone of this host (reserved).
+    /// Number of the zone of this host; 0: none.
     pub zone: u32,
     /// The only source address of frames.
     pub mac: Mac,

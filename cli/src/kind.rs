@@ -7,6 +7,8 @@ use crate::failure::Failure;
 /// A kind of resource, in an order in which each refers only to those before it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Kind {
+    /// A place.
+    Zone,
     /// A customer.
     Tenant,
     /// A private network.
@@ -42,7 +44,8 @@ struct Words {
 
 const IN_NETWORK: [&str; 2] = ["tenants", "networks"];
 
-const WORDS: [Words; 9] = [
+const WORDS: [Words; 10] = [
+    Words { kind: Kind::Zone, singular: "zone", collection: "zones", aliases: &["zo"], path: &["zones"] },
     Words { kind: Kind::Tenant, singular: "tenant", collection: "tenants", aliases: &["ten"], path: &["tenants"] },
     Words {
         kind: Kind::Network,
@@ -103,7 +106,8 @@ impl Kind {
     }
 
     /// All kinds, each after those that it refers to.
-    pub(crate) const ALL: [Self; 9] = [
+    pub(crate) const ALL: [Self; 10] = [
+        Self::Zone,
         Self::Tenant,
         Self::Network,
         Self::Subnet,
@@ -156,6 +160,7 @@ impl Kind {
     /// The kind of a resource; none if it is of a kind that this program does not know.
     pub(crate) fn of(resource: &Resource) -> Option<Self> {
         Some(match resource.kind.as_ref()? {
+            resource::Kind::Zone(_) => Self::Zone,
             resource::Kind::Tenant(_) => Self::Tenant,
             resource::Kind::Network(_) => Self::Network,
             resource::Kind::Subnet(_) => Self::Subnet,
@@ -180,6 +185,7 @@ impl Kind {
 /// The resource's own name.
 pub(crate) fn name_of(resource: &Resource) -> &str {
     match &resource.kind {
+        Some(resource::Kind::Zone(it)) => &it.name,
         Some(resource::Kind::Tenant(it)) => &it.name,
         Some(resource::Kind::Network(it)) => &it.name,
         Some(resource::Kind::Subnet(it)) => &it.name,

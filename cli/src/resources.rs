@@ -6,6 +6,7 @@ use andromede_proto::v1::{
     port_service_client::PortServiceClient, prefix_list_service_client::PrefixListServiceClient, resource,
     security_group_service_client::SecurityGroupServiceClient, subnet_service_client::SubnetServiceClient,
     tenant_service_client::TenantServiceClient, vtep_service_client::VtepServiceClient,
+    zone_service_client::ZoneServiceClient,
 };
 use tonic::Status;
 
@@ -44,6 +45,7 @@ type Page = (Vec<Resource>, String);
 pub(crate) const MAX_ANSWER: usize = 256 << 20;
 
 services! {
+    Zone ZoneServiceClient get_zone list_zones zones;
     Tenant TenantServiceClient get_tenant list_tenants tenants;
     Network NetworkServiceClient get_network list_networks networks;
     Subnet SubnetServiceClient get_subnet list_subnets subnets;

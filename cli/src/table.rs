@@ -1,6 +1,6 @@
 //! Columns of each kind of resource.
 
-use andromede_proto::v1::{Direction, Resource, Rule, resource};
+use andromede_proto::v1::{Direction, Host, Residency, Resource, Rule, Zone, resource};
 
 use crate::{
     kind::Kind,
@@ -23,13 +23,14 @@ pub(crate) fn of(kind: Kind, resources: &[Resource], wide: bool) -> String {
 /// Titles of the table and those that only the wide one has.
 fn header(kind: Kind) -> (&'static [&'static str], &'static [&'static str]) {
     match kind {
-        Kind::Tenant => (&["NAME", "DISPLAY NAME"], &["REVISION"]),
-        Kind::Network => (&["TENANT", "NAME", "VNI", "MTU"], &["INDEX", "REVISION"]),
+        Kind::Zone => (&["NAME", "JURISDICTION", "OPERATOR"], &["INDEX", "REVISION"]),
+        Kind::Tenant => (&["NAME", "DISPLAY NAME", "RESIDENCY"], &["REVISION"]),
+        Kind::Network => (&["TENANT", "NAME", "VNI", "MTU", "RESIDENCY"], &["INDEX", "REVISION"]),
         Kind::Subnet => (&["NETWORK", "NAME", "CIDR", "GATEWAY", "HOST"], &["REVISION"]),
         Kind::SecurityGroup => (&["NETWORK", "NAME", "INGRESS", "EGRESS"], &["REVISION"]),
         Kind::PrefixList => (&["NETWORK", "NAME", "PREFIXES"], &["REVISION"]),
         Kind::OperatorPolicy => (&["NAME", "NETWORKS", "INGRESS", "EGRESS"], &["REVISION"]),
-        Kind::Vtep => (&["NETWORK", "NAME", "UNDERLAY", "PREFIXES"], &["MAC", "INDEX", "REVISION"]),
+        Kind::Vtep => (&["NETWORK", "NAME", "UNDERLAY", "PREFIXES", "ZONE"], &["MAC", "INDEX", "REVISION"]),
         Kind::Host => (&["NAME", "UNDERLAY", "ZONE"], &["INDEX", "REVISION"]),
         Kind::Port => (&["NETWORK", "NAME", "ADDRESSES", "HOST", "GROUPS"], &["MAC", "IDENTITY", "REVISION"]),
     }
@@ -39,14 +40,17 @@ fn header(kind: Kind) -> (&'static [&'static str], &'static [&'static str]) {
 fn row(resource: &Resource) -> Vec<String> {
     let Some(kind) = &resource.kind else { return vec!["?".to_owned()] };
     match kind {
+        resource::Kind::Zone(it) => zone(it),
         resource::Kind::Tenant(it) => {
-            vec![last(&it.name).to_owned(), it.display_name.clone(), it.revision.to_string()]
+            let residency = residency(it.residency.as_ref());
+            vec![last(&it.name).to_owned(), it.display_name.clone(), residency, it.revision.to_string()]
         }
         resource::Kind::Network(it) => vec![
             it.name.split('/').nth(1).unwrap_or_default().to_owned(),
             last(&it.name).to_owned(),
             it.vni.to_string(),
             if it.mtu == 0 { "auto".to_owned() } else { it.mtu.to_string() },
+            residency(it.residency.as_ref()),
             it.index.to_string(),
             it.revision.to_string(),
         ],
@@ -83,17 +87,12 @@ fn row(resource: &Resource) -> Vec<String> {
             last(&it.name).to_owned(),
             it.underlay_address.clone(),
             it.prefixes.join(","),
+            last(&it.zone).to_owned(),
             it.mac.clone(),
             it.index.to_string(),
             it.revision.to_string(),
         ],
-        resource::Kind::Host(it) => vec![
-            last(&it.name).to_owned(),
-            it.underlay_address.clone(),
-            last(&it.zone).to_owned(),
-            it.index.to_string(),
-            it.revision.to_string(),
-        ],
+        resource::Kind::Host(it) => host(it),
         resource::Kind::Port(it) => vec![
             network_of(&it.name),
             last(&it.name).to_owned(),
@@ -105,6 +104,24 @@ fn row(resource: &Resource) -> Vec<String> {
             it.revision.to_string(),
         ],
     }
+}
+
+fn zone(it: &Zone) -> Vec<String> {
+    let (index, revision) = (it.index.to_string(), it.revision.to_string());
+    vec![last(&it.name).to_owned(), it.jurisdiction.clone(), it.operator.clone(), index, revision]
+}
+
+fn host(it: &Host) -> Vec<String> {
+    let (index, revision) = (it.index.to_string(), it.revision.to_string());
+    vec![last(&it.name).to_owned(), it.underlay_address.clone(), last(&it.zone).to_owned(), index, revision]
+}
+
+/// Where something may be.
+pub(crate) fn residency(residency: Option<&Residency>) -> String {
+    let Some(Residency { jurisdictions, operators, zones }) = residency else { return "anywhere".to_owned() };
+    let zones: Vec<String> = zones.iter().map(|zone| last(zone).to_owned()).collect();
+    let lists = [jurisdictions, operators, &zones].map(|list| list.join("|"));
+    lists.into_iter().filter(|list| !list.is_empty()).collect::<Vec<_>>().join(" & ")
 }
 
 fn rules(rules: &[Rule], direction: Direction) -> String {
@@ -124,6 +141,7 @@ mod tests {
     #[test]
     fn every_kind_has_as_many_cells_as_titles() {
         let resources = [
+            resource::Kind::Zone(v1::Zone::default()),
             resource::Kind::Tenant(v1::Tenant::default()),
             resource::Kind::Network(v1::Network::default()),
             resource::Kind::Subnet(v1::Subnet::default()),

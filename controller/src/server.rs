@@ -27,6 +27,7 @@ use tonic::{
 use crate::{
     access::{Bearers, GuardLayer, KeySetError, Views},
     api::{Agents, Diagnostics, Fabric, History, Join, Resources, Watches},
+    calls::CallLayer,
     checkpoint::Retention,
     denials::Denials,
     fold::fold,
@@ -243,6 +244,7 @@ impl Server {
                 .max_concurrent_streams(CALLS_PER_CONNECTION)
                 .http2_keepalive_interval(Some(KEEPALIVE.0))
                 .http2_keepalive_timeout(Some(KEEPALIVE.1))
+                .layer(CallLayer::default())
                 .layer(guard)
                 .add_routes(routes)
                 .serve_with_incoming_shutdown(TcpIncoming::from(self.listener).with_nodelay(Some(true)), async move {
@@ -319,6 +321,7 @@ impl Parts {
             .add_service(v1::subnet_service_server::SubnetServiceServer::new(resources.clone()))
             .add_service(v1::port_service_server::PortServiceServer::new(resources.clone()))
             .add_service(v1::security_group_service_server::SecurityGroupServiceServer::new(resources.clone()))
+            .add_service(v1::zone_service_server::ZoneServiceServer::new(resources.clone()))
             .add_service(v1::host_service_server::HostServiceServer::new(resources.clone()))
             .add_service(v1::prefix_list_service_server::PrefixListServiceServer::new(resources.clone()))
             .add_service(v1::operator_policy_service_server::OperatorPolicyServiceServer::new(resources.clone()))

@@ -11,9 +11,9 @@ use std::{
 use andromede_abi::maps;
 use andromede_controller::{capacity::Capacity, change::WriteError};
 use andromede_model::{
-    Action, AnyName, Direction, Existing, Host, HostState, Labels, MacAddress, Model, Network, OperatorPolicy, Port,
-    PortLimits, PortRange, Prefix, PrefixList, Protocol, Remote, Resource, Rule, SecurityGroup, Subnet, Tenant,
-    TenantLimits, TenantQuotas, Uid, Vni, Vtep,
+    Action, AnyName, Direction, Existing, Host, Labels, MacAddress, Model, Network, OperatorPolicy, Port, PortLimits,
+    PortRange, Prefix, PrefixList, Protocol, Remote, Residency, Resource, Rule, SecurityGroup, Subnet, Tenant, Uid,
+    Vni, Vtep,
 };
 use andromede_plan::{Cost, HostFacts, Memory, Rows, compile_with};
 use andromede_proto::v1;
@@ -100,9 +100,9 @@ fn remote(network: &str, number: u8) -> Remote {
 }
 
 fn host(number: u8) -> Resource {
-    let underlay = Ipv4Addr::new(192, 0, 2, 1 + number);
-    let name = format!("hosts/h{number}").parse().unwrap();
-    Host { name, underlay, state: HostState::Unset, index: 0, revision: 0, labels: Labels::default() }.into()
+    let underlay_address = format!("192.0.2.{}", 1 + number);
+    let host = v1::Host { name: format!("hosts/h{number}"), underlay_address, ..v1::Host::default() };
+    Host::try_from(host).unwrap().into()
 }
 
 fn group(network: &str, number: u8, rules: &[(bool, u8, u8)]) -> Resource {
@@ -134,18 +134,10 @@ fn beginning() -> Vec<Resource> {
     let mut all: Vec<Resource> = (0..HOSTS).map(host).collect();
     for number in 0..NETWORKS {
         let name = network(number);
-        let tenant: andromede_model::TenantName = format!("tenants/t{number}").parse().unwrap();
         all.push(
-            Tenant {
-                name: tenant,
-                display_name: String::new(),
-                index: 0,
-                revision: 0,
-                labels: Labels::default(),
-                limits: TenantLimits::default(),
-                quotas: TenantQuotas::default(),
-            }
-            .into(),
+            Tenant::try_from(v1::Tenant { name: format!("tenants/t{number}"), ..v1::Tenant::default() })
+                .unwrap()
+                .into(),
         );
         all.push(
             Network {
@@ -153,6 +145,7 @@ fn beginning() -> Vec<Resource> {
                 vni: Vni::UNSET,
                 mtu: None,
                 timeouts: andromede_model::Timeouts::default(),
+                residency: Residency::default(),
                 tenant_index: 0,
                 index: 0,
                 revision: 0,
@@ -201,6 +194,8 @@ fn vtep(network: &str, which: usize, number: u8, prefixes: u8) -> Resource {
         underlay: Ipv4Addr::new(192, 0, 2, 100 + 10 * u8::try_from(which).unwrap() + number),
         mac: MacAddress::new([2, 9, 9, 9, 9, number]).unwrap(),
         prefixes: prefixes.map(|prefix| of_number(prefix).parse().unwrap()).collect(),
+        zone: None,
+        zone_index: 0,
         index: 0,
         revision: 0,
         labels: Labels::default(),

@@ -52,6 +52,16 @@ enum Event {
         tenant: usize,
         flows: u32,
     },
+    /// A zone gets this law, and the host stands there, or in no zone.
+    Zone {
+        host: u8,
+        french: Option<bool>,
+    },
+    /// A tenant may be in France only, or anywhere.
+    Law {
+        tenant: usize,
+        bound: bool,
+    },
     /// All of a tenant goes, and comes back empty.
     Renew {
         tenant: usize,
@@ -75,6 +85,8 @@ fn event() -> impl Strategy<Value = Event> {
         1 => host.clone().prop_map(|host| Event::Fence { host }),
         1 => host.clone().prop_map(|host| Event::DeleteHost { host }),
         1 => (tenant.clone(), 0..3_u32).prop_map(|(tenant, flows)| Event::Limit { tenant, flows }),
+        2 => (host.clone(), any::<Option<bool>>()).prop_map(|(host, french)| Event::Zone { host, french }),
+        2 => (tenant.clone(), any::<bool>()).prop_map(|(tenant, bound)| Event::Law { tenant, bound }),
         1 => tenant.prop_map(|tenant| Event::Renew { tenant }),
         5 => host.prop_map(|host| Event::Hear { host }),
     ]
@@ -148,6 +160,23 @@ impl World {
                 let limits = Some(v1::TenantLimits { flows_per_host: flows });
                 let message =
                     v1::Tenant { name: format!("tenants/{}", TENANTS[tenant]), limits, ..v1::Tenant::default() };
+                self.write(vec![v1::Resource { kind: Some(v1::resource::Kind::Tenant(message)) }], Vec::new());
+            }
+            Event::Zone { host, french } => {
+                let name = format!("zones/z{}", host % 2);
+                let jurisdiction = if french == Some(true) { "FR" } else { "DE" }.to_owned();
+                let zone = v1::Zone { name: name.clone(), jurisdiction, operator: "o".into(), ..v1::Zone::default() };
+                self.write(vec![v1::Resource { kind: Some(v1::resource::Kind::Zone(zone)) }], Vec::new());
+                if let Some(found) = self.publisher.model().host(&host_name(host)).cloned() {
+                    let zone = french.map(|_| name.parse().unwrap());
+                    let moved = andromede_model::Host { zone, ..found };
+                    self.write(vec![andromede_model::Resource::from(moved).into()], Vec::new());
+                }
+            }
+            Event::Law { tenant, bound } => {
+                let residency = v1::Residency { jurisdictions: vec!["FR".into()], ..v1::Residency::default() };
+                let name = format!("tenants/{}", TENANTS[tenant]);
+                let message = v1::Tenant { name, residency: bound.then_some(residency), ..v1::Tenant::default() };
                 self.write(vec![v1::Resource { kind: Some(v1::resource::Kind::Tenant(message)) }], Vec::new());
             }
             Event::DeletePort { tenant, port } => {

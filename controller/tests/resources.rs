@@ -6,9 +6,10 @@ mod support;
 use std::path::Path;
 
 use andromede_proto::v1::{
-    ApplyRequest, CreatePortRequest, CreateTenantRequest, DeleteRequest, GetRequest, ListRequest, Port, Tenant,
-    UpdatePortRequest, UpdateTenantRequest, WatchRequest, port_service_client::PortServiceClient,
-    subnet_service_client::SubnetServiceClient, tenant_service_client::TenantServiceClient,
+    ApplyRequest, CreatePortRequest, CreateTenantRequest, CreateZoneRequest, DeleteRequest, GetRequest, Host,
+    ListRequest, Port, Residency, Resource, Tenant, UpdatePortRequest, UpdateTenantRequest, WatchRequest, Zone,
+    port_service_client::PortServiceClient, resource::Kind, subnet_service_client::SubnetServiceClient,
+    tenant_service_client::TenantServiceClient, zone_service_client::ZoneServiceClient,
 };
 use prost_types::FieldMask;
 use support::{
@@ -310,5 +311,54 @@ async fn validate_only_changes_nothing_and_parents_are_checked() {
     let request =
         CreateTenantRequest { tenant_id: "A".to_owned(), tenant: Some(Tenant::default()), ..Default::default() };
     assert_eq!(field(&tenants.create_tenant(request).await.unwrap_err()), "tenant.name");
+    controller.stop().await;
+}
+
+#[tokio::test]
+async fn place_is_law() {
+    let folder = tempfile::tempdir().unwrap();
+    let controller = Controller::plaintext(folder.path()).await;
+    let mut zones = ZoneServiceClient::new(controller.channel().await);
+    for (id, law) in [("par1", "FR"), ("fra1", "DE")] {
+        let zone = Zone { jurisdiction: law.to_owned(), operator: "nuage".to_owned(), ..Zone::default() };
+        let create = CreateZoneRequest { zone_id: id.to_owned(), zone: Some(zone), ..CreateZoneRequest::default() };
+        zones.create_zone(create).await.unwrap();
+    }
+    let listed = zones.list_zones(ListRequest::default()).await.unwrap().into_inner().zones;
+    assert_eq!(
+        listed.iter().map(|zone| (zone.name.as_str(), zone.index)).collect::<Vec<_>>(),
+        [("zones/fra1", 2), ("zones/par1", 1)]
+    );
+    let at = |number: u8, zone: &str| match host(number).kind {
+        Some(Kind::Host(host)) => Resource { kind: Some(Kind::Host(Host { zone: zone.to_owned(), ..host })) },
+        _ => unreachable!(),
+    };
+    let law = |jurisdictions: &[&str]| {
+        let jurisdictions = jurisdictions.iter().map(|law| (*law).to_owned()).collect();
+        let residency = Some(Residency { jurisdictions, ..Residency::default() });
+        Resource { kind: Some(Kind::Tenant(Tenant { name: "tenants/a".to_owned(), residency, ..Tenant::default() })) }
+    };
+    controller.apply([empty_tenant("a"), vec![at(1, "zones/par1"), at(2, "zones/fra1")]].concat()).await.unwrap();
+    controller.apply(vec![law(&["FR"]), port("a", 11, Some(1))]).await.unwrap();
+
+    let outside = controller.apply(vec![port("a", 12, Some(2))]).await.unwrap_err();
+    assert_eq!((outside.code(), field(&outside).as_str()), (Code::InvalidArgument, "resources[0].port.host"));
+    let text = outside.get_details_bad_request().unwrap().field_violations[0].description.clone();
+    assert!(text.contains("may be only in jurisdiction FR; hosts/h2 is in zones/fra1 (jurisdiction DE"), "{text}");
+    for (change, of) in
+        [(law(&["DE"]), "tenant.residency"), (at(1, "zones/fra1"), "host.zone"), (at(1, ""), "host.zone")]
+    {
+        let refused = controller.apply(vec![change]).await.unwrap_err();
+        assert_eq!((refused.code(), field(&refused)), (Code::FailedPrecondition, format!("resources[0].{of}")));
+        let standing = refused.get_details_precondition_failure().unwrap().violations[0].clone();
+        assert_eq!(
+            (standing.r#type.as_str(), standing.subject),
+            ("IN_USE", "tenants/a/networks/n/ports/p11".to_owned())
+        );
+    }
+    let named = DeleteRequest { name: "zones/par1".to_owned(), ..DeleteRequest::default() };
+    assert_eq!(zones.delete_zone(named).await.unwrap_err().code(), Code::FailedPrecondition);
+    // Law and place may change together.
+    controller.apply(vec![law(&["DE"]), port("a", 11, Some(2))]).await.unwrap();
     controller.stop().await;
 }

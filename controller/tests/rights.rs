@@ -45,7 +45,7 @@ fn expected(path: &str) -> &'static [&'static str] {
     let of_operator = ["HostService", "JoinTokenService", "OperatorPolicyService", "DiagnosticsService"]
         .iter()
         .any(|it| service.ends_with(it));
-    let decided = ["TenantService", "VtepService"].iter().any(|it| service.ends_with(it));
+    let decided = ["TenantService", "VtepService", "ZoneService"].iter().any(|it| service.ends_with(it));
     let reads = ["Get", "List", "Wait", "Watch", "Diff", "Trace", "Verify", "ServerReflection"]
         .iter()
         .any(|it| method.starts_with(it));

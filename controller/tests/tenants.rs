@@ -11,6 +11,7 @@ use andromede_proto::{
         self, ApplyRequest, GetRequest, ListRequest, PlanRequest, Resource, RollbackRequest, UpdatePortRequest,
         fabric_service_client::FabricServiceClient, history_service_client::HistoryServiceClient,
         network_service_client::NetworkServiceClient, port_service_client::PortServiceClient, resource::Kind,
+        zone_service_client::ZoneServiceClient,
     },
 };
 use prost::Message as _;
@@ -343,7 +344,10 @@ async fn an_administrator_decides_what_is_the_tenants_and_the_operator_the_rest(
     let limits = v1::PortLimits { flows_inbound: 9, ..v1::PortLimits::default() };
     let with_vni = v1::Network { name: "tenants/a/networks/m".to_owned(), vni: 77, ..v1::Network::default() };
     let named = v1::Tenant { name: "tenants/a".to_owned(), display_name: "mine".to_owned(), ..v1::Tenant::default() };
+    let anywhere = v1::Residency { jurisdictions: vec!["DE".to_owned()], ..v1::Residency::default() };
+    let free = v1::Tenant { name: "tenants/a".to_owned(), residency: Some(anywhere), ..v1::Tenant::default() };
     let cases = [
+        (Resource { kind: Some(Kind::Tenant(free)) }, "resources[0].tenant.name"),
         (port(&|it| it.host = "hosts/h2".to_owned()), "resources[0].port.host"),
         (port(&|it| it.host = "hosts/h9".to_owned()), "resources[0].port.host"),
         (port(&|it| it.limits = Some(limits)), "resources[0].port.limits"),
@@ -366,5 +370,28 @@ async fn an_administrator_decides_what_is_the_tenants_and_the_operator_the_rest(
     }
     // What is its own it may also delete, wherever the operator placed it.
     ports.delete_port(v1::DeleteRequest { name, ..v1::DeleteRequest::default() }).await.unwrap();
+    stage.controller.stop().await;
+}
+
+#[tokio::test]
+async fn a_tenant_chooses_among_zones_and_makes_none() {
+    let stage = stage().await;
+    let admin = stage.connect("tenant-admin/a/t").await;
+    // It may bind a network of its own more closely, and sees the zones to choose from; it makes none.
+    let zone = v1::Zone {
+        name: "zones/par1".to_owned(),
+        jurisdiction: "FR".into(),
+        operator: "o".into(),
+        ..v1::Zone::default()
+    };
+    let zone = Resource { kind: Some(Kind::Zone(zone)) };
+    apply(&stage.connect("operator/o").await, vec![zone.clone()]).await.unwrap();
+    let own = v1::Residency { zones: vec!["zones/par1".to_owned()], ..v1::Residency::default() };
+    let network =
+        v1::Network { name: "tenants/a/networks/m".to_owned(), residency: Some(own), ..v1::Network::default() };
+    apply(&admin, vec![Resource { kind: Some(Kind::Network(network)) }]).await.unwrap();
+    let mut zones = ZoneServiceClient::new(admin.clone());
+    assert_eq!(zones.list_zones(ListRequest::default()).await.unwrap().into_inner().zones.len(), 1);
+    assert_eq!(apply(&admin, vec![zone]).await.unwrap_err().code(), Code::NotFound);
     stage.controller.stop().await;
 }

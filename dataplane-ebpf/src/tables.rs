@@ -268,6 +268,11 @@ impl Tables for Maps {
     }
 
     #[inline(always)]
+    fn with_network<R>(&self, network: u32, look: impl FnOnce(&NetworkRow) -> R) -> Option<R> {
+        kept::network(network).map(look)
+    }
+
+    #[inline(always)]
     fn epoch(&self, slot: u32) -> Option<u32> {
         let word = maps::EPOCHS.get_ptr(slot)?;
         // SAFETY: an aligned word of an array.

@@ -5,9 +5,9 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use andromede_abi::{
     Action, Address, CellKey, CellRow, HostConfig, HostIndex, HostRow, LocationKey, LocationRow, Mac, MemberKey,
-    MemberRow, NetworkIndex, PolicyPrefixKey, PolicySet, PortLimits, PortRow, PrefixClasses, PrefixKey, Prefixed,
-    ServiceClasses, ServiceKey, Slot, feature, location_flag, location_kind, member_flag, pair, port_flag,
-    remote_level, rule, service_level,
+    MemberRow, NetworkIndex, NetworkRow, PolicyPrefixKey, PolicySet, PortLimits, PortRow, PrefixClasses, PrefixKey,
+    Prefixed, ServiceClasses, ServiceKey, Slot, Timeouts, ZoneSet, feature, location_flag, location_kind, member_flag,
+    pair, port_flag, remote_level, rule, service_level,
 };
 use andromede_pipeline::memory::Tables;
 
@@ -100,6 +100,16 @@ pub(crate) fn tables() -> Tables {
 }
 
 fn add_network(tables: &mut Tables, network: NetworkIndex) {
+    let row = NetworkRow {
+        owner: NetworkRow::owner_of(network),
+        tenant: network,
+        network_slot: slot(network, 0),
+        flags: 0,
+        timeouts: Timeouts::DEFAULT,
+        tenant_flows: 0,
+        zones: ZoneSet::NONE,
+    };
+    tables.networks.insert(network, row);
     for end in [1, 2] {
         tables.ports.insert(ifindex(network, end), port(network, end));
     }

@@ -8,7 +8,8 @@ use std::{
 
 use crate::{
     AnyName, Cause, HostName, IdentitySet, Model, Network, NetworkName, OperatorPolicyName, Port, PortName,
-    PrefixListName, Resource, SecurityGroupName, SubnetName, TenantName, Violation, Vni, VtepName, state::NetworkState,
+    PrefixListName, Resource, SecurityGroupName, SubnetName, TenantName, Violation, Vni, VtepName, ZoneName,
+    state::NetworkState,
 };
 
 /// What a write does to one network.
@@ -38,6 +39,7 @@ pub(crate) struct Draft<'a> {
     /// Place of each deleted name in the request.
     pub(crate) deleted: BTreeMap<AnyName, usize>,
     pub(crate) touched: BTreeMap<NetworkName, Touched>,
+    pub(crate) zones: Vec<ZoneName>,
     pub(crate) tenants: Vec<TenantName>,
     pub(crate) hosts: Vec<HostName>,
     pub(crate) operator_policies: Vec<OperatorPolicyName>,
@@ -54,6 +56,7 @@ impl<'a> Draft<'a> {
             written: BTreeMap::new(),
             deleted: BTreeMap::new(),
             touched: BTreeMap::new(),
+            zones: Vec::new(),
             tenants: Vec::new(),
             hosts: Vec::new(),
             operator_policies: Vec::new(),
@@ -86,6 +89,7 @@ impl<'a> Draft<'a> {
     /// Notes that a resource is written.
     fn touch(&mut self, name: &AnyName) {
         match name {
+            AnyName::Zone(name) => return self.zones.push(name.clone()),
             AnyName::Tenant(name) => return self.tenants.push(name.clone()),
             AnyName::Host(name) => return self.hosts.push(name.clone()),
             AnyName::OperatorPolicy(name) => return self.operator_policies.push(name.clone()),
@@ -94,7 +98,7 @@ impl<'a> Draft<'a> {
         let Some(network) = name.network() else { return };
         let touched = self.touched.entry(network).or_default();
         match name {
-            AnyName::Tenant(_) | AnyName::Host(_) | AnyName::OperatorPolicy(_) => {}
+            AnyName::Zone(_) | AnyName::Tenant(_) | AnyName::Host(_) | AnyName::OperatorPolicy(_) => {}
             AnyName::Network(_) => touched.network = true,
             AnyName::PrefixList(name) => touched.prefix_lists.push(name.clone()),
             AnyName::Subnet(name) => touched.subnets.push(name.clone()),
@@ -115,7 +119,8 @@ impl<'a> Draft<'a> {
             AnyName::Subnet(_) => touched.subnets_deleted = true,
             AnyName::SecurityGroup(_) | AnyName::PrefixList(_) => touched.groups_deleted = true,
             AnyName::Port(name) => touched.left.extend(self.before.port(name).map(|port| port.identity)),
-            AnyName::Tenant(_)
+            AnyName::Zone(_)
+            | AnyName::Tenant(_)
             | AnyName::Host(_)
             | AnyName::Network(_)
             | AnyName::OperatorPolicy(_)
@@ -156,6 +161,21 @@ impl<'a> Draft<'a> {
     /// Notes that a resource cannot be deleted because something uses it.
     pub(crate) fn refuse_in_use(&mut self, name: &AnyName, rule: impl Into<String>, fix: impl Into<String>) {
         self.refuse_deletion(name, rule, fix);
+        if let Some(last) = self.violations.last_mut() {
+            last.cause = Cause::InUse;
+        }
+    }
+
+    /// Notes that a field of what is written would put what is there where it may not be.
+    pub(crate) fn refuse_around(
+        &mut self,
+        name: &AnyName,
+        field: &str,
+        standing: &AnyName,
+        rule: impl Into<String>,
+        fix: impl Into<String>,
+    ) {
+        self.refuse(name.clone(), field, standing, rule, fix);
         if let Some(last) = self.violations.last_mut() {
             last.cause = Cause::InUse;
         }

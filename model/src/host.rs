@@ -4,7 +4,7 @@ use std::net::Ipv4Addr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{HostName, Labels};
+use crate::{HostName, Labels, ZoneName};
 
 /// What a host may be used for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -27,6 +27,12 @@ pub struct Host {
     pub name: HostName,
     /// Address of its tunnel endpoint, unique among hosts and foreign endpoints.
     pub underlay: Ipv4Addr,
+    /// The zone where it stands. Networks that may be only in some zones are not on a host that is in none.
+    #[serde(default)]
+    pub zone: Option<ZoneName>,
+    /// Number of the zone in every table; given by the model, 0 without a zone.
+    #[serde(default)]
+    pub zone_index: u32,
     /// What it may be used for.
     pub state: HostState,
     /// Its number in every table; given by the model, 0 before that. Hosts and foreign endpoints share one number space.

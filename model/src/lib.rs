@@ -23,6 +23,7 @@ mod prefix;
 mod prefix_list;
 mod prepare;
 mod quota;
+mod residency;
 mod resource;
 mod shared;
 mod state;
@@ -34,6 +35,7 @@ mod value;
 mod view;
 mod violation;
 mod vtep;
+mod zone;
 
 pub use budget::{PortLimits, RateLimits, TenantLimits};
 pub use commit::{Commit, CommitError, Counters};
@@ -44,7 +46,7 @@ pub use label::Labels;
 pub use model::Model;
 pub use name::{
     AnyName, HostName, NameError, NetworkName, OperatorPolicyName, PortName, PrefixListName, RuleName,
-    SecurityGroupName, SubnetName, TenantName, VtepName,
+    SecurityGroupName, SubnetName, TenantName, VtepName, ZoneName,
 };
 pub use network::Network;
 pub use operator_policy::OperatorPolicy;
@@ -52,6 +54,7 @@ pub use port::Port;
 pub use prefix::Prefix;
 pub use prefix_list::PrefixList;
 pub use quota::TenantQuotas;
+pub use residency::{Admitted, Residency};
 pub use resource::{Resource, ResourceKind};
 pub use shared::SharedMap;
 pub use subnet::Subnet;
@@ -62,3 +65,4 @@ pub use value::{GATEWAY_MAC, MacAddress, PortRange, Protocol, ValueError, Vni, p
 pub use view::{IdentitySet, NetworkView, ViewDelta};
 pub use violation::{Cause, Violation};
 pub use vtep::Vtep;
+pub use zone::{Jurisdiction, Zone, ZoneOperator};

@@ -44,6 +44,10 @@ pub const IDENTITIES_PER_NETWORK: usize = 8_192;
 pub const NETWORKS: usize = 262_144;
 /// Hosts of the fabric, foreign tunnel endpoints not counted.
 pub const HOSTS: usize = 32_768;
+/// Zones of the fabric: a network's row has a bit for each.
+pub const ZONES: usize = 127;
+/// Jurisdictions, operators and zones, each, that a tenant or a network names.
+pub const PLACES_PER_RESIDENCY: usize = 256;
 /// Least MTU of a workload, in bytes: what IPv6 demands (RFC 8200, section 5).
 pub const MTU_LEAST: u32 = 1_280;
 /// Greatest MTU of a workload, in bytes: the largest IPv4 packet less the encapsulation and an inner Ethernet header.

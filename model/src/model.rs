@@ -3,9 +3,10 @@
 use std::{collections::BTreeSet, net::IpAddr, sync::Arc};
 
 use crate::{
-    AnyName, Commit, Counters, Host, HostName, IdentitySet, Network, NetworkName, NetworkView, OperatorPolicy,
-    OperatorPolicyName, Port, PortName, PrefixList, PrefixListName, Resource, ResourceKind, SecurityGroup,
-    SecurityGroupName, Subnet, Tenant, TenantName, Vni, commit::CommitError, shared::SharedMap, state::NetworkState,
+    Admitted, AnyName, Commit, Counters, Host, HostName, IdentitySet, Network, NetworkName, NetworkView,
+    OperatorPolicy, OperatorPolicyName, Port, PortName, PrefixList, PrefixListName, Resource, ResourceKind,
+    SecurityGroup, SecurityGroupName, Subnet, Tenant, TenantName, Vni, Zone, ZoneName, commit::CommitError,
+    residency::Law, shared::SharedMap, state::NetworkState,
 };
 
 /// The whole state. A copy is cheap: it shares with the original what neither changes.
@@ -15,6 +16,7 @@ pub struct Model {
     /// Epoch of the store, for identifiers; 0 where there is none.
     pub(crate) epoch: u64,
     pub(crate) counters: Counters,
+    pub(crate) zones: SharedMap<ZoneName, Zone>,
     pub(crate) tenants: SharedMap<TenantName, Tenant>,
     pub(crate) hosts: SharedMap<HostName, Host>,
     pub(crate) operator_policies: SharedMap<OperatorPolicyName, Arc<OperatorPolicy>>,
@@ -36,10 +38,11 @@ impl Model {
         self
     }
 
-    /// The part of it that belongs to one tenant, to be read: neither other tenants nor hosts nor policies of the operator.
+    /// The part of it that belongs to one tenant, to be read, and the zones, among which it chooses where to be: neither other tenants nor
+    /// hosts nor policies of the operator.
     #[must_use]
     pub fn of_tenant(&self, tenant: &TenantName) -> Self {
-        let mut part = self.of_nobody();
+        let mut part = Self { zones: self.zones.clone(), ..self.of_nobody() };
         if let Some(found) = self.tenants.get(tenant) {
             part.tenants.insert(tenant.clone(), found.clone());
         }
@@ -114,6 +117,7 @@ impl Model {
     /// Puts a resource in place; the name of one whose network is not there comes back.
     pub(crate) fn insert(&mut self, resource: &Resource) -> Result<(), AnyName> {
         match resource {
+            Resource::Zone(zone) => drop(self.zones.insert(zone.name.clone(), zone.clone())),
             Resource::Tenant(tenant) => drop(self.tenants.insert(tenant.name.clone(), tenant.clone())),
             Resource::Host(host) => drop(self.hosts.insert(host.name.clone(), host.clone())),
             Resource::OperatorPolicy(policy) => {
@@ -142,6 +146,7 @@ impl Model {
     /// Removes a resource.
     pub(crate) fn remove(&mut self, name: &AnyName) {
         match name {
+            AnyName::Zone(name) => drop(self.zones.remove(name)),
             AnyName::Tenant(name) => drop(self.tenants.remove(name)),
             AnyName::Host(name) => drop(self.hosts.remove(name)),
             AnyName::OperatorPolicy(name) => drop(self.operator_policies.remove(name)),
@@ -191,6 +196,7 @@ impl Model {
     /// One resource.
     pub fn get(&self, name: &AnyName) -> Option<Resource> {
         match name {
+            AnyName::Zone(name) => self.zones.get(name).cloned().map(Into::into),
             AnyName::Tenant(name) => self.tenants.get(name).cloned().map(Into::into),
             AnyName::Host(name) => self.hosts.get(name).cloned().map(Into::into),
             AnyName::OperatorPolicy(name) => Some(self.operator_policies.get(name)?.as_ref().clone().into()),
@@ -201,6 +207,7 @@ impl Model {
     /// All resources of one kind, by name.
     pub fn all(&self, kind: ResourceKind) -> Box<dyn Iterator<Item = Resource> + '_> {
         match kind {
+            ResourceKind::Zone => Box::new(self.zones.values().cloned().map(Into::into)),
             ResourceKind::Tenant => Box::new(self.tenants.values().cloned().map(Into::into)),
             ResourceKind::Host => Box::new(self.hosts.values().cloned().map(Into::into)),
             ResourceKind::OperatorPolicy => {
@@ -214,6 +221,7 @@ impl Model {
     pub fn count(&self, kind: ResourceKind) -> usize {
         let inside = |count: fn(&NetworkState) -> usize| self.networks.values().map(|state| count(state)).sum();
         match kind {
+            ResourceKind::Zone => self.zones.len(),
             ResourceKind::Tenant => self.tenants.len(),
             ResourceKind::Host => self.hosts.len(),
             ResourceKind::OperatorPolicy => self.operator_policies.len(),
@@ -239,6 +247,33 @@ impl Model {
     /// A host.
     pub fn host(&self, name: &HostName) -> Option<&Host> {
         self.hosts.get(name)
+    }
+
+    /// A zone.
+    pub fn zone(&self, name: &ZoneName) -> Option<&Zone> {
+        self.zones.get(name)
+    }
+
+    /// The law of a network.
+    pub(crate) fn law<'a>(&'a self, network: &'a Network) -> Law<'a> {
+        Law::new(self.tenants.get(&network.name.tenant()), network)
+    }
+
+    /// Where a network may be; nowhere, if there is none of this name.
+    pub fn zones_of(&self, network: &NetworkName) -> Admitted {
+        let Some(network) = self.network(network) else { return Admitted::Zones(BTreeSet::new()) };
+        let law = self.law(network);
+        if !law.is_bound() {
+            return Admitted::Anywhere;
+        }
+        let admitted = self.zones.values().filter(|zone| law.admits(Some(zone)));
+        Admitted::Zones(admitted.map(|zone| zone.index).collect())
+    }
+
+    /// May the network be on the host?
+    pub fn admits(&self, network: &NetworkName, host: &Host) -> bool {
+        let zone = host.zone.as_ref().and_then(|zone| self.zones.get(zone));
+        self.network(network).is_some_and(|network| self.law(network).admits(zone))
     }
 
     /// A policy of the operator.
@@ -306,14 +341,17 @@ impl Model {
         self.networks.get(network).map(|state| state.hosts().into_iter().cloned().collect()).unwrap_or_default()
     }
 
-    /// What a host must know of a network. Hosts that were fenced do not belong to it: what is placed on them has no place.
+    /// What a host must know of a network. Hosts that were fenced, and hosts where the network may not be, do not belong to it: what is
+    /// placed on them has no place.
     pub fn view(&self, network: &NetworkName) -> Option<NetworkView> {
         let state = self.networks.get(network)?;
         let placed = state.ports.iter().filter(|(_, port)| port.host.is_some());
-        let hosts = state.hosts().into_iter().filter_map(|name| self.hosts.get(name)).filter(|host| !host.is_fenced());
+        let hosts = state.hosts().into_iter().filter_map(|name| self.hosts.get(name));
+        let hosts = hosts.filter(|host| !host.is_fenced() && self.admits(network, host));
         Some(NetworkView {
             network: state.network.clone(),
             tenant: self.tenants.get(&network.tenant()).cloned(),
+            zones: self.zones_of(network),
             subnets: state.subnets.iter().map(|(name, subnet)| (name.clone(), subnet.clone())).collect(),
             ports: placed.map(|(name, port)| (name.clone(), port.as_ref().clone())).collect(),
             prefix_lists: state.plain_prefix_lists(),

@@ -154,6 +154,8 @@ names! {
     VtepName "tenants/{tenant}/networks/{network}/vteps/{vtep}";
     /// Name of a host.
     HostName "hosts/{host}";
+    /// Name of a zone.
+    ZoneName "zones/{zone}";
 }
 
 impl NetworkName {
@@ -230,6 +232,8 @@ impl fmt::Debug for RuleName {
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub enum AnyName {
+    /// A zone.
+    Zone(ZoneName),
     /// A tenant.
     Tenant(TenantName),
     /// A host.
@@ -254,6 +258,7 @@ impl AnyName {
     /// The whole name.
     pub fn as_str(&self) -> &str {
         match self {
+            Self::Zone(name) => name.as_str(),
             Self::Tenant(name) => name.as_str(),
             Self::Host(name) => name.as_str(),
             Self::Network(name) => name.as_str(),
@@ -269,6 +274,7 @@ impl AnyName {
     /// The kind of the resource.
     pub const fn kind(&self) -> ResourceKind {
         match self {
+            Self::Zone(_) => ResourceKind::Zone,
             Self::Tenant(_) => ResourceKind::Tenant,
             Self::Host(_) => ResourceKind::Host,
             Self::Network(_) => ResourceKind::Network,
@@ -284,7 +290,7 @@ impl AnyName {
     /// The network that it is, or that it belongs to.
     pub fn network(&self) -> Option<NetworkName> {
         match self {
-            Self::Tenant(_) | Self::Host(_) | Self::OperatorPolicy(_) => None,
+            Self::Zone(_) | Self::Tenant(_) | Self::Host(_) | Self::OperatorPolicy(_) => None,
             Self::Network(name) => Some(name.clone()),
             Self::Subnet(name) => Some(name.network()),
             Self::PrefixList(name) => Some(name.network()),
@@ -301,6 +307,7 @@ impl FromStr for AnyName {
     /// The collection that the last but one part names says which kind it is.
     fn from_str(text: &str) -> Result<Self, NameError> {
         match text.rsplit('/').nth(1) {
+            Some("zones") => text.parse().map(Self::Zone),
             Some("tenants") => text.parse().map(Self::Tenant),
             Some("hosts") => text.parse().map(Self::Host),
             Some("networks") => text.parse().map(Self::Network),
@@ -313,7 +320,7 @@ impl FromStr for AnyName {
             _ => Err(NameError {
                 value: text.chars().take(200).collect(),
                 pattern: "{collection}/{id}",
-                rule: "the last but one part of a name is tenants, hosts, networks, operatorPolicies, subnets, prefixLists, \
+                rule: "the last but one part of a name is zones, tenants, hosts, networks, operatorPolicies, subnets, prefixLists, \
                        securityGroups, ports or vteps"
                     .into(),
                 fix: "write a whole name, for example \"tenants/mairie/networks/intranet\"".into(),
@@ -358,6 +365,7 @@ macro_rules! any_from {
     )* };
 }
 any_from! {
+    Zone ZoneName
     Tenant TenantName
     Host HostName
     Network NetworkName

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Labels, NetworkName, Timeouts, Vni};
+use crate::{Labels, NetworkName, Residency, Timeouts, Vni};
 
 /// A private network of a tenant.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -16,6 +16,9 @@ pub struct Network {
     pub mtu: Option<u32>,
     /// How long its connections are remembered.
     pub timeouts: Timeouts,
+    /// Where it may be, of what its tenant lets.
+    #[serde(default)]
+    pub residency: Residency,
     /// Number of its tenant in every table; given by the model, 0 before that.
     pub tenant_index: u32,
     /// Its number in every table; given by the model, 0 before that.

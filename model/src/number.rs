@@ -1,10 +1,10 @@
 //! Giving out numbers.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::{
     AnyName, Counters, Host, MacAddress, Model, Network, NetworkName, OperatorPolicy, Port, Quarantine, Resource, Rule,
-    SecurityGroup, Tenant, Uid, Vni, Vtep, draft::Draft,
+    SecurityGroup, Tenant, Uid, Vni, Vtep, Zone, ZoneName, draft::Draft, limits,
 };
 
 /// Numbers for the resources of one write. Resources that are there already keep theirs.
@@ -24,6 +24,18 @@ fn next(counter: &mut u32) -> u32 {
     let number = *counter;
     *counter = number.saturating_add(1);
     number
+}
+
+/// The least number that no zone has; 0 if all are taken, which a check refuses. Zones are few, and a number stands in no table once its
+/// zone is gone: it may be given again.
+fn free_zone(draft: &Draft<'_>) -> u32 {
+    let taken: BTreeSet<u32> = draft.after.zones.values().map(|zone| zone.index).collect();
+    (1..).take(limits::ZONES).find(|number| !taken.contains(number)).unwrap_or_default()
+}
+
+/// The number of a zone; 0 if there is none.
+fn zone_index(draft: &Draft<'_>, zone: Option<&ZoneName>) -> u32 {
+    zone.and_then(|zone| draft.after.zones.get(zone)).map_or(0, |zone| zone.index)
 }
 
 /// How much a resource leaves to be chosen. Those with a choice of their own stand before those that are given one, and those
@@ -66,23 +78,38 @@ impl<'a> Numbers<'a> {
         let before = draft.before.get(&resource.name());
         let revision = before.as_ref().map(Resource::revision).unwrap_or_default();
         let numbered = match (resource, before) {
+            (Resource::Zone(zone), Some(Resource::Zone(before))) => Zone { index: before.index, ..zone }.into(),
+            (Resource::Zone(zone), _) => Zone { index: free_zone(draft), ..zone }.into(),
             (Resource::Tenant(tenant), Some(Resource::Tenant(before))) => {
                 Tenant { index: before.index, ..tenant }.into()
             }
             (Resource::Tenant(tenant), _) => Tenant { index: next(&mut self.counters.tenant), ..tenant }.into(),
             (Resource::Network(network), before) => self.network(draft, network, before).into(),
-            (Resource::Host(host), Some(Resource::Host(before))) => {
-                Host { index: before.index, ..host.after(Some(&before)) }.into()
-            }
-            (Resource::Host(host), _) => Host { index: next(&mut self.counters.host), ..host.after(None) }.into(),
-            (Resource::Vtep(vtep), Some(Resource::Vtep(before))) => Vtep { index: before.index, ..vtep }.into(),
-            (Resource::Vtep(vtep), _) => Vtep { index: next(&mut self.counters.host), ..vtep }.into(),
+            (Resource::Host(host), before) => self.host(draft, host, before).into(),
+            (Resource::Vtep(vtep), before) => self.vtep(draft, vtep, before).into(),
             (Resource::SecurityGroup(group), before) => self.group(group, before).into(),
             (Resource::OperatorPolicy(policy), before) => self.operator_policy(policy, before).into(),
             (Resource::Port(port), before) => self.port(draft, port, before).into(),
             (resource @ (Resource::Subnet(_) | Resource::PrefixList(_)), _) => resource,
         };
         numbered.at_revision(revision)
+    }
+
+    fn host(&mut self, draft: &Draft<'_>, host: Host, before: Option<Resource>) -> Host {
+        let zone_index = zone_index(draft, host.zone.as_ref());
+        match before {
+            Some(Resource::Host(before)) => Host { index: before.index, zone_index, ..host.after(Some(&before)) },
+            _ => Host { index: next(&mut self.counters.host), zone_index, ..host.after(None) },
+        }
+    }
+
+    fn vtep(&mut self, draft: &Draft<'_>, vtep: Vtep, before: Option<Resource>) -> Vtep {
+        let zone_index = zone_index(draft, vtep.zone.as_ref());
+        let index = match before {
+            Some(Resource::Vtep(before)) => before.index,
+            _ => next(&mut self.counters.host),
+        };
+        Vtep { zone_index, index, ..vtep }
     }
 
     fn network(&mut self, draft: &mut Draft<'_>, mut network: Network, before: Option<Resource>) -> Network {
@@ -198,6 +225,7 @@ impl Resource {
     /// The same, written at that revision.
     pub(crate) fn at_revision(mut self, revision: u64) -> Self {
         *match &mut self {
+            Self::Zone(zone) => &mut zone.revision,
             Self::Tenant(tenant) => &mut tenant.revision,
             Self::Host(host) => &mut host.revision,
             Self::Network(network) => &mut network.revision,

@@ -6,12 +6,15 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     AnyName, Host, Labels, Network, NetworkName, OperatorPolicy, Port, PrefixList, SecurityGroup, Subnet, Tenant, Vtep,
+    Zone,
 };
 
 /// One resource.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Resource {
+    /// A zone.
+    Zone(Zone),
     /// A tenant.
     Tenant(Tenant),
     /// A host.
@@ -35,6 +38,8 @@ pub enum Resource {
 /// The kinds of resources.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum ResourceKind {
+    /// Zones.
+    Zone,
     /// Tenants.
     Tenant,
     /// Hosts.
@@ -57,7 +62,8 @@ pub enum ResourceKind {
 
 impl ResourceKind {
     /// All of them; a kind stands behind those that it refers to.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
+        Self::Zone,
         Self::Tenant,
         Self::Host,
         Self::Network,
@@ -72,6 +78,7 @@ impl ResourceKind {
     /// Its name as in `kind:` of a bundle, for example `SecurityGroup`.
     pub const fn name(self) -> &'static str {
         match self {
+            Self::Zone => "Zone",
             Self::Tenant => "Tenant",
             Self::Host => "Host",
             Self::Network => "Network",
@@ -87,6 +94,7 @@ impl ResourceKind {
     /// The collection in its names, for example `securityGroups`.
     pub const fn collection(self) -> &'static str {
         match self {
+            Self::Zone => "zones",
             Self::Tenant => "tenants",
             Self::Host => "hosts",
             Self::Network => "networks",
@@ -102,6 +110,7 @@ impl ResourceKind {
     /// Its field of the message `Resource`, for example `security_group`.
     pub const fn field(self) -> &'static str {
         match self {
+            Self::Zone => "zone",
             Self::Tenant => "tenant",
             Self::Host => "host",
             Self::Network => "network",
@@ -125,6 +134,7 @@ impl Resource {
     /// Its name.
     pub fn name(&self) -> AnyName {
         match self {
+            Self::Zone(zone) => zone.name.clone().into(),
             Self::Tenant(tenant) => tenant.name.clone().into(),
             Self::Host(host) => host.name.clone().into(),
             Self::Network(network) => network.name.clone().into(),
@@ -145,6 +155,7 @@ impl Resource {
     /// Its kind.
     pub const fn kind(&self) -> ResourceKind {
         match self {
+            Self::Zone(_) => ResourceKind::Zone,
             Self::Tenant(_) => ResourceKind::Tenant,
             Self::Host(_) => ResourceKind::Host,
             Self::Network(_) => ResourceKind::Network,
@@ -160,6 +171,7 @@ impl Resource {
     /// Its labels.
     pub const fn labels(&self) -> &Labels {
         match self {
+            Self::Zone(zone) => &zone.labels,
             Self::Tenant(tenant) => &tenant.labels,
             Self::Host(host) => &host.labels,
             Self::Network(network) => &network.labels,
@@ -175,6 +187,7 @@ impl Resource {
     /// Revision of its last write.
     pub const fn revision(&self) -> u64 {
         match self {
+            Self::Zone(zone) => zone.revision,
             Self::Tenant(tenant) => tenant.revision,
             Self::Host(host) => host.revision,
             Self::Network(network) => network.revision,
@@ -197,4 +210,4 @@ macro_rules! resource_from {
         }
     )* };
 }
-resource_from! { Tenant Host Network OperatorPolicy Subnet PrefixList SecurityGroup Port Vtep }
+resource_from! { Zone Tenant Host Network OperatorPolicy Subnet PrefixList SecurityGroup Port Vtep }

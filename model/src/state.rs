@@ -67,7 +67,7 @@ impl NetworkState {
     /// Puts a resource of this network in place.
     pub(crate) fn insert(&mut self, resource: &Resource) {
         match resource.clone() {
-            Resource::Tenant(_) | Resource::Host(_) | Resource::OperatorPolicy(_) => {}
+            Resource::Zone(_) | Resource::Tenant(_) | Resource::Host(_) | Resource::OperatorPolicy(_) => {}
             Resource::Network(network) => self.network = network,
             Resource::Subnet(subnet) => drop(self.subnets.insert(subnet.name.clone(), subnet)),
             Resource::PrefixList(list) => drop(self.prefix_lists.insert(list.name.clone(), Arc::new(list))),
@@ -118,7 +118,11 @@ impl NetworkState {
     /// Removes a resource of this network, not the network itself.
     pub(crate) fn remove(&mut self, name: &AnyName) {
         match name {
-            AnyName::Tenant(_) | AnyName::Host(_) | AnyName::Network(_) | AnyName::OperatorPolicy(_) => {}
+            AnyName::Zone(_)
+            | AnyName::Tenant(_)
+            | AnyName::Host(_)
+            | AnyName::Network(_)
+            | AnyName::OperatorPolicy(_) => {}
             AnyName::Subnet(name) => drop(self.subnets.remove(name)),
             AnyName::PrefixList(name) => drop(self.prefix_lists.remove(name)),
             AnyName::SecurityGroup(name) => drop(self.groups.remove(name)),
@@ -180,7 +184,7 @@ impl NetworkState {
     /// One resource of this network.
     pub(crate) fn get(&self, name: &AnyName) -> Option<Resource> {
         match name {
-            AnyName::Tenant(_) | AnyName::Host(_) | AnyName::OperatorPolicy(_) => None,
+            AnyName::Zone(_) | AnyName::Tenant(_) | AnyName::Host(_) | AnyName::OperatorPolicy(_) => None,
             AnyName::Network(name) => (name == self.name()).then(|| self.network.clone().into()),
             AnyName::Subnet(name) => self.subnets.get(name).cloned().map(Into::into),
             AnyName::PrefixList(name) => Some(self.prefix_lists.get(name)?.as_ref().clone().into()),
@@ -193,7 +197,9 @@ impl NetworkState {
     /// All resources of one kind, by name.
     pub(crate) fn all(&self, kind: ResourceKind) -> Box<dyn Iterator<Item = Resource> + '_> {
         match kind {
-            ResourceKind::Tenant | ResourceKind::Host | ResourceKind::OperatorPolicy => Box::new(empty()),
+            ResourceKind::Zone | ResourceKind::Tenant | ResourceKind::Host | ResourceKind::OperatorPolicy => {
+                Box::new(empty())
+            }
             ResourceKind::Network => Box::new(once(self.network.clone().into())),
             ResourceKind::Subnet => Box::new(self.subnets.values().cloned().map(Into::into)),
             ResourceKind::PrefixList => Box::new(self.prefix_lists.values().map(|list| list.as_ref().clone().into())),

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Labels, TenantLimits, TenantName, TenantQuotas};
+use crate::{Labels, Residency, TenantLimits, TenantName, TenantQuotas};
 
 /// A customer: nothing of one tenant reaches another.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -23,4 +23,7 @@ pub struct Tenant {
     /// How much it may have.
     #[serde(default)]
     pub quotas: TenantQuotas,
+    /// Where all its networks may be.
+    #[serde(default)]
+    pub residency: Residency,
 }

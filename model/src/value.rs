@@ -49,6 +49,13 @@ macro_rules! as_text {
 }
 pub(crate) use as_text;
 
+/// Is it 1 to 63 characters of a-z, 0-9 and "-", beginning with a letter?
+pub(crate) fn lower_case_id(text: &str) -> bool {
+    (1..=63).contains(&text.len())
+        && text.starts_with(|c: char| c.is_ascii_lowercase())
+        && text.bytes().all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'-'))
+}
+
 /// A network's name on the wire: 1 to 16777215 (RFC 7348, section 5), or [`Vni::UNSET`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
 #[serde(try_from = "u32", into = "u32")]

@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    AnyName, Host, HostName, Network, NetworkName, OperatorPolicy, OperatorPolicyName, Port, PortName, PrefixList,
-    PrefixListName, Resource, SecurityGroup, SecurityGroupName, Subnet, SubnetName, Tenant, Vtep, VtepName,
+    Admitted, AnyName, Host, HostName, Network, NetworkName, OperatorPolicy, OperatorPolicyName, Port, PortName,
+    PrefixList, PrefixListName, Resource, SecurityGroup, SecurityGroupName, Subnet, SubnetName, Tenant, Vtep, VtepName,
 };
 
 /// An interned set of security groups: the identity of the ports that have exactly these.
@@ -25,6 +25,8 @@ pub struct NetworkView {
     pub network: Network,
     /// Its tenant; none in what an older controller told.
     pub tenant: Option<Tenant>,
+    /// Where it may be.
+    pub zones: Admitted,
     /// Its subnets.
     pub subnets: BTreeMap<SubnetName, Subnet>,
     /// Its ports that are placed on a host.
@@ -50,6 +52,8 @@ pub struct NetworkView {
 pub struct ViewDelta {
     /// The network.
     pub network: NetworkName,
+    /// Where it may be now; none: where it might before.
+    pub zones: Option<Admitted>,
     /// Resources of the view as they are now.
     pub written: Vec<Resource>,
     /// Names of those that left the view.
@@ -63,7 +67,8 @@ pub struct ViewDelta {
 impl ViewDelta {
     /// Does it change nothing?
     pub fn is_empty(&self) -> bool {
-        self.written.is_empty()
+        self.zones.is_none()
+            && self.written.is_empty()
             && self.deleted.is_empty()
             && self.identities.is_empty()
             && self.identities_removed.is_empty()
@@ -89,6 +94,7 @@ impl NetworkView {
             revision: network.revision,
             network,
             tenant: None,
+            zones: Admitted::Anywhere,
             subnets: BTreeMap::new(),
             ports: BTreeMap::new(),
             prefix_lists: BTreeMap::new(),
@@ -104,6 +110,7 @@ impl NetworkView {
     pub fn delta_to(&self, later: &Self) -> ViewDelta {
         let mut delta = ViewDelta {
             network: later.network.name.clone(),
+            zones: (self.zones != later.zones).then(|| later.zones.clone()),
             written: Vec::new(),
             deleted: Vec::new(),
             identities: Vec::new(),
@@ -146,6 +153,9 @@ impl NetworkView {
         for set in &delta.identities {
             self.identities.insert(set.number, set.groups.clone());
         }
+        if let Some(zones) = &delta.zones {
+            self.zones.clone_from(zones);
+        }
         self.revision = revision;
     }
 
@@ -154,6 +164,7 @@ impl NetworkView {
             return;
         }
         match resource.clone() {
+            Resource::Zone(_) => {}
             Resource::Tenant(tenant) => {
                 if tenant.name == self.network.name.tenant() {
                     self.tenant = Some(tenant);
@@ -174,7 +185,7 @@ impl NetworkView {
 
     fn remove(&mut self, name: &AnyName) {
         match name {
-            AnyName::Tenant(_) | AnyName::Network(_) => {}
+            AnyName::Zone(_) | AnyName::Tenant(_) | AnyName::Network(_) => {}
             AnyName::Host(name) => drop(self.hosts.remove(name)),
             AnyName::Subnet(name) => drop(self.subnets.remove(name)),
             AnyName::PrefixList(name) => drop(self.prefix_lists.remove(name)),

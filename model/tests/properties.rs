@@ -5,12 +5,17 @@ mod common;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use andromede_model::{AnyName, Commit, Model, Remote, Resource, ResourceKind, Vni};
-use common::{group, host, name, network, operator_policy, port, prefix_list, rule, subnet, tenant, vtep};
+use andromede_model::{
+    Admitted, AnyName, Commit, Host, Model, Network, NetworkView, Remote, Resource, ResourceKind, Tenant, Vni, ZoneName,
+};
+use common::{
+    group, host, name, network, operator_policy, port, prefix_list, residency, rule, subnet, tenant, vtep, zone,
+};
 use proptest::{prelude::*, sample::select};
 
 const TENANTS: [&str; 2] = ["a", "b"];
 const GROUPS: [&str; 3] = ["red", "green", "blue"];
+const ZONES: [&str; 2] = ["z1", "z2"];
 const HOSTS: [&str; 3] = ["h1", "h2", "h3"];
 
 fn a_tenant() -> impl Strategy<Value = &'static str> {
@@ -28,6 +33,10 @@ fn resource() -> impl Strategy<Value = Resource> {
     let rules = prop::collection::vec((select(vec!["x", "y", "z"]), prop::option::of(select(remotes))), 0..3);
     let named = prop::collection::btree_set(select(TENANTS.to_vec()), 0..2);
     let underlay = select(vec!["192.0.2.1", "192.0.2.2", "192.0.2.3", "192.0.2.4", "127.0.0.1"]);
+    let zone_of = prop::option::of(select(ZONES.to_vec()));
+    let laws = || prop::sample::subsequence(vec!["FR", "DE"], 0..2);
+    let places = (laws(), prop::option::of(select(ZONES.to_vec())));
+    let bound = places.prop_map(|(laws, zone)| residency(&laws, &zone.into_iter().collect::<Vec<_>>()));
     prop_oneof![
         1 => a_tenant().prop_map(|id| tenant(id).into()),
         2 => (a_tenant(), 0u32..3).prop_map(|(id, vni)| {
@@ -58,8 +67,18 @@ fn resource() -> impl Strategy<Value = Resource> {
         1 => (select(vec!["o1", "o2"]), named).prop_map(|(id, named)| {
             operator_policy(id, &named.into_iter().collect::<Vec<_>>(), vec![rule("x")]).into()
         }),
-        2 => (select(HOSTS.to_vec()), underlay.clone()).prop_map(|(id, address)| host(id, address).into()),
-        1 => (a_tenant(), underlay).prop_map(|(id, address)| vtep(id, "v", address, &["10.7.0.0/16"]).into()),
+        2 => (select(HOSTS.to_vec()), underlay.clone(), zone_of.clone()).prop_map(|(id, address, zone)| {
+            let zone = zone.map(|zone| name(&format!("zones/{zone}")));
+            Host { zone, ..host(id, address) }.into()
+        }),
+        1 => (a_tenant(), underlay, zone_of).prop_map(|(id, address, zone)| {
+            let mut vtep = vtep(id, "v", address, &["10.7.0.0/16"]);
+            vtep.zone = zone.map(|zone| name(&format!("zones/{zone}")));
+            vtep.into()
+        }),
+        1 => (select(ZONES.to_vec()), select(vec!["FR", "DE"])).prop_map(|(id, law)| zone(id, law, "o").into()),
+        1 => (a_tenant(), bound.clone()).prop_map(|(id, residency)| Tenant { residency, ..tenant(id) }.into()),
+        1 => (a_tenant(), bound).prop_map(|(id, residency)| Network { residency, ..network(id, "net") }.into()),
     ]
 }
 
@@ -71,7 +90,8 @@ fn call() -> impl Strategy<Value = (Vec<Resource>, Vec<prop::sample::Index>)> {
 /// What is there before the calls, so that most of them find what they refer to.
 fn start() -> Model {
     let mut model = Model::default();
-    let mut all: Vec<Resource> = vec![host("h1", "192.0.2.1").into(), host("h2", "192.0.2.2").into()];
+    let mut all: Vec<Resource> = vec![zone("z1", "FR", "o").into(), zone("z2", "DE", "o").into()];
+    all.extend([host("h1", "192.0.2.1").into(), Resource::from(host("h2", "192.0.2.2"))]);
     for id in TENANTS {
         all.extend([tenant(id).into(), network(id, "net").into()]);
         all.extend([subnet(id, "s1", "10.0.0.0/24").into(), Resource::from(subnet(id, "s2", "fd00::/64"))]);
@@ -88,6 +108,7 @@ fn assert_valid(model: &Model) {
     let mut indexes = BTreeSet::new();
     let mut hosts = BTreeSet::new();
     let mut rules = BTreeSet::new();
+    let mut zones = BTreeSet::new();
     for resource in ResourceKind::ALL.into_iter().flat_map(|kind| model.all(kind)) {
         match resource {
             Resource::Network(network) => {
@@ -107,6 +128,7 @@ fn assert_valid(model: &Model) {
                         None => assert!(port.identity == 0 && port.groups.is_empty()),
                     }
                 }
+                assert_in_place(model, &network, &view);
                 let sets: BTreeSet<_> = view.identities.values().collect();
                 assert_eq!(sets.len(), view.identities.len(), "one number for each set");
             }
@@ -129,9 +151,33 @@ fn assert_valid(model: &Model) {
                     assert_eq!(view.operator_policies.contains_key(&policy.name), policy.concerns(network));
                 }
             }
+            Resource::Zone(zone) => assert!((1..=127).contains(&zone.index) && zones.insert(zone.index)),
             Resource::Tenant(_) | Resource::Subnet(_) | Resource::PrefixList(_) | Resource::Port(_) => {}
         }
     }
+}
+
+/// Nothing of a network stands where its law, or its tenant's, does not let it be.
+fn assert_in_place(model: &Model, network: &Network, view: &NetworkView) {
+    let tenant = view.tenant.as_ref().unwrap();
+    let admits = |zone: &Option<ZoneName>| {
+        let zone = zone.as_ref().map(|zone| model.zone(zone).unwrap());
+        [&tenant.residency, &network.residency].into_iter().all(|residency| match zone {
+            Some(zone) => residency.admits(zone),
+            None => !residency.is_bound(),
+        })
+    };
+    for name in model.hosts_of(&network.name) {
+        let host = model.host(&name).unwrap();
+        assert!(admits(&host.zone), "{name} of {}", network.name);
+        assert!(view.hosts.contains_key(&name));
+        assert_eq!(host.zone_index, host.zone.as_ref().map_or(0, |zone| model.zone(zone).unwrap().index));
+        assert!(match &view.zones {
+            Admitted::Anywhere => true,
+            Admitted::Zones(zones) => zones.contains(&host.zone_index),
+        });
+    }
+    assert!(view.vteps.values().all(|vtep| admits(&vtep.zone)));
 }
 
 /// The numbers that a resource was given, with what they number.

@@ -102,6 +102,12 @@ pub trait Tables {
     fn member(&self, key: &MemberKey) -> Option<MemberRow>;
     /// What holds for the network.
     fn network(&self, network: NetworkIndex) -> Option<NetworkRow>;
+    /// Looks at what holds for the network, and asks for no other network meanwhile; none if there is no row. The kernel does it without a
+    /// copy.
+    #[inline(always)]
+    fn with_network<R>(&self, network: NetworkIndex, look: impl FnOnce(&NetworkRow) -> R) -> Option<R> {
+        self.network(network).as_ref().map(look)
+    }
     /// Present epoch of a slot.
     fn epoch(&self, slot: Slot) -> Option<u32>;
     /// Class of a remote identity in a set.

@@ -4,8 +4,8 @@
 use std::net::Ipv4Addr;
 
 use andromede_abi::{
-    Address, DropReason, HostConfig, HostRow, LocationKey, LocationRow, MemberKey, MemberRow, Pod, PortRow, from_bytes,
-    hook, location_flag, location_kind,
+    Address, DropReason, HostConfig, HostRow, LocationKey, LocationRow, MemberKey, MemberRow, NetworkRow, Pod, PortRow,
+    from_bytes, hook, location_flag, location_kind,
 };
 use andromede_pipeline::{
     Context, Scratch, Tunnel, decide,
@@ -51,6 +51,7 @@ fn tables() -> Tables {
     let host =
         HostRow { owner: HostRow::owner_of(1), underlay: OTHER_HOST.into(), gateway: OTHER_HOST.into(), ..zeroed() };
     tables.hosts.insert(1, host);
+    tables.networks.insert(NETWORK, NetworkRow { owner: NetworkRow::owner_of(NETWORK), ..zeroed() });
     let key = MemberKey { underlay: OTHER_HOST.into(), vni: VNI };
     let member = MemberRow { owner: MemberRow::owner_of(&key), network: NETWORK, host: 1, ..zeroed() };
     tables.members.insert(key, member);

@@ -5,19 +5,20 @@
 //! left to do.
 //!
 //! 1. Compiled sets that no port refers to are removed: a change was interrupted, or did not fit. Then what nothing refers to
-//!    yet is written: new compiled sets, change words that are given out; and what holds for whole networks.
+//!    yet is written: new compiled sets, change words that are given out; and what holds for whole networks, which from here on may be
+//!    only where the old rows and the new ones let them be.
 //! 2. The change words of networks in which several rows that one flow depends on change become odd: new flows wait there.
 //! 3. Epochs of what goes away, or leads elsewhere although its rows say the same: its flows are judged at every packet.
 //! 4. What is gone is removed. Hosts are written: locations say who is behind them.
 //! 5. Rows that change are written, ports before locations; each by one write.
 //! 6. What is new is added: a new address is reachable only once the rules of the others are the new ones.
-//! 7. Rows that only get a new epoch. Then change words become even.
+//! 7. Rows that only get a new epoch, and of networks that may be in further zones the rows that say so. Then change words become even.
 //! 8. The epochs of what changed: its flows are judged again, by new rows only, and without having to wait.
 //! 9. After a grace period no program uses the old sets and hosts: they are removed.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use andromede_abi::{PolicySet, PortRow, Slot};
+use andromede_abi::{NetworkIndex, NetworkRow, PolicySet, PortRow, Slot, network_flag};
 
 use crate::{
     Row, RowKey, Rows, Step, Wanted,
@@ -56,6 +57,7 @@ pub fn changes(found: &Rows, wanted: &Wanted) -> Vec<Step> {
     steps.extend(flips);
     steps.extend(difference.additions());
     steps.extend(epochs_only);
+    steps.extend(difference.widened());
     for slot in network_slots {
         words.end(slot);
     }
@@ -69,6 +71,20 @@ pub fn changes(found: &Rows, wanted: &Wanted) -> Vec<Step> {
 fn after_grace(steps: Vec<Step>) -> Vec<Step> {
     let grace = (!steps.is_empty()).then_some(Step::Grace);
     grace.into_iter().chain(steps).collect()
+}
+
+/// The step that writes the row of a network.
+const fn network(index: NetworkIndex, row: NetworkRow) -> Step {
+    Step::Insert(Row::Network(index, row))
+}
+
+/// The new row of a network, but only with the zones that the old one permits too.
+const fn narrowed(old: &NetworkRow, new: &NetworkRow) -> NetworkRow {
+    match (old.flags & network_flag::BOUND != 0, new.flags & network_flag::BOUND != 0) {
+        (false, _) => *new,
+        (true, false) => NetworkRow { flags: new.flags | network_flag::BOUND, zones: old.zones, ..*new },
+        (true, true) => NetworkRow { zones: old.zones.and(new.zones), ..*new },
+    }
 }
 
 /// The epochs that move, in two parts: those that do before the rows, and those that do after them.
@@ -129,7 +145,7 @@ fn divide<K: Ord + Copy, V: Copy>(
 }
 
 impl Difference<'_> {
-    /// Rows that nothing refers to yet, and those that say how long connections live: no permission depends on them.
+    /// Rows that nothing refers to yet, and those of networks, as far as they permit no more than before.
     fn unreferenced(&self) -> Vec<Step> {
         let mut steps = Vec::new();
         steps.extend(add(&self.policy_services, Row::PolicyService));
@@ -137,8 +153,14 @@ impl Difference<'_> {
         steps.extend(add(&self.policy_prefixes, Row::PolicyPrefix));
         steps.extend(add(&self.policy_cells, Row::PolicyCell));
         steps.extend(add(&self.networks, Row::Network));
-        steps.extend(change(&self.networks, Row::Network));
+        steps.extend(self.networks.changed.iter().map(|(index, old, new)| network(**index, narrowed(old, new))));
         steps
+    }
+
+    /// The rows of networks that may be in zones in which they might not be before.
+    fn widened(&self) -> Vec<Step> {
+        let widened = self.networks.changed.iter().filter(|(_, old, new)| narrowed(old, new) != **new);
+        widened.map(|(index, _, new)| network(**index, **new)).collect()
     }
 
     /// Rows that are written again: those that only get a new epoch, and those that say something new.

@@ -7,11 +7,11 @@ use std::{
 
 use andromede_abi::{
     Address, FORWARDED, HostIndex, HostRow, LocationKey, LocationRow, MemberKey, MemberRow, NetworkRow, PolicySet,
-    PortRow, PrefixKey, Prefixed, Slot, SourceKey, Timeouts, encapsulation, location_flag, location_kind, maps,
-    member_flag, port_flag,
+    PortRow, PrefixKey, Prefixed, Slot, SourceKey, Timeouts, ZoneSet, encapsulation, location_flag, location_kind,
+    maps, member_flag, network_flag, port_flag,
 };
 use andromede_model::{
-    AnyName, Direction, GATEWAY_MAC, Network, NetworkView, Port, PortName, Prefix, SecurityGroupName, Vtep,
+    Admitted, AnyName, Direction, GATEWAY_MAC, NetworkView, Port, PortName, Prefix, SecurityGroupName, Vtep,
 };
 
 use crate::{
@@ -31,6 +31,17 @@ pub(crate) struct Compiler<'a> {
     pub(crate) sets: Sets,
     pub(crate) cache: &'a mut Cache,
     pub(crate) wanted: Wanted,
+}
+
+/// Another host, or a foreign tunnel endpoint, of a network.
+#[derive(Clone, Copy)]
+struct Endpoint {
+    index: HostIndex,
+    underlay: Ipv4Addr,
+    /// Number of its zone; 0: none.
+    zone: u32,
+    /// See [`member_flag`].
+    flags: u32,
 }
 
 /// Compiled sets of one network, by groups: egress and ingress.
@@ -71,13 +82,16 @@ impl<'a> Compiler<'a> {
             let rules = rules.iter().map(|rule| (rule.number, (owner.clone(), rule.name.clone())));
             self.wanted.names.rules.extend(rules);
         }
-        let row = network_row(&view.network, network_slot, self.sharers.tenant_flows(view.network.tenant_index));
+        let row = network_row(view, network_slot, self.sharers.tenant_flows(view.network.tenant_index));
         self.wanted.rows.networks.insert(view.network.index, row);
         for host in view.hosts.values().filter(|host| host.index != self.facts.host) {
-            self.endpoint(view, host.index, host.underlay, network_slot, 0);
+            let zone = host.zone_index;
+            self.endpoint(view, Endpoint { index: host.index, underlay: host.underlay, zone, flags: 0 }, network_slot);
         }
         for vtep in view.vteps.values() {
-            self.endpoint(view, vtep.index, vtep.underlay, network_slot, member_flag::VTEP);
+            let (underlay, zone) = (vtep.underlay, vtep.zone_index);
+            let endpoint = Endpoint { index: vtep.index, underlay, zone, flags: member_flag::VTEP };
+            self.endpoint(view, endpoint, network_slot);
             self.vtep(view, vtep)?;
         }
         self.shield_v4(view)?;
@@ -96,14 +110,20 @@ impl<'a> Compiler<'a> {
     }
 
     /// Another host, or a foreign tunnel endpoint: how to reach it, and that it may send into the network.
-    fn endpoint(&mut self, view: &NetworkView, host: HostIndex, underlay: Ipv4Addr, network_slot: Slot, flags: u32) {
+    fn endpoint(&mut self, view: &NetworkView, endpoint: Endpoint, network_slot: Slot) {
+        let Endpoint { index: host, underlay, zone, flags } = endpoint;
         let gateway = self.facts.gateways.get(&underlay).copied().unwrap_or(underlay);
+        // All networks share the row. If they disagree about the zone, it is none: networks that are bound send nothing there.
+        let zone = match self.wanted.rows.hosts.get(&host) {
+            Some(known) if known.zone != zone => 0,
+            _ => zone,
+        };
         let row = HostRow {
             owner: HostRow::owner_of(host),
             underlay: underlay.into(),
             gateway: gateway.into(),
             ifindex: self.facts.underlay_ifindex,
-            zone: 0,
+            zone,
             key_id: 0,
             reserved: 0,
         };
@@ -114,7 +134,7 @@ impl<'a> Compiler<'a> {
             network: view.network.index,
             host,
             network_slot,
-            zone: 0,
+            zone,
             flags,
             reserved: [0; 3],
         };
@@ -247,7 +267,7 @@ impl<'a> Compiler<'a> {
             egress_set,
             ingress_set,
             tenant: view.network.tenant_index,
-            zone: 0,
+            zone: host.zone_index,
             mac: port.mac.bytes(),
             flags: port_flag::EGRESS_DEFAULT_ALLOW
                 | budgets::policed(&limits)
@@ -319,13 +339,18 @@ fn location(key: &LocationKey) -> LocationRow {
 }
 
 /// What holds for the whole network.
-const fn network_row(network: &Network, network_slot: Slot, tenant_flows: u32) -> NetworkRow {
+fn network_row(view: &NetworkView, network_slot: Slot, tenant_flows: u32) -> NetworkRow {
+    let network = &view.network;
     let timeouts = network.timeouts;
+    let (flags, zones) = match &view.zones {
+        Admitted::Anywhere => (0, ZoneSet::NONE),
+        Admitted::Zones(zones) => (network_flag::BOUND, zones.iter().copied().fold(ZoneSet::NONE, ZoneSet::with)),
+    };
     NetworkRow {
         owner: NetworkRow::owner_of(network.index),
         tenant: network.tenant_index,
         network_slot,
-        flags: 0,
+        flags,
         timeouts: Timeouts {
             tcp_established: timeouts.tcp_established,
             tcp_transitory: timeouts.tcp_transitory,
@@ -335,7 +360,7 @@ const fn network_row(network: &Network, network_slot: Slot, tenant_flows: u32) -
             other: timeouts.other,
         },
         tenant_flows,
-        reserved: [0; 4],
+        zones,
     }
 }
 

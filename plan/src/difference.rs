@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use andromede_abi::{
     Address, CellKey, CellRow, HostIndex, HostRow, IdentityClass, IdentityClassKey, LocationKey, LocationRow,
     MemberKey, MemberRow, NetworkIndex, NetworkRow, PolicyPrefixKey, PortRow, PrefixClasses, PrefixKey, Prefixed,
-    ServiceClasses, ServiceKey, Slot, SourceKey,
+    ServiceClasses, ServiceKey, Slot, SourceKey, location_flag,
 };
 
 use crate::{Row, RowKey, Rows, Step};
@@ -170,6 +170,27 @@ impl<'a> Difference<'a> {
         }
         stale.remove(&0);
         stale
+    }
+
+    /// Slots of what is elsewhere in places where its network might be before and may not be any more. Their words move after the rows.
+    pub(crate) fn expelled(&self, wanted: &Rows) -> BTreeSet<Slot> {
+        let moved = |(_, old, new): &&(&NetworkIndex, &NetworkRow, &NetworkRow)| {
+            (old.flags, old.zones) != (new.flags, new.zones)
+        };
+        let moved: BTreeMap<NetworkIndex, (&NetworkRow, &NetworkRow)> =
+            self.networks.changed.iter().filter(moved).map(|(index, old, new)| (**index, (*old, *new))).collect();
+        if moved.is_empty() {
+            return BTreeSet::new();
+        }
+        let expelled = |(network, row): &(NetworkIndex, &LocationRow)| {
+            let zone = wanted.hosts.get(&row.host).map_or(0, |host| host.zone);
+            moved.get(network).is_some_and(|(old, new)| old.admits(zone) && !new.admits(zone))
+        };
+        let locations = wanted.locations.iter().map(|(key, row)| (key.network, row));
+        let prefixes = wanted.prefixes.iter().map(|(key, row)| (key.data.network, row));
+        let elsewhere =
+            locations.chain(prefixes).filter(|(_, row)| row.flags & location_flag::LOCAL == 0 && row.host != 0);
+        elsewhere.filter(expelled).map(|(_, row)| row.slot).filter(|slot| *slot != 0).collect()
     }
 
     /// Slots of rows that change. Their words move after the rows: until then flows go on by what they were judged by, and are

@@ -78,6 +78,13 @@ fn flips(found: &Rows, wanted: &Rows, difference: &Difference<'_>) -> BTreeMap<N
             networks.entry(network).or_default().moved += 1;
         }
     }
+    // Between an old law and a new place, or the other way round, a flow that both permit would be refused.
+    let somebody_moves = difference.hosts.changed.iter().any(|(_, old, new)| old.zone != new.zone);
+    for (index, old, new) in difference.networks.changed.iter().filter(|_| somebody_moves) {
+        if (old.flags, old.zones) != (new.flags, new.zones) {
+            networks.entry(**index).or_default().moved += 2;
+        }
+    }
     let staying: BTreeSet<Slot> = wanted.locations.values().map(|row| row.slot).collect();
     for (key, row) in &difference.locations.removed {
         if staying.contains(&row.slot) {

@@ -7,8 +7,8 @@ use std::net::IpAddr;
 
 use andromede_plan::{RowKey, Rows, Step, Wanted, changes, compile};
 use common::{
-    lookup::{self, Passed, Service},
-    world::{World, addresses, next_world, packet, world},
+    lookup::{self, Passed, Service, packet},
+    world::{World, addresses, next_world, world},
 };
 use proptest::{prelude::*, sample::select, strategy::ValueTree};
 
@@ -124,6 +124,7 @@ proptest! {
         }).collect();
         let stays = (0..6).all(|port| old.addresses(port) == new.addresses(port))
             && old.underlays == new.underlays
+            && old.places == new.places
             && old.vtep.is_none()
             && new.vtep.is_none()
             && !steps.iter().any(|step| {

@@ -7,9 +7,9 @@ use andromede_abi::{Action, Address};
 use andromede_model::Direction;
 use andromede_plan::{Rows, compile};
 use common::{
-    lookup,
+    lookup::{self, packet},
     oracle::oracle,
-    world::{World, addresses, packet, port_name, world},
+    world::{World, addresses, port_name, world},
 };
 use proptest::{prelude::*, sample::select};
 

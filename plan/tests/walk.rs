@@ -14,9 +14,10 @@ use andromede_pipeline::{
 use andromede_plan::{Rows, Wanted, changes, compile};
 use andromede_testkit::packet::{Ends, Tcp, tcp_flag};
 use common::{
-    lookup::Service,
+    lookup::{Service, packet},
     oracle::oracle,
-    world::{PortSpec, World, addresses, next_world, packet, port_name, world},
+    places::Places,
+    world::{PortSpec, World, addresses, next_world, port_name, world},
 };
 use proptest::{prelude::*, sample::select};
 
@@ -94,6 +95,10 @@ fn expected(
     let local = peer.and_then(|peer| world.ports[peer].as_ref()).filter(|peer| peer.host == 0);
     if local.is_some_and(|peer| !peer.attached) {
         return Err((DropReason::NotAttached, 0));
+    }
+    let place = peer.and_then(|peer| world.ports[peer].as_ref()).map_or(Places::ENDPOINT, |peer| peer.host);
+    if local.is_none() && !world.places.admit(place) {
+        return Err((DropReason::ForbiddenZone, 0));
     }
     match oracle(view, &World::groups(port.groups), Direction::Egress, identity, to, service) {
         Some(rule) if rule.action == Action::Deny => return Err((DropReason::EgressRule, rule.number)),

@@ -348,7 +348,18 @@ mod tests {
         assert!(errors(&json!({"kind": "port"}))[0].1.contains("Port"));
         assert_eq!(
             kinds().unwrap(),
-            ["Tenant", "Network", "Subnet", "Port", "SecurityGroup", "Host", "Vtep", "PrefixList", "OperatorPolicy"]
+            [
+                "Tenant",
+                "Network",
+                "Subnet",
+                "Port",
+                "SecurityGroup",
+                "Host",
+                "Vtep",
+                "PrefixList",
+                "OperatorPolicy",
+                "Zone"
+            ]
         );
     }
 }

@@ -62,7 +62,7 @@ macro_rules! kinds {
     };
 }
 
-kinds! { Tenant Network Subnet Port SecurityGroup Host Vtep PrefixList OperatorPolicy }
+kinds! { Tenant Network Subnet Port SecurityGroup Host Vtep PrefixList OperatorPolicy Zone }
 
 /// The etag of a resource that was last written at this revision.
 pub fn etag(revision: u64) -> String {

@@ -2,9 +2,10 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
 use andromede_model::{
-    Action, Direction, Existing, Host, HostState, IdentitySet, Labels, MacAddress, Network, NetworkView,
-    OperatorPolicy, Port, PortLimits, PortRange, Prefix, PrefixList, Protocol, RateLimits, Remote, Resource, Rule,
-    SecurityGroup, Subnet, Tenant, TenantLimits, TenantQuotas, Timeouts, Uid, ViewDelta, Violation, Vni, Vtep, limits,
+    Action, Admitted, Direction, Existing, Host, HostState, IdentitySet, Labels, MacAddress, Network, NetworkView,
+    OperatorPolicy, Port, PortLimits, PortRange, Prefix, PrefixList, Protocol, RateLimits, Remote, Residency, Resource,
+    Rule, SecurityGroup, Subnet, Tenant, TenantLimits, TenantQuotas, Timeouts, Uid, ViewDelta, Violation, Vni, Vtep,
+    Zone, limits,
 };
 use andromede_proto::{agent, convert, v1};
 use proptest::{prelude::*, sample::select};
@@ -64,6 +65,24 @@ fn networks_and_hosts_are_checked() {
     assert!(network(Vni::MAX, limits::MTU_MOST).is_ok());
     let host = v1::Host { name: "hosts/h".into(), underlay_address: "fd00::1".into(), ..v1::Host::default() };
     assert_eq!(fields(Host::try_from(host).unwrap_err()), ["underlay_address"]);
+    let host = v1::Host {
+        zone: "par1".into(),
+        underlay_address: "192.0.2.1".into(),
+        name: "hosts/h".into(),
+        ..v1::Host::default()
+    };
+    assert_eq!(fields(Host::try_from(host).unwrap_err()), ["zone"]);
+    let zone = v1::Zone { name: "zones/z".into(), jurisdiction: "fr".into(), ..v1::Zone::default() };
+    assert_eq!(fields(Zone::try_from(zone).unwrap_err()), ["jurisdiction", "operator"]);
+    let residency = v1::Residency {
+        jurisdictions: vec!["FR".into(), "France".into()],
+        operators: vec!["O".into()],
+        zones: vec!["z".into()],
+    };
+    let bound =
+        v1::Network { name: "tenants/t/networks/n".into(), residency: Some(residency), ..v1::Network::default() };
+    let wrong = ["residency.jurisdictions[1]", "residency.operators[0]", "residency.zones[0]"];
+    assert_eq!(fields(Network::try_from(bound).unwrap_err()), wrong);
     assert_eq!(fields(Resource::try_from(v1::Resource { kind: None }).unwrap_err()), ["kind"]);
     let identity = agent::v1::Identity { number: 0, security_groups: vec![] };
     assert_eq!(fields(IdentitySet::try_from(identity).unwrap_err()), ["number"]);
@@ -151,6 +170,40 @@ fn resource_of_rules() -> impl Strategy<Value = Resource> {
     ]
 }
 
+/// What stands somewhere.
+fn resource_of_places() -> impl Strategy<Value = Resource> {
+    let net = "tenants/t/networks/n";
+    prop_oneof![
+        (any::<u32>(), any::<u32>(), states()).prop_map(|(underlay, index, state)| {
+            let (name, underlay) = ("hosts/h".parse().unwrap(), underlay.into());
+            let (zone, zone_index) = ("zones/z".parse().ok(), index % 127);
+            Host { name, underlay, zone, zone_index, state, index, revision: 1, labels: Labels::default() }.into()
+        }),
+        (any::<u32>(), prop::collection::vec(prefix(), 0..4)).prop_map(move |(underlay, prefixes)| {
+            let name = format!("{net}/vteps/v").parse().unwrap();
+            let mac = MacAddress::new([2, 0, 0, 0, 0, 1]).unwrap();
+            let (zone, labels) = (None, Labels::default());
+            Vtep { name, underlay: underlay.into(), mac, prefixes, zone, zone_index: 0, index: 5, revision: 2, labels }
+                .into()
+        }),
+        any::<u32>().prop_map(|index| {
+            let (name, labels) = ("zones/z".parse().unwrap(), Labels::default());
+            let (jurisdiction, operator) = ("FR".parse().unwrap(), "o".parse().unwrap());
+            Zone { name, jurisdiction, operator, index, revision: 3, labels }.into()
+        }),
+    ]
+}
+
+/// Some of what there is.
+fn residency(bits: u8) -> Residency {
+    let some = |bit: u8, text: &'static str| (bits >> bit & 1 == 1).then_some(text);
+    Residency {
+        jurisdictions: some(0, "FR").into_iter().chain(some(1, "DE")).map(|it| it.parse().unwrap()).collect(),
+        operators: some(2, "o").map(|it| it.parse().unwrap()).into_iter().collect(),
+        zones: some(3, "zones/z").map(|it| it.parse().unwrap()).into_iter().collect(),
+    }
+}
+
 fn resource() -> impl Strategy<Value = Resource> {
     let net = "tenants/t/networks/n";
     prop_oneof![
@@ -163,6 +216,7 @@ fn resource() -> impl Strategy<Value = Resource> {
                 labels: Labels::default(),
                 limits: TenantLimits { flows_per_host: (revision % 1_048_577) as u32 },
                 quotas: TenantQuotas { ports: revision as u32, rules: 7, ..TenantQuotas::default() },
+                residency: residency(revision as u8),
             }
             .into()
         }),
@@ -171,7 +225,8 @@ fn resource() -> impl Strategy<Value = Resource> {
                 let vni = Vni::try_from(vni).unwrap();
                 let timeouts = Timeouts { udp_replied: 10 + index % 80_000, ..Timeouts::default() };
                 let name = net.parse().unwrap();
-                Network { name, vni, mtu, timeouts, tenant_index: 2, index, revision, labels: Labels::default() }.into()
+                let (residency, labels) = (residency(index as u8), Labels::default());
+                Network { name, vni, mtu, timeouts, residency, tenant_index: 2, index, revision, labels }.into()
             }
         ),
         prefix().prop_map(move |cidr| {
@@ -207,16 +262,7 @@ fn resource() -> impl Strategy<Value = Resource> {
                 .into()
             }),
         resource_of_rules(),
-        (any::<u32>(), any::<u32>(), states()).prop_map(|(underlay, index, state)| {
-            let (name, underlay) = ("hosts/h".parse().unwrap(), underlay.into());
-            Host { name, underlay, state, index, revision: 1, labels: Labels::default() }.into()
-        }),
-        (any::<u32>(), prop::collection::vec(prefix(), 0..4)).prop_map(move |(underlay, prefixes)| {
-            let name = format!("{net}/vteps/v").parse().unwrap();
-            let mac = MacAddress::new([2, 0, 0, 0, 0, 1]).unwrap();
-            Vtep { name, underlay: underlay.into(), mac, prefixes, index: 5, revision: 2, labels: Labels::default() }
-                .into()
-        }),
+        resource_of_places(),
     ]
 }
 
@@ -231,8 +277,14 @@ proptest! {
 
     #[test]
     fn a_delta_survives_the_message(written in prop::collection::vec(resource(), 0..4), removed in any::<Vec<u32>>()) {
+        let by_law = |it: &Resource| matches!(it, Resource::Tenant(_) | Resource::Network(_));
         let delta = ViewDelta {
             network: "tenants/t/networks/n".parse().unwrap(),
+            // What is not said of a law that is written is that there is none.
+            zones: match removed.first() {
+                Some(first) if first % 2 == 0 => Some(Admitted::Zones(removed.iter().copied().collect())),
+                _ => written.iter().any(by_law).then_some(Admitted::Anywhere),
+            },
             deleted: written.iter().map(Resource::name).collect(),
             written,
             identities: vec![IdentitySet {

@@ -12,8 +12,8 @@ use std::{
 use andromede_abi::{HostConfig, maps};
 use andromede_agent::programs::{Programs, Settings};
 use andromede_dataplane::{AttachMode, Hook, Kernel, Sizes};
-use andromede_model::{Model, PortName};
-use andromede_plan::{Attachment, HostFacts, Rows, changes, compile};
+use andromede_model::{Model, NetworkView, PortName};
+use andromede_plan::{Attachment, Attachments, HostFacts, changes, compile};
 use andromede_testkit::{
     Namespace, Underlay, Workload,
     fabric::INTERFACE,
@@ -40,6 +40,26 @@ pub struct DirectHost {
     /// Host side of each workload's interface.
     interfaces: BTreeMap<String, u32>,
     pins: Pins,
+    /// Its packet path, once it is programmed.
+    path: Option<PacketPath>,
+}
+
+/// What a host was told, and the programs that follow it.
+#[derive(Debug)]
+struct PacketPath {
+    programs: Programs,
+    views: Vec<NetworkView>,
+    facts: HostFacts,
+    attachments: Attachments,
+}
+
+impl PacketPath {
+    /// Brings the tables to what was told.
+    fn settle(&mut self) -> Result<()> {
+        let found = self.programs.found()?.clone();
+        let wanted = compile(&self.views, &self.facts, &self.attachments, &found)?;
+        Ok(self.programs.apply(&changes(&found, &wanted), &wanted)?)
+    }
 }
 
 /// Hosts on one underlay.
@@ -63,7 +83,13 @@ impl DirectFabric {
             let mount = folder.join(format!("h{number}"));
             std::fs::create_dir_all(&mount)?;
             let pins = Pins::new(&mount)?;
-            fabric.hosts.push(DirectHost { namespace, workloads: BTreeMap::new(), interfaces: BTreeMap::new(), pins });
+            fabric.hosts.push(DirectHost {
+                namespace,
+                workloads: BTreeMap::new(),
+                interfaces: BTreeMap::new(),
+                pins,
+                path: None,
+            });
             number += 1;
         }
         // The verifier takes most of the time, one processor for each host.
@@ -115,7 +141,7 @@ impl DirectHost {
     }
 
     /// Loads the programs, writes the rows, and attaches the programs.
-    fn program(&self, model: &Model, number: u8) -> Result<()> {
+    fn program(&mut self, model: &Model, number: u8) -> Result<()> {
         let overlay = format!("link add {OVERLAY} type vxlan external dstport {VXLAN_PORT} nolearning");
         self.namespace.ip_batch(&[overlay, format!("link set {OVERLAY} up")])?;
         let host = model.host(&format!("hosts/h{number}").parse()?).context("the host is gone")?;
@@ -128,7 +154,7 @@ impl DirectHost {
             addresses: BTreeSet::new(),
             flow_rows: maps::FLOWS.rows,
         };
-        let mut attachments = BTreeMap::new();
+        let mut attachments = Attachments::new();
         let mut places = BTreeSet::from([
             (Hook::FromUnderlay, config.underlay_ifindex),
             (Hook::FromOverlay, config.overlay_ifindex),
@@ -138,8 +164,6 @@ impl DirectHost {
             places.extend([(Hook::FromWorkload, *ifindex), (Hook::FromHost, *ifindex)]);
         }
         let views = model.networks_of(&host.name).iter().filter_map(|network| model.view(network)).collect::<Vec<_>>();
-        let wanted = compile(&views, &facts, &attachments, &Rows::default())?;
-        let steps = changes(&Rows::default(), &wanted);
         let settings = Settings {
             pins: andromede_dataplane::Pins::new(self.pins.folder(), &"direct".parse()?),
             sizes: Sizes::small(),
@@ -147,15 +171,24 @@ impl DirectHost {
             features: config.features,
         };
         // What is attached is pinned, and stays as long as the mount namespace.
-        let load = || -> Result<()> {
-            let mut programs = Programs::load(&settings, config)?;
-            programs.apply(&steps, &wanted)?;
-            if let Some(error) = programs.place(&places).into_iter().next() {
+        let load = || -> Result<PacketPath> {
+            let programs = Programs::load(&settings, config)?;
+            let mut path = PacketPath { programs, views, facts, attachments };
+            path.settle()?;
+            if let Some(error) = path.programs.place(&places).into_iter().next() {
                 bail!(error);
             }
-            Ok(())
+            Ok(path)
         };
-        self.namespace.run(|| self.pins.run(load))??
+        self.path = Some(self.namespace.run(|| self.pins.run(load))???);
+        Ok(())
+    }
+
+    /// Tells the host that its networks are like this, whether a controller would or not.
+    pub fn tell(&mut self, change: impl FnMut(&mut NetworkView)) -> Result<()> {
+        let path = self.path.as_mut().context("the host is not programmed")?;
+        path.views.iter_mut().for_each(change);
+        path.settle()
     }
 
     fn config(&self, host: u32, underlay: Ipv4Addr) -> Result<HostConfig> {

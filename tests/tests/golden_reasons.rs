@@ -4,12 +4,12 @@
 
 use std::{fs, path::Path};
 
-use andromede_abi::{DropReason, PortLimits, maps, port_flag, target};
+use andromede_abi::{DropReason, PortLimits, ZoneSet, maps, network_flag, port_flag, target};
 use andromede_dataplane::Hook;
 use andromede_plan::Rows;
 use andromede_testkit::packet::tcp_flag;
 use andromede_tests::twin::{
-    END_LOCAL_A as A, END_REMOTE as REMOTE, Met, SmallFabric, Twin, UNDERLAY_IFINDEX, ifindex,
+    END_LOCAL_A as A, END_LOCAL_B as B, END_REMOTE as REMOTE, Met, SmallFabric, Twin, UNDERLAY_IFINDEX, ifindex,
     talk::{VNI, conversation, drops, passes, received, sent, tcp, v4},
 };
 
@@ -73,6 +73,23 @@ fn hosts_that_lack_something() {
             drops(twin, "nobody knows the way to the host", &out(1), DropReason::UnknownHost);
         },
     );
+    // Whoever placed the end there: the network's own row does not admit the zone of its host.
+    let elsewhere = |rows: &mut Rows| {
+        rows.hosts.values_mut().for_each(|host| host.zone = 2);
+        for network in rows.networks.values_mut() {
+            (network.flags, network.zones) = (network_flag::BOUND, ZoneSet::NONE.with(1));
+        }
+    };
+    host(64, elsewhere, |twin| {
+        drops(twin, "to where it may not be", &out(1), DropReason::ForbiddenZone);
+        let asked = received(2, VNI[0], &v4(REMOTE, A).echo(true, 7, 1, b""));
+        drops(twin, "and from there, where the answer would go", &asked, DropReason::ForbiddenZone);
+        passes(twin, "within the host", &sent(A, v4(A, B).udp(1, 53, b"?")), target::DELIVER);
+    });
+    let unknown = |rows: &mut Rows| rows.networks.clear();
+    host(64, unknown, |twin| {
+        drops(twin, "a network of which nothing is known", &out(1), DropReason::ForbiddenZone);
+    });
     let detached = |rows: &mut Rows| rows.ports.retain(|index, _| *index != ifindex(0, A));
     host(64, detached, |twin| {
         let asked = received(2, VNI[0], &v4(REMOTE, A).echo(true, 7, 1, b""));

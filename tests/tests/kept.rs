@@ -5,6 +5,7 @@ use std::net::Ipv4Addr;
 
 use andromede_abi::{Address, DropReason, MemberKey, PortLimits, PortRow, port_flag, target};
 use andromede_dataplane::Hook;
+use andromede_plan::changes;
 use andromede_testkit::packet::{Ends, Tcp, tcp_flag};
 use andromede_tests::twin::{
     END_LOCAL_A as A, END_LOCAL_B as B, END_REMOTE as REMOTE, Met, Twin, UNDERLAY_IFINDEX, ifindex,
@@ -107,6 +108,33 @@ fn a_rule_that_changes_is_asked_by_the_next_connection_of_a_kind() {
         fabric.set_client_rules("red", &json!([])).unwrap();
         twin.write(fabric.rows()).unwrap();
         passes(twin, "out again", &open(5), target::ENCAP);
+    });
+}
+
+/// The law of a network holds for connections that live: at the next packet, both ways.
+#[test]
+fn a_law_that_narrows_reaches_what_lives_at_its_next_packet() {
+    conversation(|fabric, twin| {
+        let zone = |id: &str, law: &str| json!({"kind": "Zone", "name": format!("zones/{id}"), "jurisdiction": law, "operator": "o"});
+        fabric.set(vec![zone("par1", "FR"), zone("fra1", "DE")]).unwrap();
+        twin.write(fabric.rows()).unwrap();
+        let (there, back) = greet(twin);
+        // The model refuses this law while something stands outside; the rows are told of it all the same.
+        let mut rows = fabric.rows().clone();
+        for zone in [1, 2] {
+            let wanted = fabric.wanted_where(&rows, &[1].into(), zone).unwrap();
+            for step in changes(&rows.clone(), &wanted) {
+                rows.apply(&step);
+            }
+            twin.write(&rows).unwrap();
+            if zone == 1 {
+                passes(twin, "out, where it may be", &there, target::ENCAP);
+                passes(twin, "and back", &back, target::DELIVER);
+            } else {
+                drops(twin, "no longer out", &there, DropReason::ForbiddenZone);
+                drops(twin, "nor back", &back, DropReason::ForbiddenZone);
+            }
+        }
     });
 }
 

@@ -7,6 +7,7 @@ use std::{
     time::Duration,
 };
 
+use andromede_model::{Admitted, NetworkView};
 use andromede_testkit::{
     Namespace, Underlay,
     fabric::INTERFACE,
@@ -17,6 +18,7 @@ use andromede_testkit::{
     underlay::UPLINK,
 };
 use andromede_tests::{
+    dialogue::Dialogue,
     direct::DirectFabric,
     scene::{both, v4},
 };
@@ -43,6 +45,7 @@ fn documents() -> Vec<Value> {
             json!({"kind": "SecurityGroup", "name": group, "rules": [
                 {"name": "web", "direction": "ingress", "action": "allow", "protocol": "tcp", "ports": ["80"]},
                 {"name": "dns", "direction": "ingress", "action": "allow", "protocol": "udp", "ports": ["53"]},
+                {"name": "talk", "direction": "ingress", "action": "allow", "protocol": "udp", "ports": ["5000"]},
                 {"name": "echo", "direction": "ingress", "action": "allow", "protocol": "icmp"},
                 {"name": "echo6", "direction": "ingress", "action": "allow", "protocol": "icmpv6"},
             ]}),
@@ -101,4 +104,31 @@ fn two_tenants_on_two_hosts_are_kept_apart() {
     });
     send(&fabric.hosts[1].namespace, 2);
     assert!(arrives(), "from the host that holds its source");
+    place_is_law(&mut fabric);
+}
+
+/// Host 1 is told that both tenants have ends on host 2, and that the red network may not be in the zone of that host.
+fn place_is_law(fabric: &mut DirectFabric) {
+    let net = |tenant: &str| format!("tenants/{tenant}/networks/net");
+    let told = |view: &mut NetworkView| {
+        view.hosts.values_mut().for_each(|host| host.zone_index = 2);
+        let red = view.network.name.to_string() == net("red");
+        view.zones = Admitted::Zones([if red { 1 } else { 2 }].into());
+    };
+    let at = |fabric: &DirectFabric, host: usize, tenant: &str, port: &str| {
+        fabric.workload(host, &format!("{}/ports/{port}", net(tenant))).unwrap().namespace().clone()
+    };
+    let [red, blue] = ["red", "blue"].map(|tenant| {
+        let (from, to) = (at(fabric, 1, tenant, "a"), at(fabric, 2, tenant, "b"));
+        Dialogue::udp(&from, SocketAddr::new(v4(11), 6_001), &to, SocketAddr::new(v4(12), 5_000))
+    });
+    assert!([&red, &blue].iter().all(|line| line.backward()), "both may be anywhere");
+    fabric.hosts[0].tell(told).unwrap();
+    let ear = RawSocket::open(&fabric.hosts[1].namespace, UPLINK, true).unwrap();
+    assert!(!red.forward(), "a live connection ends with the law that let it be");
+    assert!(blue.forward() && blue.backward(), "another network's goes on");
+    let fresh = udp_probe(&at(fabric, 1, "red", "a"), SocketAddr::new(v4(12), 53), SHORT).unwrap();
+    assert!(!fresh.is_answered(), "nor is a new one let");
+    let of_red = |frame: &[u8]| frame.get(46..49) == RED_VNI.to_be_bytes().get(1..);
+    assert!(ear.receive_matching(SHORT, of_red).unwrap().is_none(), "nothing of the red network is on the wire");
 }

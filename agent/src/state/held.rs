@@ -193,7 +193,8 @@ impl Written {
                 Some(Kind::OperatorPolicy(resource)) => written.operator_policies.push(resource.clone()),
                 Some(Kind::Host(resource)) => written.hosts.push(resource.clone()),
                 None if unknown => {}
-                None => return Err(FoldError::Foreign { network: network.to_owned(), revision }),
+                // A network is told the numbers of zones, not the zones.
+                Some(Kind::Zone(_)) | None => return Err(FoldError::Foreign { network: network.to_owned(), revision }),
             }
         }
         Ok(written)
@@ -212,6 +213,10 @@ fn fold_delta(view: &mut NetworkView, delta: &NetworkDelta, unknown: bool, revis
     let gone: HashSet<&str> = delta.deleted.iter().map(String::as_str).collect();
     let gone = |name: &String| gone.contains(name.as_str());
     let removed: HashSet<u32> = delta.identities_removed.iter().copied().collect();
+    // What is not said of a law that is written is that there is none.
+    if delta.zones.is_some() || written.network.is_some() || written.tenant.is_some() {
+        view.zones.clone_from(&delta.zones);
+    }
     if written.network.is_some() {
         view.network = written.network;
     }

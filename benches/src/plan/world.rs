@@ -51,6 +51,8 @@ fn host() -> Result<Host> {
         name: "hosts/h".parse()?,
         underlay: Ipv4Addr::new(192, 0, 2, 1),
         state: HostState::Active,
+        zone: None,
+        zone_index: 0,
         index: 1,
         revision: 1,
         labels: Labels::default(),
@@ -84,6 +86,7 @@ pub(super) fn network(rules: u32, ports: u32) -> Result<NetworkView> {
         timeouts: Timeouts::default(),
         tenant_index: 3,
         index: 1,
+        residency: andromede_model::Residency::default(),
         revision: 1,
         labels: Labels::default(),
     };

@@ -65,6 +65,14 @@ impl Page<'_> {
         let mut text = output::documents(std::slice::from_ref(resource))?;
         let name = name_of(resource);
         match &resource.kind {
+            Some(resource::Kind::Zone(_)) => {
+                let hosts = self.children(Kind::Host, "").await?;
+                self.section(
+                    &mut text,
+                    Kind::Host,
+                    &those(hosts, |host| matches!(host, resource::Kind::Host(it) if it.zone == name)),
+                );
+            }
             Some(resource::Kind::Tenant(tenant)) => {
                 self.heading(&mut text, "limits");
                 let flows = match tenant.limits.unwrap_or_default().flows_per_host {
@@ -228,11 +236,12 @@ impl Page<'_> {
     }
 }
 
+fn those(found: Vec<Resource>, wanted: impl Fn(&resource::Kind) -> bool) -> Vec<Resource> {
+    found.into_iter().filter(|resource| resource.kind.as_ref().is_some_and(&wanted)).collect()
+}
+
 fn ports_where(ports: Vec<Resource>, wanted: impl Fn(&Port) -> bool) -> Vec<Resource> {
-    ports
-        .into_iter()
-        .filter(|resource| matches!(&resource.kind, Some(resource::Kind::Port(port)) if wanted(port)))
-        .collect()
+    those(ports, |kind| matches!(kind, resource::Kind::Port(port) if wanted(port)))
 }
 
 /// 0 means the default of the schema.

@@ -144,6 +144,13 @@ pub const TABLE: &[(&str, Rights)] = &[
     ("/andromede.v1.VtepService/CreateVtep", Rights::OPERATOR),
     ("/andromede.v1.VtepService/UpdateVtep", Rights::OPERATOR),
     ("/andromede.v1.VtepService/DeleteVtep", Rights::OPERATOR),
+    // A tenant chooses among the zones where it is.
+    ("/andromede.v1.ZoneService/GetZone", Rights::READS),
+    ("/andromede.v1.ZoneService/ListZones", Rights::READS),
+    ("/andromede.v1.ZoneService/WatchZones", Rights::READS),
+    ("/andromede.v1.ZoneService/CreateZone", Rights::OPERATOR),
+    ("/andromede.v1.ZoneService/UpdateZone", Rights::OPERATOR),
+    ("/andromede.v1.ZoneService/DeleteZone", Rights::OPERATOR),
     ("/andromede.v1.HostService/GetHost", Rights::FABRIC),
     ("/andromede.v1.HostService/ListHosts", Rights::FABRIC),
     ("/andromede.v1.HostService/WatchHosts", Rights::FABRIC),

@@ -18,7 +18,7 @@ use crate::{
 pub enum Sight {
     /// All of it.
     Everything,
-    /// One tenant, and what belongs to it.
+    /// One tenant, and what belongs to it; and the zones, among which it chooses.
     Tenant(TenantName),
     /// Nothing of what the API shows.
     Nothing,
@@ -38,7 +38,9 @@ impl Sight {
     pub fn sees(&self, name: &AnyName) -> bool {
         match self {
             Self::Everything => true,
-            Self::Tenant(tenant) => owner(name).is_some_and(|owner| owner == *tenant),
+            Self::Tenant(tenant) => {
+                matches!(name, AnyName::Zone(_)) || owner(name).is_some_and(|owner| owner == *tenant)
+            }
             Self::Nothing => false,
         }
     }

@@ -68,8 +68,18 @@ type Refusal = (&'static str, String);
 fn keep(resource: &Resource, before: Option<Resource>) -> Result<Resource, Refusal> {
     match resource {
         Resource::Network(network) => {
-            let Network { name: _, vni, mtu: _, timeouts: _, tenant_index: _, index: _, revision: _, labels: _ } =
-                network;
+            let Network {
+                name: _,
+                vni,
+                mtu: _,
+                timeouts: _,
+                // A tenant may bind a network more closely than an operator binds the tenant.
+                residency: _,
+                tenant_index: _,
+                index: _,
+                revision: _,
+                labels: _,
+            } = network;
             let decided = match before {
                 Some(Resource::Network(before)) => before.vni,
                 _ => Vni::UNSET,
@@ -109,7 +119,11 @@ fn keep(resource: &Resource, before: Option<Resource>) -> Result<Resource, Refus
         }
         Resource::SecurityGroup(_) | Resource::PrefixList(_) => Ok(resource.clone()),
         // In a bundle stands what is there: it may be told again, as it is.
-        Resource::Tenant(_) | Resource::Vtep(_) | Resource::Host(_) | Resource::OperatorPolicy(_) => match before {
+        Resource::Zone(_)
+        | Resource::Tenant(_)
+        | Resource::Vtep(_)
+        | Resource::Host(_)
+        | Resource::OperatorPolicy(_) => match before {
             Some(before) if same(resource, &before) => Ok(before),
             _ => Err(("name", resource.name().to_string())),
         },

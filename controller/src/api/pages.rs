@@ -18,7 +18,7 @@ const LOOKED_AT: usize = 20_000;
 /// The form of a kind's parent, as the parts of its name; a part in braces stands for any text.
 pub(super) fn parent_form(kind: ResourceKind) -> &'static [&'static str] {
     match kind {
-        ResourceKind::Tenant | ResourceKind::Host | ResourceKind::OperatorPolicy => &[],
+        ResourceKind::Zone | ResourceKind::Tenant | ResourceKind::Host | ResourceKind::OperatorPolicy => &[],
         ResourceKind::Network => &["tenants", "{tenant}"],
         ResourceKind::Subnet
         | ResourceKind::PrefixList
@@ -75,7 +75,9 @@ pub(super) fn page(
         .filter(|network| first.as_ref().is_none_or(|first| *network >= first) && fits(network.as_str()))
         .flat_map(|network| model.all_in(network, kind));
     let all: Box<dyn Iterator<Item = Resource> + '_> = match kind {
-        ResourceKind::Tenant | ResourceKind::Host | ResourceKind::OperatorPolicy => model.all(kind),
+        ResourceKind::Zone | ResourceKind::Tenant | ResourceKind::Host | ResourceKind::OperatorPolicy => {
+            model.all(kind)
+        }
         _ => Box::new(of_networks),
     };
     let mut rest =

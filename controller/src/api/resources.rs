@@ -2,7 +2,7 @@
 
 use andromede_model::{
     AnyName, Cause, HostName, NetworkName, OperatorPolicyName, PortName, PrefixListName, Resource, ResourceKind,
-    SecurityGroupName, SubnetName, TenantName, Violation, VtepName,
+    SecurityGroupName, SubnetName, TenantName, Violation, VtepName, ZoneName,
 };
 use andromede_proto::{mask, v1};
 use prost_types::FieldMask;
@@ -20,9 +20,10 @@ use super::{
 use crate::{
     access::{Caller, Views, caller},
     change::{Change, Condition, WriteError, Written},
+    clock::now_nanos,
     errors, fence,
     requests::Request as Identified,
-    writer::{Writer, now_nanos},
+    writer::Writer,
 };
 
 /// How often an update is tried again because others changed the resource meanwhile.
@@ -331,6 +332,9 @@ services! {
                 self.remove_host(call, &request.into_inner()).await.map(Response::new)
             }
         };
+    zone_service_server ZoneService Zone ZoneName zone zones []
+        create_zone CreateZoneRequest zone_id get_zone list_zones ListZonesResponse
+        update_zone UpdateZoneRequest delete_zone watch_zones WatchZonesStream;
     vtep_service_server VtepService Vtep VtepName vtep vteps [parent]
         create_vtep CreateVtepRequest vtep_id get_vtep list_vteps ListVtepsResponse
         update_vtep UpdateVtepRequest delete_vtep watch_vteps WatchVtepsStream;

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use andromede_model::{AnyName, Host, HostName, Model, NetworkName, Resource, ViewDelta};
+use andromede_model::{Admitted, AnyName, Host, HostName, Model, NetworkName, Resource, ViewDelta};
 
 use super::{encoded::Snapshot, index::Index, log::Change};
 
@@ -120,11 +120,24 @@ impl Cursor {
             self.networks.remove(name);
         }
         for Changed { network, at, path } in due.networks {
+            // Nothing is placed where its network may not be. If it were: what a host may not have it is never told.
+            if !model.admits(&network, record) {
+                if self.networks.remove(&network).is_some() {
+                    update.left.push(network);
+                }
+                continue;
+            }
             let snapshot = Snapshot { network: network.clone(), changed: at, model: Arc::clone(model) };
             match path {
                 Path::Delta { change, hosts_left } => {
-                    update.deltas.push(delta(model, network.clone(), change, hosts_left));
-                    update.instead.insert(network.clone(), snapshot);
+                    let only_zones = change.names.iter().all(|name| matches!(name, AnyName::Zone(_)));
+                    let mut delta = delta(model, network.clone(), change, hosts_left);
+                    // A zone that comes or goes changes nothing for a network that is not bound.
+                    delta.zones.take_if(|zones| only_zones && *zones == Admitted::Anywhere);
+                    if !delta.is_empty() {
+                        update.deltas.push(delta);
+                        update.instead.insert(network.clone(), snapshot);
+                    }
                 }
                 Path::Snapshot => update.snapshots.push(snapshot),
             }
@@ -139,14 +152,17 @@ impl Cursor {
 
 /// Each name as it is now: written if it is in the view, deleted if it is not.
 fn delta(model: &Model, network: NetworkName, change: Change, hosts_left: Vec<AnyName>) -> ViewDelta {
+    let by_law = |name: &AnyName| matches!(name, AnyName::Zone(_) | AnyName::Tenant(_) | AnyName::Network(_));
     let mut delta = ViewDelta {
+        zones: change.names.iter().any(by_law).then(|| model.zones_of(&network)),
         network,
         written: Vec::new(),
         deleted: hosts_left,
         identities: Vec::new(),
         identities_removed: Vec::new(),
     };
-    for name in change.names {
+    // A change of a zone is told by the zones that are admitted.
+    for name in change.names.into_iter().filter(|name| !matches!(name, AnyName::Zone(_))) {
         match visible(model, &delta.network, &name) {
             Some(resource) => delta.written.push(resource),
             None => delta.deleted.push(name),
@@ -161,15 +177,18 @@ fn delta(model: &Model, network: NetworkName, change: Change, hosts_left: Vec<An
     delta
 }
 
-/// The resource, if it is in the network's view: ports are only while they are placed, hosts unless they were fenced, policies of the
-/// operator only where they concern the network.
+/// The resource, if it is in the network's view: ports are only while they are placed, hosts unless they were fenced or the network may
+/// not be there, policies of the operator only where they concern the network.
 fn visible(model: &Model, network: &NetworkName, name: &AnyName) -> Option<Resource> {
     match name {
         AnyName::OperatorPolicy(name) => {
             model.operator_policy(name).filter(|policy| policy.concerns(network)).cloned().map(Into::into)
         }
         AnyName::Port(port) => model.port(port).filter(|port| port.host.is_some()).cloned().map(Into::into),
-        AnyName::Host(host) => model.host(host).filter(|host| !host.is_fenced()).cloned().map(Into::into),
+        AnyName::Host(host) => {
+            let host = model.host(host).filter(|host| !host.is_fenced() && model.admits(network, host));
+            host.cloned().map(Into::into)
+        }
         _ => model.get(name),
     }
 }

@@ -160,6 +160,12 @@ impl Index {
         for name in written.chain(commit.deleted.iter().cloned()) {
             match &name {
                 AnyName::Port(_) => {}
+                // Which networks it is a place of depends on all of them; zones change rarely.
+                AnyName::Zone(_) => {
+                    for network in self.networks.keys() {
+                        changes.entry(network.clone()).or_default().names.insert(name.clone());
+                    }
+                }
                 AnyName::Tenant(tenant) => {
                     for network in self.networks.keys().filter(|network| network.tenant() == *tenant) {
                         changes.entry(network.clone()).or_default().names.insert(name.clone());

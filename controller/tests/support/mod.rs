@@ -9,6 +9,7 @@
 )]
 
 pub mod bundle;
+pub mod collector;
 pub mod host;
 pub mod issuer;
 pub mod pki;
@@ -51,6 +52,8 @@ pub fn plaintext(store: &Path) -> ServeArgs {
         host_ca: None,
         host_ca_key: None,
         host_certificate_seconds: 3_600,
+        otlp: None,
+        otlp_ca: None,
         tokens: TokenArgs::default(),
         insecure_plaintext: true,
     }

@@ -5,6 +5,7 @@ mod group;
 mod host;
 mod network;
 mod operator_policy;
+mod place;
 mod port;
 mod prefix_list;
 mod quota;
@@ -28,6 +29,7 @@ pub(crate) fn check(draft: &mut Draft<'_>) {
     let touched = std::mem::take(&mut draft.touched);
     underlay::check(draft, &touched);
     quota::check(draft, &touched);
+    place::check(draft, &touched);
     for (name, touched) in &touched {
         let Some(state) = draft.state(name) else { continue };
         network::check(draft, &state, touched);
@@ -55,6 +57,7 @@ pub(crate) fn check_deletions(draft: &mut Draft<'_>) {
         }
     }
     operator_policy::users_of_deleted(draft, &mut users);
+    place::users_of_deleted(draft, &mut users);
     for (name, touched) in &draft.touched {
         if let Some(state) = draft.state(name).filter(|_| touched.groups_deleted) {
             group::users_of_deleted(draft, &state, &mut users);

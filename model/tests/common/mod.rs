@@ -5,8 +5,8 @@ use std::str::FromStr;
 
 use andromede_model::{
     Action, Commit, Direction, Existing, Host, HostState, Labels, MacAddress, Model, Network, OperatorPolicy, Port,
-    PortLimits, Prefix, PrefixList, Protocol, Remote, Resource, Rule, SecurityGroup, Subnet, Tenant, TenantLimits,
-    TenantQuotas, Timeouts, Uid, Violation, Vni, Vtep,
+    PortLimits, Prefix, PrefixList, Protocol, Remote, Residency, Resource, Rule, SecurityGroup, Subnet, Tenant,
+    TenantLimits, TenantQuotas, Timeouts, Uid, Violation, Vni, Vtep, Zone,
 };
 
 pub(crate) fn name<T: FromStr>(text: &str) -> T
@@ -25,6 +25,7 @@ pub(crate) fn tenant(id: &str) -> Tenant {
         labels: Labels::default(),
         limits: TenantLimits::default(),
         quotas: TenantQuotas::default(),
+        residency: Residency::default(),
     }
 }
 
@@ -34,6 +35,7 @@ pub(crate) fn network(tenant: &str, id: &str) -> Network {
         vni: Vni::UNSET,
         mtu: None,
         timeouts: Timeouts::default(),
+        residency: Residency::default(),
         tenant_index: 0,
         index: 0,
         revision: 0,
@@ -120,10 +122,32 @@ pub(crate) fn host(id: &str, underlay: &str) -> Host {
     Host {
         name: name(&format!("hosts/{id}")),
         underlay: name(underlay),
+        zone: None,
+        zone_index: 0,
         state: HostState::Unset,
         index: 0,
         revision: 0,
         labels: Labels::default(),
+    }
+}
+
+pub(crate) fn zone(id: &str, jurisdiction: &str, operator: &str) -> Zone {
+    Zone {
+        name: name(&format!("zones/{id}")),
+        jurisdiction: name(jurisdiction),
+        operator: name(operator),
+        index: 0,
+        revision: 0,
+        labels: Labels::default(),
+    }
+}
+
+/// A residency that names these jurisdictions and zones.
+pub(crate) fn residency(jurisdictions: &[&str], zones: &[&str]) -> Residency {
+    Residency {
+        jurisdictions: jurisdictions.iter().map(|text| name(text)).collect(),
+        zones: zones.iter().map(|zone| name(&format!("zones/{zone}"))).collect(),
+        ..Residency::default()
     }
 }
 
@@ -133,6 +157,8 @@ pub(crate) fn vtep(tenant: &str, id: &str, underlay: &str, prefixes: &[&str]) ->
         underlay: name(underlay),
         mac: name("02:00:00:00:00:99"),
         prefixes: prefixes.iter().map(|text| name(text)).collect(),
+        zone: None,
+        zone_index: 0,
         index: 0,
         revision: 0,
         labels: Labels::default(),

@@ -195,7 +195,7 @@ pub(crate) fn judge<T: Stages>(tables: &T, scratch: &mut Scratch) -> Result<(), 
     if opening.sender == 0 && source != side_kind::LOCAL {
         return Err(sender_guard::MOVING);
     }
-    next_hop(tables, opening.vni, initiator, answerer, &mut row.next_hop)?;
+    next_hop(tables, opening, initiator, answerer, &mut row.next_hop)?;
     row.flags = if opening.is_known { row.flags & flow_flag::LASTING } else { 0 };
     initiator.is_known = opening.is_known && initiator.was(row, opening.opening_direction(), Side::Initiator);
     answerer.is_known = opening.is_known && answerer.was(row, opening.opening_direction(), Side::Answerer);
@@ -353,9 +353,15 @@ const fn spares(decision: Decision, default_rule: RuleNumber, is_kept: bool) -> 
     if decision.rule == default_rule { is_kept } else { decision.flags & cell_flag::KEEP != 0 }
 }
 
-/// How to reach the end that is elsewhere, if one is. One at least is here.
+/// How to reach the end that is elsewhere, if one is and the network may be there. One at least is here.
 #[inline(always)]
-fn next_hop<T: Tables>(tables: &T, vni: u32, from: &End, to: &End, next_hop: &mut NextHop) -> Result<(), Refusal> {
+fn next_hop<T: Tables>(
+    tables: &T,
+    opening: &Opening,
+    from: &End,
+    to: &End,
+    next_hop: &mut NextHop,
+) -> Result<(), Refusal> {
     let remote = match (from.kind, to.kind) {
         (side_kind::LOCAL, side_kind::LOCAL) => {
             *next_hop = NextHop::NONE;
@@ -376,10 +382,14 @@ fn next_hop<T: Tables>(tables: &T, vni: u32, from: &End, to: &End, next_hop: &mu
         _ => return Err(Refusal::new(Stage::Locate, DropReason::NotHere)),
     };
     let host = tables.host(remote.host).ok_or(Refusal::new(Stage::Locate, DropReason::UnknownHost))?;
+    // Whoever placed the other end there: what this network's own row does not permit is not sent. Without a row nothing is known of it.
+    if tables.with_network(opening.network, |network| network.admits(host.zone)) != Some(true) {
+        return Err(Refusal::new(Stage::Locate, DropReason::ForbiddenZone));
+    }
     *next_hop = NextHop {
         host: remote.host,
         ifindex: host.ifindex,
-        vni,
+        vni: opening.vni,
         encapsulation: remote.encapsulation,
         key_id: remote.key_id,
         reserved: 0,

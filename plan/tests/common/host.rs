@@ -18,6 +18,8 @@ pub(crate) fn host() -> Host {
     Host {
         name: "hosts/h".parse().unwrap(),
         underlay: Ipv4Addr::new(192, 0, 2, 1),
+        zone: None,
+        zone_index: 0,
         state: HostState::Active,
         index: 1,
         revision: 1,
@@ -50,6 +52,7 @@ pub(crate) fn view(ports: u32, groups: &[Vec<Rule>]) -> NetworkView {
         vni: Vni::try_from(4096).unwrap(),
         mtu: None,
         timeouts: andromede_model::Timeouts::default(),
+        residency: andromede_model::Residency::default(),
         tenant_index: 3,
         index: 1,
         revision: 1,

@@ -4,10 +4,11 @@ use std::net::IpAddr;
 
 use andromede_abi::{
     Action, Address, CellKey, CellRow, IdentityClassKey, LocationKey, LocationRow, MemberKey, PolicyPrefixKey,
-    PrefixClasses, PrefixKey, Prefixed, ServiceClasses, ServiceKey, SourceKey, location_flag, location_kind, port_flag,
-    remote_level, service_level,
+    PrefixClasses, PrefixKey, Prefixed, ServiceClasses, ServiceKey, SourceKey, location_flag, location_kind,
+    network_flag, port_flag, remote_level, service_level,
 };
 use andromede_plan::Rows;
+use proptest::{prelude::*, sample::select};
 
 /// What a packet is for, and from which port it comes.
 #[derive(Clone, Copy, Debug)]
@@ -15,6 +16,19 @@ pub(crate) struct Service {
     pub(crate) protocol: u8,
     /// Destination port, or ICMP type and code.
     pub(crate) port: u16,
+}
+
+/// A packet's service: near the edges of the rules.
+pub(crate) fn packet() -> impl Strategy<Value = Service> {
+    let port = prop_oneof![select(vec![0u16, 1, 22, 80, 81, 443, 1000, 65535]), 0u16..2300, any::<u16>()];
+    prop_oneof![
+        6 => (select(vec![6u8, 17, 132]), port).prop_map(|(protocol, port)| Service { protocol, port }),
+        2 => (select(vec![1u8, 58]), select(vec![0u8, 3, 7, 8, 128]), 0u8..4).prop_map(|(protocol, kind, code)| Service {
+            protocol,
+            port: u16::from_be_bytes([kind, code]),
+        }),
+        1 => Just(Service { protocol: 47, port: 0 }),
+    ]
 }
 
 /// The first bits of an address.
@@ -115,6 +129,14 @@ fn allows(cell: Option<CellRow>, default: bool) -> bool {
     cell.map_or(default, |cell| cell.action == Action::Allow as u8)
 }
 
+/// May the network's packets be sent to the host?
+fn is_admitted(rows: &Rows, network: u32, host: u32) -> bool {
+    let (Some(network), Some(host)) = (rows.networks.get(&network), rows.hosts.get(&host)) else { return false };
+    let [low, high] = network.zones.0;
+    let bits = u128::from(high) << 64 | u128::from(low);
+    network.flags & network_flag::BOUND == 0 || (1..128).any(|zone| zone == host.zone && bits >> zone & 1 == 1)
+}
+
 fn is_odd(rows: &Rows, slot: u32) -> bool {
     rows.epochs.get(&slot).copied().unwrap_or_default() % 2 == 1
 }
@@ -157,6 +179,7 @@ pub(crate) fn outbound(rows: &Rows, ifindex: u32, from: IpAddr, to: IpAddr, serv
         }
         location_kind::PORT | location_kind::VTEP => {
             let host = rows.hosts.get(&location.host)?;
+            is_admitted(rows, port.network, location.host).then_some(())?;
             Some(Passed { to_ifindex: 0, to_underlay: host.underlay, marks })
         }
         _ => None,
@@ -177,7 +200,8 @@ pub(crate) fn inbound(
         return None;
     }
     let sender = locate(rows, member.network, from.into())?;
-    if sender.host != member.host {
+    // Answers would go there.
+    if sender.host != member.host || !is_admitted(rows, member.network, sender.host) {
         return None;
     }
     let location = locate(rows, member.network, to.into())?;

@@ -4,4 +4,5 @@
 pub(crate) mod host;
 pub(crate) mod lookup;
 pub(crate) mod oracle;
+pub(crate) mod places;
 pub(crate) mod world;

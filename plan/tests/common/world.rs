@@ -2,18 +2,18 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    net::IpAddr,
+    net::{IpAddr, Ipv4Addr},
 };
 
 use andromede_model::{
-    Action, Direction, Existing, Host, HostName, HostState, Labels, MacAddress, Network, NetworkView, OperatorPolicy,
+    Action, Direction, Existing, Host, HostState, Labels, MacAddress, Network, NetworkView, OperatorPolicy,
     OperatorPolicyName, Port, PortName, PortRange, Prefix, PrefixList, PrefixListName, Protocol, Remote, Rule,
     SecurityGroup, SecurityGroupName, Subnet, Uid, Vni, Vtep,
 };
 use andromede_plan::{Attachment, Attachments, HostFacts};
 use proptest::{prelude::*, sample::select};
 
-use super::lookup::Service;
+use super::places::{Places, places};
 
 pub(crate) const GROUPS: usize = 3;
 pub(crate) const NETWORK: &str = "tenants/t/networks/n";
@@ -40,6 +40,7 @@ pub(crate) struct World {
     pub(crate) lists: [Vec<&'static str>; 2],
     pub(crate) underlays: [u8; 3],
     pub(crate) vtep: Option<Vec<&'static str>>,
+    pub(crate) places: Places,
 }
 
 const CIDRS: [&str; 10] = [
@@ -157,20 +158,21 @@ fn port() -> impl Strategy<Value = PortSpec> {
 pub(crate) fn world() -> impl Strategy<Value = World> {
     let vtep = select(vec![vec!["10.9.0.0/16"], vec!["10.0.0.0/24", "::/0"], vec!["10.9.0.0/16", "10.9.9.0/24"]]);
     let ports = prop::collection::vec(prop::option::weighted(0.8, port()), 6);
-    let shape = (ports, rules(), operator(), lists(), prop::array::uniform3(0u8..2), prop::option::of(vtep));
-    shape.prop_map(|(ports, rules, operator, lists, underlays, vtep)| World {
+    let shape = (ports, rules(), operator(), lists(), prop::array::uniform3(0u8..2), prop::option::of(vtep), places());
+    shape.prop_map(|(ports, rules, operator, lists, underlays, vtep, places)| World {
         ports,
         rules,
         operator,
         lists,
         underlays,
         vtep,
+        places,
     })
 }
 
 /// A world that differs from another in a part only, as most changes do.
 pub(crate) fn next_world(world: &World) -> impl Strategy<Value = World> + use<> {
-    let (one, two, three, four, five) = (world.clone(), world.clone(), world.clone(), world.clone(), world.clone());
+    let [one, two, three, four, five, six] = std::array::from_fn(|_| world.clone());
     prop_oneof![
         (0..6usize, prop::option::weighted(0.7, port())).prop_map(move |(place, port)| {
             let mut next = one.clone();
@@ -180,6 +182,7 @@ pub(crate) fn next_world(world: &World) -> impl Strategy<Value = World> + use<> 
         rules().prop_map(move |rules| World { rules, ..two.clone() }),
         operator().prop_map(move |operator| World { operator, ..four.clone() }),
         lists().prop_map(move |lists| World { lists, ..five.clone() }),
+        places().prop_map(move |places| World { places, ..six.clone() }),
         (super::world::world(), any::<[bool; 3]>()).prop_map(move |(other, take)| World {
             ports: if take[0] { other.ports } else { three.ports.clone() },
             rules: if take[1] { other.rules } else { three.rules.clone() },
@@ -187,6 +190,7 @@ pub(crate) fn next_world(world: &World) -> impl Strategy<Value = World> + use<> 
             operator: other.operator,
             lists: other.lists,
             vtep: other.vtep,
+            places: other.places,
         }),
     ]
 }
@@ -208,8 +212,21 @@ impl World {
         addresses
     }
 
-    pub(crate) fn underlay(&self, host: usize) -> std::net::Ipv4Addr {
+    pub(crate) fn underlay(&self, host: usize) -> Ipv4Addr {
         format!("192.0.2.{}", 1 + host * 10 + usize::from(self.underlays[host])).parse().unwrap()
+    }
+
+    fn host(&self, host: usize) -> Host {
+        Host {
+            name: format!("hosts/h{host}").parse().unwrap(),
+            underlay: self.underlay(host),
+            zone: None,
+            zone_index: self.places.zones[host],
+            state: HostState::Active,
+            index: host as u32 + 1,
+            revision: 1,
+            labels: Labels::default(),
+        }
     }
 
     pub(crate) fn identity(groups: [bool; GROUPS]) -> u32 {
@@ -244,7 +261,7 @@ impl World {
         for (place, spec) in self.ports.iter().enumerate() {
             let Some(spec) = spec else { continue };
             let identity = Self::identity(spec.groups);
-            let host: HostName = format!("hosts/h{}", spec.host).parse().unwrap();
+            let host = self.host(spec.host).name;
             let port = Port {
                 name: port_name(place),
                 addresses: self.addresses(place),
@@ -261,11 +278,7 @@ impl World {
                 identities.insert(identity, port.groups.clone());
             }
             ports.insert(port.name.clone(), port);
-            let (index, underlay) = (spec.host as u32 + 1, self.underlay(spec.host));
-            hosts.insert(
-                host.clone(),
-                Host { name: host, underlay, state: HostState::Active, index, revision: 1, labels: Labels::default() },
-            );
+            hosts.insert(host, self.host(spec.host));
         }
         let group = |(place, rules): (usize, &Vec<Rule>)| {
             let name = group_name(place);
@@ -284,6 +297,8 @@ impl World {
                 underlay: [192, 0, 2, 200].into(),
                 mac: MacAddress::new([2, 9, 9, 9, 9, 9]).unwrap(),
                 prefixes: prefixes.iter().map(|prefix| prefix.parse().unwrap()).collect(),
+                zone: None,
+                zone_index: self.places.zones[3],
                 index: 9,
                 revision: 1,
                 labels: Labels::default(),
@@ -293,6 +308,7 @@ impl World {
         NetworkView {
             network: network(),
             tenant: None,
+            zones: self.places.admitted.clone(),
             subnets: [("a", "10.0.0.0/24"), ("b", "fd00:10::/64"), ("c", "10.9.9.0/24")].map(subnet).into(),
             ports,
             prefix_lists: self.prefix_lists(),
@@ -333,19 +349,6 @@ impl World {
     }
 }
 
-/// A packet's service: near the edges of the rules.
-pub(crate) fn packet() -> impl Strategy<Value = Service> {
-    let port = prop_oneof![select(vec![0u16, 1, 22, 80, 81, 443, 1000, 65535]), 0u16..2300, any::<u16>()];
-    prop_oneof![
-        6 => (select(vec![6u8, 17, 132]), port).prop_map(|(protocol, port)| Service { protocol, port }),
-        2 => (select(vec![1u8, 58]), select(vec![0u8, 3, 7, 8, 128]), 0u8..4).prop_map(|(protocol, kind, code)| Service {
-            protocol,
-            port: u16::from_be_bytes([kind, code]),
-        }),
-        1 => Just(Service { protocol: 47, port: 0 }),
-    ]
-}
-
 /// Addresses that packets go to and come from: those of ports, and others.
 pub(crate) fn addresses() -> Vec<IpAddr> {
     let mut all: Vec<IpAddr> = Vec::new();
@@ -376,6 +379,7 @@ fn network() -> Network {
         vni: Vni::try_from(4096).unwrap(),
         mtu: None,
         timeouts: andromede_model::Timeouts::default(),
+        residency: andromede_model::Residency::default(),
         tenant_index: 3,
         index: 7,
         revision: 1,

@@ -9,6 +9,7 @@ mod limits;
 mod resource;
 mod timeouts;
 mod view;
+mod zone;
 
 use andromede_model::{self as model, Violation};
 
@@ -72,6 +73,7 @@ try_from! {
     v1::Vtep => model::Vtep;
     v1::PrefixList => model::PrefixList;
     v1::OperatorPolicy => model::OperatorPolicy;
+    v1::Zone => model::Zone;
     v1::Resource => model::Resource;
     agent::NetworkView => model::NetworkView;
     agent::NetworkDelta => model::ViewDelta;

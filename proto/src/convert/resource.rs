@@ -1,13 +1,14 @@
 //! Resources other than security groups.
 
 use andromede_model::{
-    Host, HostState, MacAddress, Network, OperatorPolicy, Port, PortLimits, PrefixList, Resource, SecurityGroup,
-    Subnet, Tenant, TenantLimits, Timeouts, Vni, Vtep, limits,
+    Host, HostState, MacAddress, Network, OperatorPolicy, Port, PortLimits, PrefixList, Residency, Resource,
+    SecurityGroup, Subnet, Tenant, TenantLimits, Timeouts, Vni, Vtep, Zone, limits,
 };
 
 use super::{
     fields::{Fields, FromMessage},
     limits::{limits_message, tenant_limits_message, tenant_quotas_message},
+    zone::residency_message,
 };
 use crate::v1::{self, resource::Kind};
 
@@ -26,7 +27,9 @@ impl FromMessage for Tenant {
             );
         }
         let limits = TenantLimits::read(message.limits.unwrap_or_default(), &mut fields.inside("limits"));
+        let residency = Residency::read(message.residency.unwrap_or_default(), &mut fields.inside("residency"));
         Some(Self {
+            residency: residency?,
             quotas: message.quotas.unwrap_or_default().into(),
             name: name?,
             display_name: message.display_name,
@@ -47,6 +50,7 @@ impl From<Tenant> for v1::Tenant {
             revision: tenant.revision,
             limits: tenant_limits_message(tenant.limits),
             quotas: tenant_quotas_message(tenant.quotas),
+            residency: residency_message(tenant.residency),
             labels: tenant.labels.into(),
             etag: String::new(),
         }
@@ -73,7 +77,9 @@ impl FromMessage for Network {
             }
         };
         let timeouts = Timeouts::read(message.timeouts.unwrap_or_default(), &mut fields.inside("timeouts"));
+        let residency = Residency::read(message.residency.unwrap_or_default(), &mut fields.inside("residency"));
         Some(Self {
+            residency: residency?,
             name: name?,
             vni: vni?,
             mtu,
@@ -96,6 +102,7 @@ impl From<Network> for v1::Network {
             revision: network.revision,
             timeouts: Some(network.timeouts.into()),
             tenant_index: network.tenant_index,
+            residency: residency_message(network.residency),
             labels: network.labels.into(),
             etag: String::new(),
         }
@@ -193,13 +200,13 @@ impl FromMessage for Host {
         let name = fields.text("name", &message.name);
         let labels = fields.labels(message.labels);
         let underlay = fields.ipv4("underlay_address", &message.underlay_address);
-        if !message.zone.is_empty() {
-            return fields.refuse("zone", &message.zone, "zones are not enforced yet", "leave the zone empty");
-        }
+        let zone = fields.optional_text("zone", &message.zone);
         let state = host_state(message.state, fields);
         Some(Self {
             name: name?,
             underlay: underlay?,
+            zone: zone?,
+            zone_index: message.zone_index,
             state: state?,
             index: message.index,
             revision: message.revision,
@@ -223,7 +230,8 @@ impl From<Host> for v1::Host {
         Self {
             name: host.name.into(),
             underlay_address: host.underlay.to_string(),
-            zone: String::new(),
+            zone: host.zone.map(Into::into).unwrap_or_default(),
+            zone_index: host.zone_index,
             state: match host.state {
                 HostState::Unset => v1::HostState::Unspecified,
                 HostState::Active => v1::HostState::Active,
@@ -248,9 +256,12 @@ impl FromMessage for Vtep {
         let underlay = fields.ipv4("underlay_address", &message.underlay_address);
         let mac = fields.text("mac", &message.mac);
         let prefixes = fields.texts("prefixes", &message.prefixes);
+        let zone = fields.optional_text("zone", &message.zone);
         Some(Self {
             name: name?,
             underlay: underlay?,
+            zone: zone?,
+            zone_index: message.zone_index,
             mac: mac?,
             prefixes,
             index: message.index,
@@ -267,6 +278,8 @@ impl From<Vtep> for v1::Vtep {
             underlay_address: vtep.underlay.to_string(),
             mac: vtep.mac.to_string(),
             prefixes: vtep.prefixes.iter().map(ToString::to_string).collect(),
+            zone: vtep.zone.map(Into::into).unwrap_or_default(),
+            zone_index: vtep.zone_index,
             index: vtep.index,
             revision: vtep.revision,
             labels: vtep.labels.into(),
@@ -283,7 +296,7 @@ impl FromMessage for Resource {
             return fields.refuse(
                 "kind",
                 "",
-                "a resource is a tenant, network, subnet, port, security_group, host, vtep, prefix_list or operator_policy",
+                "a resource is a tenant, network, subnet, port, security_group, host, vtep, prefix_list, operator_policy or zone",
                 "set exactly one of them",
             );
         };
@@ -298,6 +311,7 @@ impl FromMessage for Resource {
             Kind::Host(host) => Host::read(host, &mut fields.inside("host")).map(Self::Host),
             Kind::Vtep(vtep) => Vtep::read(vtep, &mut fields.inside("vtep")).map(Self::Vtep),
             Kind::PrefixList(list) => PrefixList::read(list, &mut fields.inside("prefix_list")).map(Self::PrefixList),
+            Kind::Zone(zone) => Zone::read(zone, &mut fields.inside("zone")).map(Self::Zone),
             Kind::OperatorPolicy(policy) => {
                 OperatorPolicy::read(policy, &mut fields.inside("operator_policy")).map(Self::OperatorPolicy)
             }
@@ -308,6 +322,7 @@ impl FromMessage for Resource {
 impl From<Resource> for v1::Resource {
     fn from(resource: Resource) -> Self {
         let kind = match resource {
+            Resource::Zone(zone) => Kind::Zone(zone.into()),
             Resource::Tenant(tenant) => Kind::Tenant(tenant.into()),
             Resource::Network(network) => Kind::Network(network.into()),
             Resource::Subnet(subnet) => Kind::Subnet(subnet.into()),

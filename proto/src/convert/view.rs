@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use andromede_model::{
-    Host, IdentitySet, NetworkView, OperatorPolicy, Port, PrefixList, SecurityGroup, Subnet, Tenant, ViewDelta, Vtep,
+    Admitted, Host, IdentitySet, NetworkView, OperatorPolicy, Port, PrefixList, Resource, SecurityGroup, Subnet,
+    Tenant, ViewDelta, Vtep,
 };
 
 use super::fields::{Fields, FromMessage};
@@ -24,6 +25,17 @@ impl FromMessage for IdentitySet {
 impl From<IdentitySet> for agent::Identity {
     fn from(set: IdentitySet) -> Self {
         Self { number: set.number, security_groups: set.groups.into_iter().map(Into::into).collect() }
+    }
+}
+
+fn zones(message: agent::AdmittedZones) -> Admitted {
+    Admitted::Zones(message.numbers.into_iter().collect())
+}
+
+fn zones_message(zones: Admitted) -> Option<agent::AdmittedZones> {
+    match zones {
+        Admitted::Anywhere => None,
+        Admitted::Zones(zones) => Some(agent::AdmittedZones { numbers: zones.into_iter().collect() }),
     }
 }
 
@@ -50,6 +62,7 @@ impl FromMessage for NetworkView {
         Some(Self {
             network: network?,
             tenant: tenant.flatten(),
+            zones: message.zones.map(zones).unwrap_or_default(),
             subnets: by_name(subnets, |subnet| subnet.name.clone()),
             ports: by_name(ports, |port| port.name.clone()),
             groups: by_name(groups, |group| group.name.clone()),
@@ -69,6 +82,7 @@ impl From<NetworkView> for agent::NetworkView {
         Self {
             network: Some(view.network.into()),
             tenant: view.tenant.map(Into::into),
+            zones: zones_message(view.zones),
             subnets: view.subnets.into_values().map(Into::into).collect(),
             ports: view.ports.into_values().map(Into::into).collect(),
             security_groups: view.groups.into_values().map(Into::into).collect(),
@@ -86,11 +100,13 @@ impl FromMessage for ViewDelta {
 
     fn read(message: agent::NetworkDelta, fields: &mut Fields<'_>) -> Option<Self> {
         let network = fields.text("network", &message.network);
-        let written = fields.list("written", message.written);
+        let written: Vec<Resource> = fields.list("written", message.written);
         let deleted = fields.texts("deleted", &message.deleted);
         let identities = fields.list("identities", message.identities);
         let identities_removed = message.identities_removed;
-        Some(Self { network: network?, written, deleted, identities, identities_removed })
+        let by_law = written.iter().any(|it| matches!(it, Resource::Tenant(_) | Resource::Network(_)));
+        let zones = message.zones.map(zones).or_else(|| by_law.then_some(Admitted::Anywhere));
+        Some(Self { network: network?, zones, written, deleted, identities, identities_removed })
     }
 }
 
@@ -98,6 +114,7 @@ impl From<ViewDelta> for agent::NetworkDelta {
     fn from(delta: ViewDelta) -> Self {
         Self {
             network: delta.network.into(),
+            zones: delta.zones.and_then(zones_message),
             written: delta.written.into_iter().map(Into::into).collect(),
             deleted: delta.deleted.into_iter().map(Into::into).collect(),
             identities: delta.identities.into_iter().map(Into::into).collect(),

@@ -1,10 +1,13 @@
 //! A small fabric, seen from one host: two tenants with the same addresses, each with two ports here, one on another host,
 //! and a prefix behind a foreign tunnel endpoint. Its rows come from the true plan.
 
-use std::{collections::BTreeMap, net::Ipv4Addr};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::Ipv4Addr,
+};
 
 use andromede_abi::{HostConfig, maps};
-use andromede_model::{Model, NetworkName, PortName, Resource};
+use andromede_model::{Admitted, Model, NetworkName, NetworkView, PortName, Resource};
 use andromede_plan::{Attachment, Attachments, HostFacts, Rows, Wanted, compile};
 use andromede_proto::{convert, document};
 use andromede_testkit::{Namespace, packet::Mac};
@@ -160,12 +163,25 @@ impl SmallFabric {
 
     /// What the host should have, if it has the rows found.
     pub fn wanted(&self, found: &Rows) -> Result<Wanted> {
-        let mut views = Vec::new();
-        for tenant in TENANTS {
-            let name: NetworkName = format!("tenants/{tenant}/networks/n").parse()?;
-            views.push(self.model.view(&name).context("the network is there")?);
+        Ok(compile(&self.views()?, &self.facts, &self.attachments, found)?)
+    }
+
+    /// The same, if somebody told the host that the networks may be in these zones only, and that all hosts are in that zone.
+    pub fn wanted_where(&self, found: &Rows, admitted: &BTreeSet<u32>, zone: u32) -> Result<Wanted> {
+        let mut views = self.views()?;
+        for view in &mut views {
+            view.zones = Admitted::Zones(admitted.clone());
+            view.hosts.values_mut().for_each(|host| host.zone_index = zone);
         }
         Ok(compile(&views, &self.facts, &self.attachments, found)?)
+    }
+
+    fn views(&self) -> Result<Vec<NetworkView>> {
+        let view = |tenant: &&str| {
+            let name: NetworkName = format!("tenants/{tenant}/networks/n").parse()?;
+            self.model.view(&name).context("the network is there")
+        };
+        TENANTS.iter().map(view).collect()
     }
 
     /// What the programs know of the host.
