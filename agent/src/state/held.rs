@@ -344,7 +344,7 @@ mod tests {
         let mut first = snapshot(3, vec![]);
         first.snapshots[0].zones = zones(&[1, 2]);
         let mut held = Held::default();
-        held.fold(1, &first, false).unwrap();
+        held.fold(1, &first.into(), false).unwrap();
         let tenant = Resource { kind: Some(Kind::Tenant(Tenant::default())) };
         let told: [(Option<AdmittedZones>, Vec<Resource>, Option<AdmittedZones>); 4] = [
             (None, vec![Resource { kind: Some(Kind::Port(port("a", "1"))) }], zones(&[1, 2])),
@@ -355,7 +355,7 @@ mod tests {
         for (revision, (zones, written, expected)) in (4_u64..).zip(told) {
             let mut update = delta(revision, vec![], &[]);
             (update.deltas[0].zones, update.deltas[0].written) = (zones, written);
-            held.fold(1, &update, false).unwrap();
+            held.fold(1, &update.into(), false).unwrap();
             assert_eq!(held.networks[NET].view.zones, expected, "revision {revision}");
         }
     }
