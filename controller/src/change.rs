@@ -2,6 +2,8 @@
 
 use andromede_model::{AnyName, CommitError, Resource, Violation};
 
+use tracing::Span;
+
 use crate::{
     access::{Principal, Role},
     denials::DeniedRecord,
@@ -40,11 +42,13 @@ pub struct Change {
     pub allow_missing: bool,
     /// Calls that were denied, to be written down.
     pub denied: Vec<DeniedRecord>,
+    /// The call for which it is done.
+    pub span: Span,
 }
 
 impl Change {
     /// A write of nothing yet.
-    pub const fn new(principal: Principal, method: &'static str) -> Self {
+    pub fn new(principal: Principal, method: &'static str) -> Self {
         Self {
             principal,
             method,
@@ -56,6 +60,7 @@ impl Change {
             validate_only: false,
             allow_missing: false,
             denied: Vec::new(),
+            span: Span::current(),
         }
     }
 }

@@ -18,7 +18,8 @@ use tokio::{sync::watch, time::sleep};
 use crate::{
     access::{Principal, Role, TABLE},
     change::Change,
-    writer::{Writer, now_nanos},
+    clock::now_nanos,
+    writer::Writer,
 };
 
 /// Kinds of denied calls, by who and what, that are told apart at a time.

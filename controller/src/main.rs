@@ -6,26 +6,48 @@ use andromede_controller::{
     server::Server,
     settings::{Cli, Command, LogFormat, ServeArgs},
     store::Store,
+    telemetry::{Collector, Exporter, Spans},
 };
 use anyhow::Context as _;
 use clap::Parser as _;
-use tokio::signal::unix::{SignalKind, signal};
-use tracing_subscriber::EnvFilter;
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    sync::oneshot,
+};
+use tracing::Metadata;
+use tracing_subscriber::{
+    EnvFilter, Layer as _, filter::filter_fn, layer::SubscriberExt as _, util::SubscriberInitExt as _,
+};
 
 fn main() -> anyhow::Result<()> {
     let cli = Cli::parse();
-    log(&cli)?;
-    match cli.command {
+    match &cli.command {
         Command::Serve(arguments) => {
+            let collector = arguments.otlp.as_ref().map(|address| Collector::new(address, arguments.otlp_ca.as_ref()));
+            let (spans, exporter) = collector.transpose()?.map(Exporter::new).unzip();
+            log(&cli, spans)?;
             let runtime = tokio::runtime::Runtime::new().context("the runtime could not start")?;
-            runtime.block_on(serve(&arguments))
+            runtime.block_on(export(serve(arguments), exporter))
         }
         Command::NewEpoch { store } => {
-            let head = Store::open_existing(&store)?.raise_epoch()?;
+            log(&cli, None)?;
+            let head = Store::open_existing(store)?.raise_epoch()?;
             println!("andromede-controller: the store begins epoch {} at revision {}", head.epoch, head.number);
             Ok(())
         }
     }
+}
+
+/// Exports spans while something is done, and what is left of them afterwards.
+async fn export(work: impl Future<Output = anyhow::Result<()>>, exporter: Option<Exporter>) -> anyhow::Result<()> {
+    let Some(exporter) = exporter else { return work.await };
+    let (stop, stopped) = oneshot::channel();
+    let exporting = tokio::spawn(exporter.run(stopped));
+    let result = work.await;
+    // It has ended already if nobody listens.
+    let _ = stop.send(());
+    exporting.await.context("the export of spans ended unexpectedly")?;
+    result
 }
 
 async fn serve(arguments: &ServeArgs) -> anyhow::Result<()> {
@@ -42,13 +64,17 @@ async fn serve(arguments: &ServeArgs) -> anyhow::Result<()> {
     Ok(server.run(shutdown).await?)
 }
 
-fn log(cli: &Cli) -> anyhow::Result<()> {
+fn log(cli: &Cli, spans: Option<Spans>) -> anyhow::Result<()> {
     let filter = EnvFilter::try_new(&cli.log).with_context(|| format!("--log {:?}", cli.log))?;
     let colours = std::io::stderr().is_terminal();
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(colours);
-    match cli.log_format {
-        LogFormat::Text => log.init(),
-        LogFormat::Json => log.json().init(),
-    }
+    let log = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_ansi(colours);
+    let log = match cli.log_format {
+        LogFormat::Text => log.with_filter(filter).boxed(),
+        LogFormat::Json => log.json().with_filter(filter).boxed(),
+    };
+    // What libraries do within a call is not exported.
+    let own = |of: &Metadata<'_>| of.is_span() && of.target().starts_with("andromede_controller");
+    let spans = spans.map(|spans| spans.with_filter(filter_fn(own)));
+    tracing_subscriber::registry().with(log).with(spans).init();
     Ok(())
 }

@@ -17,6 +17,8 @@ use andromede_proto::{
 };
 use tokio::sync::{mpsc, oneshot, watch};
 
+use crate::telemetry::InForce;
+
 /// Most questions that wait for one session.
 const QUESTIONS: usize = 16;
 
@@ -111,6 +113,8 @@ pub struct Registry {
     sessions: AtomicU64,
     /// Says that some host came, went, or reported.
     changes: watch::Sender<()>,
+    /// Commits that hosts have yet to apply.
+    in_force: InForce,
 }
 
 impl Registry {
@@ -163,6 +167,7 @@ impl Registry {
     /// Forgets a host that is gone from the model, and ends its session.
     pub fn forget(&self, host: &str) {
         self.hosts().remove(host);
+        self.in_force.gone(host);
         self.changes.send_replace(());
     }
 
@@ -184,7 +189,15 @@ impl Registry {
             state.unsupported = report.unsupported.iter().take(UNSUPPORTED).map(bounded).collect();
             state.ports_attached = report.ports_attached;
         });
+        if report.error.is_empty() {
+            self.in_force.applied(host, report.applied_revision);
+        }
         self.changes.send_replace(());
+    }
+
+    /// Commits that hosts have yet to apply.
+    pub(crate) const fn in_force(&self) -> &InForce {
+        &self.in_force
     }
 
     fn update(&self, host: &str, session: u64, change: impl FnOnce(&mut Heard)) {

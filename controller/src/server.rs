@@ -27,6 +27,7 @@ use tonic::{
 use crate::{
     access::{Bearers, GuardLayer, KeySetError, Views},
     api::{Agents, Diagnostics, Fabric, History, Join, Resources, Watches},
+    calls::CallLayer,
     checkpoint::Retention,
     denials::Denials,
     fold::fold,
@@ -243,6 +244,7 @@ impl Server {
                 .max_concurrent_streams(CALLS_PER_CONNECTION)
                 .http2_keepalive_interval(Some(KEEPALIVE.0))
                 .http2_keepalive_timeout(Some(KEEPALIVE.1))
+                .layer(CallLayer::default())
                 .layer(guard)
                 .add_routes(routes)
                 .serve_with_incoming_shutdown(TcpIncoming::from(self.listener).with_nodelay(Some(true)), async move {

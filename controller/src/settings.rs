@@ -78,6 +78,12 @@ pub struct ServeArgs {
     /// How long a certificate is valid that a host gets, in seconds: 30 days. Agents renew theirs when a third is left.
     #[arg(long, value_name = "SECONDS", default_value_t = 2_592_000, value_parser = clap::value_parser!(u32).range(10..))]
     pub host_certificate_seconds: u32,
+    /// Collector to which spans of calls are sent (OpenTelemetry, OTLP over gRPC): https://HOST:PORT, or http:// on loopback.
+    #[arg(long, value_name = "URL", env = "ANDROMEDE_OTLP")]
+    pub otlp: Option<String>,
+    /// Authority that issued the collector's certificate (PEM).
+    #[arg(long, value_name = "FILE", requires = "otlp")]
+    pub otlp_ca: Option<PathBuf>,
     /// Whose tokens are taken.
     #[command(flatten)]
     pub tokens: TokenArgs,

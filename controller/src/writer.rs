@@ -1,14 +1,10 @@
 //! The one writer: it prepares writes one after the other, stores those that wait together, and only then makes them visible.
 
-use std::{
-    collections::BTreeSet,
-    sync::Arc,
-    thread,
-    time::{SystemTime, UNIX_EPOCH},
-};
+use std::{collections::BTreeSet, sync::Arc, thread};
 
 use andromede_model::{AnyName, Commit, Model, PortName, Resource};
 use tokio::sync::{mpsc, oneshot};
+use tracing::Span;
 
 use crate::{
     access::{self, Principal, Role},
@@ -18,6 +14,7 @@ use crate::{
     change::{Change, Condition, Effect, WriteError, Written},
     checkpoint::{Checkpoints, Retention},
     claim::{self, Settled},
+    clock::{Clock, now_nanos},
     fence,
     publish::{Move, Publisher},
     quarantine::{self, Quarantine},
@@ -70,7 +67,7 @@ impl Writer {
     ) -> Result<(Self, oneshot::Receiver<Result<(), StoreError>>), StoreError> {
         let head = store.head()?;
         let checkpoints = Checkpoints::new(Arc::clone(&store), retention)?;
-        let clock = Clock { last: last_time(&store)? };
+        let clock = Clock::new(&store)?;
         let chain = Chain::load(&store)?;
         let requests = Arc::new(Requests::load(&store, now_nanos())?);
         let quarantine = Quarantine::load(&store, now_nanos())?;
@@ -87,10 +84,14 @@ impl Writer {
     }
 
     /// Writes and deletes, all or nothing, and answers once it is on disk and visible.
-    pub async fn write(&self, change: Change) -> Result<Written, WriteError> {
+    pub async fn write(&self, mut change: Change) -> Result<Written, WriteError> {
         let (reply, answer) = oneshot::channel();
+        let commit = tracing::info_span!(parent: &change.span, "commit", revision = tracing::field::Empty);
+        change.span = commit.clone();
         self.changes.send((change, reply)).await.map_err(|_| WriteError::Stopped)?;
-        answer.await.map_err(|_| WriteError::Stopped)?
+        let written = answer.await.map_err(|_| WriteError::Stopped)??;
+        commit.record("revision", written.revision);
+        Ok(written)
     }
 
     /// The answer that a repeated request got the first time; none if it is new.
@@ -99,35 +100,6 @@ impl Writer {
         let found = self.requests.find(&request.key(principal), &request.digest)?;
         found.map(|revision| requests::answer(&self.store, revision)).transpose()
     }
-}
-
-/// Time that never goes back, so that commits are in its order.
-#[derive(Debug)]
-struct Clock {
-    last: i64,
-}
-
-impl Clock {
-    fn now(&mut self) -> i64 {
-        self.last = self.last.max(now_nanos());
-        self.last
-    }
-}
-
-/// Nanoseconds since 1970.
-pub(crate) fn now_nanos() -> i64 {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(now.as_nanos()).unwrap_or(i64::MAX)
-}
-
-/// When the last commit was made; 0: there is none.
-fn last_time(store: &Store) -> Result<i64, StoreError> {
-    let last = store.head()?.number;
-    if last < store.first()? {
-        return Ok(0);
-    }
-    let entries = store.read(last.saturating_sub(1), 1)?;
-    Ok(entries.first().and_then(|(_, bytes)| Record::read(bytes).ok()).map_or(0, |record| record.time_unix_nanos))
 }
 
 /// Commits that are ready to be stored.
@@ -143,10 +115,18 @@ struct Batch<'a> {
     ahead: Model,
     commits: Vec<(Commit, Vec<Move>)>,
     records: Vec<Record>,
-    /// Answers, and who is to stand in the audit log for them.
-    replies: Vec<(Reply, Option<Principal>, Written)>,
+    answers: Vec<Answer>,
     /// Requests with an id among them: key, digest and answer.
     answered: Vec<([u8; 16], [u8; 16], Written)>,
+}
+
+/// What is to be answered once it is on disk.
+struct Answer {
+    reply: Reply,
+    /// Who is to stand in the audit log for it.
+    principal: Option<Principal>,
+    written: Written,
+    span: Span,
 }
 
 struct Task {
@@ -182,7 +162,7 @@ impl Task {
                 ahead: Model::clone(&self.publisher.model()),
                 commits: Vec::new(),
                 records: Vec::new(),
-                replies: Vec::new(),
+                answers: Vec::new(),
                 answered: Vec::new(),
             };
             for (change, reply) in together.drain(..) {
@@ -199,7 +179,10 @@ impl Task {
         if !batch.commits.is_empty() {
             let records: Vec<_> = batch.records.into_iter().map(|record| self.chain.link(record)).collect();
             self.head = self.store.append(self.head, &records)?;
+            let publish = |answer: &Answer| tracing::info_span!(parent: &answer.span, "publish", revision = answer.written.revision);
+            let publishing: Vec<_> = batch.answers.iter().map(publish).collect();
             self.publisher.publish(&batch.commits, batch.ahead);
+            drop(publishing);
             self.checkpoints.consider(&self.publisher.model());
         }
         for (key, digest, written) in batch.answered {
@@ -219,9 +202,11 @@ impl Task {
                 }
             }
         }
-        for (reply, principal, written) in batch.replies {
+        for Answer { reply, principal, written, span } in batch.answers {
             if let Some(principal) = principal {
-                audit::written(&principal, &written);
+                span.in_scope(|| audit::written(&principal, &written));
+                let hosts = || self.publisher.concerned(None, Some(written.revision));
+                self.registry.in_force().follow(&span, written.revision, hosts);
             }
             // A caller that has gone does not undo its write.
             drop(reply.send(Ok(written)));
@@ -250,10 +235,11 @@ impl Batch<'_> {
     /// disk: a repeated request may wait for the first, which is in the same batch.
     fn add(&mut self, change: Change, reply: Reply) {
         let principal = Some(change.principal.clone()).filter(|_| !change.validate_only);
+        let span = change.span.clone();
         match self.repeated(&change) {
-            Ok(Some(written)) => self.replies.push((reply, None, written)),
+            Ok(Some(written)) => self.answers.push(Answer { reply, principal: None, written, span }),
             Ok(None) => match self.prepare(change) {
-                Ok(written) => self.replies.push((reply, principal, written)),
+                Ok(written) => self.answers.push(Answer { reply, principal, written, span }),
                 Err(error) => drop(reply.send(Err(error))),
             },
             Err(error) => drop(reply.send(Err(error))),

@@ -5,6 +5,7 @@ mod support;
 
 use std::{
     collections::BTreeSet,
+    net::SocketAddr,
     path::Path,
     process::Stdio,
     sync::atomic::{AtomicU64, Ordering},
@@ -12,8 +13,8 @@ use std::{
 };
 
 use andromede_proto::v1::{
-    ApplyRequest, ListRequest, WatchRequest, fabric_service_client::FabricServiceClient,
-    port_service_client::PortServiceClient,
+    ApplyRequest, CreateJoinTokenRequest, ListRequest, WatchRequest, fabric_service_client::FabricServiceClient,
+    join_token_service_client::JoinTokenServiceClient, port_service_client::PortServiceClient,
 };
 use nix::{
     sys::signal::{Signal, kill},
@@ -21,7 +22,11 @@ use nix::{
 };
 use support::{
     bundle::{empty_tenant, host, port},
+    collector::Collector,
     host::{Known, Session},
+    issuer::{AUDIENCE, ISSUER, Issuer, claims, with_token},
+    pki::{Authority, write},
+    tls::with_tokens,
 };
 use tokio::{
     io::{AsyncBufReadExt as _, BufReader},
@@ -45,11 +50,17 @@ async fn start(store: &Path) -> (Child, String, Channel) {
     (child, line, channel)
 }
 
-/// Waits for the program's line, and connects to the address in it.
-async fn connect(child: &mut Child) -> (String, Channel) {
+/// The address in the program's line.
+async fn address(child: &mut Child) -> (String, String) {
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
     let line = timeout(Duration::from_secs(20), lines.next_line()).await.unwrap().unwrap().expect("a line");
     let address = line.split("listening on ").nth(1).and_then(|rest| rest.split(' ').next()).expect("an address");
+    (address.to_owned(), line)
+}
+
+/// Waits for the program's line, and connects to the address in it.
+async fn connect(child: &mut Child) -> (String, Channel) {
+    let (address, line) = address(child).await;
     let channel = Channel::from_shared(format!("http://{address}")).unwrap().connect().await.unwrap();
     (line, channel)
 }
@@ -161,4 +172,96 @@ async fn killed_again_and_again_it_keeps_what_it_acknowledged() {
         assert_eq!(watch.message().await.unwrap().unwrap().revision, revision);
     }
     assert!(head > acknowledged.len() as u64);
+}
+
+const TRACEPARENT: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+
+/// The request of somebody who gives it a number.
+fn numbered<T>(message: T, number: &'static str) -> tonic::Request<T> {
+    let mut request = tonic::Request::new(message);
+    request.metadata_mut().insert("x-request-id", number.parse().unwrap());
+    request.metadata_mut().insert("traceparent", TRACEPARENT.parse().unwrap());
+    request
+}
+
+/// The program with all that it can be given.
+fn whole(folder: &Path, authority: &Authority, hosts: &Authority, issuer: &Issuer, collector: SocketAddr) -> Command {
+    with_tokens(folder, authority, &issuer.set());
+    write(folder, "hosts-ca.pem", &hosts.pem());
+    write(folder, "hosts-ca.key", &hosts.key());
+    let mut command = command(&["--log", "trace", "serve", "--listen", "127.0.0.1:0", "--token-issuer", ISSUER]);
+    command.args(["--token-audience", AUDIENCE, "--otlp", &format!("http://{collector}")]);
+    for (flag, name) in [
+        ("--store", "store"),
+        ("--tls-cert", "controller.pem"),
+        ("--tls-key", "controller.key"),
+        ("--client-ca", "ca.pem"),
+        ("--host-ca", "hosts-ca.pem"),
+        ("--host-ca-key", "hosts-ca.key"),
+        ("--token-keys", "keys.json"),
+    ] {
+        command.arg(flag).arg(folder.join(name));
+    }
+    command
+}
+
+#[tokio::test]
+async fn a_call_is_found_by_its_number_and_its_spans_and_no_log_has_a_secret() {
+    let folder = tempfile::tempdir().unwrap();
+    let (authority, hosts, issuer) = (Authority::new(), Authority::named("hosts"), Issuer::new("k"));
+    let (collector, file) = (Collector::default(), folder.path().join("log"));
+    let mut command = whole(folder.path(), &authority, &hosts, &issuer, collector.serve().await);
+    let mut child = command.stderr(std::fs::File::create(&file).unwrap()).spawn().unwrap();
+    let (address, _) = address(&mut child).await;
+    let dial = async |issued| {
+        let endpoint = Channel::from_shared(format!("https://{address}")).unwrap();
+        endpoint.tls_config(authority.client(issued)).unwrap().connect().await.unwrap()
+    };
+    let stranger = dial(None).await;
+    let token = issuer.token(&claims("operator"));
+    let operator = with_token(stranger.clone(), &token);
+    let apply = numbered(ApplyRequest { resources: vec![host(1)], ..ApplyRequest::default() }, "ticket-4711");
+    let answer = FabricServiceClient::new(operator.clone()).apply(apply).await.unwrap();
+    assert_eq!(answer.metadata().get("x-request-id").unwrap(), "ticket-4711");
+    // A refusal has a number too.
+    let forged = Issuer::new("k").token(&claims("operator"));
+    let refused = FabricServiceClient::new(with_token(stranger, &forged)).apply(ApplyRequest::default()).await;
+    assert!(!refused.unwrap_err().metadata().get("x-request-id").unwrap().is_empty());
+    let wanted = CreateJoinTokenRequest { parent: "hosts/h1".to_owned(), ttl_seconds: 60 };
+    let join = JoinTokenServiceClient::new(operator).create_join_token(wanted).await.unwrap().into_inner().token;
+    let h1 = dial(Some(&authority.issue("andromede://host/h1"))).await;
+    let mut session = Session::open(h1, Known::default().hello("h1")).await.unwrap();
+    assert_eq!(session.update().await.revision, 1);
+    session.report(1).await;
+    let spans = timeout(Duration::from_secs(10), async {
+        while !collector.spans().iter().any(|span| span.name == "in force") {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        collector.spans()
+    });
+    let spans = spans.await.expect("the commit is in force");
+    kill(Pid::from_raw(i32::try_from(child.id().unwrap()).unwrap()), Signal::SIGTERM).unwrap();
+    assert!(child.wait().await.unwrap().success());
+
+    let of = |name: &str| spans.iter().find(|span| span.name == name && span.trace_id[0] == 0x4b).expect(name);
+    let (call, commit) = (of("call"), of("commit"));
+    assert_eq!((call.parent_span_id[7], &commit.parent_span_id), (0xb7, &call.span_id));
+    assert!([of("publish"), of("in force")].iter().all(|span| span.parent_span_id == commit.span_id));
+    assert!(call.end_time_unix_nano >= commit.end_time_unix_nano && commit.start_time_unix_nano > 0);
+    let fields = format!("{:?}", call.attributes);
+    assert!(
+        ["ticket-4711", "operator/token:alice", "FabricService/Apply"].iter().all(|it| fields.contains(it)),
+        "{fields}"
+    );
+
+    let log = std::fs::read_to_string(file).unwrap();
+    let audit = log.lines().find(|line| line.contains("audit") && line.contains("hosts/h1")).unwrap();
+    assert!(audit.contains("ticket-4711"), "{audit}");
+    let keys =
+        ["controller.key", "hosts-ca.key"].map(|name| std::fs::read_to_string(folder.path().join(name)).unwrap());
+    let lines = keys.iter().flat_map(|key| key.lines().filter(|line| line.len() > 20));
+    let tokens = [&token, &forged].into_iter().flat_map(|token| token.split('.').skip(1));
+    for secret in lines.chain(tokens).chain([join.as_str()]) {
+        assert!(!log.contains(secret) && !format!("{spans:?}").contains(secret), "a secret in a log: {secret}");
+    }
 }

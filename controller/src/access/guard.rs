@@ -18,9 +18,9 @@ use super::{
     bearer::{self, Until},
 };
 use crate::{
+    clock::now_nanos,
     denials::{Denials, UNKNOWN},
     join::HostAuthority,
-    writer::now_nanos,
 };
 
 /// The caller of a request that passed the guard.
@@ -136,6 +136,7 @@ where
     fn call(&mut self, mut request: http::Request<Body>) -> Self::Future {
         match self.admit(&mut request) {
             Ok((caller, until)) => {
+                tracing::Span::current().record("principal", tracing::field::display(&caller.principal));
                 let (denials, name) = (Arc::clone(&self.layer.denials), caller.principal.to_string());
                 let path = request.uri().path().to_owned();
                 request.extensions_mut().insert(caller);

@@ -13,6 +13,7 @@ use andromede_proto::agent::v1::{
 use tokio::{sync::mpsc, time::timeout};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Code, Request, Response, Status, Streaming};
+use tracing::Instrument as _;
 
 use super::broken;
 use crate::{
@@ -70,7 +71,7 @@ impl AgentService for Agents {
         let inbound = request.into_inner();
         let (out, stream) = mpsc::channel(1);
         // The answer's headers go out at once: a client may want them before it says hello.
-        tokio::spawn(self.clone().converse(principal, inbound, out));
+        tokio::spawn(self.clone().converse(principal, inbound, out).in_current_span());
         Ok(Response::new(ReceiverStream::new(stream)))
     }
 }

@@ -20,9 +20,10 @@ use super::{
 use crate::{
     access::{Caller, Views, caller},
     change::{Change, Condition, WriteError, Written},
+    clock::now_nanos,
     errors, fence,
     requests::Request as Identified,
-    writer::{Writer, now_nanos},
+    writer::Writer,
 };
 
 /// How often an update is tried again because others changed the resource meanwhile.

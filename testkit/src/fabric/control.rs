@@ -39,13 +39,14 @@ pub struct Control {
     namespace: Namespace,
     folder: PathBuf,
     lifetime: Lifetime,
+    log: &'static str,
 }
 
 impl Control {
     /// Makes certificates and starts the controller; it listens when this returns.
-    pub fn start(namespace: Namespace, folder: &Path, lifetime: Lifetime) -> Result<Self> {
+    pub fn start(namespace: Namespace, folder: &Path, lifetime: Lifetime, log: &'static str) -> Result<Self> {
         fs::create_dir_all(folder.join("pki"))?;
-        let mut control = Self { process: None, namespace, folder: folder.to_owned(), lifetime };
+        let mut control = Self { process: None, namespace, folder: folder.to_owned(), lifetime, log };
         control.pki(&["init"])?;
         control.pki(&["hosts"])?;
         control.issue("controller", "c1", &[&Self::address().to_string()])?;
@@ -74,7 +75,10 @@ impl Control {
         self.stop(Signal::SIGTERM)?;
         let mut command = self.namespace.command(binary("andromede-controller")?);
         let listen = format!("{}:{CONTROLLER_PORT}", Self::address());
-        command.args(["serve", "--listen", &listen, "--store"]).arg(self.folder.join("store"));
+        command
+            .env("ANDROMEDE_LOG", self.log)
+            .args(["serve", "--listen", &listen, "--store"])
+            .arg(self.folder.join("store"));
         command.arg("--tls-cert").arg(self.certificate("controller", "c1"));
         command.arg("--tls-key").arg(self.key("controller", "c1"));
         command.arg("--client-ca").arg(self.authority());

@@ -32,11 +32,13 @@ pub struct FabricOptions {
     pub mtu: u32,
     /// How programs are attached: "auto", "tcx" or "clsact".
     pub attachment: &'static str,
+    /// What the controller logs, as `ANDROMEDE_LOG` says it.
+    pub log: &'static str,
 }
 
 impl Default for FabricOptions {
     fn default() -> Self {
-        Self { hosts: 2, mtu: underlay::MTU_DEFAULT, attachment: "auto" }
+        Self { hosts: 2, mtu: underlay::MTU_DEFAULT, attachment: "auto", log: "info" }
     }
 }
 
@@ -57,7 +59,7 @@ impl Fabric {
         let folder = tempfile::Builder::new().prefix("andromede-test-").tempdir()?;
         let mut underlay = Underlay::new(options.mtu)?;
         let place = underlay.join(CONTROLLER_NUMBER)?;
-        let control = Control::start(place, folder.path(), Lifetime::Parent)?;
+        let control = Control::start(place, folder.path(), Lifetime::Parent, options.log)?;
         control.apply(&hosts_bundle(options.hosts))?;
         let mut fabric = Self { agents: Vec::new(), control, underlay, folder };
         for number in 1..=options.hosts {

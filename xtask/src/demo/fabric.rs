@@ -99,7 +99,7 @@ impl Demo {
         say("starting the controller");
         let namespace = place::make_namespace("controller")?;
         underlay.join_as(&namespace, CONTROLLER_NUMBER)?;
-        let control = Control::start(namespace, Path::new(place::FOLDER), Lifetime::Own)?;
+        let control = Control::start(namespace, Path::new(place::FOLDER), Lifetime::Own, "info")?;
         place::remember(control.id())?;
         let mut demo = Self { agents: Vec::new(), control, underlay, ports: Vec::new(), kept: false };
         say("applying examples/two-tenants.yaml");

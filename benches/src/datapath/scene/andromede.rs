@@ -38,7 +38,7 @@ pub(super) fn build(mtu: u32) -> Result<Scene> {
     let folder = tempfile::Builder::new().prefix("andromede-bench-").tempdir()?;
     let place = Namespace::new()?;
     place.ip(&format!("addr add {}/32 dev lo", Control::address()))?;
-    let control = Control::start(place, folder.path(), Lifetime::Parent)?;
+    let control = Control::start(place, folder.path(), Lifetime::Parent, "info")?;
     control.apply(&bundle())?;
     let mut fabric = Fabric { agents: Vec::new(), control, folder };
     for (namespace, number) in hosts.of.iter().zip([1, 2]) {

@@ -12,7 +12,7 @@ use tokio::time::{Sleep, sleep};
 use tonic::{Status, body::Body, codegen::http::HeaderMap};
 
 use super::BearerError;
-use crate::{access::AccessError, writer::now_nanos};
+use crate::{access::AccessError, clock::now_nanos};
 
 /// The content of an answer, cut off when the time is over.
 #[derive(Debug)]
