@@ -77,7 +77,13 @@ impl Hits {
     /// Forgets the rules that are gone, once the steps are carried out.
     pub fn forget(&mut self, table: &impl HitTable, wanted: &Wanted) {
         let Some(counted) = &mut self.counted else { return };
-        let mut gone: Vec<_> = counted.iter().filter(|rule| !wanted.names.rules.contains_key(rule)).copied().collect();
+        // Both are sorted, and there may be 100,000 of them at each change: they are walked side by side.
+        let mut named = wanted.names.rules.keys().peekable();
+        let mut is_named = |rule: &RuleNumber| {
+            while named.next_if(|name| *name < rule).is_some() {}
+            named.peek() == Some(&rule)
+        };
+        let mut gone: Vec<_> = counted.iter().filter(|rule| !is_named(rule)).copied().collect();
         if gone.is_empty() {
             return;
         }

@@ -4,7 +4,7 @@ use std::{future::Future, path::PathBuf, sync::Arc, time::Duration};
 
 use andromede_dataplane::{AttachMode, InstanceName, Kernel, Pins, Sizes, mount_bpffs};
 use anyhow::{Context as _, bail};
-use tokio::sync::Mutex;
+use tokio::{sync::Mutex, task::JoinSet};
 
 use crate::{
     config::Config,
@@ -67,18 +67,19 @@ pub async fn run(config: Config, instance: Instance, stop: impl Future<Output = 
         move || shared.network_changed()
     };
     tracing::info!(host = %shared.config.host, instance = %instance.name, kernel = kernel.release, "agent started");
-    let session = tokio::spawn(session::keep(Arc::clone(&shared), Arc::clone(&diagnostics)));
-    let part = session.abort_handle();
+    let mut parts = JoinSet::new();
+    parts.spawn(session::keep(Arc::clone(&shared), Arc::clone(&diagnostics)));
+    parts.spawn(reconcile::run(shared, reconciler));
+    parts.spawn(diagnostics::sweep(diagnostics));
     tokio::select! {
-        ended = tokio::spawn(reconcile::run(shared, reconciler)) => ended.context("reconcile ended")?,
-        ended = session => ended.context("session ended")?,
-        ended = tokio::spawn(diagnostics::sweep(diagnostics)) => ended.context("sweep ended")?,
+        Some(ended) = parts.join_next() => ended.context("a part of the agent ended")?,
         () = monitor::watch(changed) => {}
         ended = local::serve(socket, service, pods, std::future::pending()) => ended.context("local socket ended")?,
         () = stop => tracing::info!("agent stopped; the packet path stays in place"),
     }
+    // Each part ends where it waits: none goes on, nor waits for a timer, while the runtime is taken down.
+    parts.shutdown().await;
     // The controller hears of the end at once instead of missing a sign of life.
-    part.abort();
     tokio::time::sleep(FAREWELL).await;
     Ok(())
 }

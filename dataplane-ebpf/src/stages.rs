@@ -3,8 +3,11 @@
 
 use core::arch::asm;
 
-use andromede_abi::HostConfig;
-use andromede_pipeline::{Recognised, Scratch, Stages, ask, carry_out, follow, is_asked, judge, part};
+use andromede_abi::{HostConfig, Slot};
+use andromede_pipeline::{
+    Account, Entry, Lack, Recognised, Scratch, Stages, ask, carry_out, change, enter_port, follow, is_asked, judge,
+    may_report, part,
+};
 
 use crate::{host, kept, maps, tables::Maps};
 
@@ -42,6 +45,24 @@ impl Stages for Maps {
     #[inline(always)]
     fn ask(&self, scratch: &mut Scratch) {
         shared(scratch, || stage_ask());
+    }
+
+    #[inline(always)]
+    fn change(&self, account: &Account, by: i64) {
+        let ends = u64::from(account.initiator) << 32 | u64::from(account.answerer);
+        stage_change(account.hold, ends, account.tenant.into(), by.cast_unsigned());
+    }
+
+    #[inline(always)]
+    fn enter(&self, entry: &Entry, now: u64) -> Lack {
+        let kinds = u64::from(entry.is_outbound) << 33 | u64::from(entry.is_half_open) << 32;
+        let most = u64::from(entry.flows_most) << 32 | u64::from(entry.half_open_most);
+        Lack::from_number(stage_enter(kinds | u64::from(entry.slot), most, entry.new_flows_per_second.into(), now))
+    }
+
+    #[inline(always)]
+    fn may_report(&self, slot: Slot, tenant: u32, now: u64) -> bool {
+        stage_may_report(slot.into(), tenant.into(), now) != 0
     }
 
     #[inline(always)]
@@ -112,4 +133,35 @@ extern "C" fn stage_carry_out(now: u64) -> u32 {
         carry_out(&Maps, now, scratch);
         1
     })
+}
+
+/// See [`Stages::change`].
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn stage_change(hold: u64, ends: u64, tenant: u64, by: u64) -> u32 {
+    let (initiator, answerer) = ((ends >> 32) as u32, ends as u32);
+    change(&Maps, &Account { hold, initiator, answerer, tenant: tenant as u32, row: 1 }, by.cast_signed());
+    1
+}
+
+/// See [`Stages::enter`].
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn stage_enter(port: u64, most: u64, new_flows_per_second: u64, now: u64) -> u32 {
+    let entry = Entry {
+        slot: port as u32,
+        flows_most: (most >> 32) as u32,
+        half_open_most: most as u32,
+        new_flows_per_second: new_flows_per_second as u32,
+        is_outbound: port & 1 << 33 != 0,
+        is_half_open: port & 1 << 32 != 0,
+    };
+    enter_port(&Maps, &entry, now) as u32
+}
+
+/// See [`Stages::may_report`].
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn stage_may_report(slot: u64, tenant: u64, now: u64) -> u32 {
+    may_report(&Maps, slot as u32, tenant as u32, now) as u32
 }

@@ -102,10 +102,10 @@ fn pins_need_a_bpf_file_system() {
 /// The most instructions that the verifier may look at for a program, each as often as it meets it: Linux gives up at a million, and an
 /// emulated processor looks at a hundred thousand in a second.
 const VERIFIED: [(&str, u32); 5] = [
-    (maps::program::FROM_WORKLOAD, 60_000),
-    (maps::program::FROM_UNDERLAY, 60_000),
-    (maps::program::FROM_OVERLAY, 60_000),
-    (maps::program::FROM_HOST, 60_000),
+    (maps::program::FROM_WORKLOAD, 45_000),
+    (maps::program::FROM_UNDERLAY, 45_000),
+    (maps::program::FROM_OVERLAY, 45_000),
+    (maps::program::FROM_HOST, 50_000),
     (maps::program::REAP, 5_000),
 ];
 

@@ -10,7 +10,9 @@ use andromede_abi::{
 };
 
 use crate::{
+    bucket::draw,
     stage::{judge::End, side::Side},
+    stages::Stages,
     tables::{Tables, UsageRef},
     verdict::Refusal,
     wire::ip_protocol,
@@ -103,7 +105,7 @@ const fn words(side: Side) -> (Usage, Usage, Usage) {
 /// # Errors
 /// Who has no place left, as its slot, and why.
 #[inline(always)]
-pub(crate) fn take<T: Tables>(
+pub(crate) fn take<T: Stages>(
     tables: &T,
     initiator: &End,
     answerer: &End,
@@ -138,14 +140,14 @@ fn refused(end: &End, reason: DropReason) -> (Slot, Refusal) {
 
 /// Takes without asking: a connection that lives and was judged again is never refused for want of room.
 #[inline(always)]
-pub(crate) fn take_anyway<T: Tables>(tables: &T, account: &Account) {
-    change(tables, account, 1);
+pub(crate) fn take_anyway<T: Stages>(tables: &T, account: &Account) {
+    tables.change(account, 1);
 }
 
 /// Gives back what a row took.
 #[inline(always)]
-pub(crate) fn give_back<T: Tables>(tables: &T, account: &Account) {
-    change(tables, account, -1);
+pub(crate) fn give_back<T: Stages>(tables: &T, account: &Account) {
+    tables.change(account, -1);
 }
 
 /// A connection that was half-open is no longer.
@@ -155,9 +157,9 @@ pub(crate) fn give_back_half_open<T: Tables>(tables: &T, account: &Account) {
     add(tables, account.answerer, Usage::InboundHalfOpen, -1);
 }
 
-/// In the kernel a function of its own: it is called from many places.
-#[cfg_attr(target_arch = "bpf", inline(never))]
-fn change<T: Tables>(tables: &T, account: &Account, by: i64) {
+/// Adds `by` to all that a row counts on.
+#[inline(always)]
+pub fn change<T: Tables>(tables: &T, account: &Account, by: i64) {
     if !account.is_counted() {
         return;
     }
@@ -183,36 +185,99 @@ fn add<T: Tables>(tables: &T, key: u32, usage: Usage, by: i64) {
 
 /// One end takes its place, if it is a port of this host.
 #[inline(always)]
-fn enter<T: Tables>(tables: &T, end: &End, side: Side, half: bool, now: u64) -> Result<(), DropReason> {
-    if end.is_local() { enter_local(tables, end, side, half, now) } else { Ok(()) }
+fn enter<T: Stages>(tables: &T, end: &End, side: Side, half: bool, now: u64) -> Result<(), DropReason> {
+    if !end.is_local() {
+        return Ok(());
+    }
+    let entry = Entry {
+        slot: end.slot(),
+        flows_most: end.flows_most,
+        half_open_most: end.half_open_most,
+        new_flows_per_second: end.new_flows_per_second,
+        is_outbound: matches!(side, Side::Initiator),
+        is_half_open: half,
+    };
+    match (tables.enter(&entry, now), side) {
+        (Lack::Nothing, _) => Ok(()),
+        (Lack::Flows, Side::Initiator) => Err(DropReason::FlowsOutbound),
+        (Lack::Flows, Side::Answerer) => Err(DropReason::FlowsInbound),
+        (Lack::HalfOpen, _) => Err(DropReason::HalfOpen),
+        (Lack::Rate, _) => Err(DropReason::NewFlowRate),
+        (Lack::Row, _) => Err(DropReason::BudgetTableFull),
+    }
 }
 
-/// A port of this host takes its place. In the kernel a function of its own, for its stack.
-#[cfg_attr(target_arch = "bpf", inline(never))]
-fn enter_local<T: Tables>(tables: &T, end: &End, side: Side, half: bool, now: u64) -> Result<(), DropReason> {
-    let Some(usage) = tables.usage(end.slot()) else { return Err(DropReason::BudgetTableFull) };
-    let (flows, half_open, bucket) = words(side);
-    if !admit(&usage, flows, end.flows_most) {
-        return Err(match side {
-            Side::Initiator => DropReason::FlowsOutbound,
-            Side::Answerer => DropReason::FlowsInbound,
-        });
+/// A port of this host at an end of a new connection, and what it may have at most; 0: no limit.
+#[derive(Clone, Copy, Debug)]
+pub struct Entry {
+    /// The port.
+    pub slot: Slot,
+    /// Connections of this direction.
+    pub flows_most: u32,
+    /// Those of them that are half-open.
+    pub half_open_most: u32,
+    /// New ones a second.
+    pub new_flows_per_second: u32,
+    /// The port opens it.
+    pub is_outbound: bool,
+    /// It is half-open.
+    pub is_half_open: bool,
+}
+
+/// What a port has no more of.
+#[repr(u32)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lack {
+    /// It has what it asks for.
+    Nothing = 0,
+    /// Places of connections.
+    Flows = 1,
+    /// Places of half-open ones.
+    HalfOpen = 2,
+    /// Tokens of a rate.
+    Rate = 3,
+    /// A row to count in.
+    Row = 4,
+}
+
+impl Lack {
+    /// The variant with this number; any other number is that of a row that is not there.
+    #[inline(always)]
+    pub const fn from_number(number: u32) -> Self {
+        match number {
+            0 => Self::Nothing,
+            1 => Self::Flows,
+            2 => Self::HalfOpen,
+            3 => Self::Rate,
+            _ => Self::Row,
+        }
     }
-    if half && !admit(&usage, half_open, end.half_open_most) {
+}
+
+/// A port of this host takes its place.
+#[inline(always)]
+pub fn enter_port<T: Tables>(tables: &T, entry: &Entry, now: u64) -> Lack {
+    let Some(usage) = tables.usage(entry.slot) else { return Lack::Row };
+    let half = entry.is_half_open;
+    let (flows, half_open, bucket) = words(if entry.is_outbound { Side::Initiator } else { Side::Answerer });
+    if !admit(&usage, flows, entry.flows_most) {
+        return Lack::Flows;
+    }
+    if half && !admit(&usage, half_open, entry.half_open_most) {
         usage.add(flows, -1);
-        return Err(DropReason::HalfOpen);
+        return Lack::HalfOpen;
     }
-    if end.new_flows_per_second != 0 {
-        let cost = SECOND.checked_div(u64::from(end.new_flows_per_second)).unwrap_or(0);
+    if entry.new_flows_per_second != 0 {
+        let cost = SECOND.checked_div(u64::from(entry.new_flows_per_second)).unwrap_or(0);
         if !draw(&usage, bucket, cost, NEW_FLOW_BURST_NANOS, now) {
             usage.add(flows, -1);
             if half {
                 usage.add(half_open, -1);
             }
-            return Err(DropReason::NewFlowRate);
+            return Lack::Rate;
         }
     }
-    Ok(())
+    Lack::Nothing
 }
 
 /// Undoes [`enter`], but for the token: it was an attempt.
@@ -236,36 +301,10 @@ fn admit<U: UsageRef>(usage: &U, word: Usage, most: u32) -> bool {
     false
 }
 
-/// Attempts to change a bucket that other processors change too.
-const ATTEMPTS: u32 = 8;
-
-/// Takes `cost` nanoseconds of a rate out of a bucket that holds `burst`. The last frame may overdraw it: so one that is larger than the
-/// bucket passes too, and what follows waits for longer.
-///
-/// A bucket is one word, the time at which all that was taken will have been earned (a generic cell rate algorithm).
-#[inline(always)]
-fn draw<U: UsageRef>(usage: &U, bucket: Usage, cost: u64, burst: u64, now: u64) -> bool {
-    let mut attempt = 0_u32;
-    while attempt < ATTEMPTS {
-        let earned = usage.get(bucket);
-        if earned > now.wrapping_add(burst) {
-            return false;
-        }
-        let from = if earned > now { earned } else { now };
-        if usage.replace(bucket, earned, from.wrapping_add(cost)) {
-            return true;
-        }
-        attempt = attempt.wrapping_add(1);
-    }
-    // Others took theirs at each attempt, who were asked: this one is not refused for being unlucky, and is counted.
-    usage.add(bucket, cost.cast_signed());
-    true
-}
-
 /// May a rule of this port send an event? Takes a token of the port and one of its tenant; counts at the port if there is none. Without
 /// a row of usage nothing passes at the port, and no event is sent either.
 #[inline(always)]
-pub(crate) fn may_report<T: Tables>(tables: &T, slot: Slot, tenant: u32, now: u64) -> bool {
+pub fn may_report<T: Tables>(tables: &T, slot: Slot, tenant: u32, now: u64) -> bool {
     const PORT_COST: u64 = SECOND / RULE_EVENTS_OF_PORT;
     const TENANT_COST: u64 = SECOND / RULE_EVENTS_OF_TENANT;
     let Some(usage) = tables.usage(slot) else { return false };

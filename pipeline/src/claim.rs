@@ -7,6 +7,7 @@ use crate::{
     lifetime, report,
     scratch::Scratch,
     stage::{connection, state},
+    stages::Stages,
     tables::{FlowRef, NotPut, Put, Tables},
     verdict::{Claim, Phase, Refusal, TargetKind},
     wire::ethernet,
@@ -26,7 +27,7 @@ pub fn is_asked(scratch: &Scratch) -> bool {
 
 /// Carries out what the verdict in the scratch space asks. Where a budget or a table does not suffice it becomes a drop.
 #[inline(always)]
-pub fn carry_out<T: Tables>(tables: &T, now: u64, scratch: &mut Scratch) {
+pub fn carry_out<T: Stages>(tables: &T, now: u64, scratch: &mut Scratch) {
     scratch.blamed = scratch.verdict.port;
     let carried = match police(tables, now, scratch) {
         Ok(()) => claim(tables, now, scratch),
@@ -50,7 +51,7 @@ pub fn carry_out<T: Tables>(tables: &T, now: u64, scratch: &mut Scratch) {
 }
 
 #[inline(always)]
-fn claim<T: Tables>(tables: &T, now: u64, scratch: &mut Scratch) -> Result<(), Refusal> {
+fn claim<T: Stages>(tables: &T, now: u64, scratch: &mut Scratch) -> Result<(), Refusal> {
     let claim = scratch.verdict.claim;
     match claim {
         Claim::None => return Ok(()),
@@ -104,7 +105,7 @@ fn touch_again<T: Tables>(tables: &T, flow: &T::Flow, scratch: &mut Scratch) -> 
 
 /// Takes the budgets of a connection and puts its row. In the kernel a function of its own, for its stack.
 #[cfg_attr(target_arch = "bpf", inline(never))]
-fn open<T: Tables>(tables: &T, scratch: &mut Scratch, now: u64) -> Result<(), Refusal> {
+fn open<T: Stages>(tables: &T, scratch: &mut Scratch, now: u64) -> Result<(), Refusal> {
     let found = if scratch.account.is_of_row() { tables.flow(&scratch.key) } else { None };
     let Some(flow) = found else { return open_anew(tables, scratch, Put::New, now) };
     let before = scratch.account;
@@ -131,7 +132,7 @@ fn open<T: Tables>(tables: &T, scratch: &mut Scratch, now: u64) -> Result<(), Re
 
 /// A connection that was judged again, whose row is locked: it keeps its places, and is never refused for want of them.
 #[inline(always)]
-fn renew<T: Tables>(tables: &T, flow: &T::Flow, before: &Account, scratch: &mut Scratch) {
+fn renew<T: Stages>(tables: &T, flow: &T::Flow, before: &Account, scratch: &mut Scratch) {
     // Half-open stays what it was, or ends; a row of which nothing was counted begins to count.
     if before.hold != 0 {
         scratch.row.hold &= before.hold | !flow_hold::HALF_OPEN;
@@ -148,7 +149,7 @@ fn renew<T: Tables>(tables: &T, flow: &T::Flow, before: &Account, scratch: &mut 
 
 /// Takes the places of a new connection and puts its row.
 #[inline(always)]
-fn open_anew<T: Tables>(tables: &T, scratch: &mut Scratch, put: Put, now: u64) -> Result<(), Refusal> {
+fn open_anew<T: Stages>(tables: &T, scratch: &mut Scratch, put: Put, now: u64) -> Result<(), Refusal> {
     let account = Account::of(&scratch.row);
     let taken = budget::take(tables, &scratch.initiator, &scratch.answerer, &account, scratch.terms.tenant_flows, now);
     if let Err((blamed, refusal)) = taken {
@@ -221,7 +222,7 @@ fn draw<T: Tables>(tables: &T, now: u64, scratch: &mut Scratch, ifindex: u32, tr
 /// Removes a connection that is over, or, if `even_live`, any; says whether it did. Whoever locks the row gives back what it took, and
 /// removes it.
 #[inline(always)]
-pub fn reap<T: Tables>(tables: &T, key: &FlowKey, flow: &T::Flow, even_live: bool, now: u64) -> bool {
+pub fn reap<T: Stages>(tables: &T, key: &FlowKey, flow: &T::Flow, even_live: bool, now: u64) -> bool {
     if !even_live && !flow.is_over(now) {
         return false;
     }

@@ -1,8 +1,9 @@
 //! The stages that stand alone, as plain calls.
 
-use andromede_abi::HostConfig;
+use andromede_abi::{HostConfig, Slot};
 
 use crate::{
+    budget::{self, Account, Entry, Lack},
     claim,
     passage::{self, Recognised},
     scratch::Scratch,
@@ -41,6 +42,21 @@ impl<T: Inline> Stages for T {
     #[inline(always)]
     fn ask(&self, scratch: &mut Scratch) {
         policy::ask(self, scratch);
+    }
+
+    #[inline(always)]
+    fn change(&self, account: &Account, by: i64) {
+        budget::change(self, account, by);
+    }
+
+    #[inline(always)]
+    fn enter(&self, entry: &Entry, now: u64) -> Lack {
+        budget::enter_port(self, entry, now)
+    }
+
+    #[inline(always)]
+    fn may_report(&self, slot: Slot, tenant: u32, now: u64) -> bool {
+        budget::may_report(self, slot, tenant, now)
     }
 
     #[inline(always)]

@@ -7,6 +7,7 @@
 #![allow(clippy::inline_always, reason = "the verifier and the packet path want one flat program")]
 #![cfg_attr(not(test), deny(clippy::indexing_slicing, clippy::arithmetic_side_effects, clippy::unwrap_used))]
 
+mod bucket;
 mod budget;
 mod claim;
 mod context;
@@ -35,7 +36,7 @@ mod verdict;
 pub mod walk;
 pub mod wire;
 
-pub use budget::Account;
+pub use budget::{Account, Entry, Lack, change, enter_port, may_report};
 pub use claim::{carry_out, is_asked, reap};
 pub use context::{Context, Tunnel};
 pub use edit::{apply_edit, readdress};

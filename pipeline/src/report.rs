@@ -2,12 +2,12 @@
 
 use andromede_abi::{Action, RuleEvent, RuleNumber, rule, rule_direction};
 
-use crate::{budget, lifetime, scratch::Scratch, tables::Tables};
+use crate::{lifetime, scratch::Scratch, stages::Stages, tables::Tables};
 
 /// A packet was refused, or a connection opened or judged again: counts it for the rules that decided, and chooses which of those that
 /// say `log` may report it. In the kernel a function of its own: no established packet comes here.
 #[cfg_attr(target_arch = "bpf", inline(never))]
-pub(crate) fn settle<T: Tables>(tables: &T, now: u64, scratch: &mut Scratch) {
+pub(crate) fn settle<T: Stages>(tables: &T, now: u64, scratch: &mut Scratch) {
     let Scratch { row, verdict, opening, .. } = scratch;
     if verdict.reason.is_some() {
         count(tables, verdict.rule);
@@ -34,17 +34,17 @@ fn count<T: Tables>(tables: &T, rule: RuleNumber) {
 
 /// Takes the tokens of the ports whose rules say `log`.
 #[inline(always)]
-fn choose<T: Tables>(tables: &T, now: u64, scratch: &mut Scratch) {
+fn choose<T: Stages>(tables: &T, now: u64, scratch: &mut Scratch) {
     let Scratch { packet, opening, row, terms, .. } = scratch;
     // Who is refused was not told its tenant yet.
     lifetime::ask(tables, opening.network, packet.protocol, row.state, terms);
     if scratch.logged & rule_direction::EGRESS != 0
-        && budget::may_report(tables, scratch.initiator.slot(), scratch.terms.tenant, now)
+        && tables.may_report(scratch.initiator.slot(), scratch.terms.tenant, now)
     {
         scratch.reported |= rule_direction::EGRESS;
     }
     if scratch.logged & rule_direction::INGRESS != 0
-        && budget::may_report(tables, scratch.answerer.slot(), scratch.terms.tenant, now)
+        && tables.may_report(scratch.answerer.slot(), scratch.terms.tenant, now)
     {
         scratch.reported |= rule_direction::INGRESS;
     }

@@ -1,8 +1,13 @@
 //! The stages that stand alone.
 
-use andromede_abi::HostConfig;
+use andromede_abi::{HostConfig, Slot};
 
-use crate::{passage::Recognised, scratch::Scratch, tables::Tables};
+use crate::{
+    budget::{Account, Entry, Lack},
+    passage::Recognised,
+    scratch::Scratch,
+    tables::Tables,
+};
 
 /// The stages that need nothing but the tables, the scratch space and the time (`now`, nanoseconds since boot). They read what stages
 /// before them left in the scratch space, and write the verdict there. The kernel runs each as a global function, which the verifier
@@ -31,6 +36,15 @@ pub trait Stages: Tables {
 
     /// The set of rules that the inquiry names is asked.
     fn ask(&self, scratch: &mut Scratch);
+
+    /// `by` is added to all that a row of the flow table counts on.
+    fn change(&self, account: &Account, by: i64);
+
+    /// A port takes its place in a new connection; what it lacks, if anything.
+    fn enter(&self, entry: &Entry, now: u64) -> Lack;
+
+    /// May a rule of this port send an event?
+    fn may_report(&self, slot: Slot, tenant: u32, now: u64) -> bool;
 
     /// What the verdict asks of the flow table and of budgets is carried out.
     fn carry_out(&self, now: u64, scratch: &mut Scratch);

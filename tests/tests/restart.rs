@@ -143,7 +143,8 @@ fn an_agent_that_starts_while_the_controller_is_away_programs_its_host() {
     scene.fabric.resume_agent(1).unwrap();
     let again = scene.fabric.attach(1, &port_name("red", "a")).unwrap();
     for to in both(12) {
-        assert!(again.ping(to).unwrap().outcome().is_answered(), "{to} after a reboot without a controller");
+        let outcome = again.ping(to).unwrap().outcome();
+        assert!(outcome.is_answered(), "{to} after a reboot without a controller: {outcome:?}");
     }
 }
 

@@ -105,13 +105,24 @@ impl Scene {
         last
     }
 
-    /// Hits of a rule of the server's group on all hosts; none if it is not counted.
-    fn hits(&self, rule: &str) -> Option<u64> {
+    /// What `hits -o json` tells of a rule of the server's group, by host.
+    fn counts(&self, rule: &str) -> Vec<Value> {
         let told = self.fabric.control().json(&["hits", "--group", &group_name("red", "server")]).unwrap();
         let rules = told.get("rules").and_then(Value::as_array).cloned().unwrap_or_default();
-        let of_rule = rules.iter().filter(|hits| hits["rule"] == format!("server/{rule}"));
-        let hits: Vec<u64> = of_rule.map(|it| number(it.get("hits"))).collect();
-        (!hits.is_empty()).then(|| hits.iter().sum())
+        rules.into_iter().filter(|hits| hits["rule"] == format!("server/{rule}")).collect()
+    }
+
+    /// Hits of a rule of the server's group on all hosts; none if it is not counted.
+    fn hits(&self, rule: &str) -> Option<u64> {
+        let counts = self.counts(rule);
+        (!counts.is_empty()).then(|| counts.iter().map(|it| number(it.get("hits"))).sum())
+    }
+
+    /// The number of a rule of the server's group that is counted on one host.
+    fn number_of(&self, rule: &str) -> u64 {
+        let counts = self.counts(rule);
+        assert_eq!(counts.len(), 1, "{counts:?}");
+        number(counts[0].get("ruleNumber"))
     }
 
     /// Waits until a rule has so many hits.
@@ -216,8 +227,8 @@ fn a_count_goes_on_while_its_rule_is_there_and_ends_with_it() {
     let mut scene = Scene::start(&[WEB, SSH]);
     assert!(scene.dial(12, 80));
     scene.counted("web", 1);
-    let numbered = |scene: &Scene| scene.told("server", "server/web", 1)[0]["ruleNumber"].clone();
-    let before = numbered(&scene);
+    let before = scene.number_of("web");
+    assert!(before >= 1024, "below are the numbers that say what no rule decides");
     // Other rules come and go, the order changes, controller and agent begin anew.
     scene.fabric.apply(bundle(&[QUIET, SSH, NOISE, WEB]).text()).unwrap();
     scene.fabric.control_mut().restart().unwrap();
@@ -230,7 +241,9 @@ fn a_count_goes_on_while_its_rule_is_there_and_ends_with_it() {
     scene.counted("web", 2);
     assert!(scene.dial(12, 80));
     scene.counted("web", 3);
-    assert_eq!(numbered(&scene), before, "the rule is the same");
+    assert_eq!(scene.number_of("web"), before, "the rule is the same");
+    let told = scene.told("server", "server/web", 1);
+    assert!(told.iter().all(|event| number(event.get("ruleNumber")) == before), "{told:?}");
     // The rule goes, and comes again: it is another.
     scene.fabric.apply(bundle(&[SSH]).text()).unwrap();
     scene.fabric.wait_in_force().unwrap();
@@ -240,6 +253,7 @@ fn a_count_goes_on_while_its_rule_is_there_and_ends_with_it() {
     scene.fabric.wait_in_force().unwrap();
     assert!(scene.dial(12, 80));
     scene.counted("web", 1);
+    assert!(scene.number_of("web") > before, "no number is used again");
 }
 
 #[test]

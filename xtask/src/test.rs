@@ -1,5 +1,7 @@
 //! Every test of the workspace, and one count over all of them.
 
+mod programs;
+
 use std::{
     io::{BufRead as _, BufReader},
     process::Stdio,
@@ -29,6 +31,17 @@ impl Count {
         Some(Self { passed: number("passed")?, failed: number("failed")?, skipped: number("ignored")? })
     }
 
+    /// Counts what a test program printed. One that failed without saying which of its tests did counts as one failure.
+    fn of(output: &str, is_success: bool) -> Self {
+        let mut count = Self::default();
+        output.lines().filter_map(Self::from_line).for_each(|more| count.add(more));
+        if !is_success && count.failed == 0 {
+            println!("A test program did not build, or ended without its count: it counts as one failure.");
+            count.failed = 1;
+        }
+        count
+    }
+
     fn add(&mut self, other: Self) {
         self.passed += other.passed;
         self.failed += other.failed;
@@ -46,39 +59,51 @@ impl std::fmt::Display for Count {
     }
 }
 
+/// How many test programs run at a time: most of them wait for timers, packets and programs. Those that compute have as many threads as
+/// there are processors.
+const AT_A_TIME: usize = 2;
+
 /// Builds every program, runs every test, and prints the count as the last line. `begun` is called when all is built and the first test
-/// program runs.
+/// program runs. With arguments, it is `cargo test` with them.
 pub(crate) fn run(arguments: &[String], begun: impl FnOnce()) -> Result<()> {
-    let mut begun = Some(begun);
     // The tests start the programs, so those are built first; one build of all targets shares every dependency.
     workspace::run(&mut workspace::cargo(&["build", "--workspace", "--all-targets", "--locked"]))?;
-    let mut test = workspace::cargo(&["test", "--workspace", "--locked", "--no-fail-fast"]);
-    if arguments.iter().any(|argument| argument == "-p" || argument == "--package") {
-        test = workspace::cargo(&["test", "--locked", "--no-fail-fast"]);
+    let mut count = Count::default();
+    if arguments.is_empty() {
+        let programs = programs::built()?;
+        begun();
+        programs::run(programs, AT_A_TIME, |ended| {
+            println!("== {}: {}", ended.program.source, ended.status);
+            println!("{}", ended.output);
+            count.add(Count::of(&ended.output, ended.status.success()));
+        })?;
+    } else {
+        let (output, is_success) = cargo_test(arguments)?;
+        count = Count::of(&output, is_success);
+    }
+    println!("{count}");
+    ensure!(count.failed == 0, "tests failed");
+    Ok(())
+}
+
+/// Runs `cargo test` and shows what it prints; returns that, and whether it ended well.
+fn cargo_test(arguments: &[String]) -> Result<(String, bool)> {
+    let mut test = workspace::cargo(&["test", "--locked", "--no-fail-fast"]);
+    if !arguments.iter().any(|argument| argument == "-p" || argument == "--package") {
+        test.arg("--workspace");
     }
     let mut child = test.args(arguments).stdout(Stdio::piped()).spawn().context("cannot run `cargo test`")?;
-    let mut count = Count::default();
+    let mut all = String::new();
     if let Some(output) = child.stdout.take() {
         for line in BufReader::new(output).split(b'\n') {
             let line = line.context("cannot read what the tests print")?;
             let line = String::from_utf8_lossy(&line);
             println!("{line}");
-            if let Some(begun) = begun.take_if(|_| line.starts_with("running ")) {
-                begun();
-            }
-            if let Some(more) = Count::from_line(&line) {
-                count.add(more);
-            }
+            all.push_str(&line);
+            all.push('\n');
         }
     }
-    let status = child.wait().context("cannot wait for `cargo test`")?;
-    if !status.success() && count.failed == 0 {
-        println!("A test program did not build, or ended without its count: it counts as one failure.");
-        count.failed = 1;
-    }
-    println!("{count}");
-    ensure!(status.success(), "tests failed");
-    Ok(())
+    Ok((all, child.wait().context("cannot wait for `cargo test`")?.success()))
 }
 
 #[cfg(test)]
@@ -91,6 +116,14 @@ mod tests {
         assert_eq!(Count::from_line(line), Some(Count { passed: 12, failed: 3, skipped: 4 }));
         assert_eq!(Count::from_line("test result: what"), None);
         assert_eq!(Count::from_line("test parse::tests::a ... ok"), None);
+    }
+
+    #[test]
+    fn a_program_that_ends_without_its_count_is_a_failure() {
+        let line = "test result: ok. 2 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out; finished in 0.05s\n";
+        assert_eq!(Count::of(&line.repeat(2), true), Count { passed: 4, failed: 0, skipped: 0 });
+        assert_eq!(Count::of(line, false), Count { passed: 2, failed: 1, skipped: 0 });
+        assert_eq!(Count::of("memory allocation failed\n", false), Count { passed: 0, failed: 1, skipped: 0 });
     }
 
     #[test]

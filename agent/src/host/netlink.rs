@@ -11,12 +11,12 @@ use rtnetlink::{
     Error, Handle, LinkMessageBuilder, LinkUnspec, RouteMessageBuilder,
     packet_core::Nla as _,
     packet_route::{
-        address::{AddressAttribute, AddressMessage},
+        address::{AddressAttribute, AddressFlags, AddressHeaderFlags, AddressMessage},
         link::{
             AfSpecInet6, AfSpecUnspec, In6AddrGenMode, InfoData, InfoKind, InfoVxlan, LinkAttribute, LinkFlags,
             LinkInfo, LinkMessage,
         },
-        route::{RouteAddress, RouteAttribute, RouteMessage},
+        route::{RouteAddress, RouteAttribute, RouteMessage, RouteType},
     },
 };
 use tokio::task::JoinHandle;
@@ -161,7 +161,6 @@ impl Netlink {
 
     /// Gives an interface an address without duplicate address detection; no error if it has it.
     pub async fn add_address(&self, index: u32, address: IpAddr, prefix_length: u8) -> Result<(), NetlinkError> {
-        use rtnetlink::packet_route::address::{AddressFlags, AddressHeaderFlags};
         let mut request = self.handle.address().add(index, address, prefix_length);
         if address.is_ipv6() {
             request.message_mut().header.flags = AddressHeaderFlags::Nodad;
@@ -195,6 +194,19 @@ impl Netlink {
         let messages: Vec<_> = request.try_collect().await.map_err(|error| NetlinkError::new(what, error))?;
         let of_message = |message: &AddressMessage| Some((address_of(message)?, message.header.prefix_len));
         Ok(messages.iter().filter_map(of_message).collect())
+    }
+
+    /// Does the kernel take what is sent to an IPv6 address for its own?
+    pub async fn is_local(&self, address: Ipv6Addr) -> Result<bool, NetlinkError> {
+        let query = RouteMessageBuilder::<Ipv6Addr>::new().destination_prefix(address, 128).build();
+        let what = format!("look up the route to {address}");
+        match self.handle.route().get(query).execute().try_next().await {
+            Ok(route) => Ok(route.is_some_and(|route| route.header.kind == RouteType::Local)),
+            Err(error) => {
+                tolerate(Err(NetlinkError::new(what, error)), libc::ENETUNREACH)?;
+                Ok(false)
+            }
+        }
     }
 
     /// The routes that have a router: index of the interface, destination, router.

@@ -3,6 +3,7 @@
 use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
     os::fd::AsRawFd as _,
+    time::{Duration, Instant},
 };
 
 use andromede_model::{Prefix, Uid};
@@ -23,6 +24,9 @@ use super::{
 /// Largest frame that a workload hands over for segmentation later, bytes: with the outer headers it still fits into the 16 bits of an
 /// IPv4 total length. Larger ones are cut by the workload's own stack.
 const LARGEST_GSO: u32 = 65_536 - 64;
+
+/// How long addresses may take until what is sent to them arrives.
+const SETTLING: Duration = Duration::from_secs(2);
 
 /// What a workload's interface shall be.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -172,7 +176,21 @@ async fn configure_inside(workload: &Workload) -> Result<(), VethError> {
         netlink.add_address(index, *address, *prefix_length).await?;
     }
     netlink.up(index).await?;
-    add_routes(&netlink, index, workload).await
+    add_routes(&netlink, index, workload).await?;
+    settle(&netlink, workload).await
+}
+
+/// Waits until what is sent to the workload's addresses arrives. Under load the kernel gives an IPv6 address its local route later, in a
+/// work queue (`net/ipv6/addrconf.c`, `addrconf_dad_work`, which comes without detection too); until then answers are thrown away.
+async fn settle(netlink: &Netlink, workload: &Workload) -> Result<(), VethError> {
+    let begun = Instant::now();
+    for (address, _) in &workload.addresses {
+        let IpAddr::V6(address) = *address else { continue };
+        while !netlink.is_local(address).await? && begun.elapsed() < SETTLING {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    }
+    Ok(())
 }
 
 async fn add_routes(netlink: &Netlink, index: u32, workload: &Workload) -> Result<(), VethError> {
@@ -220,7 +238,8 @@ async fn change_inside(from: &Workload, to: &Workload) -> Result<(), VethError> 
     for (address, prefix_length) in &to.addresses {
         netlink.add_address(index, *address, *prefix_length).await?;
     }
-    add_routes(&netlink, index, to).await
+    add_routes(&netlink, index, to).await?;
+    settle(&netlink, to).await
 }
 
 /// The interface of this name inside a namespace.

@@ -16,11 +16,16 @@ pub mod pki;
 pub mod raw;
 pub mod tls;
 
-use std::{net::SocketAddr, path::Path};
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use andromede_controller::{
     server::{ServeError, Server},
     settings::{ServeArgs, TokenArgs},
+    store::{Store, StoreError},
 };
 use andromede_proto::v1::{
     ApplyRequest, ApplyResponse, GetStatusRequest, HostStatus, Resource, fabric_service_client::FabricServiceClient,
@@ -31,6 +36,7 @@ use tonic::{Status, transport::Channel};
 /// A running controller. Dropped without [`Controller::stop`], it ends with the test's runtime.
 pub struct Controller {
     pub address: SocketAddr,
+    store: PathBuf,
     stop: oneshot::Sender<()>,
     task: JoinHandle<Result<(), ServeError>>,
 }
@@ -59,7 +65,7 @@ impl Controller {
         let address = server.address();
         let (stop, stopped) = oneshot::channel::<()>();
         let task = tokio::spawn(server.run(async move { drop(stopped.await) }));
-        Self { address, stop, task }
+        Self { address, store: arguments.store.clone(), stop, task }
     }
 
     pub async fn plaintext(store: &Path) -> Self {
@@ -69,6 +75,14 @@ impl Controller {
     pub async fn stop(self) {
         self.stop.send(()).unwrap();
         self.task.await.unwrap().unwrap();
+        // A program closes its store when it ends. Here the last of its tasks does, a moment later.
+        for _ in 0..500 {
+            match Store::open(&self.store) {
+                Err(StoreError::InUse { .. }) => tokio::time::sleep(Duration::from_millis(20)).await,
+                _ => return,
+            }
+        }
+        panic!("a task of the controller keeps its store open");
     }
 
     pub async fn channel(&self) -> Channel {
