@@ -381,6 +381,12 @@ fn next_hop<T: Tables>(
         (side_kind::REMOTE, side_kind::LOCAL) => from,
         _ => return Err(Refusal::new(Stage::Locate, DropReason::NotHere)),
     };
+    reach(tables, opening, remote, next_hop)
+}
+
+/// The host of an end that is elsewhere, if the network may be there. In the kernel it is a function of its own, for its stack.
+#[cfg_attr(target_arch = "bpf", inline(never))]
+fn reach<T: Tables>(tables: &T, opening: &Opening, remote: &End, next_hop: &mut NextHop) -> Result<(), Refusal> {
     let host = tables.host(remote.host).ok_or(Refusal::new(Stage::Locate, DropReason::UnknownHost))?;
     // Whoever placed the other end there: what this network's own row does not permit is not sent. Without a row nothing is known of it.
     if tables.with_network(opening.network, |network| network.admits(host.zone)) != Some(true) {
