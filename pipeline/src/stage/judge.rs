@@ -11,7 +11,7 @@ use crate::{
     stage::{
         locate,
         policy::{self, Decision},
-        sender_guard,
+        reach, sender_guard,
         side::Side,
     },
     stages::Stages,
@@ -83,11 +83,11 @@ pub(crate) struct End {
     pub(crate) set: PolicySet,
     pub(crate) operator_set: PolicySet,
     pub(crate) identity: Identity,
-    host: HostIndex,
+    pub(crate) host: HostIndex,
     mac: Mac,
     kind: u8,
-    encapsulation: u8,
-    key_id: u8,
+    pub(crate) encapsulation: u8,
+    pub(crate) key_id: u8,
     pub(crate) default_allow: bool,
     /// Most connections of this end's direction; 0: no limit. Of a port of this host.
     pub(crate) flows_most: u32,
@@ -381,26 +381,5 @@ fn next_hop<T: Tables>(
         (side_kind::REMOTE, side_kind::LOCAL) => from,
         _ => return Err(Refusal::new(Stage::Locate, DropReason::NotHere)),
     };
-    reach(tables, opening, remote, next_hop)
-}
-
-/// The host of an end that is elsewhere, if the network may be there. In the kernel it is a function of its own, for its stack.
-#[cfg_attr(target_arch = "bpf", inline(never))]
-fn reach<T: Tables>(tables: &T, opening: &Opening, remote: &End, next_hop: &mut NextHop) -> Result<(), Refusal> {
-    let host = tables.host(remote.host).ok_or(Refusal::new(Stage::Locate, DropReason::UnknownHost))?;
-    // Whoever placed the other end there: what this network's own row does not permit is not sent. Without a row nothing is known of it.
-    if tables.with_network(opening.network, |network| network.admits(host.zone)) != Some(true) {
-        return Err(Refusal::new(Stage::Locate, DropReason::ForbiddenZone));
-    }
-    *next_hop = NextHop {
-        host: remote.host,
-        ifindex: host.ifindex,
-        vni: opening.vni,
-        encapsulation: remote.encapsulation,
-        key_id: remote.key_id,
-        reserved: 0,
-        underlay: host.underlay,
-        gateway: host.gateway,
-    };
-    Ok(())
+    reach::host(tables, opening, remote, next_hop)
 }

@@ -8,6 +8,7 @@ pub(crate) mod judge;
 pub(crate) mod locate;
 pub(crate) mod neighbor;
 pub(crate) mod policy;
+pub(crate) mod reach;
 pub(crate) mod sender_guard;
 pub(crate) mod side;
 pub(crate) mod source_guard;
