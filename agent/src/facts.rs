@@ -41,10 +41,10 @@ pub(crate) fn host_config(host: u32, address: Ipv4Addr, underlay: &Underlay, fea
     }
 }
 
-/// Where the programs of workloads belong.
-pub(crate) fn places(attached: &Attached) -> BTreeSet<Place> {
-    let of = |workload: &AttachedWorkload| [(Hook::FromWorkload, workload.ifindex), (Hook::FromHost, workload.ifindex)];
-    attached.values().flat_map(of).collect()
+/// Where the programs of workloads belong, those of interfaces that are leaving among them.
+pub(crate) fn places(attached: &Attached, leaving: &BTreeSet<u32>) -> BTreeSet<Place> {
+    let interfaces = attached.values().map(|workload| workload.ifindex).chain(leaving.iter().copied());
+    interfaces.flat_map(|ifindex| [(Hook::FromWorkload, ifindex), (Hook::FromHost, ifindex)]).collect()
 }
 
 /// The workloads, by port.

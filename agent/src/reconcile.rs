@@ -116,6 +116,8 @@ pub struct Reconciler {
     observed: Option<Observed>,
     /// Rules as they were last compiled.
     memory: Memory,
+    /// Interfaces whose rows go first, and then they with all that is at them.
+    leaving: BTreeSet<u32>,
     /// Were interfaces of an earlier process looked for?
     adopted: bool,
     /// What interfaces should have become and could not, by port: it is tried again only when that changes.
@@ -134,6 +136,7 @@ impl Reconciler {
             programs: None,
             observed: None,
             memory: Memory::default(),
+            leaving: BTreeSet::new(),
             adopted: false,
             refused: BTreeMap::new(),
         }
@@ -228,7 +231,7 @@ impl Reconciler {
             flow_rows: self.settings.sizes.of(&maps::FLOWS),
         };
         let (gone, attached) = self.divide(held);
-        let mut places = places(&attached);
+        let mut places = places(&attached, &self.leaving);
         places.insert((Hook::FromUnderlay, observed.underlay.uplink.index));
         places.insert((Hook::FromOverlay, observed.underlay.overlay.index));
         tokio::task::block_in_place(|| {

@@ -261,11 +261,13 @@ impl Workloads {
         }
     }
 
-    /// Rows and programs go first: a frame that is still on its way finds a closed port.
+    /// Takes the interface away, and all that there is of it.
     async fn unplug(&self, port: &str, ifindex: u32) -> Result<(), WorkloadError> {
         self.shared.change_attached(|attached| drop(attached.remove(port)))?;
-        self.reconciler.lock().await.pass().await;
-        Ok(self.netlink.delete_link(ifindex).await?)
+        let removed = self.reconciler.lock().await.remove_interface(ifindex).await;
+        // What is left of the programs, their pins, goes with the next pass.
+        self.shared.wake();
+        Ok(removed?)
     }
 
     /// The agent's socket to the kernel.

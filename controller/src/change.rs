@@ -120,8 +120,8 @@ pub enum WriteError {
     Changed {
         /// The resource.
         name: AnyName,
-        /// Revision of its last write; none: it is not there.
-        revision: Option<u64>,
+        /// Its etag now; empty: it is not there, or that is not known.
+        etag: String,
     },
     /// It was planned for another revision than the last.
     #[error("the last commit has revision {0}, which is not the planned_revision; plan again")]

@@ -81,7 +81,7 @@ impl From<WriteError> for Status {
                 let text = format!("{name} exists already; choose another name, or update it");
                 Self::with_error_details(Code::AlreadyExists, text, resource_info(name.as_str()))
             }
-            WriteError::Changed { name, revision } => changed(&name, revision),
+            WriteError::Changed { name, etag } => changed(&name, etag),
             WriteError::Moved(revision) => {
                 let about = HashMap::from([("revision".to_owned(), revision.to_string())]);
                 let details = ErrorDetails::with_error_info("PLAN_OUTDATED", DOMAIN, about);
@@ -143,8 +143,7 @@ fn still_member(still: &StillMember) -> Status {
 }
 
 /// The status for a condition that does not hold any more.
-fn changed(name: &AnyName, revision: Option<u64>) -> Status {
-    let etag = revision.map(andromede_proto::resource::etag).unwrap_or_default();
+fn changed(name: &AnyName, etag: String) -> Status {
     let text = format!("{name} is not as the etag says; read it again, and decide again");
     let about = HashMap::from([("name".to_owned(), cut(name.as_str())), ("etag".to_owned(), etag)]);
     Status::with_error_details(Code::Aborted, text, ErrorDetails::with_error_info("ETAG_MISMATCH", DOMAIN, about))

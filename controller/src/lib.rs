@@ -1,7 +1,7 @@
 //! The controller: API, store, publishing to hosts, audit.
 //!
 //! ```text
-//! call -> access (who, may they) -> api (check, convert) -> writer (prepare, capacity) -> store (on disk)
+//! call -> calls (its number, its span) -> access (who, may they) -> api (check, convert) -> writer (prepare, capacity) -> store (on disk)
 //!      -> publish (visible, hosts are woken) -> session (what each host has yet to hear) -> registry (what it reports)
 //! ```
 //!

@@ -3,6 +3,7 @@
 use std::{collections::BTreeSet, sync::Arc, thread};
 
 use andromede_model::{AnyName, Commit, Model, PortName, Resource};
+use andromede_proto::resource::etag;
 use tokio::sync::{mpsc, oneshot};
 use tracing::Span;
 
@@ -351,7 +352,10 @@ fn check(model: &Model, name: AnyName, condition: Condition) -> Result<(), Write
         (Condition::Absent, None) => Ok(()),
         (Condition::Absent, Some(_)) => Err(WriteError::AlreadyExists(name)),
         (Condition::At(wanted), Some(found)) if wanted == found => Ok(()),
-        (Condition::At(_), revision) => Err(WriteError::Changed { name, revision }),
+        (Condition::At(_), revision) => {
+            let etag = revision.map(|revision| etag(model.epoch(), revision)).unwrap_or_default();
+            Err(WriteError::Changed { name, etag })
+        }
     }
 }
 

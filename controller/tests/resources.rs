@@ -289,7 +289,7 @@ async fn a_watch_of_one_kind_below_one_parent_hears_nothing_else() {
     let commit = watch.message().await.unwrap().unwrap();
     assert_eq!((commit.revision, commit.written.len()), (4, 1));
     assert_eq!(commit.written[0].name(), "tenants/a/networks/n/ports/p7");
-    assert_eq!(commit.written[0].etag(), "r4");
+    assert_eq!(commit.written[0].etag(), "1-4");
     let wrong = WatchRequest { after_revision: 0, parent: "hosts/h1".to_owned() };
     assert_eq!(field(&ports.watch_ports(wrong).await.unwrap_err()), "parent");
     controller.stop().await;
@@ -360,5 +360,26 @@ async fn place_is_law() {
     assert_eq!(zones.delete_zone(named).await.unwrap_err().code(), Code::FailedPrecondition);
     // Law and place may change together.
     controller.apply(vec![law(&["DE"]), port("a", 11, Some(2))]).await.unwrap();
+    controller.stop().await;
+}
+
+#[tokio::test]
+async fn an_etag_of_before_a_restored_backup_is_of_no_state() {
+    let folder = tempfile::tempdir().unwrap();
+    let (controller, mut ports) = begun(folder.path()).await;
+    controller.apply(vec![port("a", 7, None)]).await.unwrap();
+    let name = "tenants/a/networks/n/ports/p7".to_owned();
+    let before = ports.get_port(GetRequest { name: name.clone() }).await.unwrap().into_inner();
+    controller.stop().await;
+    andromede_controller::store::Store::open_existing(folder.path()).unwrap().raise_epoch().unwrap();
+
+    let controller = Controller::plaintext(folder.path()).await;
+    let mut ports = PortServiceClient::new(controller.channel().await);
+    let after = ports.get_port(GetRequest { name }).await.unwrap().into_inner();
+    assert_eq!(Port { etag: after.etag.clone(), ..before.clone() }, after, "it is what it was");
+    let update = |port| UpdatePortRequest { port: Some(port), ..UpdatePortRequest::default() };
+    // The same revision may have been another write before the backup was put back.
+    assert_eq!(ports.update_port(update(before)).await.unwrap_err().code(), Code::Aborted);
+    ports.update_port(update(after)).await.unwrap();
     controller.stop().await;
 }

@@ -139,7 +139,7 @@ fn requests(method: &MethodDescriptor, name: &str) -> Vec<Vec<u8>> {
     }
     if input.get_field_by_name("etag").is_some() {
         let mut form = base.clone();
-        form.set_field_by_name("etag", text(etag(1)));
+        form.set_field_by_name("etag", text(etag(1, 1)));
         forms.push(form);
     }
     if input.get_field_by_name("page_size").is_some() {
@@ -225,7 +225,7 @@ async fn bundles_and_references_reveal_nothing_of_others() {
     };
     let bundles = |other: &str| referring(other).into_iter().chain(whole(other)).collect::<Vec<_>>();
     for (there, missing) in bundles("b").into_iter().zip(bundles("z")) {
-        for etag in [String::new(), etag(1)] {
+        for etag in [String::new(), etag(1, 1)] {
             let [there, missing] = [&there, &missing].map(|resource| {
                 let mut resource = resource.clone();
                 if let Some(Kind::Port(port)) = &mut resource.kind

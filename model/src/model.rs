@@ -31,6 +31,11 @@ impl Model {
         self.revision
     }
 
+    /// Epoch of the store that it is the state of; 0: of none.
+    pub const fn epoch(&self) -> u64 {
+        self.epoch
+    }
+
     /// The same, of a store of this epoch: what it creates from now on has identifiers of that epoch.
     #[must_use]
     pub fn at_epoch(mut self, epoch: u64) -> Self {

@@ -29,11 +29,11 @@ macro_rules! kinds {
                 }
             }
 
-            /// The same with the etag of its revision, as callers are shown it.
+            /// The same with the etag of its revision in a store of this epoch, as callers are shown it.
             #[must_use]
-            pub fn with_etag(mut self) -> Self {
+            pub fn with_etag(mut self, epoch: u64) -> Self {
                 match &mut self.kind {
-                    $(Some(Kind::$kind(resource)) => resource.etag = etag(resource.revision),)*
+                    $(Some(Kind::$kind(resource)) => resource.etag = etag(epoch, resource.revision),)*
                     None => {}
                 }
                 self
@@ -64,16 +64,20 @@ macro_rules! kinds {
 
 kinds! { Tenant Network Subnet Port SecurityGroup Host Vtep PrefixList OperatorPolicy Zone }
 
-/// The etag of a resource that was last written at this revision.
-pub fn etag(revision: u64) -> String {
-    format!("r{revision}")
+/// The etag of a resource that was last written at this revision, in a store of this epoch. A store that was put back from a backup begins
+/// another epoch, and counts the same revisions again: what it gave before means nothing then.
+pub fn etag(epoch: u64, revision: u64) -> String {
+    format!("{epoch}-{revision}")
 }
 
-/// The revision that an etag stands for; none: the server gave no such etag.
-pub fn revision_of(etag: &str) -> Option<u64> {
-    let digits = etag.strip_prefix('r')?;
-    let plain = digits == "0" || !digits.starts_with(['0', '+']);
-    digits.parse().ok().filter(|_| plain)
+/// The epoch and the revision that an etag stands for; none: the server gave no such etag.
+pub fn revision_of(etag: &str) -> Option<(u64, u64)> {
+    let number = |digits: &str| {
+        let plain = digits == "0" || !digits.starts_with(['0', '+']);
+        digits.parse().ok().filter(|_| plain)
+    };
+    let (epoch, revision) = etag.split_once('-')?;
+    Some((number(epoch)?, number(revision)?))
 }
 
 #[cfg(test)]
@@ -81,11 +85,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_etag_stands_for_one_revision() {
-        for revision in [0, 1, 42, u64::MAX] {
-            assert_eq!(revision_of(&etag(revision)), Some(revision));
+    fn an_etag_stands_for_one_revision_of_one_epoch() {
+        for (epoch, revision) in [(0, 0), (1, 1), (2, 42), (u64::MAX, u64::MAX)] {
+            assert_eq!(revision_of(&etag(epoch, revision)), Some((epoch, revision)));
         }
-        for wrong in ["", "r", "7", "r+7", "r07", "r-1", "r18446744073709551616"] {
+        for wrong in ["", "-", "7", "r7", "1-", "-7", "1-+7", "1-07", "01-7", "1--1", "1-2-3", "1-18446744073709551616"]
+        {
             assert_eq!(revision_of(wrong), None, "{wrong}");
         }
     }

@@ -1,14 +1,22 @@
 //! The CNI plugin when something goes wrong around it: the controller away, the agent killed, the machine started anew, everybody at once.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
-use std::{collections::BTreeSet, net::SocketAddr, time::Duration};
+use std::{
+    collections::BTreeSet,
+    net::SocketAddr,
+    time::{Duration, Instant},
+};
 
+use andromede_dataplane::Pins;
 use andromede_testkit::{
     Fabric,
     traffic::{Responder, tcp_probe},
     wait,
 };
-use andromede_tests::cni::{Container, Outcome, Runtime, known_ports, pod_fabric};
+use andromede_tests::{
+    cni::{Container, Outcome, Runtime, known_ports, pod_fabric},
+    usage::tables,
+};
 use nix::sys::signal::Signal;
 
 const LONG: Duration = Duration::from_mins(1);
@@ -79,13 +87,81 @@ fn a_killed_agent_finds_its_pods_again_and_a_machine_started_anew_gives_the_same
     registered(&fabric, 1);
 }
 
+/// What a host has because of its pods: interfaces, places of programs, rows of each table of configuration, and ports that the agent knows.
+#[derive(Debug, PartialEq, Eq)]
+struct Left {
+    interfaces: Vec<String>,
+    programs: usize,
+    rows: Vec<(&'static str, usize)>,
+    ports: usize,
+}
+
+impl Left {
+    fn of(fabric: &Fabric) -> Self {
+        let agent = fabric.agent(1).unwrap();
+        let links = String::from_utf8(agent.namespace().exec("ip -o link show").unwrap().stdout).unwrap();
+        let name =
+            |line: &str| line.split(": ").nth(1).unwrap_or_default().split('@').next().unwrap_or_default().to_owned();
+        let place = agent.place();
+        let mount = place.pins.as_ref().unwrap();
+        let pins = Pins::new(mount.folder(), &place.instance.parse().unwrap());
+        let rows = tables(fabric, 1, |tables| {
+            macro_rules! count {
+                ($($table:ident)*) => { vec![$((stringify!($table), tables.$table.count().unwrap())),*] };
+            }
+            count!(ports sources locations prefixes networks policy_identities policy_prefixes policy_services policy_cells)
+        });
+        let status = agent.status(fabric.control()).unwrap();
+        Self {
+            interfaces: links.lines().map(name).collect(),
+            programs: mount.run(|| pins.attachments().unwrap().len()).unwrap(),
+            rows: rows.unwrap(),
+            ports: status.get("ports").and_then(|ports| ports.as_array()).map_or(0, Vec::len),
+        }
+    }
+}
+
+/// Memory that the agent has in use, KiB.
+fn resident(fabric: &Fabric) -> u64 {
+    let id = fabric.agent(1).unwrap().id().unwrap();
+    let status = std::fs::read_to_string(format!("/proc/{id}/status")).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+    line.trim_end_matches("kB").trim().parse().unwrap()
+}
+
+/// `ANDROMEDE_CHURN_SECONDS=300` goes on for five minutes, with 200 pods.
 #[test]
 fn a_hundred_additions_and_deletions_at_once_all_succeed_and_leave_nothing() {
+    let churn = std::env::var("ANDROMEDE_CHURN_SECONDS").ok().map(|text| Duration::from_secs(text.parse().unwrap()));
+    // Of the second round only what it leaves counts.
+    let count = |round| match (churn, round) {
+        (Some(_), _) => 200,
+        (None, 0) => 100,
+        (None, _) => 10,
+    };
     let fabric = pod_fabric(1).unwrap();
-    let runtime = Runtime::new(&fabric, 1).unwrap();
-    let containers: Vec<Container> = (0..100).map(|number| Container::new(&format!("c{number}")).unwrap()).collect();
+    let runtime = Runtime::new(&fabric, 1).unwrap().with("nodeAccess", true.into());
+    let before = Left::of(&fabric);
+    let begun = Instant::now();
+    let (mut rounds, mut first) = (0_u32, 0);
+    while rounds < 2 || churn.is_some_and(|churn| begun.elapsed() < churn) {
+        let made = (0..count(rounds)).map(|number| Container::new(&format!("c{rounds}-{number}")).unwrap());
+        round(&fabric, &runtime, &made.collect::<Vec<_>>());
+        let is_clean = || (Left::of(&fabric) == before).then_some(());
+        let clean = wait::until("nothing is left", Duration::from_secs(10), is_clean);
+        assert!(clean.is_ok(), "after round {rounds}: {:?}, before {before:?}", Left::of(&fabric));
+        rounds += 1;
+        if rounds == 2 {
+            first = resident(&fabric);
+        }
+    }
+    let last = resident(&fabric);
+    assert!(last < first + first / 4 + 8_192, "the agent had {first} KiB after two rounds, {last} after {rounds}");
+}
+
+/// All pods come at once, and all go at once.
+fn round(fabric: &Fabric, runtime: &Runtime, containers: &[Container]) {
     let all = |command: &str| -> Vec<Outcome> {
-        let runtime = &runtime;
         std::thread::scope(|scope| {
             let run = |container| scope.spawn(move || runtime.run(command, container).unwrap());
             let running: Vec<_> = containers.iter().map(run).collect();
@@ -96,17 +172,12 @@ fn a_hundred_additions_and_deletions_at_once_all_succeed_and_leave_nothing() {
     let failed: Vec<_> = adds.iter().filter(|add| !add.succeeded).map(|add| &add.output).collect();
     assert!(failed.is_empty(), "{failed:?}");
     let addresses: BTreeSet<_> = adds.iter().flat_map(Outcome::addresses).collect();
-    assert_eq!(addresses.len(), 200, "each has two of its own");
-    registered(&fabric, 100);
-    assert!(is_as_made(&runtime, &containers[99], &adds[99]));
+    assert_eq!(addresses.len(), containers.len() * 2, "each has two of its own");
+    registered(fabric, containers.len());
+    let last = containers.len() - 1;
+    assert!(is_as_made(runtime, &containers[last], &adds[last]));
     assert!(all("DEL").iter().all(|outcome| outcome.succeeded));
-    registered(&fabric, 0);
-    let links = fabric.agent(1).unwrap().namespace().exec("ip -o link show").unwrap();
-    let links = String::from_utf8(links.stdout).unwrap();
-    let left = links.lines().filter(|line| line.contains(": amd") && !line.contains("amd-vxlan")).count();
-    assert_eq!(left, 0, "{links}");
-    let status = fabric.agent(1).unwrap().status(fabric.control()).unwrap();
-    assert_eq!(status.get("ports").and_then(|ports| ports.as_array()).map_or(0, Vec::len), 0, "{status}");
+    registered(fabric, 0);
 }
 
 #[test]

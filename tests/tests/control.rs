@@ -11,6 +11,7 @@ use andromede_testkit::{
 use andromede_tests::{
     Bundle,
     bundle::{ANYTHING_IN, network_name, port_name},
+    scene::v4,
 };
 
 fn good() -> Bundle {
@@ -107,6 +108,38 @@ fn what_is_still_used_cannot_be_deleted() {
     }
     fabric.control().ctl(&["delete", &port_name("red", "a")]).unwrap();
     fabric.control().ctl(&["delete", "hosts/h1"]).unwrap();
+}
+
+#[test]
+fn place_is_law() {
+    let fabric = Fabric::start(FabricOptions::default()).unwrap();
+    let at = |host: u8, zone: &str| {
+        format!("kind: Host\nname: hosts/h{host}\nunderlayAddress: 192.0.2.{host}\nzone: zones/{zone}\n")
+    };
+    let zone = |id: &str, law: &str| format!("kind: Zone\nname: zones/{id}\njurisdiction: {law}\noperator: nuage\n");
+    let bundle = Bundle::hosts(2)
+        .tenant("red", 4001)
+        .group("red", "open", &[ANYTHING_IN])
+        .port("red", "a", 1, 11, &["open"])
+        .port("red", "b", 2, 12, &["open"]);
+    fabric.apply(bundle.text()).unwrap();
+    let law = "kind: Tenant\nname: tenants/red\nresidency: {jurisdictions: [FR]}\n";
+    let places = [zone("par1", "FR"), zone("fra1", "DE"), at(1, "par1"), at(2, "par1"), law.to_owned()];
+    fabric.apply(&places.join("---\n")).unwrap();
+    let a = fabric.attach(1, &port_name("red", "a")).unwrap();
+    let _b = fabric.attach(2, &port_name("red", "b")).unwrap();
+    fabric.wait_in_force().unwrap();
+    assert!(a.ping(v4(12)).unwrap().outcome().is_answered(), "where it may be");
+    let said = fabric.control().apply_refused(&at(2, "fra1")).unwrap();
+    for word in ["zone", &port_name("red", "b"), "jurisdiction FR", "zones/fra1"] {
+        assert!(said.contains(word), "{word}: {said}");
+    }
+    let zones = fabric.control().ctl(&["get", "zones"]).unwrap();
+    assert!(zones.contains("par1") && zones.contains("DE") && zones.contains("nuage"), "{zones}");
+    let page = fabric.control().ctl(&["describe", "zone", "par1"]).unwrap();
+    assert!(page.contains("h1") && page.contains("h2"), "{page}");
+    let tenants = fabric.control().ctl(&["get", "tenants"]).unwrap();
+    assert!(tenants.lines().any(|line| line.contains("red") && line.contains("FR")), "{tenants}");
 }
 
 #[test]

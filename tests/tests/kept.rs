@@ -121,13 +121,14 @@ fn a_law_that_narrows_reaches_what_lives_at_its_next_packet() {
         let (there, back) = greet(twin);
         // The model refuses this law while something stands outside; the rows are told of it all the same.
         let mut rows = fabric.rows().clone();
-        for zone in [1, 2] {
-            let wanted = fabric.wanted_where(&rows, &[1].into(), zone).unwrap();
+        // The law alone changes, then the place alone.
+        for (admitted, zone) in [([1], 1), ([2], 1), ([1], 1), ([1], 2)] {
+            let wanted = fabric.wanted_where(&rows, &admitted.into(), zone).unwrap();
             for step in changes(&rows.clone(), &wanted) {
                 rows.apply(&step);
             }
             twin.write(&rows).unwrap();
-            if zone == 1 {
+            if admitted == [zone] {
                 passes(twin, "out, where it may be", &there, target::ENCAP);
                 passes(twin, "and back", &back, target::DELIVER);
             } else {

@@ -9,7 +9,7 @@ use crate::{
     facts::workload,
     host::{
         interface_name,
-        netlink::Link,
+        netlink::{Link, NetlinkError},
         netns::Netns,
         node,
         veth::{self, VethError, Workload},
@@ -47,6 +47,20 @@ impl Reconciler {
             programs.forget(workload.ifindex);
         }
         Ok(self.shared.change_attached(|attached| drop(attached.remove(port)))?)
+    }
+
+    /// Removes the interface of a workload that the list does not name any more: the rows first, so that a frame that is still on its way
+    /// finds a closed port, then the interface with the programs at it. Taken away one by one, the kernel would wait a grace period for
+    /// each (`tcx_entry_sync`, include/net/tcx.h).
+    pub async fn remove_interface(&mut self, ifindex: u32) -> Result<(), NetlinkError> {
+        self.leaving.insert(ifindex);
+        self.pass().await;
+        let removed = self.netlink.delete_link(ifindex).await;
+        self.leaving.remove(&ifindex);
+        if let Some(programs) = &mut self.programs {
+            programs.forget(ifindex);
+        }
+        removed
     }
 
     /// Interfaces of ports that the list does not name, because it was lost: those that are up are in use, the others were never finished.

@@ -252,6 +252,7 @@ fn replace<T, K: Eq + Hash>(list: &mut Vec<T>, written: Vec<T>, key: impl Fn(&T)
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
+    use andromede_proto::agent::v1::AdmittedZones;
     use andromede_proto::agent::v1::Update;
     use proptest::prelude::*;
 
@@ -334,6 +335,29 @@ mod tests {
         assert_eq!(ports(&by_deltas), ports(&by_snapshot));
         assert_eq!(by_deltas.revision, by_snapshot.revision);
         assert_eq!(by_deltas.revisions().collect::<Vec<_>>(), [(NET.to_owned(), 4)]);
+    }
+
+    /// A law is followed as it is told, and ends only with a tenant or a network that has none.
+    #[test]
+    fn a_law_lasts_until_it_is_told_otherwise() {
+        let zones = |numbers: &[u32]| Some(AdmittedZones { numbers: numbers.to_vec() });
+        let mut first = snapshot(3, vec![]);
+        first.snapshots[0].zones = zones(&[1, 2]);
+        let mut held = Held::default();
+        held.fold(1, &first.into(), false).unwrap();
+        let tenant = Resource { kind: Some(Kind::Tenant(Tenant::default())) };
+        let told: [(Option<AdmittedZones>, Vec<Resource>, Option<AdmittedZones>); 4] = [
+            (None, vec![Resource { kind: Some(Kind::Port(port("a", "1"))) }], zones(&[1, 2])),
+            (zones(&[]), vec![], zones(&[])),
+            (zones(&[7]), vec![tenant.clone()], zones(&[7])),
+            (None, vec![tenant], None),
+        ];
+        for (revision, (zones, written, expected)) in (4_u64..).zip(told) {
+            let mut update = delta(revision, vec![], &[]);
+            (update.deltas[0].zones, update.deltas[0].written) = (zones, written);
+            held.fold(1, &update.into(), false).unwrap();
+            assert_eq!(held.networks[NET].view.zones, expected, "revision {revision}");
+        }
     }
 
     #[test]

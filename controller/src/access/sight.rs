@@ -85,6 +85,11 @@ impl Views {
         caller.sight.of(&self.publisher.model())
     }
 
+    /// Epoch of the store.
+    pub fn epoch(&self) -> u64 {
+        self.publisher.model().epoch()
+    }
+
     /// The revision of the last durable commit.
     pub fn revision(&self) -> u64 {
         self.publisher.model().revision()

@@ -168,7 +168,7 @@ impl Fabric {
         for resource in resources.iter().filter(|resource| !resource.etag().is_empty()) {
             // A wrong name is told with everything else that is wrong.
             if let Ok(name) = resource.name().parse::<AnyName>() {
-                conditions.extend(condition(&name, resource.etag())?);
+                conditions.extend(condition(&name, resource.etag(), self.views.epoch())?);
             }
         }
         let written = convert::resources(resources).map_err(|violations| errors::invalid(&violations))?;

@@ -25,14 +25,14 @@ pub(super) fn identified(id: &str, method: &str, arguments: &[u8]) -> Result<Opt
     Ok(Request::new(id, method, arguments))
 }
 
-/// The condition that a resource's etag stands for; none without one.
-pub(super) fn condition(name: &AnyName, etag: &str) -> Result<Option<(AnyName, Condition)>, WriteError> {
+/// The condition that a resource's etag stands for, in a store of this epoch; none without one.
+pub(super) fn condition(name: &AnyName, etag: &str, epoch: u64) -> Result<Option<(AnyName, Condition)>, WriteError> {
     if etag.is_empty() {
         return Ok(None);
     }
-    // An etag that the server never gave is that of no state of the resource.
-    let changed = || WriteError::Changed { name: name.clone(), revision: None };
-    let revision = revision_of(etag).ok_or_else(changed)?;
+    // An etag that the server never gave, or before a backup was put back, is that of no state of the resource.
+    let changed = || WriteError::Changed { name: name.clone(), etag: String::new() };
+    let (_, revision) = revision_of(etag).filter(|(given, _)| *given == epoch).ok_or_else(changed)?;
     Ok(Some((name.clone(), Condition::At(revision))))
 }
 

@@ -76,7 +76,14 @@ impl Resources {
 
     fn get(&self, caller: &Caller, name: &AnyName) -> Result<v1::Resource, Status> {
         let found = self.views.model(caller).get(name).ok_or_else(|| errors::not_found(name.as_str()))?;
-        Ok(v1::Resource::from(found).with_etag())
+        Ok(v1::Resource::from(found).with_etag(self.views.epoch()))
+    }
+
+    /// A resource as callers are shown it.
+    fn shown(&self, resource: Option<Resource>) -> Result<v1::Resource, Status> {
+        let resource =
+            resource.ok_or_else(|| Status::internal("the answer has no resource; report it with the request"))?;
+        Ok(v1::Resource::from(resource).with_etag(self.views.epoch()))
     }
 
     /// The answer that a repeated request got the first time.
@@ -96,7 +103,7 @@ impl Resources {
         message: Option<v1::Resource>,
     ) -> Result<v1::Resource, Status> {
         if let Some(written) = self.repeated(&call)? {
-            return shown(written.resource);
+            return self.shown(written.resource);
         }
         let mut message = message.ok_or_else(|| missing(kind))?;
         let seed = [&call.arguments[..], call.caller.principal.name.as_bytes(), &now_nanos().to_le_bytes()].concat();
@@ -104,7 +111,7 @@ impl Resources {
         let resource = read(message)?;
         let conditions = vec![(resource.name(), Condition::Absent)];
         let change = Change { written: vec![resource], conditions, ..call.change() };
-        shown(self.writer.write(change).await.map_err(of_one)?.resource)
+        self.shown(self.writer.write(change).await.map_err(of_one)?.resource)
     }
 
     async fn update(
@@ -116,11 +123,11 @@ impl Resources {
         allow_missing: bool,
     ) -> Result<v1::Resource, Status> {
         if let Some(written) = self.repeated(&call)? {
-            return shown(written.resource);
+            return self.shown(written.resource);
         }
         let message = message.ok_or_else(|| missing(kind))?;
         let name = name::<AnyName>(&format!("{}.name", kind.field()), message.name())?;
-        let wanted = condition(&name, message.etag())?;
+        let wanted = condition(&name, message.etag(), self.views.epoch())?;
         for _ in 0..TRIES {
             let current = self.views.model(&call.caller).get(&name);
             let (merged, found) = match &current {
@@ -138,10 +145,10 @@ impl Resources {
             match self.writer.write(change).await {
                 // Somebody else was quicker: the fields that the mask does not name are theirs.
                 Err(WriteError::Changed { .. } | WriteError::AlreadyExists(_)) if wanted.is_none() => {}
-                written => return shown(written.map_err(of_one)?.resource),
+                written => return self.shown(written.map_err(of_one)?.resource),
             }
         }
-        Err(WriteError::Changed { revision: None, name }.into())
+        Err(WriteError::Changed { etag: String::new(), name }.into())
     }
 
     async fn delete(
@@ -151,7 +158,7 @@ impl Resources {
         etag: &str,
         allow_missing: bool,
     ) -> Result<Response<v1::WriteResponse>, Status> {
-        let conditions = condition(&name, etag)?.into_iter().collect();
+        let conditions = condition(&name, etag, self.views.epoch())?.into_iter().collect();
         let change = Change { deleted: vec![name], conditions, allow_missing, ..call.change() };
         let revision = self.writer.write(change).await?.revision;
         Ok(Response::new(v1::WriteResponse { revision }))
@@ -161,7 +168,7 @@ impl Resources {
     async fn edit_rules(&self, call: Call, request: &v1::EditRulesRequest) -> Result<v1::EditRulesResponse, Status> {
         let edit = Edit::read(request)?;
         let answer = |written: Written| {
-            let group = shown(written.resource)?.try_into();
+            let group = self.shown(written.resource)?.try_into();
             let group = group.map_err(|other: v1::Resource| errors::not_found(other.name()))?;
             Ok(edit.answer(written.revision, group))
         };
@@ -169,7 +176,7 @@ impl Resources {
             return answer(written);
         }
         let name = name::<SecurityGroupName>("name", &request.name)?;
-        let wanted = condition(&name.clone().into(), &request.etag)?;
+        let wanted = condition(&name.clone().into(), &request.etag, self.views.epoch())?;
         for _ in 0..TRIES {
             let model = self.views.model(&call.caller);
             let group = model.security_group(&name).ok_or_else(|| errors::not_found(name.as_str()))?;
@@ -182,7 +189,7 @@ impl Resources {
                 written => return answer(written.map_err(|error| edit.blame(&group, error))?),
             }
         }
-        Err(WriteError::Changed { revision: None, name: name.into() }.into())
+        Err(WriteError::Changed { etag: String::new(), name: name.into() }.into())
     }
 
     /// Deletes a host with what is on it. What that is may change until the write is made: then it is looked at again.
@@ -191,7 +198,7 @@ impl Resources {
             return Ok(applied(written));
         }
         let host = name::<HostName>("name", &request.name)?;
-        let wanted = condition(&host.clone().into(), &request.etag)?;
+        let wanted = condition(&host.clone().into(), &request.etag, self.views.epoch())?;
         for _ in 0..TRIES {
             let model = self.views.model(&call.caller);
             let found = model.host(&host).ok_or_else(|| errors::not_found(host.as_str()))?;
@@ -212,7 +219,7 @@ impl Resources {
                 written => return Ok(applied(written?)),
             }
         }
-        Err(WriteError::Changed { revision: None, name: host.into() }.into())
+        Err(WriteError::Changed { etag: String::new(), name: host.into() }.into())
     }
 
     fn watch(&self, kind: ResourceKind, request: &Request<v1::WatchRequest>) -> Result<Response<WatchStream>, Status> {
@@ -220,13 +227,6 @@ impl Resources {
         let v1::WatchRequest { after_revision, parent } = request.get_ref();
         Ok(Response::new(self.watches.watch(Scope::kind(caller, kind, parent)?, *after_revision)?))
     }
-}
-
-/// A resource as callers are shown it.
-fn shown(resource: Option<Resource>) -> Result<v1::Resource, Status> {
-    let resource =
-        resource.ok_or_else(|| Status::internal("the answer has no resource; report it with the request"))?;
-    Ok(v1::Resource::from(resource).with_etag())
 }
 
 /// The kind that the method is about; a resource of another kind cannot come here.
@@ -265,7 +265,8 @@ macro_rules! services {
             async fn $list(&self, request: Request<v1::ListRequest>) -> Result<Response<v1::$list_response>, Status> {
                 let model = self.views.model(&caller(&request)?);
                 let (page, next_page_token) = page(&model, ResourceKind::$kind, request.get_ref())?;
-                let shown = page.into_iter().filter_map(|it| v1::Resource::from(it).with_etag().try_into().ok());
+                let epoch = model.epoch();
+                let shown = page.into_iter().filter_map(|it| v1::Resource::from(it).with_etag(epoch).try_into().ok());
                 Ok(Response::new(v1::$list_response { $many: shown.collect(), next_page_token }))
             }
 

@@ -157,7 +157,7 @@ impl Watcher {
         for kind in ResourceKind::ALL {
             let all: Vec<_> = model.all(kind).filter(|it| self.scope.contains(it.name().as_str())).collect();
             for resource in all {
-                written.push(Resource::from(resource).with_etag());
+                written.push(Resource::from(resource).with_etag(model.epoch()));
                 if written.len() == SNAPSHOT_PART {
                     self.send(Ok(part(std::mem::take(&mut written)))).await?;
                 }
@@ -203,8 +203,9 @@ impl Watcher {
 
     /// What to tell of a commit; none: it concerns nothing that is watched.
     fn told(&mut self, revision: u64, record: Record) -> Option<WatchResponse> {
-        let watched = |resource: &Resource| self.scope.contains(resource.name());
-        let written: Vec<_> = record.written.into_iter().filter(watched).map(Resource::with_etag).collect();
+        let (watched, epoch) = (|resource: &Resource| self.scope.contains(resource.name()), self.views.epoch());
+        let written = record.written.into_iter().filter(watched).map(|resource| resource.with_etag(epoch));
+        let written: Vec<_> = written.collect();
         let deleted: Vec<_> = record.deleted.into_iter().filter(|name| self.scope.contains(name)).collect();
         let nothing = written.is_empty() && deleted.is_empty() && !self.scope.is_everything();
         self.passed_over = if nothing { self.passed_over.saturating_add(1) } else { 0 };

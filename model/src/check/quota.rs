@@ -88,8 +88,8 @@ pub(super) fn check(draft: &mut Draft<'_>, touched: &BTreeMap<NetworkName, Touch
         for quota in &QUOTAS {
             let most = (quota.most)(&quotas) as usize;
             let sum = |model: &Model| model.states_of(&tenant).map(quota.used).sum::<usize>();
-            if most != 0 && sum(&draft.after) > most.max(sum(draft.before)) {
-                let after = sum(&draft.after);
+            let after = if most == 0 { 0 } else { sum(&draft.after) };
+            if after > most && after > sum(draft.before) {
                 let rule = format!("{tenant} may have {most} {}; it would have {after}", quota.what);
                 let of_tenant = touched.iter().filter(|(network, _)| network.tenant() == tenant);
                 let grown = of_tenant.flat_map(|(network, touched)| (quota.grown)(draft, network, touched)).collect();

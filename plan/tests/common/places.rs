@@ -13,11 +13,14 @@ pub(crate) struct Places {
 }
 
 /// Mostly anywhere, so that other changes are tried.
+pub(crate) fn admitted() -> impl Strategy<Value = Admitted> {
+    let zones = prop::collection::btree_set(select(vec![1u32, 2, 70]), 0..4);
+    prop_oneof![Just(Admitted::Anywhere), zones.prop_map(Admitted::Zones)]
+}
+
 pub(crate) fn places() -> impl Strategy<Value = Places> {
-    let zones = || select(vec![0u32, 1, 2, 70]);
-    let admitted = prop::collection::btree_set(select(vec![1u32, 2, 70]), 0..4);
-    let shape = (prop::option::weighted(0.5, admitted), prop::array::uniform4(zones()));
-    shape.prop_map(|(admitted, zones)| Places { admitted: admitted.map_or(Admitted::Anywhere, Admitted::Zones), zones })
+    let zones = prop::array::uniform4(select(vec![0u32, 1, 2, 70]));
+    (admitted(), zones).prop_map(|(admitted, zones)| Places { admitted, zones })
 }
 
 impl Places {

@@ -13,7 +13,7 @@ use andromede_model::{
 use andromede_plan::{Attachment, Attachments, HostFacts};
 use proptest::{prelude::*, sample::select};
 
-use super::places::{Places, places};
+use super::places::{Places, admitted, places};
 
 pub(crate) const GROUPS: usize = 3;
 pub(crate) const NETWORK: &str = "tenants/t/networks/n";
@@ -172,7 +172,7 @@ pub(crate) fn world() -> impl Strategy<Value = World> {
 
 /// A world that differs from another in a part only, as most changes do.
 pub(crate) fn next_world(world: &World) -> impl Strategy<Value = World> + use<> {
-    let [one, two, three, four, five, six] = std::array::from_fn(|_| world.clone());
+    let [one, two, three, four, five, six, seven] = std::array::from_fn(|_| world.clone());
     prop_oneof![
         (0..6usize, prop::option::weighted(0.7, port())).prop_map(move |(place, port)| {
             let mut next = one.clone();
@@ -183,6 +183,12 @@ pub(crate) fn next_world(world: &World) -> impl Strategy<Value = World> + use<> 
         operator().prop_map(move |operator| World { operator, ..four.clone() }),
         lists().prop_map(move |lists| World { lists, ..five.clone() }),
         places().prop_map(move |places| World { places, ..six.clone() }),
+        // The law alone: hosts stay where they are.
+        admitted().prop_map(move |admitted| {
+            let mut next = seven.clone();
+            next.places.admitted = admitted;
+            next
+        }),
         (super::world::world(), any::<[bool; 3]>()).prop_map(move |(other, take)| World {
             ports: if take[0] { other.ports } else { three.ports.clone() },
             rules: if take[1] { other.rules } else { three.rules.clone() },
