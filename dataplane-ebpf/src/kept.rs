@@ -118,8 +118,8 @@ fn place_of<'a>(scratch: &Scratch) -> Option<&'a mut KeptJudgement> {
 }
 
 /// Judges the connection in the scratch space as the last one of its kind; says whether it did. If not, it is to be judged, and may then be
-/// [kept](keep).
-#[inline(always)]
+/// [kept](keep). A function of its own, for the stack of what judges.
+#[inline(never)]
 pub fn recall(scratch: &mut Scratch) -> bool {
     let generation = generation();
     let Some(kept) = place_of(scratch) else { return false };

@@ -17,6 +17,8 @@ const TOOLS: &[(&str, &str)] = &[
     ("containerd", "containerd"),
     ("ctr", "containerd"),
     ("runc", "runc"),
+    ("podman", "podman"),
+    ("conmon", "conmon"),
     ("busybox", "busybox-static"),
 ];
 

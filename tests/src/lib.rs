@@ -11,6 +11,7 @@ pub mod direct;
 pub mod drops;
 pub mod image;
 pub mod oracle;
+pub mod podman;
 pub mod scene;
 pub mod twin;
 pub mod usage;

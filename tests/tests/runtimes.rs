@@ -15,6 +15,7 @@ use andromede_tests::{
     containerd::Containerd,
     cri::{Sandbox, Wish},
     image::{BUSYBOX, NAME},
+    podman::Podman,
 };
 use serde_json::{Value, json};
 
@@ -151,4 +152,26 @@ fn portmap_and_tuning_work_behind_the_plugin() {
     }
     assert!(!ask(node, 8080).is_answered());
     assert!(runtime.run("DEL", &pod).unwrap().succeeded);
+}
+
+#[test]
+fn podman_runs_containers_by_the_plugin() {
+    let fabric = pod_fabric(1).unwrap();
+    let agent = fabric.agent(1).unwrap();
+    let list = json!({"cniVersion": "1.0.0", "name": "pods", "plugins": [
+        {"type": "andromede-cni", "network": network_name(TENANTS[0]), "securityGroups": ["web"],
+            "socket": agent.place().socket(), "nodeAccess": true}
+    ]});
+    let podman = Podman::new(agent, &list).unwrap();
+    let entry = json!([BUSYBOX, "nc", "-ll", "-p", "80", "-e", BUSYBOX, "echo", "box"]).to_string();
+    podman.run(&["run", "--detach", "--name", "box", "--network", "pods", "--entrypoint", &entry, NAME]).unwrap();
+    let address = podman.run(&["inspect", "--format", "{{.NetworkSettings.Networks.pods.IPAddress}}", "box"]).unwrap();
+    let address = SocketAddr::new(address.parse().unwrap(), 80);
+    let answered = || tcp_probe(agent.namespace(), address, LONG).unwrap().answered_by("box\n").then_some(());
+    wait::until("the container answers its node", LONG, answered).unwrap();
+    podman.run(&["rm", "--force", "--time", "0", "box"]).unwrap();
+    let links = String::from_utf8(agent.namespace().exec("ip -o link show type veth").unwrap().stdout).unwrap();
+    assert!(!links.contains(": amd"), "{links}");
+    wait::until("the controller knows that it is gone", LONG, || (known_ports(&fabric).unwrap() == 0).then_some(()))
+        .unwrap();
 }
