@@ -118,6 +118,8 @@ impl Containerd {
 
 impl Drop for Containerd {
     fn drop(&mut self) {
+        // Whoever failed left some. What cannot be removed is ended.
+        let _ = self.cri.remove_all();
         for process in self.processes() {
             // One that has ended meanwhile needs no ending.
             let _ = kill(process, Signal::SIGKILL);

@@ -5,6 +5,7 @@ use std::{
     collections::BTreeMap,
     net::IpAddr,
     path::{Path, PathBuf},
+    sync::{Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
@@ -171,6 +172,8 @@ pub struct Cri {
     runtime: Runtime,
     channel: Channel,
     logs: PathBuf,
+    /// Those that were not removed.
+    sandboxes: Mutex<Vec<Sandbox>>,
 }
 
 impl Cri {
@@ -184,7 +187,7 @@ impl Cri {
         });
         let endpoint = Endpoint::from_static("http://localhost").timeout(PATIENCE);
         let channel = runtime.block_on(endpoint.connect_with_connector(connector))?;
-        Ok(Self { runtime, channel, logs: logs.to_owned() })
+        Ok(Self { runtime, channel, logs: logs.to_owned(), sandboxes: Mutex::default() })
     }
 
     fn call<Q, A>(&self, method: &str, question: Q) -> Result<A>
@@ -221,7 +224,19 @@ impl Cri {
         };
         let request = RunPodSandbox { config: Some(config.clone()), runtime_handler: wish.handler.to_owned() };
         let Id { id } = self.call("RunPodSandbox", request)?;
-        Ok(Sandbox { id, config })
+        let sandbox = Sandbox { id, config };
+        self.sandboxes().push(sandbox.clone());
+        Ok(sandbox)
+    }
+
+    fn sandboxes(&self) -> MutexGuard<'_, Vec<Sandbox>> {
+        self.sandboxes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Removes every sandbox that is there still. Goes on after an error.
+    pub fn remove_all(&self) -> Result<()> {
+        let left: Vec<Sandbox> = self.sandboxes().clone();
+        left.iter().map(|sandbox| self.remove(sandbox)).fold(Ok(()), Result::and)
     }
 
     /// The addresses of a sandbox, as its runtime tells them.
@@ -260,6 +275,7 @@ impl Cri {
         let id = Id { id: sandbox.id.clone() };
         let _: Empty = self.call("StopPodSandbox", id.clone())?;
         let _: Empty = self.call("RemovePodSandbox", id)?;
+        self.sandboxes().retain(|other| other.id != sandbox.id);
         Ok(())
     }
 }
