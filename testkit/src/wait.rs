@@ -15,18 +15,19 @@ pub fn patience() -> u32 {
     told.unwrap_or(1).clamp(1, 100)
 }
 
-/// Asks every 20 ms until `probe` gives a value; after `limit`, times [`patience`], an error that says what was waited for.
+/// Asks until `probe` gives a value, the longer it takes the less often: what is asked has work to do. After `limit`, times [`patience`], an error that says what was waited for.
 pub fn until<T>(what: &str, limit: Duration, mut probe: impl FnMut() -> Option<T>) -> Result<T> {
     let limit = limit * patience();
-    let end = Instant::now() + limit;
+    let begun = Instant::now();
     loop {
         if let Some(value) = probe() {
             return Ok(value);
         }
         interrupt::check()?;
-        if Instant::now() >= end {
+        let waited = begun.elapsed();
+        if waited >= limit {
             bail!("waited {} s in vain: {what}", limit.as_secs_f32());
         }
-        thread::sleep(Duration::from_millis(20));
+        thread::sleep((waited / 8).clamp(Duration::from_millis(10), Duration::from_millis(200)));
     }
 }
