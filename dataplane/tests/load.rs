@@ -105,7 +105,7 @@ const VERIFIED: [(&str, u32); 5] = [
     (maps::program::FROM_WORKLOAD, 45_000),
     (maps::program::FROM_UNDERLAY, 45_000),
     (maps::program::FROM_OVERLAY, 45_000),
-    (maps::program::FROM_HOST, 50_000),
+    (maps::program::FROM_HOST, 45_000),
     (maps::program::REAP, 5_000),
 ];
 

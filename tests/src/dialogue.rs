@@ -35,11 +35,17 @@ impl Side {
         assert_eq!(said.unwrap(), 1);
     }
 
-    fn hears(&self) -> bool {
+    fn hears_within(&self, limit: Duration) -> bool {
         let mut byte = [0];
         let heard = match self {
-            Self::Tcp(stream) => (&*stream).read(&mut byte),
-            Self::Udp(socket) => socket.recv(&mut byte),
+            Self::Tcp(stream) => {
+                stream.set_read_timeout(Some(limit)).unwrap();
+                (&*stream).read(&mut byte)
+            }
+            Self::Udp(socket) => {
+                socket.set_read_timeout(Some(limit)).unwrap();
+                socket.recv(&mut byte)
+            }
         };
         match heard {
             Ok(read) => read == 1,
@@ -63,7 +69,6 @@ impl Dialogue {
         let client = from.run(|| TcpStream::connect_timeout(&address, OPENING)).unwrap().unwrap();
         let (server, _) = listener.accept().unwrap();
         for side in [&client, &server] {
-            side.set_read_timeout(Some(PATIENCE)).unwrap();
             side.set_nodelay(true).unwrap();
         }
         Self { client: Side::Tcp(client), server: Side::Tcp(server) }
@@ -74,7 +79,6 @@ impl Dialogue {
         let [client, server] = [(from, source, destination), (to, destination, source)].map(|(place, own, other)| {
             let socket = place.run(|| UdpSocket::bind(own)).unwrap().unwrap();
             place.run(|| socket.connect(other)).unwrap().unwrap();
-            socket.set_read_timeout(Some(PATIENCE)).unwrap();
             Side::Udp(socket)
         });
         let dialogue = Self { client, server };
@@ -84,13 +88,18 @@ impl Dialogue {
 
     /// The initiator speaks: is it heard?
     pub fn forward(&self) -> bool {
+        self.forward_within(PATIENCE)
+    }
+
+    /// The initiator speaks: is it heard before so much time is over?
+    pub fn forward_within(&self, limit: Duration) -> bool {
         self.client.say();
-        self.server.hears()
+        self.server.hears_within(limit)
     }
 
     /// The answerer speaks: is it heard?
     pub fn backward(&self) -> bool {
         self.server.say();
-        self.client.hears()
+        self.client.hears_within(PATIENCE)
     }
 }
