@@ -74,24 +74,17 @@ pub struct DirectFabric {
 impl DirectFabric {
     /// Makes the hosts of a model of these documents, and a workload for each of their ports.
     pub fn start(documents: Vec<Value>, folder: &Path) -> Result<Self> {
-        let mut model = Model::default();
-        write(&mut model, documents)?;
-        let mut fabric = Self { hosts: Vec::new(), underlay: Underlay::new(MTU_DEFAULT)? };
-        let mut number = 1;
-        while model.host(&format!("hosts/h{number}").parse()?).is_some() {
-            let namespace = fabric.underlay.join(number)?;
-            let mount = folder.join(format!("h{number}"));
-            std::fs::create_dir_all(&mount)?;
-            let pins = Pins::new(&mount)?;
-            fabric.hosts.push(DirectHost {
-                namespace,
-                workloads: BTreeMap::new(),
-                interfaces: BTreeMap::new(),
-                pins,
-                path: None,
+        let hosts = documents.iter().filter(|document| document["kind"] == "Host").count();
+        // On an emulated machine either takes a second.
+        let (model, fabric) = thread::scope(|scope| {
+            let model = scope.spawn(|| {
+                let mut model = Model::default();
+                write(&mut model, documents).map(|()| model)
             });
-            number += 1;
-        }
+            let fabric = Self::on_underlay(hosts, folder);
+            (model.join().unwrap_or_else(|panic| resume_unwind(panic)), fabric)
+        });
+        let (model, mut fabric) = (model?, fabric?);
         // The verifier takes most of the time, one processor for each host.
         thread::scope(|scope| {
             let model = &model;
@@ -102,6 +95,20 @@ impl DirectFabric {
             let ended = started.into_iter().map(|thread| thread.join().unwrap_or_else(|panic| resume_unwind(panic)));
             ended.collect::<Result<Vec<()>>>()
         })?;
+        Ok(fabric)
+    }
+
+    /// Hosts without workloads and programs.
+    fn on_underlay(count: usize, folder: &Path) -> Result<Self> {
+        let mut fabric = Self { hosts: Vec::new(), underlay: Underlay::new(MTU_DEFAULT)? };
+        for number in (1..).take(count) {
+            let namespace = fabric.underlay.join(number)?;
+            let mount = folder.join(format!("h{number}"));
+            std::fs::create_dir_all(&mount)?;
+            let pins = Pins::new(&mount)?;
+            let (workloads, interfaces) = (BTreeMap::new(), BTreeMap::new());
+            fabric.hosts.push(DirectHost { namespace, workloads, interfaces, pins, path: None });
+        }
         Ok(fabric)
     }
 
