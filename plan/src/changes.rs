@@ -5,11 +5,11 @@
 //! left to do.
 //!
 //! 1. Compiled sets that no port refers to are removed: a change was interrupted, or did not fit. Then what nothing refers to
-//!    yet is written: new compiled sets, change words that are given out; and what holds for whole networks, which from here on may be
-//!    only where the old rows and the new ones let them be.
+//!    yet is written: new compiled sets, networks, change words that are given out.
 //! 2. The change words of networks in which several rows that one flow depends on change become odd: new flows wait there.
-//! 3. Epochs of what goes away, or leads elsewhere although its rows say the same: its flows are judged at every packet.
-//! 4. What is gone is removed. Hosts are written: locations say who is behind them.
+//! 3. Epochs of what goes away, leads elsewhere although its rows say the same, or is where its network may not be any more: its flows
+//!    are judged at every packet.
+//! 4. Networks may be only where the old rows and the new ones let them be. What is gone is removed. Hosts are written: locations say who is behind them.
 //! 5. Rows that change are written, ports before locations; each by one write.
 //! 6. What is new is added: a new address is reachable only once the rules of the others are the new ones.
 //! 7. Rows that only get a new epoch, and of networks that may be in further zones the rows that say so. Then change words become even.
@@ -49,10 +49,12 @@ pub fn changes(found: &Rows, wanted: &Wanted) -> Vec<Step> {
         words.begin(slot);
     }
     steps.append(&mut words.steps);
-    let early = bare.stale_early(&bare_found, &bare_wanted);
+    let mut early = bare.stale_early(&bare_found, &bare_wanted);
+    early.append(&mut bare.expelled(&bare_wanted));
     let (early, late) = moving_words(found, wanted, |slot| early.contains(slot) || !new_slots.contains(slot));
     let (epochs_only, flips) = difference.rewrites(&bare);
     steps.extend(early);
+    steps.extend(difference.narrowed());
     steps.extend(difference.removals());
     steps.extend(flips);
     steps.extend(difference.additions());
@@ -145,7 +147,7 @@ fn divide<K: Ord + Copy, V: Copy>(
 }
 
 impl Difference<'_> {
-    /// Rows that nothing refers to yet, and those of networks, as far as they permit no more than before.
+    /// Rows that nothing refers to yet.
     fn unreferenced(&self) -> Vec<Step> {
         let mut steps = Vec::new();
         steps.extend(add(&self.policy_services, Row::PolicyService));
@@ -153,14 +155,18 @@ impl Difference<'_> {
         steps.extend(add(&self.policy_prefixes, Row::PolicyPrefix));
         steps.extend(add(&self.policy_cells, Row::PolicyCell));
         steps.extend(add(&self.networks, Row::Network));
-        steps.extend(self.networks.changed.iter().map(|(index, old, new)| network(**index, narrowed(old, new))));
         steps
     }
 
+    /// The rows of networks, as far as they permit no more than before.
+    fn narrowed(&self) -> impl Iterator<Item = Step> + '_ {
+        self.networks.changed.iter().map(|(index, old, new)| network(**index, narrowed(old, new)))
+    }
+
     /// The rows of networks that may be in zones in which they might not be before.
-    fn widened(&self) -> Vec<Step> {
+    fn widened(&self) -> impl Iterator<Item = Step> + '_ {
         let widened = self.networks.changed.iter().filter(|(_, old, new)| narrowed(old, new) != **new);
-        widened.map(|(index, _, new)| network(**index, **new)).collect()
+        widened.map(|(index, _, new)| network(**index, **new))
     }
 
     /// Rows that are written again: those that only get a new epoch, and those that say something new.

@@ -172,7 +172,8 @@ impl<'a> Difference<'a> {
         stale
     }
 
-    /// Slots of what is elsewhere in places where its network might be before and may not be any more. Their words move after the rows.
+    /// Slots of what is elsewhere in places where its network might be before and may not be any more. Their words move before the network's
+    /// row says so: whoever goes on after an end in between finds nothing in the rows that would tell of them.
     pub(crate) fn expelled(&self, wanted: &Rows) -> BTreeSet<Slot> {
         let moved = |(_, old, new): &&(&NetworkIndex, &NetworkRow, &NetworkRow)| {
             (old.flags, old.zones) != (new.flags, new.zones)

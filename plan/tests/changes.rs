@@ -3,8 +3,9 @@
 
 mod common;
 
-use std::net::IpAddr;
+use std::{collections::BTreeSet, net::IpAddr};
 
+use andromede_model::Admitted;
 use andromede_plan::{RowKey, Rows, Step, Wanted, changes, compile};
 use common::{
     lookup::{self, Passed, Service, packet},
@@ -190,4 +191,35 @@ fn an_unchanged_port_keeps_its_slot_and_its_epoch() {
         assert_eq!(before.slots[name], *slot);
     }
     assert!(!changes(&found, &after).iter().any(|step| matches!(step, Step::Grace)) || world.ports[5].is_some());
+}
+
+#[test]
+fn a_law_that_narrows_reaches_what_lives_wherever_the_agent_ends() {
+    let mut runner = proptest::test_runner::TestRunner::deterministic();
+    let mut elsewhere = 0;
+    for _ in 0..40 {
+        let mut old = world().new_tree(&mut runner).unwrap().current();
+        old.places.admitted = Admitted::Anywhere;
+        let mut new = old.clone();
+        new.places.admitted = Admitted::Zones(BTreeSet::new());
+        let tries = attempts().new_tree(&mut runner).unwrap().current();
+        let before = settle(&old, Rows::default());
+        let flows: Vec<(Attempt, Passed)> =
+            tries.iter().filter_map(|one| Some((*one, attempt(&before, one)?))).collect();
+        let steps = changes(&before, &wanted(&new, &before));
+        for done in 0..=steps.len() {
+            let mut rows = before.clone();
+            steps[..done].iter().for_each(|step| rows.apply(step));
+            for step in changes(&rows, &wanted(&new, &rows)) {
+                rows.apply(&step);
+            }
+            for (one, passed) in &flows {
+                let again = attempt(&rows, one);
+                let goes_on = again.is_some_and(|again| again.same_way(passed));
+                assert!(passed.is_stale(&rows) || goes_on, "{one:?} {passed:?} {again:?} after an end behind {done}");
+                elsewhere += u32::from(!goes_on);
+            }
+        }
+    }
+    assert!(elsewhere > 0, "nothing was elsewhere");
 }

@@ -54,6 +54,10 @@ pub fn missing(tools: &[&str]) -> Vec<String> {
             missing.push(format!("the tool {tool}: apt-get install {package}"));
         }
     }
+    if tools.contains(&"runc") && !has_cgroups() {
+        let how = "systemd mounts one, or: mount -t cgroup2 none /sys/fs/cgroup";
+        missing.push(format!("a cgroup hierarchy, into which runc puts containers: {how}"));
+    }
     if !Path::new("/proc/self/ns/net").exists() {
         missing.push("network namespaces: a kernel with CONFIG_NET_NS".to_owned());
     }
@@ -73,6 +77,12 @@ pub fn require(tools: &[&str]) -> Result<()> {
         bail!("this machine lacks:\n  - {}", missing.join("\n  - "));
     }
     Ok(())
+}
+
+/// Is a hierarchy of cgroups mounted, of either version?
+fn has_cgroups() -> bool {
+    let mounted = std::fs::read_to_string("/proc/self/mounts").unwrap_or_default();
+    mounted.lines().any(|line| line.split_whitespace().nth(2).is_some_and(|kind| kind.starts_with("cgroup")))
 }
 
 fn has_filesystem(name: &str) -> bool {
