@@ -89,7 +89,7 @@ pub(crate) fn run(arguments: &[String], begun: impl FnOnce()) -> Result<()> {
 /// Runs `cargo test` and shows what it prints; returns that, and whether it ended well.
 fn cargo_test(arguments: &[String]) -> Result<(String, bool)> {
     let mut test = workspace::cargo(&["test", "--locked", "--no-fail-fast"]);
-    if !arguments.iter().any(|argument| argument == "-p" || argument == "--package") {
+    if !arguments.iter().any(|argument| ["-p", "--package", "--workspace"].contains(&argument.as_str())) {
         test.arg("--workspace");
     }
     let mut child = test.args(arguments).stdout(Stdio::piped()).spawn().context("cannot run `cargo test`")?;

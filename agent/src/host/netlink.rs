@@ -202,10 +202,9 @@ impl Netlink {
         let what = format!("look up the route to {address}");
         match self.handle.route().get(query).execute().try_next().await {
             Ok(route) => Ok(route.is_some_and(|route| route.header.kind == RouteType::Local)),
-            Err(error) => {
-                tolerate(Err(NetlinkError::new(what, error)), libc::ENETUNREACH)?;
-                Ok(false)
-            }
+            // As long as it has no route of its own, the route that it falls under may be none, or one that refuses.
+            Err(Error::NetlinkError(_)) => Ok(false),
+            Err(error) => Err(NetlinkError::new(what, error)),
         }
     }
 

@@ -25,9 +25,9 @@ pub(super) fn check(draft: &mut Draft<'_>, touched: &BTreeMap<NetworkName, Touch
     } else {
         touched.keys().chain(&moved.networks).cloned().collect()
     };
+    let after = draft.after.clone();
     for name in networks {
         let Some(state) = draft.state(&name) else { continue };
-        let after = draft.after.clone();
         let law = after.law(&state.network);
         if law.is_bound() {
             let whole = moved.all || moved.networks.contains(&name);

@@ -8,7 +8,7 @@ use std::{
     thread,
 };
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Result, anyhow, ensure};
 use serde::Deserialize;
 
 use crate::workspace;
@@ -59,6 +59,8 @@ pub(super) fn built() -> Result<Vec<Program>> {
     let messages = workspace::output(&mut workspace::cargo(&arguments))?;
     let root = workspace::root();
     let mut programs: Vec<_> = messages.lines().filter_map(|line| program(line, &root)).collect();
+    // If cargo told of its work in another way, none would be found, and none would fail.
+    ensure!(!programs.is_empty(), "cargo told of no test program");
     programs.sort_by_key(|program| (!program.source.starts_with("tests/"), program.source.clone()));
     let cargo = workspace::cargo(&[]).get_program().into();
     let arguments = vec!["test", "--workspace", "--locked", "--no-fail-fast", "--doc"];
