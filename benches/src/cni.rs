@@ -7,6 +7,7 @@ use std::{
     io::Write as _,
     path::{Path, PathBuf},
     process::Stdio,
+    thread,
     time::{Duration, Instant},
 };
 
@@ -25,6 +26,8 @@ use crate::{
 
 /// What is compared.
 const CONFIGS: [&str; 2] = ["andromede", "bridge"];
+/// Pause after each call: what a plugin leaves to the kernel after its answer, as a removed interface is, is not for the next to wait for.
+const REST: Duration = Duration::from_millis(100);
 /// Rules of the pods' security group.
 const RULES: u32 = 1;
 
@@ -85,7 +88,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         for plugin in &mut plugins {
             let (id, container) = (format!("c{number}"), Namespace::new()?);
             plugin.add_ms.push(milliseconds(plugin.call("ADD", &id, &container)?));
+            thread::sleep(REST);
             plugin.del_ms.push(milliseconds(plugin.call("DEL", &id, &container)?));
+            thread::sleep(REST);
         }
     }
     let rows = rows(&plugins);
