@@ -16,7 +16,7 @@ use super::{Place, Programs};
 use crate::error::causes;
 
 /// How long a workload lives until its filters become tcx links.
-const SETTLED: Duration = Duration::from_secs(10);
+const SETTLED: Duration = Duration::from_secs(5);
 
 impl Programs {
     /// Brings the programs to where they shall be, and takes them from where they shall not. Devices that are `freeing`
