@@ -182,7 +182,7 @@ impl DirectHost {
             let programs = Programs::load(&settings, config)?;
             let mut path = PacketPath { programs, views, facts, attachments };
             path.settle()?;
-            if let Some(error) = path.programs.place(&places).into_iter().next() {
+            if let Some(error) = path.programs.place(&places, &BTreeSet::new()).into_iter().next() {
                 bail!(error);
             }
             Ok(path)
