@@ -164,7 +164,8 @@ async fn filters_become_links_under_traffic() {
     let (_b, _) = machine.attach("b").await;
     let folder = machine.folder.path().join("bpf/andromede/test");
     let pins = |form: &str| {
-        let names = || std::fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+        let names =
+            || std::fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
         machine.pins.run(|| names().filter(|name| name.starts_with(form)).count()).unwrap()
     };
     assert_eq!((pins("filter-"), pins("link-")), (4, 2), "two of each workload, two of the underlay");

@@ -125,7 +125,8 @@ fn plugin_and_list_are_put_in_place_whole_and_again() {
     }
     let installed = folder.path().join("bin/andromede-cni");
     assert_eq!(fs::metadata(&installed).unwrap().permissions().mode() & 0o777, 0o755);
-    let version = Command::new(installed).env_clear().env("CNI_COMMAND", "VERSION").stdin(Stdio::null()).output().unwrap();
+    let version =
+        Command::new(installed).env_clear().env("CNI_COMMAND", "VERSION").stdin(Stdio::null()).output().unwrap();
     assert!(version.status.success());
     for left in ["bin", "net.d"] {
         assert_eq!(fs::read_dir(folder.path().join(left)).unwrap().count(), 1, "nothing is left beside it in {left}");

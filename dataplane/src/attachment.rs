@@ -31,15 +31,6 @@ pub enum AttachMode {
     Clsact,
 }
 
-impl From<Form> for AttachMode {
-    fn from(form: Form) -> Self {
-        match form {
-            Form::Tcx => Self::Tcx,
-            Form::Clsact => Self::Clsact,
-        }
-    }
-}
-
 /// No such mode.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0:?} is no way to attach programs; choose auto, tcx or clsact")]

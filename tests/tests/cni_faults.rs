@@ -236,10 +236,8 @@ fn confined(folder: &Path) -> PathBuf {
     let unit = Path::new(env!("CARGO_MANIFEST_DIR")).join("../packaging/systemd/andromede-agent.service");
     let unit = fs::read_to_string(unit).unwrap();
     let rights = unit.lines().find_map(|line| line.strip_prefix("CapabilityBoundingSet=")).unwrap();
-    let rights: Vec<String> = rights
-        .split(' ')
-        .map(|right| format!("+{}", right.trim_start_matches("CAP_").to_lowercase()))
-        .collect();
+    let rights: Vec<String> =
+        rights.split(' ').map(|right| format!("+{}", right.trim_start_matches("CAP_").to_lowercase())).collect();
     let agent = binary("andromede-agent").unwrap();
     let script = format!(
         "#!/bin/sh\nexec setpriv --no-new-privs --bounding-set -all,{} {} \"$@\"\n",

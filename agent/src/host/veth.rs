@@ -128,7 +128,9 @@ pub async fn create(netlink: &Netlink, netns: &Netns, workload: &Workload) -> Re
         .build();
     match netlink.add_link(&format!("the interface pair {name} of {}", workload.port), pair).await {
         // Of the two names that may be taken, the one inside is somebody else's.
-        Err(error) if error.errno() == Some(libc::EEXIST) && inside_link(netns, &workload.interface).await?.is_some() => {
+        Err(error)
+            if error.errno() == Some(libc::EEXIST) && inside_link(netns, &workload.interface).await?.is_some() =>
+        {
             let netns = netns.path.display().to_string();
             return Err(VethError::Taken { interface: workload.interface.clone(), netns });
         }

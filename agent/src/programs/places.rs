@@ -45,7 +45,9 @@ impl Programs {
                 Err(error) => errors.push(error),
             }
         }
-        let stale = pinned.into_iter().filter(|pin| !wanted.contains(&(pin.hook, pin.ifindex)) && !freeing.contains(&pin.ifindex));
+        let stale = pinned
+            .into_iter()
+            .filter(|pin| !wanted.contains(&(pin.hook, pin.ifindex)) && !freeing.contains(&pin.ifindex));
         for stale in stale {
             self.attached.remove(&(stale.hook, stale.ifindex));
             self.fresh.remove(&(stale.hook, stale.ifindex));
@@ -80,7 +82,7 @@ impl Programs {
                 Ok(Health::Attached) => {}
                 Ok(health) => {
                     tracing::warn!(%hook, ifindex, ?health, "program was taken away; putting it back");
-                    match self.dataplane.attach(*hook, *ifindex, attachment.form.into()) {
+                    match self.dataplane.attach(*hook, *ifindex, mode_of(attachment.form)) {
                         Ok(new) => {
                             *attachment = new;
                             repaired = repaired.saturating_add(1);
@@ -101,6 +103,14 @@ impl Programs {
     }
 }
 
-fn is_of_workload(hook: Hook) -> bool {
+/// The mode that keeps a form.
+const fn mode_of(form: Form) -> AttachMode {
+    match form {
+        Form::Tcx => AttachMode::Tcx,
+        Form::Clsact => AttachMode::Clsact,
+    }
+}
+
+const fn is_of_workload(hook: Hook) -> bool {
     matches!(hook, Hook::FromWorkload | Hook::FromHost)
 }

@@ -241,7 +241,8 @@ mod tests {
         assert!(sums[0] == sums[1], "the same programs give the same packages");
         for package in PACKAGES {
             let file = one.join(format!("{}_{}_{}.deb", package.name, version(), architecture().unwrap()));
-            let field = |name: &str| said(Command::new("dpkg-deb").arg("--field").arg(&file).arg(name)).trim().to_owned();
+            let field =
+                |name: &str| said(Command::new("dpkg-deb").arg("--field").arg(&file).arg(name)).trim().to_owned();
             assert_eq!(field("Package"), package.name);
             assert!(field("Depends").contains("libc6 (>= 2."), "{}", field("Depends"));
             assert!(field("Installed-Size").parse::<u32>().unwrap() > 0);

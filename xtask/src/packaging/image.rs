@@ -91,7 +91,8 @@ mod tests {
         let said = workspace::output(inside.arg(&tree).args(["/usr/bin/andromede-agent", "it", "runs"])).unwrap();
         assert_eq!(said, "it runs\n");
 
-        let archives: Vec<Vec<u8>> = (0..2).map(|_| fs::read(write(&programs, folder.path()).unwrap()).unwrap()).collect();
+        let archives: Vec<Vec<u8>> =
+            (0..2).map(|_| fs::read(write(&programs, folder.path()).unwrap()).unwrap()).collect();
         assert!(archives[0] == archives[1], "the same programs give the same image");
     }
 }

@@ -68,7 +68,8 @@ fn containers_are_this_version_may_little_and_mount_what_there_is() {
             assert_eq!(strings(&rights["capabilities"]["drop"]), BTreeSet::from(["ALL"]), "{container}");
             assert!(rights["privileged"].is_null() && container["resources"]["limits"]["memory"].is_string());
             mounted.extend(container["volumeMounts"].as_array().unwrap().iter().filter_map(named));
-            let program = strings(&container["command"]).into_iter().find(|word| word.starts_with("/usr/bin/")).unwrap();
+            let program =
+                strings(&container["command"]).into_iter().find(|word| word.starts_with("/usr/bin/")).unwrap();
             assert!(super::programs::Programs::names().any(|name| program.ends_with(name)), "{program}");
         }
         assert_eq!(mounted, volumes, "every volume is mounted, and every mount has one");
@@ -95,7 +96,11 @@ fn the_agent_has_the_rights_of_its_unit_and_every_node_has_one() {
 fn the_list_of_configurations_is_put_in_place_by_the_plugin_itself() {
     let daemon = object("DaemonSet", "andromede-agent");
     let install = &daemon["spec"]["template"]["spec"]["initContainers"][0];
-    let words: Vec<&str> = ["command", "args"].into_iter().flat_map(|key| install[key].as_array().unwrap()).filter_map(Value::as_str).collect();
+    let words: Vec<&str> = ["command", "args"]
+        .into_iter()
+        .flat_map(|key| install[key].as_array().unwrap())
+        .filter_map(Value::as_str)
+        .collect();
     assert_eq!(words.get(..2), Some(["/usr/bin/andromede-cni", "install"].as_slice()));
     let list = words.iter().position(|word| *word == "--conflist").and_then(|place| words.get(place + 1)).unwrap();
     let name = list.rsplit('/').next().unwrap();

@@ -38,7 +38,8 @@ impl Programs {
             build.args(["--package", package]);
         }
         workspace::run(&mut build)?;
-        let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| workspace::root().join("target"), PathBuf::from);
+        let target =
+            std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| workspace::root().join("target"), PathBuf::from);
         Ok(Self::of(&target.join("release")))
     }
 

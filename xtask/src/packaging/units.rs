@@ -7,10 +7,8 @@ use crate::workspace;
 
 /// The services, the program of each, and the most exposure that it may have: 0 none, 100 all. The agent configures the network of
 /// its host, which weighs 30 of them.
-const SERVICES: &[(&str, &str, u32)] = &[
-    ("andromede-agent.service", "andromede-agent", 30),
-    ("andromede-controller.service", "andromede-controller", 15),
-];
+const SERVICES: &[(&str, &str, u32)] =
+    &[("andromede-agent.service", "andromede-agent", 30), ("andromede-controller.service", "andromede-controller", 15)];
 
 fn unit(name: &str) -> PathBuf {
     workspace::root().join("packaging/systemd").join(name)
