@@ -102,7 +102,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     }
     if arguments.sandboxes > 0 {
         let configurations = plugins.each_ref().map(|plugin| plugin.configuration.clone());
-        for (plugin, took) in plugins.iter_mut().zip(sandbox::measure(&fabric, configurations, arguments.sandboxes)?) {
+        for (plugin, took) in plugins.iter_mut().zip(sandbox::measure(&fabric, &configurations, arguments.sandboxes)?) {
             plugin.sandbox_ms = took;
         }
     }

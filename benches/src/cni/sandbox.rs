@@ -10,7 +10,7 @@ use serde_json::Value;
 use super::{CONFIGS, REST, milliseconds};
 
 /// Milliseconds of each, in the order of [`CONFIGS`].
-pub(super) fn measure(fabric: &Fabric, plugins: [Value; 2], count: u16) -> Result<[Vec<f64>; 2]> {
+pub(super) fn measure(fabric: &Fabric, plugins: &[Value; 2], count: u16) -> Result<[Vec<f64>; 2]> {
     let list = |name: &str, plugin: &Value| {
         let mut plugin = plugin.clone();
         if let Some(fields) = plugin.as_object_mut() {
@@ -20,7 +20,7 @@ pub(super) fn measure(fabric: &Fabric, plugins: [Value; 2], count: u16) -> Resul
         serde_json::json!({"cniVersion": "1.0.0", "name": name, "plugins": [plugin]})
     };
     let handlers: Vec<(&str, Value)> =
-        CONFIGS.iter().zip(&plugins).map(|(name, plugin)| (*name, list(name, plugin))).collect();
+        CONFIGS.iter().zip(plugins).map(|(name, plugin)| (*name, list(name, plugin))).collect();
     let containerd = Containerd::start(fabric, 1, &handlers)?;
     let mut took = [Vec::new(), Vec::new()];
     for number in 0..count {

@@ -29,7 +29,7 @@ fn strings(value: &Value) -> BTreeSet<&str> {
     value.as_array().into_iter().flatten().filter_map(Value::as_str).collect()
 }
 
-/// Containers of a DaemonSet or Deployment, those that run first among them.
+/// Containers of a daemon set or deployment, those that run first among them.
 fn containers(object: &Value) -> Vec<&Value> {
     let pod = &object["spec"]["template"]["spec"];
     ["initContainers", "containers"].into_iter().flat_map(|kind| pod[kind].as_array().into_iter().flatten()).collect()
