@@ -86,26 +86,20 @@ impl Expression {
     fn read(self, field: &str) -> Result<Requirement, Violation> {
         let Self { key, operator, values } = self;
         let values: BTreeSet<String> = values.unwrap_or_default().into_iter().collect();
-        let needs_values = matches!(operator.as_str(), "In" | "NotIn");
-        if needs_values == values.is_empty() {
-            let (rule, fix) = if needs_values {
-                ("In and NotIn compare with at least one value", "give the values")
-            } else {
-                ("Exists and DoesNotExist compare with no value", "remove the values")
-            };
-            return Err(Violation::new(format!("{field}.values"), values.len(), rule, fix));
-        }
-        match operator.as_str() {
-            "In" => Ok(Requirement::In(key, values)),
-            "NotIn" => Ok(Requirement::NotIn(key, values)),
-            "Exists" => Ok(Requirement::Exists(key)),
-            "DoesNotExist" => Ok(Requirement::DoesNotExist(key)),
-            _ => Err(Violation::new(
-                format!("{field}.operator"),
-                operator,
-                "an operator is In, NotIn, Exists or DoesNotExist",
-                "write one of them",
-            )),
+        let wrong = |rule: &str, fix: &str| Err(Violation::new(format!("{field}.values"), values.len(), rule, fix));
+        match (operator.as_str(), values.is_empty()) {
+            ("In", false) => Ok(Requirement::In(key, values)),
+            ("NotIn", false) => Ok(Requirement::NotIn(key, values)),
+            ("Exists", true) => Ok(Requirement::Exists(key)),
+            ("DoesNotExist", true) => Ok(Requirement::DoesNotExist(key)),
+            ("In" | "NotIn", true) => wrong("In and NotIn compare with at least one value", "give the values"),
+            ("Exists" | "DoesNotExist", false) => {
+                wrong("Exists and DoesNotExist compare with no value", "remove the values")
+            }
+            _ => {
+                let rule = "an operator is In, NotIn, Exists or DoesNotExist";
+                Err(Violation::new(format!("{field}.operator"), operator, rule, "write one of them"))
+            }
         }
     }
 }

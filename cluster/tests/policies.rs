@@ -8,10 +8,13 @@ use std::collections::BTreeMap;
 use andromede_cluster::{Compiled, Fault, ObjectName, PENDING, compile};
 use andromede_model::limits;
 use common::{
+    cases,
     fabric::{Fabric, Fate, network},
     oracle::{self, Opening},
-    scene::{Labels, Scene, labels},
+    random,
+    scene::{Scene, labels, policy},
 };
+use proptest::prelude::*;
 use serde_json::{Value, json};
 
 /// Protocol and port.
@@ -49,10 +52,6 @@ fn agrees_with_the_oracle(scene: &Scene, services: &[Service]) {
 fn pairs(scene: &Scene) -> impl Iterator<Item = (usize, usize)> {
     let number = scene.pods.len();
     (0..number).flat_map(move |from| (0..number).filter(move |to| *to != from).map(move |to| (from, to)))
-}
-
-fn policy(namespace: &str, name: &str, spec: Value) -> Value {
-    json!({"apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy", "metadata": {"namespace": namespace, "name": name}, "spec": spec})
 }
 
 /// A policy for the pod x/a.
@@ -331,182 +330,24 @@ fn the_cases_of_an_independent_simulator() {
         let case: Value = serde_json::from_str(line).unwrap();
         for (number, step) in case["steps"].as_array().unwrap().iter().enumerate() {
             steps += 1;
-            cells += step_holds(step, &format!("{} step {number}: {}", case["n"], case["description"]));
+            let (scene, expected) = cases::cells(step);
+            let fabric = Fabric::new(&scene, &compiled(&scene));
+            for (opening, fate) in &expected {
+                let says = || format!("{} step {number}: {}: {opening:?}", case["n"], case["description"]);
+                assert_eq!(fabric.fate(&scene, *opening), *fate, "{}", says());
+            }
+            cells += expected.len();
         }
     }
     println!("{steps} steps, {cells} cells");
     assert!(steps >= 115 && cells > 50_000);
 }
 
-/// Compares all cells of one step; how many they were.
-fn step_holds(step: &Value, says: &str) -> usize {
-    let map = |value: &Value| -> Labels { serde_json::from_value(value.clone()).unwrap_or_default() };
-    let mut scene = Scene::nine(step["policies"].as_array().cloned().unwrap_or_default());
-    scene.namespaces =
-        step["namespaces"].as_object().unwrap().iter().map(|(name, it)| (name.clone(), map(it))).collect();
-    let pods = step["pods"].as_array().unwrap().iter().map(|pod| common::scene::ScenePod {
-        namespace: pod["ns"].as_str().unwrap().to_owned(),
-        name: pod["name"].as_str().unwrap().to_owned(),
-        labels: map(&pod["labels"]),
-        v4: pod["ip"].as_str().unwrap().parse().unwrap(),
-        // The pods of these cases serve ports 80 and 81 of each protocol under such names.
-        ports: [(6, "tcp"), (17, "udp"), (132, "sctp")]
-            .into_iter()
-            .flat_map(|(protocol, name)| [80, 81].map(|port| (format!("serve-{port}-{name}"), protocol, port)))
-            .collect(),
-    });
-    scene.pods = pods.collect();
-    let fabric = Fabric::new(&scene, &compiled(&scene));
-    let mut cells = 0;
-    for (pair, services) in step["expected"].as_object().unwrap() {
-        let (from, to) = pair.split_once('>').map(|(from, to)| (scene.place(from), scene.place(to))).unwrap();
-        for (service, expected) in services.as_object().unwrap().iter().filter(|_| from != to) {
-            let (protocol, port) = service.split_once('/').unwrap();
-            let protocol = match protocol {
-                "TCP" => 6,
-                "UDP" => 17,
-                _ => 132,
-            };
-            let opening = Opening { from, to, v6: false, protocol, port: port.parse().unwrap() };
-            // Combined, ingress, egress.
-            let expected = match expected.as_str().unwrap().as_bytes() {
-                [b'.', b'.', b'.'] => Fate::Passes,
-                [b'X', _, b'X'] => Fate::Out,
-                [b'X', b'X', b'.'] => Fate::In,
-                other => panic!("{other:?}"),
-            };
-            assert_eq!(fabric.fate(&scene, opening), expected, "{says}: {pair} {service} {:#?}", scene.policies);
-            cells += 1;
-        }
-    }
-    cells
-}
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 128, failure_persistence: None, ..ProptestConfig::default() })]
 
-mod random {
-    //! Clusters of every shape.
-
-    use proptest::{prelude::*, sample::select};
-
-    use super::*;
-    use crate::common::scene::ScenePod;
-
-    fn labels_of(key: &'static str) -> impl Strategy<Value = Labels> {
-        let value = select(vec!["a", "b", "c"]);
-        (prop::option::of(value.clone()), prop::option::of(value)).prop_map(move |(first, second)| {
-            let first = first.map(|value| (key.to_owned(), value.to_owned()));
-            first.into_iter().chain(second.map(|value| ("other".to_owned(), value.to_owned()))).collect()
-        })
-    }
-
-    fn selector(key: &'static str) -> impl Strategy<Value = Value> {
-        let key = prop_oneof![3 => Just(key), 1 => Just("other"), 1 => Just("absent")];
-        let values = prop::collection::btree_set(select(vec!["a", "b", "c", "d"]), 1..3);
-        let expression = (key.clone(), select(vec!["In", "NotIn", "Exists", "DoesNotExist"]), values);
-        let expression = expression.prop_map(|(key, operator, values)| match operator {
-            "In" | "NotIn" => json!({"key": key, "operator": operator, "values": values}),
-            _ => json!({"key": key, "operator": operator}),
-        });
-        prop_oneof![
-            2 => Just(json!({})),
-            3 => (key, select(vec!["a", "b", "c"])).prop_map(|(key, value)| json!({"matchLabels": {key: value}})),
-            2 => prop::collection::vec(expression, 1..3).prop_map(|all| json!({"matchExpressions": all})),
-        ]
-    }
-
-    fn block() -> impl Strategy<Value = Value> {
-        let v4 = (0_u8..=4, prop::collection::vec(0_u8..8, 0..3)).prop_map(|(bits, except)| {
-            let except: Vec<String> = except.iter().map(|last| format!("192.168.1.{last}/32")).collect();
-            json!({"cidr": format!("192.168.1.0/{}", 29 - bits), "except": except})
-        });
-        let v6 = prop::collection::vec(0_u8..8, 0..3).prop_map(|except| {
-            let except: Vec<String> = except.iter().map(|last| format!("fd00::c0:a8:1:{last}/128")).collect();
-            json!({"cidr": "fd00::/64", "except": except})
-        });
-        prop_oneof![v4, v6]
-    }
-
-    fn peer(blocks: bool) -> BoxedStrategy<Value> {
-        let pods = prop_oneof![
-            selector("pod").prop_map(|pods| json!({"podSelector": pods})),
-            selector("ns").prop_map(|namespaces| json!({"namespaceSelector": namespaces})),
-            (selector("ns"), selector("pod"))
-                .prop_map(|(namespaces, pods)| json!({"namespaceSelector": namespaces, "podSelector": pods})),
-        ];
-        if blocks {
-            prop_oneof![3 => pods, 1 => block().prop_map(|block| json!({"ipBlock": block}))].boxed()
-        } else {
-            pods.boxed()
-        }
-    }
-
-    fn port(names: bool) -> BoxedStrategy<Value> {
-        let protocol = select(vec!["TCP", "UDP", "SCTP"]);
-        let numbers = prop_oneof![
-            1 => protocol.clone().prop_map(|protocol| json!({"protocol": protocol})),
-            3 => (protocol.clone(), select(vec![80_u16, 81, 8080, 53])).prop_map(|(protocol, port)| json!({"protocol": protocol, "port": port})),
-            1 => (protocol.clone(), 50_u16..90, 0_u16..40).prop_map(|(protocol, port, more)| json!({"protocol": protocol, "port": port, "endPort": port + more})),
-        ];
-        let named = (protocol, select(vec!["web", "dns"]))
-            .prop_map(|(protocol, name)| json!({"protocol": protocol, "port": name}));
-        if names { prop_oneof![2 => numbers, 1 => named].boxed() } else { numbers.boxed() }
-    }
-
-    fn rule(peers: &'static str) -> impl Strategy<Value = Value> {
-        // What is sent to a block has no names of ports.
-        any::<bool>().prop_flat_map(move |blocks| {
-            let names = !blocks || peers == "from";
-            (prop::collection::vec(peer(blocks), 0..3), prop::collection::vec(port(names), 0..3))
-                .prop_map(move |(list, ports)| json!({peers: list, "ports": ports}))
-        })
-    }
-
-    fn spec() -> impl Strategy<Value = Value> {
-        let types = prop::option::of(select(vec![json!(["Ingress"]), json!(["Egress"]), json!(["Ingress", "Egress"])]));
-        let rules = |peers| prop::collection::vec(rule(peers), 0..3);
-        (selector("pod"), types, rules("from"), rules("to")).prop_map(|(pods, types, ingress, egress)| {
-            json!({"podSelector": pods, "policyTypes": types, "ingress": ingress, "egress": egress})
-        })
-    }
-
-    fn scene() -> impl Strategy<Value = Scene> {
-        let namespaces = prop::collection::vec(labels_of("ns"), 3);
-        let port = (select(vec!["web", "dns"]), select(vec![6_u8, 17, 132]), select(vec![80_u16, 81, 8080, 53]));
-        let pod = (0_usize..3, labels_of("pod"), prop::collection::vec(port, 0..3));
-        let policies = prop::collection::vec((0_usize..3, spec()), 0..5);
-        (namespaces, prop::collection::vec(pod, 2..7), policies).prop_map(|(namespaces, pods, policies)| Scene {
-            namespaces: namespaces
-                .into_iter()
-                .enumerate()
-                .map(|(place, labels)| (format!("n{place}"), labels))
-                .collect(),
-            pods: pods
-                .into_iter()
-                .enumerate()
-                .map(|(place, (namespace, labels, ports))| ScenePod {
-                    namespace: format!("n{namespace}"),
-                    name: format!("p{place}"),
-                    labels,
-                    v4: std::net::Ipv4Addr::new(192, 168, 1, place as u8 + 1),
-                    ports: ports
-                        .into_iter()
-                        .map(|(name, protocol, number)| (name.to_owned(), protocol, number))
-                        .collect(),
-                })
-                .collect(),
-            policies: policies
-                .into_iter()
-                .enumerate()
-                .map(|(place, (namespace, spec))| policy(&format!("n{namespace}"), &format!("p{place}"), spec))
-                .collect(),
-        })
-    }
-
-    proptest! {
-        #![proptest_config(ProptestConfig { cases: 128, failure_persistence: None, ..ProptestConfig::default() })]
-
-        #[test]
-        fn any_cluster_does_what_its_policies_say(scene in scene()) {
-            agrees_with_the_oracle(&scene, &SERVICES);
-        }
+    #[test]
+    fn any_cluster_does_what_its_policies_say(scene in random::scene()) {
+        agrees_with_the_oracle(&scene, &SERVICES);
     }
 }

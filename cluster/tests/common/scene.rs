@@ -7,7 +7,7 @@ use std::{
 
 use andromede_cluster::{Cluster, Namespace, ObjectName, Pod, PodPort, Policy};
 use andromede_model::{Protocol, Violation};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 pub(crate) type Labels = BTreeMap<String, String>;
 
@@ -97,4 +97,9 @@ impl Scene {
         }
         (cluster, violations)
     }
+}
+
+/// An object of the API.
+pub(crate) fn policy(namespace: &str, name: &str, spec: Value) -> Value {
+    json!({"apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy", "metadata": {"namespace": namespace, "name": name}, "spec": spec})
 }
