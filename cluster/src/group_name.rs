@@ -83,7 +83,9 @@ pub(crate) fn of_peer(network: &NetworkName, peer: &PeerKey<'_>) -> Result<Secur
 /// The list of these prefixes.
 pub(crate) fn of_list(network: &NetworkName, prefixes: &[Prefix]) -> Result<PrefixListName, NameError> {
     let mut key = Key::new("block");
-    prefixes.iter().for_each(|prefix| key.text(&prefix.to_string()));
+    for prefix in prefixes {
+        key.text(&prefix.to_string());
+    }
     format!("{network}/prefixLists/block-{}", key.hash()).parse()
 }
 
@@ -113,7 +115,9 @@ impl Key {
             self.text(kind);
             self.text(label);
             self.text(&values.map_or(0, std::collections::BTreeSet::len).to_string());
-            values.into_iter().flatten().for_each(|value| self.text(value));
+            for value in values.into_iter().flatten() {
+                self.text(value);
+            }
         }
         self.text("end of selector");
     }

@@ -1,5 +1,5 @@
 //! `NetworkPolicies` say in the packet path what Kubernetes says that they say.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::needless_pass_by_value, reason = "tests")]
 
 mod common;
 
@@ -304,7 +304,10 @@ fn a_pod_with_too_many_groups_and_a_policy_with_too_many_rules_are_closed_and_na
     let compiled = compile(&network(), "test", &scene.cluster().0).unwrap();
     let [Fault::Pod(name, violation)] = compiled.faults.as_slice() else { panic!("{:?}", compiled.faults) };
     assert_eq!((name, violation.field.as_str()), (&ObjectName::new("x", "a"), "metadata.labels"));
-    assert_eq!(compiled.members[name].iter().map(|group| group.id()).collect::<Vec<_>>(), [PENDING]);
+    assert_eq!(
+        compiled.members[name].iter().map(andromede_model::SecurityGroupName::id).collect::<Vec<_>>(),
+        [PENDING]
+    );
     let fabric = Fabric::new(&scene, &compiled);
     let fate = |from: &str, to: &str| {
         let (from, to) = (scene.place(from), scene.place(to));

@@ -73,7 +73,7 @@ impl<'a> Compiler<'a> {
         for peer in peers {
             match peer {
                 Peer::Pods(namespaces, pods) => {
-                    remotes.push(self.group_of(PeerKey { namespaces, pods, port: None })?)
+                    remotes.push(self.group_of(PeerKey { namespaces, pods, port: None })?);
                 }
                 Peer::Addresses(prefixes) => match prefixes.as_slice() {
                     [] => {}

@@ -155,7 +155,7 @@ fn service_of(field: &str, port: &wire::Port) -> Result<Service, Violation> {
     let wrong = |value: &Value| {
         Violation::new(format!("{field}.port"), value, "a port is a number from 1 to 65535, or a name", FIX)
     };
-    let port_of = match (&port.port, port.end_port) {
+    let port_of = match (&port.first, port.last) {
         (None | Some(Value::Null), None) => ServicePort::All,
         (Some(Value::String(name)), None) if name.bytes().any(|byte| byte.is_ascii_alphabetic()) => {
             ServicePort::Named(name.clone())

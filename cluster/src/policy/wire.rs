@@ -51,10 +51,12 @@ pub(super) struct IpBlock {
 
 /// One of `ports`.
 #[derive(Debug, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(deny_unknown_fields)]
 pub(super) struct Port {
     pub(super) protocol: Option<String>,
     /// A number or a name.
-    pub(super) port: Option<Value>,
-    pub(super) end_port: Option<i64>,
+    #[serde(rename = "port")]
+    pub(super) first: Option<Value>,
+    #[serde(rename = "endPort")]
+    pub(super) last: Option<i64>,
 }
