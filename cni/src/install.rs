@@ -1,5 +1,5 @@
 //! `andromede-cni install`: puts the plugin and its list of configurations where a runtime looks for them, as the init container of a
-//! DaemonSet does on its node.
+//! daemon set does on its node.
 //!
 //! Each file is written beside its place, brought to the disk and renamed: a runtime finds the old one or the new one, whole, whenever it
 //! looks. The plugin comes first, because with the list a node counts as ready.
@@ -87,13 +87,11 @@ pub(crate) fn run(arguments: impl Iterator<Item = OsString>) -> Result<String, I
     let own = Path::new("/proc/self/exe");
     let plugin = programs.join(PLUGIN);
     put(&plugin, &fs::read(own).map_err(failed(own, "read"))?, 0o755)?;
-    let mut said = format!("{PLUGIN} {} is in {}", env!("CARGO_PKG_VERSION"), programs.display());
-    if let Some((path, content)) = list {
-        let target = configurations.join(path.file_name().unwrap_or_default());
-        put(&target, &content, 0o644)?;
-        said.push_str(&format!(", its configuration in {}", target.display()));
-    }
-    Ok(said)
+    let said = format!("{PLUGIN} {} is in {}", env!("CARGO_PKG_VERSION"), programs.display());
+    let Some((path, content)) = list else { return Ok(said) };
+    let target = configurations.join(path.file_name().unwrap_or_default());
+    put(&target, &content, 0o644)?;
+    Ok(format!("{said}, its configuration in {}", target.display()))
 }
 
 /// The list, if a runtime could give every part of it that is ours to this plugin.
