@@ -192,7 +192,7 @@ impl DirectHost {
         let place = || -> Result<PacketPath> {
             let mut path = PacketPath { programs, views, facts, attachments };
             path.settle()?;
-            if let Some(error) = path.programs.place(&places).into_iter().next() {
+            if let Some(error) = path.programs.place(&places, &BTreeSet::new()).into_iter().next() {
                 bail!(error);
             }
             Ok(path)
