@@ -65,7 +65,7 @@ impl Controller {
             .keep_alive_timeout(KEEPALIVE)
             .keep_alive_while_idle(true);
         if let Some(files) = &self.tls {
-            let [ca, certificate, key] = files.each_ref().map(|path| read(path));
+            let [ca, certificate, key] = files.each_ref().map(read);
             let identity = Identity::from_pem(certificate?, key?);
             let tls = ClientTlsConfig::new().ca_certificate(Certificate::from_pem(ca?)).identity(identity);
             endpoint = endpoint.tls_config(tls).map_err(wrong)?;

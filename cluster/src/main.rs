@@ -8,7 +8,7 @@ use anyhow::Context as _;
 use clap::Parser;
 use tokio::signal::unix::{SignalKind, signal};
 
-/// Watches a Kubernetes cluster, and makes its NetworkPolicies rules of its network.
+/// Watches a Kubernetes cluster, and makes its network policies rules of its network.
 #[derive(Debug, Parser)]
 #[command(version, about)]
 struct Cli {

@@ -201,7 +201,7 @@ pub(crate) fn pod(object: PodObject) -> (ObjectName, Option<KnownPod>) {
             Some("SCTP") => Protocol::SCTP,
             Some(_) => return None,
         };
-        Some(PodPort { name: port.name?, protocol, number: u16::try_from(port.container_port).ok()? })
+        Some(PodPort { name: port.name?, protocol, number: u16::try_from(port.number).ok()? })
     };
     let mut ports: Vec<PodPort> =
         spec.containers.into_iter().flat_map(|container| container.ports).filter_map(port).collect();

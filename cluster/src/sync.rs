@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use andromede_model::{HostName, NetworkName};
+use andromede_model::{HostName, NetworkName, PrefixListName, SecurityGroupName};
 use andromede_proto::{
     label::POD_UID,
     v1::{self, resource::Kind},
@@ -34,9 +34,11 @@ impl Found {
                 self.ports.insert(port.name.clone(), port);
             }
             // What was one of those and is not any more.
-            Some(Kind::SecurityGroup(v1::SecurityGroup { name, .. }))
-            | Some(Kind::PrefixList(v1::PrefixList { name, .. }))
-            | Some(Kind::Port(v1::Port { name, .. })) => self.remove(&name),
+            Some(
+                Kind::SecurityGroup(v1::SecurityGroup { name, .. })
+                | Kind::PrefixList(v1::PrefixList { name, .. })
+                | Kind::Port(v1::Port { name, .. }),
+            ) => self.remove(&name),
             _ => {}
         }
     }
@@ -116,8 +118,8 @@ pub fn write(network: &NetworkName, compiled: &Compiled, found: &Found, pods: &B
     let wanted: BTreeSet<&str> = compiled
         .groups
         .keys()
-        .map(|name| name.as_str())
-        .chain(compiled.lists.keys().map(|name| name.as_str()))
+        .map(SecurityGroupName::as_str)
+        .chain(compiled.lists.keys().map(PrefixListName::as_str))
         .collect();
     let found = found.groups.keys().chain(found.lists.keys());
     write.deleted = found.filter(|name| !wanted.contains(name.as_str())).cloned().collect();

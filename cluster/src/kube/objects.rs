@@ -94,7 +94,8 @@ pub(crate) struct Container {
 #[serde(rename_all = "camelCase", default)]
 pub(crate) struct ContainerPort {
     pub(crate) name: Option<String>,
-    pub(crate) container_port: i32,
+    #[serde(rename = "containerPort")]
+    pub(crate) number: i32,
     pub(crate) protocol: Option<String>,
 }
 
