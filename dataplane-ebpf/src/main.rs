@@ -12,6 +12,7 @@ mod kept;
 mod key;
 mod maps;
 mod measure;
+mod microflow;
 mod reap;
 mod rule_events;
 mod stages;

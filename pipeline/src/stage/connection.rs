@@ -5,7 +5,7 @@ use andromede_abi::{Direction, DropReason, EndpointMark, FlowRow, RuleNumber, St
 use crate::{packet::Packet, tables::Tables, verdict::Refusal};
 
 /// The time of a row is written once a second at most, unless the state changes.
-const TOUCH_INTERVAL: u64 = 1_000_000_000;
+pub(crate) const TOUCH_INTERVAL: u64 = 1_000_000_000;
 
 /// What a row means for a packet.
 #[derive(Clone, Copy, PartialEq, Eq)]
