@@ -71,7 +71,7 @@ pub fn run<const HOOK: u8>(ctx: &TcContext, host: &HostConfig) -> i32 {
     let skb = ctx.as_ptr().cast::<__sk_buff>();
     let Some(desk) = maps::SCRATCH.get_ptr_mut(0) else { return TC_ACT_SHOT };
     // SAFETY: the one row of this processor; programs of one processor do not interrupt each other at these hooks.
-    let Desk { scratch, clock, place } = unsafe { &mut *desk };
+    let Desk { scratch, clock, next } = unsafe { &mut *desk };
     let mut frame = Buffer::new(skb, if HOOK == hook::FROM_UNDERLAY { OVERHEAD } else { 0 });
     if resume::<HOOK>(skb, scratch) {
         return go_on::<HOOK>(&mut frame, host, scratch);
@@ -81,7 +81,7 @@ pub fn run<const HOOK: u8>(ctx: &TcContext, host: &HostConfig) -> i32 {
     // What the verifier knows of the data differs by the way that was gone: read anew, it is the same for all that follows.
     frame.reload();
     Maps.carry_out(context.now, scratch);
-    keep::<HOOK>(*place, host, scratch);
+    microflow::keep::<HOOK>(skb, next, context.now, scratch);
     if host.features & feature::RECORD != 0 {
         record(HOOK, scratch);
     }
@@ -93,6 +93,8 @@ pub fn run<const HOOK: u8>(ctx: &TcContext, host: &HostConfig) -> i32 {
     let action = act::<HOOK>(&mut frame, host, scratch);
     if scratch.verdict.reason.is_some() {
         count::dropped(&mut frame, length, &context, scratch);
+    } else {
+        count::passed(scratch);
     }
     action
 }
@@ -117,6 +119,8 @@ fn go_on<const HOOK: u8>(frame: &mut Buffer, host: &HostConfig, scratch: &mut Sc
     let action = act::<HOOK>(frame, host, scratch);
     if scratch.verdict.reason.is_some() {
         fail::<HOOK>(frame, length, host, scratch);
+    } else {
+        count::passed(scratch);
     }
     action
 }
@@ -131,14 +135,6 @@ fn fail<const HOOK: u8>(frame: &mut Buffer, length: u32, host: &HostConfig, scra
         unsafe { (&raw const (*desk).clock.now).read() }
     });
     count::dropped(frame, length, &Context::at(HOOK, 0, now, host), scratch);
-}
-
-/// Keeps what was decided for the next frame of the connection.
-#[inline(always)]
-pub fn keep<const HOOK: u8>(place: u32, host: &HostConfig, scratch: &Scratch) {
-    if matches!(HOOK, hook::FROM_WORKLOAD | hook::FROM_UNDERLAY) {
-        microflow::keep(place, scratch, host);
-    }
 }
 
 /// Writes the verdict down, for tests. A function of its own, for its stack.

@@ -6,10 +6,11 @@ use andromede_pipeline::{Frame, OVERHEAD, Put, Stages as _, Tables, decide};
 use aya_ebpf::{EbpfContext, bindings::__sk_buff, macros::classifier, programs::TcContext};
 
 use crate::{
-    apply, context,
+    apply, context, count,
     frame::Buffer,
     host,
     maps::{self, Desk},
+    microflow,
     tables::Maps,
 };
 
@@ -32,13 +33,13 @@ pub fn measure_nothing(_ctx: TcContext) -> i32 {
     0
 }
 
-/// A workload's frame is decided about, and nothing is done.
+/// A workload's frame is decided about and counted, and nothing else is done.
 #[classifier]
 pub fn measure_workload(ctx: TcContext) -> i32 {
     recognise_only::<{ hook::FROM_WORKLOAD }>(&ctx, host())
 }
 
-/// A frame from the underlay is decided about, and nothing is done.
+/// A frame from the underlay is decided about and counted, and nothing else is done.
 #[classifier]
 pub fn measure_underlay(ctx: TcContext) -> i32 {
     recognise_only::<{ hook::FROM_UNDERLAY }>(&ctx, host())
@@ -83,13 +84,14 @@ fn draw(frame: &mut Buffer) -> Option<u32> {
 #[inline(always)]
 fn recognise_only<const HOOK: u8>(ctx: &TcContext, host: &HostConfig) -> i32 {
     let skb = ctx.as_ptr().cast::<__sk_buff>();
-    let Some(Desk { scratch, clock, place }) = desk() else { return -1 };
+    let Some(Desk { scratch, clock, next }) = desk() else { return -1 };
     let frame = Buffer::new(skb, if HOOK == hook::FROM_UNDERLAY { OVERHEAD } else { 0 });
     if !apply::resume::<HOOK>(skb, scratch) {
         let context = context::read(skb, HOOK, host, clock);
         decide(&frame, &context, &Maps, scratch);
-        apply::keep::<HOOK>(*place, host, scratch);
+        microflow::keep::<HOOK>(skb, next, context.now, scratch);
     }
+    count::passed(scratch);
     scratch.verdict.target.kind as i32
 }
 
@@ -100,6 +102,7 @@ fn decide_only(ctx: &TcContext, hook: u8, host: &HostConfig) -> i32 {
     let frame = Buffer::new(skb, if hook == hook::FROM_UNDERLAY { OVERHEAD } else { 0 });
     let context = context::read(skb, hook, host, clock);
     decide(&frame, &context, &Maps, scratch);
+    count::passed(scratch);
     scratch.verdict.target.kind as i32
 }
 

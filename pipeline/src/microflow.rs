@@ -10,7 +10,7 @@
 //! close or reset end what was kept for their sender. They, and those that are fragments, carry options or come with a tag, go the whole
 //! way, as does the first packet in every second.
 
-use andromede_abi::{HostConfig, NextHop, Stage, flow_state, hook};
+use andromede_abi::{HostConfig, MeterIndex, NextHop, Stage, flow_state, hook};
 
 use crate::{
     claim,
@@ -18,7 +18,10 @@ use crate::{
     encapsulate::OVERHEAD,
     frame::Frame,
     scratch::Scratch,
-    stage::{connection::TOUCH_INTERVAL, forward},
+    stage::{
+        connection::{self, TOUCH_INTERVAL},
+        forward,
+    },
     verdict::{TargetKind, Verdict},
     wire::{ethernet, ip, ip_protocol, tcp, vxlan},
 };
@@ -40,11 +43,28 @@ pub struct Sight {
     kind: u32,
     /// Bytes of the largest frame that it becomes.
     largest: u32,
+    /// Bytes of the frame as the workload sees it.
+    length: u32,
+    /// Payload bytes of each segment of a GSO frame, or 0.
+    gso_size: u32,
+    /// Bytes of the headers that each segment repeats behind the Ethernet header.
+    headers: u32,
 }
 
 impl Sight {
     /// The headers are not plain, or were not looked at.
-    pub const NONE: Self = Self { ethernet: 0, addresses: 0, ports: 0, door: 0, sender: 0, kind: 0, largest: 0 };
+    pub const NONE: Self = Self {
+        ethernet: 0,
+        addresses: 0,
+        ports: 0,
+        door: 0,
+        sender: 0,
+        kind: 0,
+        largest: 0,
+        length: 0,
+        gso_size: 0,
+        headers: 0,
+    };
 
     /// Looks at a frame that was met at this hook: it is a packet of TCP or UDP over IPv4, and of none but the plainest form.
     #[inline(always)]
@@ -112,6 +132,9 @@ fn look<F: Frame>(frame: &F, context: &Context<'_>) -> Option<Sight> {
         sender,
         kind: protocol | (context.hook as u32) << 8 | changes,
         largest: forward::largest(context.gso_size, header, length),
+        length,
+        gso_size: context.gso_size,
+        headers: header,
     })
 }
 
@@ -161,7 +184,9 @@ pub struct Microflow {
     seen: u64,
     /// Bytes of the largest frame that the underlay carries, if it is encapsulated.
     largest: u32,
-    reserved: u32,
+    /// The meter of its network.
+    meter: MeterIndex,
+    reserved: u16,
     verdict: Verdict,
     next_hop: NextHop,
 }
@@ -179,24 +204,22 @@ impl Microflow {
         differing == 0 && now.saturating_sub(self.seen) <= TOUCH_INTERVAL && sight.largest <= self.largest
     }
 
-    /// The same is decided about the packet of this scratch space, which asks nothing of any table.
+    /// The same is decided about the packet of this scratch space that looks so, which asks nothing of any table. What is read of it
+    /// afterwards is what its network's meter counts.
     #[inline(always)]
-    pub const fn apply(&self, scratch: &mut Scratch) {
+    pub const fn apply(&self, sight: &Sight, scratch: &mut Scratch) {
         scratch.verdict = self.verdict;
         scratch.row.next_hop = self.next_hop;
+        scratch.row.meter = self.meter;
+        scratch.opening.frame_length = sight.length;
+        scratch.packet.gso_size = sight.gso_size;
+        scratch.packet.header_length = sight.headers as u16;
         (scratch.logged, scratch.reported) = (0, 0);
-    }
-
-    /// Becomes that of a packet about which nothing is decided yet: it may not be used.
-    #[inline(always)]
-    pub const fn begin(&mut self, sight: &Sight) {
-        (self.ethernet, self.addresses, self.ports) = (sight.ethernet, sight.addresses, sight.ports);
-        (self.door, self.sender, self.kind) = (sight.door, sight.sender, sight.kind);
     }
 
     /// Is what was decided about the packet in the scratch space the same for the next one, for a while?
     #[inline(always)]
-    pub fn may_be_kept(scratch: &Scratch) -> bool {
+    pub fn may_be_kept(scratch: &Scratch, now: u64) -> bool {
         let Scratch { verdict, row, packet, .. } = scratch;
         let passes = matches!(verdict.target.kind, TargetKind::Deliver | TargetKind::Encap);
         let ends = row.state & (flow_state::CUT | flow_state::RESET | flow_state::BOTH_FINS) != 0;
@@ -207,18 +230,26 @@ impl Microflow {
             && is_open
             && !ends
             && row.lifetime != 0
+            && connection::age(row, now) >= YOUNG
     }
 
-    /// Keeps what was decided about the packet in the scratch space, for which this was begun.
+    /// Becomes what was decided about the packet in the scratch space, which looks so.
     #[inline(always)]
-    pub const fn keep(&mut self, scratch: &Scratch, host: &HostConfig) {
+    pub const fn keep(&mut self, sight: &Sight, scratch: &Scratch, host: &HostConfig) {
+        (self.ethernet, self.addresses, self.ports) = (sight.ethernet, sight.addresses, sight.ports);
+        (self.door, self.sender, self.kind) = (sight.door, sight.sender, sight.kind);
         let is_encapsulated = matches!(scratch.verdict.target.kind, TargetKind::Encap);
         self.largest = if is_encapsulated { forward::carried(host) } else { u32::MAX };
+        self.meter = scratch.row.meter;
         self.seen = scratch.row.seen;
+        // One after the other: a tuple of them would take their room on the stack.
         self.verdict = scratch.verdict;
         self.next_hop = scratch.row.next_hop;
     }
 }
+
+/// Steps of [`connection::age`] after which it pays to keep what is decided: short connections are over by then.
+const YOUNG: u32 = 8;
 
 /// Both sides of a connection have agreed to it.
 const OPEN: u32 = flow_state::REPLIED | flow_state::ESTABLISHED;

@@ -1,7 +1,7 @@
 //! What a processor keeps of the tables of configuration is what stands in them: a write reaches its next packet.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
-use std::net::Ipv4Addr;
+use std::{net::Ipv4Addr, thread, time::Duration};
 
 use andromede_abi::{Address, DropReason, MemberKey, PortLimits, PortRow, port_flag, target};
 use andromede_dataplane::Hook;
@@ -30,11 +30,15 @@ fn stay() {
     sched_setaffinity(Pid::from_raw(0), &one).unwrap();
 }
 
-/// Says hello in both directions, so that the rows of port, member and network are kept.
+/// A connection is no longer young after this: what is decided about its packets is kept.
+const GROWN: Duration = Duration::from_millis(20);
+
+/// Says hello in both directions, so that the rows of port, member and network are kept, and what was decided.
 fn greet(twin: &Twin) -> (Met, Met) {
     stay();
     let (there, back) = both_ways();
-    for _ in 0..2 {
+    for _ in 0..3 {
+        thread::sleep(GROWN);
         passes(twin, "out", &there, target::ENCAP);
         passes(twin, "back", &back, target::DELIVER);
     }
@@ -195,6 +199,7 @@ fn a_connection_that_changes_is_followed() {
         };
         let talk = || {
             for _ in 0..3 {
+                thread::sleep(GROWN);
                 passes(twin, "there", &there(tcp_flag::ACK), target::ENCAP);
                 passes(twin, "back", &back(tcp_flag::ACK), target::DELIVER);
                 twin.flows().unwrap();

@@ -5,7 +5,6 @@ pub mod monitor;
 pub mod netlink;
 pub mod netns;
 pub mod node;
-pub mod removal;
 pub mod static_drop;
 pub mod sysctl;
 pub mod underlay;

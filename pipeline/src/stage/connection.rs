@@ -69,6 +69,18 @@ pub(crate) fn is_fresh<T: Tables>(tables: &T, row: &FlowRow) -> bool {
     holds(row.low) && holds(row.high)
 }
 
+/// When a connection is opened now: in steps of about a millisecond, as its number has it.
+#[inline(always)]
+pub(crate) const fn moment(now: u64) -> u32 {
+    (now >> 20) as u32
+}
+
+/// How long ago the connection of this row was opened, in such steps.
+#[inline(always)]
+pub(crate) const fn age(row: &FlowRow, now: u64) -> u32 {
+    moment(now).wrapping_sub(row.connection as u32)
+}
+
 /// Would the packet open a connection by a handshake? It shows nothing of one that is there, and keeps no row alive.
 #[inline(always)]
 pub(crate) const fn knocks(packet: &Packet) -> bool {

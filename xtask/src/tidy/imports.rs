@@ -37,7 +37,6 @@ const ALLOWED: &[(&str, &[&str])] = &[
         ],
     ),
     ("andromede-cni", &["andromede-proto"]),
-    ("andromede-cluster", &["andromede-model", "andromede-proto"]),
     ("andromede-cli", &["andromede-proto"]),
     (TESTKIT, &["andromede-abi"]),
 ];
