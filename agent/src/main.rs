@@ -32,7 +32,7 @@ enum Command {
 #[derive(Debug, Args)]
 struct RunArgs {
     /// Name of this host, as the controller knows it: "h1" or "hosts/h1".
-    #[arg(long)]
+    #[arg(long, env = "ANDROMEDE_HOST")]
     host: String,
     /// URL of the controller; it begins with https.
     #[arg(long, env = "ANDROMEDE_CONTROLLER")]
@@ -48,13 +48,13 @@ struct RunArgs {
     tls_key: Option<PathBuf>,
     /// File with a token of `andromedectl host token create`: by it this host gets its certificate from the controller, keeps it in
     /// the state folder, and renews it in time. A new token in the file makes it join anew.
-    #[arg(long, requires = "tls_ca", conflicts_with_all = ["tls_cert", "tls_key"])]
+    #[arg(long, env = "ANDROMEDE_JOIN_TOKEN_FILE", requires = "tls_ca", conflicts_with_all = ["tls_cert", "tls_key"])]
     join_token_file: Option<PathBuf>,
     /// Speak without TLS; only to a controller on loopback.
     #[arg(long, conflicts_with = "tls_ca")]
     insecure_plaintext: bool,
     /// Interface that carries the tunnel address.
-    #[arg(long)]
+    #[arg(long, env = "ANDROMEDE_UNDERLAY")]
     underlay: String,
     /// Folder of what the agent was told and what it attached.
     #[arg(long, default_value = "/var/lib/andromede/agent")]

@@ -1,6 +1,11 @@
 //! The loaded packet path: rows in its tables, and its programs at their devices.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod places;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Instant,
+};
 
 use andromede_abi::{HostConfig, Slot, TENANT_USAGE, Usage};
 use andromede_dataplane::{
@@ -21,7 +26,7 @@ pub struct Settings {
     pub pins: Pins,
     /// Sizes of the tables.
     pub sizes: Sizes,
-    /// How programs are attached.
+    /// How programs are attached; [`AttachMode::Auto`] only where the kernel has tcx.
     pub mode: AttachMode,
     /// Bits of `HostConfig::features` that this kernel gives.
     pub features: u32,
@@ -61,6 +66,8 @@ pub struct Programs {
     /// The rows in the tables, as last read and since written; none: to be read.
     found: Option<Rows>,
     attached: BTreeMap<Place, Attachment>,
+    /// Filters that will be tcx links, and since when they are there.
+    fresh: BTreeMap<Place, Instant>,
     /// The rules that are counted.
     hits: Hits,
 }
@@ -74,7 +81,8 @@ impl Programs {
     }
 
     fn of(settings: Settings, dataplane: Dataplane, config: HostConfig) -> Self {
-        Self { settings, dataplane, config, found: None, attached: BTreeMap::new(), hits: Hits::default() }
+        let (attached, fresh) = (BTreeMap::new(), BTreeMap::new());
+        Self { settings, dataplane, config, found: None, attached, fresh, hits: Hits::default() }
     }
 
     /// Loads the programs for a host that has changed. These stay where they are until [`Programs::place`] of the new ones.
@@ -139,9 +147,9 @@ impl Programs {
         row && [Hook::FromWorkload, Hook::FromHost].iter().all(|hook| self.attached.contains_key(&(*hook, ifindex)))
     }
 
-    /// How programs are attached: "tcx" or "clsact".
+    /// How programs are attached: "tcx" or "clsact". Those of the underlay say it, which come last: a new workload begins with filters.
     pub fn form(&self) -> String {
-        self.attached.values().next().map(|attachment| attachment.form.to_string()).unwrap_or_default()
+        self.attached.values().next_back().map(|attachment| attachment.form.to_string()).unwrap_or_default()
     }
 
     /// Carries steps out, in order, and counts the rules that are in force after them.
@@ -154,60 +162,12 @@ impl Programs {
             found.apply(step);
         }
         self.found = Some(found);
-        self.hits.forget(&self.dataplane.tables.rule_hits, wanted);
         Ok(())
     }
 
-    /// Brings the programs to where they shall be, and takes them from where they shall not. Goes on after an error.
-    pub fn place(&mut self, wanted: &BTreeSet<Place>) -> Vec<AttachError> {
-        let mut errors = Vec::new();
-        for (hook, ifindex) in wanted {
-            if self.attached.contains_key(&(*hook, *ifindex)) {
-                continue;
-            }
-            match self.dataplane.attach(*hook, *ifindex, self.settings.mode) {
-                Ok(attachment) => drop(self.attached.insert((*hook, *ifindex), attachment)),
-                Err(error) => errors.push(error),
-            }
-        }
-        match self.settings.pins.attachments() {
-            Ok(pinned) => {
-                for stale in pinned.into_iter().filter(|pinned| !wanted.contains(&(pinned.hook, pinned.ifindex))) {
-                    self.attached.remove(&(stale.hook, stale.ifindex));
-                    errors.extend(stale.detach(&self.settings.pins).err());
-                }
-            }
-            Err(error) => errors.push(error.into()),
-        }
-        if errors.is_empty()
-            && let Err(error) = self.dataplane.finish_upgrade()
-        {
-            tracing::error!(error = causes(&error), "connections of an older layout stay behind");
-        }
-        errors
-    }
-
-    /// Asks the kernel whether every program is where it was put, and puts back those that are not. Says how many.
-    pub fn check_places(&mut self) -> (usize, Vec<AttachError>) {
-        let mut errors = Vec::new();
-        let mut repaired = 0_usize;
-        for ((hook, ifindex), attachment) in &mut self.attached {
-            match self.dataplane.verify(*attachment) {
-                Ok(Health::Attached) => {}
-                Ok(health) => {
-                    tracing::warn!(%hook, ifindex, ?health, "program was taken away; putting it back");
-                    match self.dataplane.attach(*hook, *ifindex, self.settings.mode) {
-                        Ok(new) => {
-                            *attachment = new;
-                            repaired = repaired.saturating_add(1);
-                        }
-                        Err(error) => errors.push(error),
-                    }
-                }
-                Err(error) => errors.push(error),
-            }
-        }
-        (repaired, errors)
+    /// Counts rules that are gone no more, once no compiled set says them.
+    pub fn forget_rules(&mut self, wanted: &Wanted) {
+        self.hits.forget(&self.dataplane.tables.rule_hits, wanted);
     }
 
     /// Asks the kernel whether both programs of an interface run there, and whether the rows are those that were written.
@@ -222,11 +182,6 @@ impl Programs {
             }
         }
         if self.verify_rows()? { Err(VerifyError::Rows) } else { Ok(()) }
-    }
-
-    /// Forgets a device that is gone.
-    pub fn forget(&mut self, ifindex: u32) {
-        self.attached.retain(|(_, of), _| *of != ifindex);
     }
 }
 

@@ -12,7 +12,7 @@ use std::{
 
 use andromede_abi::{HostConfig, maps};
 use andromede_dataplane::{AttachError, Hook, LoadError, TableError};
-use andromede_plan::{HostFacts, Memory, Refused, Wanted, changes, compile_with};
+use andromede_plan::{HostFacts, Memory, Refused, Step, Wanted, changes, compile_with};
 use tokio::sync::Mutex;
 
 use crate::{
@@ -21,7 +21,8 @@ use crate::{
     facts::{host_config, places, plan_attachments, underlay_address},
     host::{
         netlink::{Netlink, NetlinkError},
-        node, static_drop,
+        node,
+        removal::Removal,
         underlay::{Underlay, UnderlayError},
         veth::Workload,
     },
@@ -32,14 +33,15 @@ use crate::{
     views::{ViewError, Views},
 };
 
+mod health;
 mod interfaces;
 
 /// How often programs are looked after.
 const HEALTH: Duration = Duration::from_secs(2);
 /// Every how many of these times everything is compared.
 const FULL_EVERY: u32 = 5;
-/// Rows that are read anew in one of these times, on average: large tables are verified less often.
-const ROWS_VERIFIED: usize = 20_000;
+/// Most programs that are given their lasting form in one of these times: the kernel waits for each.
+const SETTLED_AT_ONCE: usize = 8;
 
 /// Why the host is not as it should be.
 #[derive(Debug, thiserror::Error)]
@@ -118,6 +120,8 @@ pub struct Reconciler {
     memory: Memory,
     /// Interfaces whose rows go first, and then they with all that is at them.
     leaving: BTreeSet<u32>,
+    /// Interfaces that are gone, and that the kernel has not freed yet.
+    freeing: BTreeMap<u32, Removal>,
     /// Were interfaces of an earlier process looked for?
     adopted: bool,
     /// What interfaces should have become and could not, by port: it is tried again only when that changes.
@@ -137,6 +141,7 @@ impl Reconciler {
             observed: None,
             memory: Memory::default(),
             leaving: BTreeSet::new(),
+            freeing: BTreeMap::new(),
             adopted: false,
             refused: BTreeMap::new(),
         }
@@ -145,6 +150,17 @@ impl Reconciler {
     /// The views that the last pass was made for.
     pub fn views(&self) -> &Views {
         &self.views
+    }
+
+    /// Brings the views in line with what was told and leased since the last pass; what is wrong with them the next one says.
+    pub fn look_at_views(&mut self) {
+        let _ = self.update_views(&self.shared.held());
+    }
+
+    fn update_views(&mut self, held: &Held) -> Vec<ViewError> {
+        let errors = self.views.update(held);
+        self.views.lay(&self.shared.config.host, &self.shared.leases());
+        errors
     }
 
     /// The underlay, once it was seen.
@@ -207,8 +223,7 @@ impl Reconciler {
         if self.shared.leases_are_lost() {
             self.find_leases().await?;
         }
-        errors.extend(self.views.update(held).into_iter().map(ReconcileError::from));
-        self.views.lay(&self.shared.config.host, &self.shared.leases());
+        errors.extend(self.update_views(held).into_iter().map(ReconcileError::from));
         self.shared.change_refusals(|refusals| refusals.keep(|port| self.views.is_unheard(port)));
         self.shared.set_claim(self.views.claim(&self.shared.refusals()));
         let placed = self.views.ports_of(&self.shared.config.host);
@@ -235,18 +250,20 @@ impl Reconciler {
         let mut places = places(&attached, &self.leaving);
         places.insert((Hook::FromUnderlay, observed.underlay.uplink.index));
         places.insert((Hook::FromOverlay, observed.underlay.overlay.index));
+        self.freeing.retain(|_, removal| !removal.is_over());
+        let freeing: BTreeSet<u32> = self.freeing.keys().copied().collect();
         tokio::task::block_in_place(|| {
             let loaded = self.load(config);
             if let (Ok(()), Some(programs)) = (&loaded, &mut self.programs)
                 && programs.come_before_rows()?
             {
-                errors.extend(programs.place(&places).into_iter().map(ReconcileError::from));
+                errors.extend(programs.place(&places, &freeing).into_iter().map(ReconcileError::from));
             }
             // Where new programs cannot be loaded, the old ones go on with new rows.
             errors.extend(self.write_rows(held, &facts, &attached)?);
             loaded?;
             if let Some(programs) = &mut self.programs {
-                errors.extend(programs.place(&places).into_iter().map(ReconcileError::from));
+                errors.extend(programs.place(&places, &freeing).into_iter().map(ReconcileError::from));
             }
             Ok::<_, ReconcileError>(())
         })?;
@@ -293,10 +310,17 @@ impl Reconciler {
             let is_spoken = |network| !is_refused(network) && spoken.is_none_or(|spoken| spoken.contains(&network));
             keep(&mut wanted, found, is_spoken, &attached);
         }
-        let steps = changes(found, &wanted);
+        let mut steps = changes(found, &wanted);
+        let all = steps.len();
+        if !self.leaving.is_empty() {
+            steps.truncate(needed(&steps));
+        }
         // Names first: a counter that moves has a name.
         self.diagnostics.name(&wanted);
         programs.apply(&steps, &wanted)?;
+        if steps.len() == all {
+            programs.forget_rules(&wanted);
+        }
         if !steps.is_empty() {
             tracing::info!(steps = steps.len(), "tables changed");
         }
@@ -329,40 +353,13 @@ impl Reconciler {
         self.observed = Some(Observed { underlay, gateways, endpoints, own, addresses });
         Ok(())
     }
+}
 
-    /// Every how many times the tables are read anew.
-    fn verify_every(&self) -> u32 {
-        let rows = self.programs.as_ref().map_or(0, Programs::remembered);
-        FULL_EVERY.saturating_add(u32::try_from(rows / ROWS_VERIFIED).unwrap_or(u32::MAX))
-    }
-
-    async fn report_health(&mut self, full: bool) {
-        if let Err(error) = self.look_after(full).await {
-            tracing::error!(%error, "cannot look after the packet path");
-        }
-    }
-
-    /// Looks after programs and static drops; with `full` after the rows in the tables too.
-    async fn look_after(&mut self, full: bool) -> Result<(), ReconcileError> {
-        let Some(programs) = &mut self.programs else { return Ok(()) };
-        let (repaired, errors) = tokio::task::block_in_place(|| programs.check_places());
-        for error in errors {
-            tracing::error!(error = causes(&error), "program cannot be put back");
-        }
-        if full && tokio::task::block_in_place(|| programs.verify_rows())? {
-            tracing::error!("rows were changed by somebody else; they are corrected");
-        }
-        // Who takes a program away may have taken the whole qdisc, and the static drop with it.
-        if full || repaired > 0 {
-            for workload in self.shared.attached().values() {
-                static_drop::install(&self.netlink, workload.ifindex).await?;
-                if workload.configured.as_ref().is_some_and(|workload| workload.node_access) {
-                    static_drop::install_outwards(&self.netlink, workload.ifindex).await?;
-                }
-            }
-        }
-        Ok(())
-    }
+/// How many of these steps change what passes. Those behind them free what nothing uses any more, and begin by waiting until that is
+/// certain: the next pass finds it in the tables, and nobody who takes a workload away waits for it.
+fn needed(steps: &[Step]) -> usize {
+    let last = steps.iter().rposition(|step| *step == Step::Grace);
+    last.filter(|place| *place > 0).unwrap_or(steps.len())
 }
 
 /// Runs passes for ever: when something woke it, and from time to time.
@@ -375,20 +372,27 @@ pub async fn run(shared: Arc<Shared>, reconciler: Arc<Mutex<Reconciler>>) {
             () = shared.woken() => true,
             _ = timer.tick() => false,
         };
-        let mut reconciler = reconciler.lock().await;
+        let mut turn = reconciler.lock().await;
         if woken {
             if shared.network_has_changed() {
-                reconciler.report_health(false).await;
+                turn.report_health(false).await;
             }
-            reconciler.pass().await;
+            turn.pass().await;
             continue;
         }
         ticks = ticks.wrapping_add(1);
-        let verify = ticks.is_multiple_of(reconciler.verify_every());
-        reconciler.report_health(verify).await;
+        let verify = ticks.is_multiple_of(turn.verify_every());
+        turn.report_health(verify).await;
         if verify || ticks.is_multiple_of(FULL_EVERY) || ticks == 1 {
             shared.look_again();
-            reconciler.pass().await;
+            turn.pass().await;
+        }
+        drop(turn);
+        for _ in 0..SETTLED_AT_ONCE {
+            // Who waits for the reconciler has it between two of them.
+            if !reconciler.lock().await.settle() {
+                break;
+            }
         }
     }
 }

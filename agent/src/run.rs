@@ -4,6 +4,7 @@ use std::{future::Future, path::PathBuf, sync::Arc, time::Duration};
 
 use andromede_dataplane::{AttachMode, InstanceName, Kernel, Pins, Sizes, mount_bpffs};
 use anyhow::{Context as _, bail};
+use sd_notify::NotifyState;
 use tokio::{sync::Mutex, task::JoinSet};
 
 use crate::{
@@ -50,7 +51,8 @@ pub async fn run(config: Config, instance: Instance, stop: impl Future<Output = 
     mount_bpffs(&instance.bpffs)
         .with_context(|| format!("cannot mount a bpf file system at {}", instance.bpffs.display()))?;
     identity::claim(&config.state, &pins, &instance.name, &config.underlay)?;
-    let settings = Settings { pins, sizes: instance.sizes, mode: instance.mode, features: kernel.features() };
+    let mode = if instance.mode == AttachMode::Auto && !kernel.tcx { AttachMode::Clsact } else { instance.mode };
+    let settings = Settings { pins, sizes: instance.sizes, mode, features: kernel.features() };
 
     let socket = Socket::bind(&config.socket)
         .with_context(|| format!("cannot make the local socket {}", config.socket.display()))?;
@@ -69,6 +71,10 @@ pub async fn run(config: Config, instance: Instance, stop: impl Future<Output = 
         move || shared.network_changed()
     };
     tracing::info!(host = %shared.config.host, instance = %instance.name, kernel = kernel.release, "agent started");
+    // The socket is there, and calls wait in it. That nobody waits for it is no reason not to.
+    if let Err(error) = sd_notify::notify(&[NotifyState::Ready]) {
+        tracing::warn!(%error, "the service manager was not told that the agent is ready");
+    }
     let mut parts = JoinSet::new();
     parts.spawn(session::keep(Arc::clone(&shared), Arc::clone(&diagnostics)));
     parts.spawn(reconcile::run(shared, reconciler));

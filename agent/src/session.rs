@@ -50,6 +50,8 @@ const PAUSE_LONGEST: Duration = Duration::from_secs(5);
 const GOOD: Duration = Duration::from_secs(10);
 /// How long a session is kept open of which nothing can be taken, so that the controller can say why.
 const REFUSING: Duration = Duration::from_secs(30);
+/// Most updates that are stored at once.
+const TOGETHER: usize = 256;
 /// Messages that wait to be sent.
 const OUTBOX: usize = 64;
 
@@ -158,7 +160,7 @@ async fn run(shared: &Arc<Shared>, diagnostics: &Arc<Diagnostics>, complete: boo
     tracing::info!(controller = shared.config.controller.url, store_epoch, "session open");
     shared.set_contact(Contact { connected: true, error: String::new() });
     let conversation =
-        Conversation { shared, diagnostics, outbox, store_epoch, version, incoming: Incoming::default() };
+        Conversation { shared, diagnostics, outbox, store_epoch, version, incoming: Incoming::default(), ahead: None };
     if !own.is_empty() {
         return Err(conversation.refuse(&mut inbox, own).await?);
     }
@@ -180,6 +182,14 @@ async fn heard(inbox: &mut Streaming<Heard>) -> Result<Heard, SessionError> {
     inbox.message().await?.ok_or(SessionError::Closed)
 }
 
+/// The message that was read ahead, or else the next one.
+async fn next(ahead: &mut Option<Heard>, inbox: &mut Streaming<Heard>) -> Result<Heard, SessionError> {
+    match ahead.take() {
+        Some(read) => Ok(read),
+        None => heard(inbox).await,
+    }
+}
+
 /// An open session.
 struct Conversation<'a> {
     shared: &'a Arc<Shared>,
@@ -190,6 +200,8 @@ struct Conversation<'a> {
     version: u32,
     /// Snapshots that came in parts.
     incoming: Incoming,
+    /// A message that was read behind updates, and is something else.
+    ahead: Option<Heard>,
 }
 
 impl Conversation<'_> {
@@ -202,14 +214,15 @@ impl Conversation<'_> {
                 send(&self.outbox, agent_message::Message::Claim(claim)).await?;
             }
             tokio::select! {
-                heard = heard(inbox) => {
+                heard = next(&mut self.ahead, inbox) => {
                     let Heard { message, unknown } = heard?;
                     match message {
                         Some(controller_message::Message::NetworkPart(part)) if unknown.is_empty() => self.incoming.take(&part)?,
                         Some(controller_message::Message::Update(update)) => match Told::new(update, unknown) {
                             Ok(mut told) => {
                                 self.incoming.complete(&mut told)?;
-                                take_update(self.shared, self.store_epoch, &told, complete)?;
+                                let updates = self.with_those_behind(told, inbox).await?;
+                                take_updates(self.shared, self.store_epoch, &updates, complete)?;
                                 complete = false;
                             }
                             Err(unknown) => return Err(self.refuse(inbox, unknown).await?),
@@ -234,6 +247,29 @@ impl Conversation<'_> {
                 }
             }
         }
+    }
+
+    /// An update with those that came right behind it while earlier ones were stored: what waits is written to the disk once.
+    async fn with_those_behind(
+        &mut self,
+        first: Told,
+        inbox: &mut Streaming<Heard>,
+    ) -> Result<Vec<Told>, SessionError> {
+        let mut updates = vec![first];
+        while updates.len() < TOGETHER && self.ahead.is_none() {
+            let behind = tokio::select! {
+                biased;
+                heard = heard(inbox) => heard?,
+                () = std::future::ready(()) => break,
+            };
+            match behind {
+                Heard { message: Some(controller_message::Message::Update(update)), unknown } if unknown.is_empty() => {
+                    updates.push(update.into());
+                }
+                other => self.ahead = Some(other),
+            }
+        }
+        Ok(updates)
     }
 
     /// Tells the controller that nothing of what it said can be taken, and waits until it says something else, or long enough for
@@ -319,17 +355,13 @@ fn take_welcome(shared: &Shared, welcome: Welcome) -> Result<(), SessionError> {
     })
 }
 
-fn take_update(shared: &Shared, store_epoch: u64, told: &Told, complete: bool) -> Result<(), SessionError> {
+fn take_updates(shared: &Shared, store_epoch: u64, updates: &[Told], complete: bool) -> Result<(), SessionError> {
     tokio::task::block_in_place(|| {
         shared.tell(|held, store| {
-            let touched = held.fold(store_epoch, told, complete)?;
+            let touched = held.fold(store_epoch, updates, complete)?;
             store.save(held, &touched)?;
-            tracing::info!(
-                revision = told.update.revision,
-                networks = touched.written.len(),
-                left = touched.left.len(),
-                "update stored"
-            );
+            let (networks, left) = (touched.written.len(), touched.left.len());
+            tracing::info!(revision = held.revision, updates = updates.len(), networks, left, "updates stored");
             Ok(())
         })
     })

@@ -278,7 +278,10 @@ impl Workloads {
     /// What the interface shall be, by what the controller told.
     pub(crate) async fn describe(&self, port: &str, interface: &str) -> Result<Workload, WorkloadError> {
         let mut reconciler = self.reconciler.lock().await;
-        // The port may have come with an update that no pass has seen yet.
+        // The port may have come with an update that no pass has seen yet, or with a lease.
+        if reconciler.views().port(port).is_none() {
+            reconciler.look_at_views();
+        }
         if reconciler.views().port(port).is_none() || reconciler.underlay().is_none() {
             reconciler.pass().await;
         }

@@ -6,6 +6,7 @@ mod common;
 use std::time::{Duration, Instant};
 
 use andromede_abi::DropReason;
+use andromede_dataplane::Kernel;
 use andromede_proto::{
     local::v1::{DetachPortRequest, GetHostStatusResponse},
     v1::{ListDropsRequest, ListFlowsRequest},
@@ -150,6 +151,36 @@ async fn kills_at_any_moment_lose_nothing() {
     session.update(other_rules(kills + 3)).await;
     timeout(PATIENCE, session.applied(kills + 3)).await.unwrap();
     assert_eq!(machine.port_rows().len(), 2);
+}
+
+/// The programs of new workloads are filters, and become links while the workloads talk.
+#[tokio::test(flavor = "multi_thread")]
+async fn filters_become_links_under_traffic() {
+    if !Kernel::probe().tcx {
+        return;
+    }
+    let (machine, _session) = ready("auto").await;
+    let (a, outer) = machine.attach("a").await;
+    let (_b, _) = machine.attach("b").await;
+    let folder = machine.folder.path().join("bpf/andromede/test");
+    let pins = |form: &str| {
+        let names =
+            || std::fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+        machine.pins.run(|| names().filter(|name| name.starts_with(form)).count()).unwrap()
+    };
+    assert_eq!((pins("filter-"), pins("link-")), (4, 2), "two of each workload, two of the underlay");
+    assert_eq!(machine.status().await.attachment, "tcx");
+    let log = machine.folder.path().join("ping");
+    let mut command = a.command("ping");
+    command.args("-n -q -i 0.005 10.0.0.11".split(' '));
+    let mut ping = Process::start(command, &log).unwrap();
+    machine.until("the links", |_| pins("filter-") == 0 && pins("link-") == 6).await;
+    ping.end(Signal::SIGINT).unwrap();
+    let said = std::fs::read_to_string(log).unwrap();
+    assert!(said.contains(" 0% packet loss"), "{said}");
+    let shown = machine.namespace.exec(&format!("tc filter show dev {outer} ingress")).unwrap();
+    let shown = String::from_utf8(shown.stdout).unwrap();
+    assert!(!shown.contains("from_workload") && shown.contains("65000"), "the static drop stays: {shown}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

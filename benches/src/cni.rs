@@ -3,10 +3,13 @@
 //! Both are called as a runtime calls them, by environment and standard input, in turns: a moment in which the machine was busy weighs
 //! on both.
 
+mod sandbox;
+
 use std::{
     io::Write as _,
     path::{Path, PathBuf},
     process::Stdio,
+    thread,
     time::{Duration, Instant},
 };
 
@@ -25,6 +28,8 @@ use crate::{
 
 /// What is compared.
 const CONFIGS: [&str; 2] = ["andromede", "bridge"];
+/// Pause after each call: what a plugin leaves to the kernel after its answer, as a removed interface is, is not for the next to wait for.
+const REST: Duration = Duration::from_millis(100);
 /// Rules of the pods' security group.
 const RULES: u32 = 1;
 
@@ -34,6 +39,9 @@ pub(crate) struct Arguments {
     /// Containers for each of the two.
     #[arg(long, default_value_t = 100)]
     count: u16,
+    /// Pods of containerd for each of the two; 0 for none.
+    #[arg(long, default_value_t = 20)]
+    sandboxes: u16,
     /// Folder of the plugins `bridge` and `host-local` (Debian: containernetworking-plugins).
     #[arg(long, default_value = "/usr/lib/cni")]
     plugins: PathBuf,
@@ -47,10 +55,12 @@ struct Plugin {
     program: PathBuf,
     /// `CNI_PATH`: where it finds other plugins.
     path: PathBuf,
-    configuration: String,
+    configuration: Value,
     host: Namespace,
     add_ms: Vec<f64>,
     del_ms: Vec<f64>,
+    /// Of containerd.
+    sandbox_ms: Vec<f64>,
 }
 
 impl Plugin {
@@ -61,7 +71,7 @@ impl Plugin {
         let begun = Instant::now();
         let mut child = plugin.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().context("starting the plugin")?;
         if let Some(mut stdin) = child.stdin.take() {
-            stdin.write_all(self.configuration.as_bytes())?;
+            stdin.write_all(self.configuration.to_string().as_bytes())?;
         }
         let output = child.wait_with_output()?;
         let took = begun.elapsed();
@@ -85,7 +95,15 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         for plugin in &mut plugins {
             let (id, container) = (format!("c{number}"), Namespace::new()?);
             plugin.add_ms.push(milliseconds(plugin.call("ADD", &id, &container)?));
+            thread::sleep(REST);
             plugin.del_ms.push(milliseconds(plugin.call("DEL", &id, &container)?));
+            thread::sleep(REST);
+        }
+    }
+    if arguments.sandboxes > 0 {
+        let configurations = plugins.each_ref().map(|plugin| plugin.configuration.clone());
+        for (plugin, took) in plugins.iter_mut().zip(sandbox::measure(&fabric, &configurations, arguments.sandboxes)?) {
+            plugin.sandbox_ms = took;
         }
     }
     let rows = rows(&plugins);
@@ -112,7 +130,7 @@ fn andromede(fabric: &Fabric) -> Result<Plugin> {
     let agent = fabric.agent(1)?;
     let configuration = json!({"cniVersion": "1.0.0", "name": "bench", "type": "andromede-cni",
         "network": "tenants/bench/networks/pods", "securityGroups": ["pods"], "socket": agent.place().socket()});
-    Ok(plugin(binary("andromede-cni")?, Path::new("/nonexistent"), &configuration, agent.namespace().clone()))
+    Ok(plugin(binary("andromede-cni")?, Path::new("/nonexistent"), configuration, agent.namespace().clone()))
 }
 
 /// Debian's plugins on a host of their own.
@@ -121,12 +139,12 @@ fn bridge(folder: &Path, state: &Path) -> Result<Plugin> {
         "ipam": {"type": "host-local", "dataDir": state.join("host-local"), "routes": [{"dst": "0.0.0.0/0"}],
             "ranges": [[{"subnet": "10.2.0.0/20"}]]}});
     // The bridge itself is made by the first call, and stays.
-    Ok(plugin(folder.join("bridge"), folder, &configuration, Namespace::new()?))
+    Ok(plugin(folder.join("bridge"), folder, configuration, Namespace::new()?))
 }
 
-fn plugin(program: PathBuf, path: &Path, configuration: &Value, host: Namespace) -> Plugin {
-    let (path, configuration) = (path.to_owned(), configuration.to_string());
-    Plugin { program, path, configuration, host, add_ms: Vec::new(), del_ms: Vec::new() }
+fn plugin(program: PathBuf, path: &Path, configuration: Value, host: Namespace) -> Plugin {
+    let (add_ms, del_ms, sandbox_ms) = (Vec::new(), Vec::new(), Vec::new());
+    Plugin { program, path: path.to_owned(), configuration, host, add_ms, del_ms, sandbox_ms }
 }
 
 fn rows(plugins: &[Plugin; 2]) -> Vec<Row> {
@@ -137,6 +155,9 @@ fn rows(plugins: &[Plugin; 2]) -> Vec<Row> {
             Row { median: quantile(&plugin.add_ms, 0.99), ..Row::new("cni_add_p99_ms", config, RULES, &plugin.add_ms) };
         rows.push(p99);
         rows.push(Row::new("cni_del_p50_ms", config, RULES, &plugin.del_ms));
+        if !plugin.sandbox_ms.is_empty() {
+            rows.push(Row::new("run_pod_sandbox_p50_ms", config, RULES, &plugin.sandbox_ms));
+        }
     }
     rows
 }
@@ -144,7 +165,7 @@ fn rows(plugins: &[Plugin; 2]) -> Vec<Row> {
 fn print(rows: &[Row], [ours, theirs]: &[Plugin; 2]) {
     for row in rows {
         println!(
-            "{:<16} {:<10} {:>8}  ({} to {}, n {})",
+            "{:<22} {:<10} {:>8}  ({} to {}, n {})",
             row.metric,
             row.config,
             figure(row.median),
@@ -153,9 +174,11 @@ fn print(rows: &[Row], [ours, theirs]: &[Plugin; 2]) {
             row.n
         );
     }
-    for (metric, of, to) in
-        [("cni_add_p50_ms", &ours.add_ms, &theirs.add_ms), ("cni_del_p50_ms", &ours.del_ms, &theirs.del_ms)]
-    {
+    for (metric, of, to) in [
+        ("cni_add_p50_ms", &ours.add_ms, &theirs.add_ms),
+        ("cni_del_p50_ms", &ours.del_ms, &theirs.del_ms),
+        ("run_pod_sandbox_p50_ms", &ours.sandbox_ms, &theirs.sandbox_ms),
+    ] {
         if let Some(ratio) = ratio(of, to) {
             println!("{metric}: {:.2} of bridge + host-local ({:.2} to {:.2})", ratio.value, ratio.low, ratio.high);
         }

@@ -56,6 +56,7 @@ async fn add(environment: Environment, configuration: Configuration) -> Result<S
         addresses: configuration.runtime.ips.clone(),
         routes: configuration.routes.clone(),
         node_access: configuration.node_access,
+        policy_wait_seconds: configuration.policy_wait,
         pod: Some(arguments::pod(&environment.arguments)?),
     };
     let mut agent = dial(&configuration.socket).await?;

@@ -35,6 +35,8 @@ pub(crate) struct Configuration {
     pub(crate) routes: Vec<String>,
     /// Are packets between the node itself and its pods admitted?
     pub(crate) node_access: bool,
+    /// Seconds to wait for the groups that the operator of the cluster gives; 0: it gives none.
+    pub(crate) policy_wait: u32,
     /// The agent's socket.
     pub(crate) socket: PathBuf,
     /// What the runtime asks for this container.
@@ -83,6 +85,9 @@ struct Wire {
     routes: Option<Vec<WireRoute>>,
     #[serde(default)]
     node_access: bool,
+    #[serde(default)]
+    network_policy: bool,
+    policy_wait_seconds: Option<u32>,
     socket: Option<PathBuf>,
     #[serde(default)]
     runtime_config: Runtime,
@@ -99,11 +104,14 @@ struct WireRoute {
     dst: String,
 }
 
+/// Seconds that an addition waits for the groups that the operator of the cluster gives, if the configuration does not say.
+const POLICY_WAIT: u32 = 10;
+
 /// What the router is used for if the configuration does not say.
 const EVERYWHERE: [&str; 2] = ["0.0.0.0/0", "::/0"];
 
 /// Every field that may stand in a configuration.
-const FIELDS: [&str; 16] = [
+const FIELDS: [&str; 18] = [
     "cniVersion",
     "name",
     "type",
@@ -119,6 +127,8 @@ const FIELDS: [&str; 16] = [
     "securityGroups",
     "routes",
     "nodeAccess",
+    "networkPolicy",
+    "policyWaitSeconds",
     "socket",
 ];
 
@@ -193,6 +203,23 @@ fn read(fields: Map<String, Value>, version: &str) -> Result<Configuration, CniE
             details,
         ));
     }
+    let policy_wait = match (wire.network_policy, wire.policy_wait_seconds) {
+        (false, None) => 0,
+        (true, seconds @ (None | Some(1..=60))) => seconds.unwrap_or(POLICY_WAIT),
+        (true, Some(seconds)) => {
+            let details = format!("policyWaitSeconds = {seconds}: an addition waits 1 to 60 seconds");
+            return Err(CniError::configuration(details));
+        }
+        (false, Some(_)) => {
+            let details = "policyWaitSeconds without networkPolicy: set `\"networkPolicy\": true`, or remove it";
+            return Err(CniError::configuration(details));
+        }
+    };
+    if policy_wait > 0 && wire.security_groups.is_empty() {
+        let details = "networkPolicy without securityGroups: a pod without groups may send everything until the operator of the cluster \
+                       knows it; give it the group that refuses that, [\"kube-pending\"]";
+        return Err(CniError::configuration(details));
+    }
     let missing = || {
         CniError::configuration("network is missing: name the network of the pods, \"tenants/TENANT/networks/NETWORK\"")
     };
@@ -206,6 +233,7 @@ fn read(fields: Map<String, Value>, version: &str) -> Result<Configuration, CniE
             None => EVERYWHERE.map(str::to_owned).to_vec(),
         },
         node_access: wire.node_access,
+        policy_wait,
         socket: wire.socket.unwrap_or_else(|| SOCKET.into()),
         runtime: wire.runtime_config,
         dns: wire.dns,
@@ -242,6 +270,22 @@ mod tests {
         assert_eq!((read.runtime.mac.as_deref(), read.runtime.ips.len()), (Some("02:00:00:00:00:07"), 1));
         assert_eq!((read.security_groups.len(), read.valid.unwrap().len()), (1, 1));
         assert_eq!((read.socket, read.node_access), (PathBuf::from(SOCKET), true));
+    }
+
+    #[test]
+    fn policies_are_waited_for_with_a_group_that_refuses() {
+        let wait = |fields: &str| with(fields).map(|read| read.policy_wait).map_err(|error| error.details);
+        let groups = r#", "securityGroups": ["kube-pending"], "networkPolicy": true"#;
+        assert_eq!((wait(""), wait(groups)), (Ok(0), Ok(POLICY_WAIT)));
+        assert_eq!(wait(&format!("{groups}, \"policyWaitSeconds\": 3")), Ok(3));
+        for (fields, says) in [
+            (r#", "networkPolicy": true"#.to_owned(), "kube-pending"),
+            (r#", "policyWaitSeconds": 3"#.to_owned(), "networkPolicy"),
+            (format!("{groups}, \"policyWaitSeconds\": 0"), "1 to 60"),
+            (format!("{groups}, \"policyWaitSeconds\": 61"), "1 to 60"),
+        ] {
+            assert!(wait(&fields).unwrap_err().contains(says), "{fields}");
+        }
     }
 
     #[test]

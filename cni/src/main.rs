@@ -1,6 +1,7 @@
 //! The CNI plugin (Container Network Interface specification 1.1.0): environment and standard input in, one call to the agent, JSON out.
 //!
-//! It holds no state and does no networking; it checks what it is given, translates it, and translates the answer.
+//! It holds no state and does no networking; it checks what it is given, translates it, and translates the answer. Its one command of its
+//! own, `install`, puts it where a runtime looks for it.
 
 mod agent;
 mod arguments;
@@ -8,6 +9,7 @@ mod command;
 mod commands;
 mod configuration;
 mod error;
+mod install;
 mod result;
 mod version;
 
@@ -21,6 +23,17 @@ use command::{Command, Environment};
 use error::{CniError, code};
 
 fn main() -> ExitCode {
+    // A runtime gives no arguments.
+    let mut arguments = env::args_os().skip(1);
+    if arguments.next().is_some_and(|command| command == "install") {
+        return match install::run(arguments) {
+            Ok(said) => answer(&said, ExitCode::SUCCESS),
+            Err(error) => {
+                eprintln!("andromede-cni: {error}");
+                ExitCode::FAILURE
+            }
+        };
+    }
     match run() {
         Ok(None) => ExitCode::SUCCESS,
         Ok(Some(text)) => answer(&text, ExitCode::SUCCESS),

@@ -2,7 +2,10 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
 use std::{
+    fs,
     io::Write as _,
+    os::unix::fs::PermissionsExt as _,
+    path::Path,
     process::{Command, Stdio},
 };
 
@@ -95,5 +98,56 @@ fn what_is_wrong_has_the_code_of_the_specification() {
         let (code, answer) = run(&variables, input);
         assert_eq!((code, &answer["code"]), (1, &json!(number)), "{answer}");
         assert!(answer["details"].as_str().unwrap().contains(word), "{word} is missing: {answer}");
+    }
+}
+
+/// Runs `andromede-cni install` for a list of this content: did it succeed, and what it said.
+fn install(folder: &Path, list: &str) -> (bool, String) {
+    let source = folder.join("10-andromede.conflist");
+    fs::write(&source, list).unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_andromede-cni"));
+    command.arg("install").arg("--bin-dir").arg(folder.join("bin")).arg("--conf-dir").arg(folder.join("net.d"));
+    let output = command.arg("--conflist").arg(&source).output().unwrap();
+    let said = [output.stdout, output.stderr].concat();
+    (output.status.success(), String::from_utf8(said).unwrap())
+}
+
+#[test]
+fn plugin_and_list_are_put_in_place_whole_and_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let plugin = r#"{"type": "andromede-cni", "network": "tenants/t/networks/n"}"#;
+    for others in ["", r#", {"type": "portmap"}"#] {
+        let list = format!(r#"{{"cniVersion": "1.0.0", "name": "pods", "plugins": [{plugin}{others}]}}"#);
+        let (done, said) = install(folder.path(), &list);
+        assert!(done, "{said}");
+        let installed = folder.path().join("net.d/10-andromede.conflist");
+        assert_eq!(fs::read_to_string(installed).unwrap(), list);
+    }
+    let installed = folder.path().join("bin/andromede-cni");
+    assert_eq!(fs::metadata(&installed).unwrap().permissions().mode() & 0o777, 0o755);
+    let version =
+        Command::new(installed).env_clear().env("CNI_COMMAND", "VERSION").stdin(Stdio::null()).output().unwrap();
+    assert!(version.status.success());
+    for left in ["bin", "net.d"] {
+        assert_eq!(fs::read_dir(folder.path().join(left)).unwrap().count(), 1, "nothing is left beside it in {left}");
+    }
+}
+
+#[test]
+fn a_list_that_the_plugin_would_refuse_is_not_put_in_place() {
+    let list = |plugins: &str| format!(r#"{{"cniVersion": "1.0.0", "name": "pods", "plugins": [{plugins}]}}"#);
+    let ours = r#"{"type": "andromede-cni", "network": "tenants/t/networks/n"}"#;
+    for (list, said) in [
+        ("{".to_owned(), "EOF"),
+        (list(""), "0 of its plugins"),
+        (list(&format!("{ours}, {ours}")), "2 of its plugins"),
+        (list(r#"{"type": "andromede-cni"}"#), "network is missing"),
+        (list(r#"{"type": "andromede-cni", "network": "tenants/t/networks/n", "mtu": 9}"#), "mtu"),
+        (list(ours).replace("1.0.0", "9.0.0"), "9.0.0"),
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        let (done, why) = install(folder.path(), &list);
+        assert!(!done && why.contains(said), "{list}: {why}");
+        assert!(!folder.path().join("bin").exists() && !folder.path().join("net.d").exists(), "{list}");
     }
 }

@@ -10,6 +10,7 @@ use andromede_controller::{
 };
 use anyhow::Context as _;
 use clap::Parser as _;
+use sd_notify::NotifyState;
 use tokio::{
     signal::unix::{SignalKind, signal},
     sync::oneshot,
@@ -55,6 +56,10 @@ async fn serve(arguments: &ServeArgs) -> anyhow::Result<()> {
     let mut interrupt = signal(SignalKind::interrupt()).context("SIGINT cannot be handled")?;
     let server = Server::bind(arguments).await?;
     println!("{}", server.banner());
+    // Whoever dials from now on is served. That nobody waits for it is no reason not to.
+    if let Err(error) = sd_notify::notify(&[NotifyState::Ready]) {
+        tracing::warn!(%error, "the service manager was not told that the controller is ready");
+    }
     let shutdown = async move {
         tokio::select! {
             _ = terminate.recv() => {}

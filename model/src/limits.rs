@@ -11,7 +11,7 @@ pub const LABEL_CHARACTERS: usize = 63;
 /// Addresses of a port.
 pub const ADDRESSES_PER_PORT: usize = 16;
 /// Security groups of a port.
-pub const GROUPS_PER_PORT: usize = 16;
+pub const GROUPS_PER_PORT: usize = 64;
 /// Rules of a security group, or of a policy of the operator.
 pub const RULES_PER_GROUP: usize = 10_000;
 /// Prefixes of a prefix list.

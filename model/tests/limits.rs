@@ -19,14 +19,14 @@ fn bounded<R: Into<Resource>>(most: usize, make: impl Fn(usize) -> R, field: &st
 }
 
 #[test]
-fn a_port_has_sixteen_groups_at_most() {
+fn a_port_has_sixty_four_groups_at_most() {
     let make = |count: usize| {
         let names: Vec<String> = (0..count).map(|number| format!("g{number}")).collect();
         let names: Vec<&str> = names.iter().map(String::as_str).collect();
         port("mairie", "many", &["10.0.0.99"], Some("h1"), &names)
     };
-    assert_eq!(limits::GROUPS_PER_PORT, 16);
-    bounded(16, make, "resources[0].port.security_groups", "at most 16 security groups");
+    assert_eq!(limits::GROUPS_PER_PORT, 64);
+    bounded(64, make, "resources[0].port.security_groups", "at most 64 security groups");
 }
 
 #[test]

@@ -5,6 +5,7 @@ pub mod difference;
 pub mod document;
 pub mod filter;
 pub mod json;
+pub mod label;
 pub mod mask;
 pub mod parts;
 pub mod resource;

@@ -6,6 +6,7 @@
 
 pub mod capture;
 pub mod fabric;
+pub mod image;
 pub mod interrupt;
 pub mod namespace;
 pub mod packet;

@@ -3,7 +3,6 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    net::Ipv4Addr,
     panic::resume_unwind,
     path::Path,
     thread,
@@ -12,7 +11,7 @@ use std::{
 use andromede_abi::{HostConfig, maps};
 use andromede_agent::programs::{Programs, Settings};
 use andromede_dataplane::{AttachMode, Hook, Kernel, Sizes};
-use andromede_model::{Model, NetworkView, PortName};
+use andromede_model::{Host, Model, NetworkView, PortName};
 use andromede_plan::{Attachment, Attachments, HostFacts, changes, compile};
 use andromede_testkit::{
     Namespace, Underlay, Workload,
@@ -22,7 +21,7 @@ use andromede_testkit::{
     pins::Pins,
     underlay::{MTU_DEFAULT, UPLINK},
 };
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, bail, ensure};
 use serde_json::Value;
 
 use crate::twin::write;
@@ -40,6 +39,7 @@ pub struct DirectHost {
     /// Host side of each workload's interface.
     interfaces: BTreeMap<String, u32>,
     pins: Pins,
+    config: HostConfig,
     /// Its packet path, once it is programmed.
     path: Option<PacketPath>,
 }
@@ -75,41 +75,23 @@ impl DirectFabric {
     /// Makes the hosts of a model of these documents, and a workload for each of their ports.
     pub fn start(documents: Vec<Value>, folder: &Path) -> Result<Self> {
         let hosts = documents.iter().filter(|document| document["kind"] == "Host").count();
-        // On an emulated machine either takes a second.
-        let (model, fabric) = thread::scope(|scope| {
+        thread::scope(|scope| {
             let model = scope.spawn(|| {
                 let mut model = Model::default();
                 write(&mut model, documents).map(|()| model)
             });
-            let fabric = Self::on_underlay(hosts, folder);
-            (model.join().unwrap_or_else(|panic| resume_unwind(panic)), fabric)
-        });
-        let (model, mut fabric) = (model?, fabric?);
-        // The verifier takes most of the time, one processor for each host.
-        thread::scope(|scope| {
-            let model = &model;
-            let started: Vec<_> = (1..)
-                .zip(&mut fabric.hosts)
-                .map(|(number, host)| scope.spawn(move || host.start(model, number)))
-                .collect();
-            let ended = started.into_iter().map(|thread| thread.join().unwrap_or_else(|panic| resume_unwind(panic)));
-            ended.collect::<Result<Vec<()>>>()
-        })?;
-        Ok(fabric)
-    }
-
-    /// Hosts without workloads and programs.
-    fn on_underlay(count: usize, folder: &Path) -> Result<Self> {
-        let mut fabric = Self { hosts: Vec::new(), underlay: Underlay::new(MTU_DEFAULT)? };
-        for number in (1..).take(count) {
-            let namespace = fabric.underlay.join(number)?;
-            let mount = folder.join(format!("h{number}"));
-            std::fs::create_dir_all(&mount)?;
-            let pins = Pins::new(&mount)?;
-            let (workloads, interfaces) = (BTreeMap::new(), BTreeMap::new());
-            fabric.hosts.push(DirectHost { namespace, workloads, interfaces, pins, path: None });
-        }
-        Ok(fabric)
+            let mut underlay = Underlay::new(MTU_DEFAULT)?;
+            let hosts = (1..).take(hosts).map(|number| DirectHost::join(&mut underlay, number, folder));
+            let mut hosts = hosts.collect::<Result<Vec<_>>>()?;
+            // The verifier takes most of the time, one processor for each host: it begins before there is a model.
+            let loading: Vec<_> = hosts.iter().map(DirectHost::loader).map(|load| scope.spawn(load)).collect();
+            let model = joined(model)?;
+            hosts.iter_mut().try_for_each(|host| host.make_workloads(&model))?;
+            for (host, programs) in hosts.iter_mut().zip(loading) {
+                host.program(&model, joined(programs)?)?;
+            }
+            Ok(Self { hosts, underlay })
+        })
     }
 
     /// A workload of host `h{host}`.
@@ -120,13 +102,52 @@ impl DirectFabric {
 }
 
 impl DirectHost {
-    /// Makes its workloads, then programs it.
-    fn start(&mut self, model: &Model, number: u8) -> Result<()> {
-        self.make_workloads(model, &format!("hosts/h{number}").parse()?)?;
-        self.program(model, number)
+    /// A host on the underlay, without workloads and programs.
+    fn join(underlay: &mut Underlay, number: u8, folder: &Path) -> Result<Self> {
+        let namespace = underlay.join(number)?;
+        let mount = folder.join(format!("h{number}"));
+        std::fs::create_dir_all(&mount)?;
+        let pins = Pins::new(&mount)?;
+        let overlay = format!("link add {OVERLAY} type vxlan external dstport {VXLAN_PORT} nolearning");
+        namespace.ip_batch(&[overlay, format!("link set {OVERLAY} up")])?;
+        let config = HostConfig {
+            host: number.into(),
+            underlay_v4: u32::from_ne_bytes(Underlay::address(number).octets()),
+            underlay_ifindex: namespace.index(UPLINK)?,
+            overlay_ifindex: namespace.index(OVERLAY)?,
+            vxlan_port: VXLAN_PORT.to_be(),
+            underlay_mac: namespace.mac(UPLINK)?,
+            features: Kernel::probe().features(),
+            underlay_mtu: MTU_DEFAULT,
+        };
+        let (workloads, interfaces) = (BTreeMap::new(), BTreeMap::new());
+        Ok(Self { namespace, workloads, interfaces, pins, config, path: None })
     }
 
-    fn make_workloads(&mut self, model: &Model, host: &andromede_model::HostName) -> Result<()> {
+    /// What loads its programs. They are pinned, and stay as long as the mount namespace.
+    fn loader(&self) -> impl FnOnce() -> Result<Programs> + use<> {
+        let (namespace, pins, config) = (self.namespace.clone(), self.pins.clone(), self.config);
+        move || {
+            let settings = Settings {
+                pins: andromede_dataplane::Pins::new(pins.folder(), &"direct".parse()?),
+                sizes: Sizes::small(),
+                mode: AttachMode::Auto,
+                features: config.features,
+            };
+            Ok(namespace.run(|| pins.run(|| Programs::load(&settings, config)))???)
+        }
+    }
+
+    /// What the model calls this host.
+    fn of_model<'model>(&self, model: &'model Model) -> Result<&'model Host> {
+        let name = format!("hosts/h{}", self.config.host).parse()?;
+        let host = model.host(&name).with_context(|| format!("the model has no {name}"))?;
+        ensure!(host.index == self.config.host, "the model counts {name} as {}", host.index);
+        Ok(host)
+    }
+
+    fn make_workloads(&mut self, model: &Model) -> Result<()> {
+        let host = &self.of_model(model)?.name;
         for network in model.networks_of(host) {
             let view = model.view(&network).context("a network of the host is gone")?;
             for port in view.ports.values().filter(|port| port.host.as_ref() == Some(host)) {
@@ -147,16 +168,13 @@ impl DirectHost {
         Ok(())
     }
 
-    /// Loads the programs, writes the rows, and attaches the programs.
-    fn program(&mut self, model: &Model, number: u8) -> Result<()> {
-        let overlay = format!("link add {OVERLAY} type vxlan external dstport {VXLAN_PORT} nolearning");
-        self.namespace.ip_batch(&[overlay, format!("link set {OVERLAY} up")])?;
-        let host = model.host(&format!("hosts/h{number}").parse()?).context("the host is gone")?;
-        let config = self.config(host.index, host.underlay)?;
+    /// Writes the rows, and attaches the programs.
+    fn program(&mut self, model: &Model, programs: Programs) -> Result<()> {
+        let host = self.of_model(model)?;
         let facts = HostFacts {
             host: host.index,
             underlay: host.underlay,
-            underlay_ifindex: config.underlay_ifindex,
+            underlay_ifindex: self.config.underlay_ifindex,
             gateways: BTreeMap::new(),
             addresses: BTreeSet::new(),
             flow_rows: maps::FLOWS.rows,
@@ -164,31 +182,23 @@ impl DirectHost {
         };
         let mut attachments = Attachments::new();
         let mut places = BTreeSet::from([
-            (Hook::FromUnderlay, config.underlay_ifindex),
-            (Hook::FromOverlay, config.overlay_ifindex),
+            (Hook::FromUnderlay, self.config.underlay_ifindex),
+            (Hook::FromOverlay, self.config.overlay_ifindex),
         ]);
         for (port, ifindex) in &self.interfaces {
             attachments.insert(port.parse::<PortName>()?, Attachment { ifindex: *ifindex, tap: false, node: false });
             places.extend([(Hook::FromWorkload, *ifindex), (Hook::FromHost, *ifindex)]);
         }
         let views = model.networks_of(&host.name).iter().filter_map(|network| model.view(network)).collect::<Vec<_>>();
-        let settings = Settings {
-            pins: andromede_dataplane::Pins::new(self.pins.folder(), &"direct".parse()?),
-            sizes: Sizes::small(),
-            mode: AttachMode::Auto,
-            features: config.features,
-        };
-        // What is attached is pinned, and stays as long as the mount namespace.
-        let load = || -> Result<PacketPath> {
-            let programs = Programs::load(&settings, config)?;
+        let place = || -> Result<PacketPath> {
             let mut path = PacketPath { programs, views, facts, attachments };
             path.settle()?;
-            if let Some(error) = path.programs.place(&places).into_iter().next() {
+            if let Some(error) = path.programs.place(&places, &BTreeSet::new()).into_iter().next() {
                 bail!(error);
             }
             Ok(path)
         };
-        self.path = Some(self.namespace.run(|| self.pins.run(load))???);
+        self.path = Some(self.namespace.run(|| self.pins.run(place))???);
         Ok(())
     }
 
@@ -198,17 +208,9 @@ impl DirectHost {
         path.views.iter_mut().for_each(change);
         path.settle()
     }
+}
 
-    fn config(&self, host: u32, underlay: Ipv4Addr) -> Result<HostConfig> {
-        Ok(HostConfig {
-            host,
-            underlay_v4: u32::from_ne_bytes(underlay.octets()),
-            underlay_ifindex: self.namespace.index(UPLINK)?,
-            overlay_ifindex: self.namespace.index(OVERLAY)?,
-            vxlan_port: VXLAN_PORT.to_be(),
-            underlay_mac: self.namespace.mac(UPLINK)?,
-            features: Kernel::probe().features(),
-            underlay_mtu: MTU_DEFAULT,
-        })
-    }
+/// What a thread ended with.
+fn joined<T>(thread: thread::ScopedJoinHandle<'_, Result<T>>) -> Result<T> {
+    thread.join().unwrap_or_else(|panic| resume_unwind(panic))
 }

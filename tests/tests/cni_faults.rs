@@ -3,21 +3,30 @@
 
 use std::{
     collections::BTreeSet,
+    fs,
     net::SocketAddr,
+    os::unix::fs::PermissionsExt as _,
+    path::{Path, PathBuf},
     time::{Duration, Instant},
 };
 
 use andromede_dataplane::Pins;
 use andromede_testkit::{
     Fabric,
-    traffic::{Responder, tcp_probe},
+    fabric::binary,
+    traffic::{Ping, Responder, ping, tcp_probe},
+    underlay::UPLINK,
     wait,
 };
 use andromede_tests::{
     cni::{Container, Outcome, Runtime, known_ports, pod_fabric},
     usage::tables,
 };
-use nix::sys::signal::Signal;
+use nix::{
+    mount::{MsFlags, mount},
+    sys::signal::Signal,
+};
+use serde_json::json;
 
 const LONG: Duration = Duration::from_mins(1);
 
@@ -220,4 +229,56 @@ fn a_lost_list_of_leases_unplugs_no_pod() {
     assert!(runtime.run("DEL", &server).unwrap().succeeded && runtime.run("DEL", &client).unwrap().succeeded);
     registered(&fabric, 0);
     runtime.add(&Container::new("third").unwrap()).unwrap();
+}
+
+/// A program that becomes the agent with the rights that its systemd unit gives it.
+fn confined(folder: &Path) -> PathBuf {
+    let unit = Path::new(env!("CARGO_MANIFEST_DIR")).join("../packaging/systemd/andromede-agent.service");
+    let unit = fs::read_to_string(unit).unwrap();
+    let rights = unit.lines().find_map(|line| line.strip_prefix("CapabilityBoundingSet=")).unwrap();
+    let rights: Vec<String> =
+        rights.split(' ').map(|right| format!("+{}", right.trim_start_matches("CAP_").to_lowercase())).collect();
+    let agent = binary("andromede-agent").unwrap();
+    let script = format!(
+        "#!/bin/sh\nexec setpriv --no-new-privs --bounding-set -all,{} {} \"$@\"\n",
+        rights.join(","),
+        agent.display()
+    );
+    let path = folder.join("confined-agent");
+    fs::write(&path, script).unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+    path
+}
+
+/// What the unit says is enough: pods of both families that the node reaches come, are what they were made as, and go.
+#[test]
+fn an_agent_with_no_more_than_the_rights_of_its_unit_serves_pods() {
+    let mut fabric = pod_fabric(1).unwrap();
+    fabric.agent_mut(1).unwrap().stop(Signal::SIGTERM).unwrap();
+    let agent = confined(fabric.folder());
+    fabric.resume_agent_as(1, agent).unwrap();
+    fabric.wait_in_force().unwrap();
+    let status = fs::read_to_string(format!("/proc/{}/status", fabric.agent(1).unwrap().id().unwrap())).unwrap();
+    let effective = status.lines().find_map(|line| line.strip_prefix("CapEff:")).unwrap();
+    assert_eq!(u64::from_str_radix(effective.trim(), 16).unwrap().count_ones(), 4, "it is confined");
+    let runtime = Runtime::new(&fabric, 1).unwrap().with("nodeAccess", json!(true));
+    let container = Container::new("confined").unwrap();
+    // As runtimes name it: by a mount of its own. A way by another's process needs one right more (proc(5), "ptrace access mode").
+    let netns = fabric.folder().join("h1/netns");
+    fs::write(&netns, "").unwrap();
+    let bind = || mount(Some(&container.namespace.path()), &netns, None::<&str>, MsFlags::MS_BIND, None::<&str>);
+    fabric.agent(1).unwrap().place().pins.as_ref().unwrap().run(bind).unwrap().unwrap();
+    let call = |runtime: &Runtime, command| runtime.call(command, &container.id, &netns.display().to_string()).unwrap();
+    let add = call(&runtime, "ADD");
+    assert!(add.succeeded, "{}", add.output);
+    assert!(call(&runtime.with("prevResult", add.output.clone()), "CHECK").succeeded);
+    let node = fabric.agent(1).unwrap().namespace();
+    node.ip(&format!("addr add 2001:db8::1/64 dev {UPLINK} nodad")).unwrap();
+    for address in add.addresses() {
+        let answered = || ping(node, address, Ping::default()).unwrap().outcome().is_answered().then_some(());
+        wait::until("the node's ping is answered", LONG, answered).unwrap();
+    }
+    assert!(call(&runtime, "DEL").succeeded);
+    let log = fabric.agent(1).unwrap().log();
+    assert!(!log.contains("switch not set"), "{log}");
 }

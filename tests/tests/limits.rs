@@ -22,7 +22,7 @@ use andromede_tests::{
 const SHORT: Duration = Duration::from_millis(500);
 /// The groups of the server let in a port each, from this one on.
 const FIRST: u16 = 9_000;
-const GROUPS: u16 = 16;
+const GROUPS: u16 = 64;
 /// Rules of the first group, and prefixes of the list that the second one names.
 const MANY: u32 = 10_000;
 
@@ -140,7 +140,7 @@ impl Scene {
 fn as_much_as_there_may_be_is_in_force_and_one_more_is_refused() {
     let scene = Scene::start();
     scene.holds();
-    scene.refuses(server(GROUPS + 1).text(), &["at most 16 security groups"]);
+    scene.refuses(server(GROUPS + 1).text(), &["at most 64 security groups"]);
     scene.refuses(&many_rules(0, MANY + 1), &["at most 10000 rules"]);
     scene.refuses(&many_prefixes(MANY + 1), &["at most 10000 prefixes"]);
     let too_many = format!("at most {} rows of the table POLICY_CELLS", maps::POLICY_CELLS.rows / 8);

@@ -24,7 +24,7 @@ use andromede_tests::{
 };
 use serde_json::{Value, json};
 
-const SHORT: Duration = Duration::from_millis(300);
+const SHORT: Duration = Duration::from_millis(200);
 const RED_VNI: u32 = 4001;
 
 fn documents() -> Vec<Value> {
@@ -70,7 +70,7 @@ fn two_tenants_on_two_hosts_are_kept_apart() {
     let _blue = Responder::start(of(2, "blue", "b").namespace(), "blue b", &[80, 81], &[53]).unwrap();
     for to in both(12) {
         for (from, own) in [(red_a, "red b"), (blue_a, "blue b")] {
-            let limit = SHORT * 10;
+            let limit = SHORT * 15;
             assert!(from.ping(to).unwrap().outcome().is_answered(), "{own} answers a ping of {to}");
             assert!(tcp_probe(from.namespace(), SocketAddr::new(to, 80), limit).unwrap().answered_by(own), "{to}");
             assert!(udp_probe(from.namespace(), SocketAddr::new(to, 53), limit).unwrap().answered_by(own), "{to}");

@@ -7,6 +7,7 @@ mod deny;
 mod docs;
 mod fuzz;
 mod kernels;
+mod packaging;
 mod schema;
 mod test;
 mod tidy;
@@ -60,6 +61,10 @@ enum Command {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
+    /// Write the Debian packages: agent, controller, andromedectl.
+    Deb(packaging::Arguments),
+    /// Write the image for containers, from nothing, as an archive that `podman load` and `ctr images import` read.
+    Image(packaging::Arguments),
     /// Look for inputs that break the parser or the walk (needs nightly Rust and cargo-fuzz). Not in CI.
     Fuzz {
         /// The target; without one, each in turn.
@@ -82,6 +87,8 @@ fn main() -> ExitCode {
         Command::Demo(arguments) => demo::run(&arguments),
         Command::Kernels(arguments) => kernels::run(&arguments),
         Command::Bench { arguments } => bench::run(&arguments),
+        Command::Deb(arguments) => packaging::deb(&arguments),
+        Command::Image(arguments) => packaging::image(&arguments),
         Command::Fuzz { target, seconds } => fuzz::run(target.as_deref(), seconds),
     };
     match result {

@@ -5,6 +5,7 @@ pub mod monitor;
 pub mod netlink;
 pub mod netns;
 pub mod node;
+pub mod removal;
 pub mod static_drop;
 pub mod sysctl;
 pub mod underlay;

@@ -4,14 +4,21 @@ use std::{fs, io, path::Path};
 
 use tracing::warn;
 
+/// Where the switches are. In a container the first is for reading only; the second is where its manifest mounts that of the host.
+/// Either shows the network namespace of the thread that looks.
+const SWITCHES: [&str; 2] = ["/proc/sys/net", "/host/proc/sys/net"];
+
 /// Sets `net.<family>.conf.<interface>.<name>`; a switch that this kernel does not have, or that may not be written, is only logged:
 /// each has a second barrier behind it.
 pub fn set(family: &str, interface: &str, name: &str, value: u8) {
-    let path = Path::new("/proc/sys/net").join(family).join("conf").join(interface).join(name);
-    match fs::write(&path, value.to_string()) {
+    let at = |root: &str| Path::new(root).join(family).join("conf").join(interface).join(name);
+    let write = |root: &str| fs::write(at(root), value.to_string());
+    let [own, of_host] = SWITCHES;
+    let read_only = |error: &io::Error| error.kind() == io::ErrorKind::ReadOnlyFilesystem;
+    match write(own).or_else(|error| if read_only(&error) { write(of_host).map_err(|_| error) } else { Err(error) }) {
         Ok(()) => {}
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-        Err(error) => warn!(path = %path.display(), value, %error, "switch not set"),
+        Err(error) => warn!(path = %at(own).display(), value, %error, "switch not set"),
     }
 }
 

@@ -113,10 +113,6 @@ pub enum VethError {
 /// Creates the pair, both ends down: nothing can pass yet. The inner end is born in its namespace, with its address.
 pub async fn create(netlink: &Netlink, netns: &Netns, workload: &Workload) -> Result<Link, VethError> {
     let name = interface_name::host_side(&workload.port);
-    if inside_link(netns, &workload.interface).await?.is_some() {
-        let netns = netns.path.display().to_string();
-        return Err(VethError::Taken { interface: workload.interface.clone(), netns });
-    }
     let inner = LinkMessageBuilder::<LinkUnspec>::new()
         .name(workload.interface.clone())
         .setns_by_fd(netns.file().as_raw_fd())
@@ -130,7 +126,16 @@ pub async fn create(netlink: &Netlink, netns: &Netns, workload: &Workload) -> Re
         .arp(false)
         .append_extra_attribute(LinkAttribute::GsoMaxSize(LARGEST_GSO))
         .build();
-    netlink.add_link(&format!("the interface pair {name} of {}", workload.port), pair).await?;
+    match netlink.add_link(&format!("the interface pair {name} of {}", workload.port), pair).await {
+        // Of the two names that may be taken, the one inside is somebody else's.
+        Err(error)
+            if error.errno() == Some(libc::EEXIST) && inside_link(netns, &workload.interface).await?.is_some() =>
+        {
+            let netns = netns.path.display().to_string();
+            return Err(VethError::Taken { interface: workload.interface.clone(), netns });
+        }
+        added => added?,
+    }
     let outer = netlink.link(&name).await?.ok_or_else(|| VethError::Vanished(name.clone()))?;
     let alias = LinkUnspec::new_with_index(outer.index).alias(interface_name::alias(&workload.port, workload.uid));
     netlink.set_link(&format!("name the port of interface {name}"), alias).await?;

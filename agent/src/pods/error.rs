@@ -108,6 +108,9 @@ pub enum PodError {
     /// The host is not as it should be.
     #[error("the host is not as it should be: {0}")]
     Limited(String),
+    /// The container was deleted while it was added.
+    #[error("the container was deleted while its addition waited for the policies of its cluster")]
+    Deleted,
     /// The agent is ending.
     #[error("the agent is ending; ask again")]
     Ending,
@@ -153,6 +156,7 @@ impl PodError {
             Self::NotAsMade(_) => (code::NOT_AS_MADE, "the interface is not as it was made"),
             Self::Limited(_) => (code::LIMITED, "the packet path is not as it should be"),
             Self::Workload(WorkloadError::NotReady { .. }) | Self::Ending => (code::TRY_AGAIN, "the host is not ready"),
+            Self::Deleted => (code::TRY_AGAIN, "the container was deleted meanwhile"),
             Self::Netns(_) | Self::Workload(WorkloadError::Netns(_) | WorkloadError::BadInterface(_)) => {
                 (code::INVALID_ENVIRONMENT, "the environment cannot be used")
             }

@@ -76,6 +76,9 @@ pub struct Lease {
     /// May the node itself reach it, and it the node?
     #[serde(default)]
     pub node_access: bool,
+    /// Are its groups only those that it begins with, until the operator of its cluster gives it others?
+    #[serde(default)]
+    pub by_policy: bool,
     /// The pod.
     pub pod: PodName,
 }
@@ -93,6 +96,8 @@ pub struct Wish {
     pub routes: Vec<Prefix>,
     /// May the node itself reach it, and it the node?
     pub node_access: bool,
+    /// Are its groups only those that it begins with, until the operator of its cluster gives it others?
+    pub by_policy: bool,
     /// The pod.
     pub pod: PodName,
 }
@@ -207,8 +212,8 @@ impl Leases {
             Some(mac) => free_mac(mac, view, &self.entries)?,
             None => generated_mac(&addresses, view, &self.entries)?,
         };
-        let Wish { groups, routes, node_access, pod, .. } = wish;
-        let lease = Lease { port, addresses, mac, groups, routes, node_access, pod };
+        let Wish { groups, routes, node_access, by_policy, pod, .. } = wish;
+        let lease = Lease { port, addresses, mac, groups, routes, node_access, by_policy, pod };
         self.entries.push(Entry { owner: owner.clone(), lease: lease.clone() });
         Ok(lease)
     }

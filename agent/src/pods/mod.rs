@@ -5,6 +5,7 @@ mod check;
 pub mod error;
 pub mod lease;
 pub mod overlay;
+mod policy;
 
 use std::{
     collections::BTreeSet,
@@ -55,13 +56,23 @@ impl Pods {
         let owner = owner(request.attachment.as_ref())?;
         let network: NetworkName = request.network.parse().map_err(PodError::name)?;
         let wish = wish(&request, &network)?;
-        let _turn = self.turn.lock().await;
+        let mut turn = self.turn.lock().await;
         let known = self.shared.leases().get(&owner).cloned();
         let lease = match known.clone() {
             Some(lease) if lease.port.network() == network => lease,
             Some(_) => return Err(exists(owner)),
             None => self.lease(&owner, &network, wish).await?,
         };
+        if lease.by_policy {
+            // Others go on meanwhile, and whoever deletes the container ends the wait.
+            drop(turn);
+            policy::wait(&self.shared, &self.reconciler, &owner, &lease, request.policy_wait_seconds).await;
+            turn = self.turn.lock().await;
+            if self.shared.leases().get(&owner) != Some(&lease) {
+                return Err(PodError::Deleted);
+            }
+        }
+        let _turn = turn;
         match self.workloads.make(lease.port.as_str(), Path::new(&request.netns), &owner.interface).await {
             Ok(made) if made.was_there => Err(exists(owner)),
             Ok(made) => Ok(answer(&lease, &made)),
@@ -252,7 +263,11 @@ fn wish(request: &AddPodRequest, network: &NetworkName) -> Result<Wish, PodError
         }
     }
     let pod = PodName { namespace: pod.namespace, name: pod.name, uid: pod.uid };
-    Ok(Wish { addresses, mac, groups: groups?, routes, node_access: request.node_access, pod })
+    let by_policy = request.policy_wait_seconds > 0;
+    if by_policy {
+        policy::check_identifier(&pod.uid)?;
+    }
+    Ok(Wish { addresses, mac, groups: groups?, routes, node_access: request.node_access, by_policy, pod })
 }
 
 /// A group that is not there would be rules that are not there.

@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 
 use andromede_model::{HostName, Labels, NetworkView, Port, PortLimits, PortName, Uid};
-use andromede_proto::agent::v1::Claim;
+use andromede_proto::{agent::v1::Claim, label::POD_UID};
 
 use super::lease::{Lease, Leases, is_of_a_lease};
 
@@ -80,14 +80,21 @@ fn port_of(lease: &Lease, host: &HostName) -> Port {
         identity: 0,
         revision: 0,
         uid: Uid::UNSET,
-        labels: Labels::default(),
+        labels: labels_of(lease),
     }
 }
 
-/// Does the controller say the same of a port as its lease?
+/// Labels of the port of a lease.
+fn labels_of(lease: &Lease) -> Labels {
+    let label = (POD_UID.to_owned(), lease.pod.uid.clone());
+    // An identifier that is no label was refused when the lease was asked for.
+    if lease.by_policy { Labels::new([label].into()).unwrap_or_default() } else { Labels::default() }
+}
+
+/// Does the controller say the same of a port as its lease? What groups a pod has that lives by policies, the controller says.
 fn agrees(told: &Port, host: &HostName, lease: &Lease) -> bool {
     told.host.as_ref() == Some(host)
         && told.addresses == lease.addresses
         && told.mac == lease.mac
-        && told.groups == lease.groups
+        && (lease.by_policy || told.groups == lease.groups)
 }

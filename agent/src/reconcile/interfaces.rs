@@ -1,6 +1,6 @@
 //! Workloads' interfaces: whose they are, and what they have become.
 
-use std::net::Ipv4Addr;
+use std::{net::Ipv4Addr, sync::Arc};
 
 use andromede_model::PortName;
 
@@ -12,6 +12,7 @@ use crate::{
         netlink::{Link, NetlinkError},
         netns::Netns,
         node,
+        removal::Removal,
         veth::{self, VethError, Workload},
     },
     pods::lease::is_name_of_a_lease,
@@ -40,27 +41,36 @@ impl Reconciler {
         let interface = &workload.host_interface;
         tracing::warn!(port, interface, "the port is no longer on this host; its workload is unplugged");
         let found = self.netlink.link(interface).await?.filter(|link| is_of(link, port, workload));
-        if let Some(link) = found {
-            self.netlink.delete_link(link.index).await?;
-        }
-        if let Some(programs) = &mut self.programs {
-            programs.forget(workload.ifindex);
+        match found {
+            Some(link) => self.take_away(link.index).await?,
+            None => self.forget(workload.ifindex),
         }
         Ok(self.shared.change_attached(|attached| drop(attached.remove(port)))?)
     }
 
     /// Removes the interface of a workload that the list does not name any more: the rows first, so that a frame that is still on its way
-    /// finds a closed port, then the interface with the programs at it. Taken away one by one, the kernel would wait a grace period for
-    /// each (`tcx_entry_sync`, include/net/tcx.h).
+    /// finds a closed port, then the interface with the programs at it.
     pub async fn remove_interface(&mut self, ifindex: u32) -> Result<(), NetlinkError> {
         self.leaving.insert(ifindex);
         self.pass().await;
-        let removed = self.netlink.delete_link(ifindex).await;
         self.leaving.remove(&ifindex);
+        self.take_away(ifindex).await
+    }
+
+    /// Removes an interface. Its programs go with it; what is left of them, their pins, goes with the pass that follows: asked about them
+    /// before, the kernel would let the agent wait.
+    async fn take_away(&mut self, ifindex: u32) -> Result<(), NetlinkError> {
+        self.forget(ifindex);
+        let shared = Arc::clone(&self.shared);
+        let removal = Removal::begin(ifindex, move || shared.wake()).await?;
+        self.freeing.insert(ifindex, removal);
+        Ok(())
+    }
+
+    fn forget(&mut self, ifindex: u32) {
         if let Some(programs) = &mut self.programs {
             programs.forget(ifindex);
         }
-        removed
     }
 
     /// Interfaces of ports that the list does not name, because it was lost: those that are up are in use, the others were never finished.
@@ -118,9 +128,7 @@ impl Reconciler {
                 continue;
             }
             tracing::info!(port, interface = workload.host_interface, "workload is gone");
-            if let Some(programs) = &mut self.programs {
-                programs.forget(workload.ifindex);
-            }
+            self.forget(workload.ifindex);
             self.shared.change_attached(|attached| drop(attached.remove(port)))?;
         }
         Ok(())

@@ -113,17 +113,29 @@ impl Held {
         self.networks.iter().flat_map(of).collect()
     }
 
-    /// Takes an update in, whole or not at all. One that is `complete`, or the first one of another store epoch, stands for everything:
-    /// what it does not name is left. What is not known of it stays with the network in which it is.
-    pub fn fold(&mut self, store_epoch: u64, told: &Told, complete: bool) -> Result<Touched, FoldError> {
-        let update = &told.update;
+    /// Takes updates in, in the order in which they came, all of them whole or none. If they are `complete`, or the first ones of another
+    /// store epoch, the first stands for everything: what it does not name is left. What is not known of it stays with the network in which it is.
+    pub fn fold(&mut self, store_epoch: u64, updates: &[Told], complete: bool) -> Result<Touched, FoldError> {
         let mut next = self.clone();
-        let mut touched = Touched::default();
-        next.unreadable.clear();
         if complete || store_epoch != self.store_epoch {
             next.networks.clear();
             next.store_epoch = store_epoch;
         }
+        let mut written = BTreeSet::new();
+        for told in updates {
+            next.take(told, &mut written)?;
+        }
+        written.retain(|name| next.networks.contains_key(name));
+        let before: BTreeSet<&String> = self.networks.keys().chain(&self.unreadable).collect();
+        let left = before.into_iter().filter(|name| !next.networks.contains_key(*name)).cloned().collect();
+        *self = next;
+        Ok(Touched { written: written.into_iter().collect(), left })
+    }
+
+    /// Takes one update in, and adds the names of networks that it writes.
+    fn take(&mut self, told: &Told, written: &mut BTreeSet<String>) -> Result<(), FoldError> {
+        let (update, store_epoch) = (&told.update, self.store_epoch);
+        self.unreadable.clear();
         for view in &update.snapshots {
             let name = view.network.as_ref().map(|network| network.name.clone()).ok_or(FoldError::Missing {
                 network: String::new(),
@@ -132,11 +144,11 @@ impl Held {
             })?;
             let unknown = told.snapshots.get(&name).cloned().unwrap_or_default();
             let held = HeldNetwork { store_epoch, revision: update.revision, view: view.clone(), unknown };
-            next.networks.insert(name.clone(), Arc::new(held));
-            touched.written.push(name);
+            self.networks.insert(name.clone(), Arc::new(held));
+            written.insert(name);
         }
         for delta in &update.deltas {
-            let held = next
+            let held = self
                 .networks
                 .get_mut(&delta.network)
                 .ok_or_else(|| FoldError::NoSnapshot { network: delta.network.clone(), revision: update.revision })?;
@@ -146,20 +158,16 @@ impl Held {
             forget(&mut held.unknown, delta);
             held.unknown.extend(unknown);
             held.revision = update.revision;
-            touched.written.push(delta.network.clone());
+            written.insert(delta.network.clone());
         }
         for name in &update.networks_left {
-            next.networks.remove(name);
+            self.networks.remove(name);
         }
-        let before = self.networks.keys().chain(&self.unreadable);
-        touched.left = before.filter(|name| !next.networks.contains_key(*name)).cloned().collect();
-        touched.written.retain(|name| next.networks.contains_key(name));
-        next.revision = update.revision;
+        self.revision = update.revision;
         if update.host.is_some() {
-            next.host.clone_from(&update.host);
+            self.host.clone_from(&update.host);
         }
-        *self = next;
-        Ok(touched)
+        Ok(())
     }
 }
 
@@ -289,8 +297,8 @@ mod tests {
             commits in prop::collection::vec(prop::collection::vec((0_u8..6, prop::option::of(0_u8..4)), 0..8), 0..12)
         ) {
             let mut held = Held::default();
-            held.fold(1, &snapshot(0, vec![]).into(), false).unwrap();
-            let mut expected = BTreeMap::new();
+            held.fold(1, &[snapshot(0, vec![]).into()], false).unwrap();
+            let (mut expected, mut updates) = (BTreeMap::new(), vec![Told::from(snapshot(0, vec![]))]);
             for (revision, commit) in (1_u64..).zip(&commits) {
                 // A controller names each resource once in a delta: as it is afterwards.
                 let last: BTreeMap<u8, Option<u8>> = commit.iter().copied().collect();
@@ -299,7 +307,8 @@ mod tests {
                 let deleted: Vec<String> =
                     last.iter().filter(|(_, mac)| mac.is_none()).map(|(key, _)| name(key)).collect();
                 let deleted: Vec<&str> = deleted.iter().map(String::as_str).collect();
-                held.fold(1, &delta(revision, written.collect(), &deleted).into(), false).unwrap();
+                updates.push(delta(revision, written.collect(), &deleted).into());
+                held.fold(1, &updates[updates.len() - 1..], false).unwrap();
                 for (key, mac) in last {
                     let key = format!("{NET}/ports/{}", name(&key));
                     match mac {
@@ -310,28 +319,35 @@ mod tests {
                 prop_assert_eq!(ports(&held), expected.clone());
                 prop_assert_eq!(held.revision, revision);
             }
+            let mut at_once = Held::default();
+            at_once.fold(1, &updates, false).unwrap();
+            prop_assert_eq!(ports(&at_once), expected);
+            prop_assert_eq!(at_once.revision, held.revision);
         }
     }
 
     #[test]
     fn a_delta_with_something_foreign_changes_nothing() {
         let mut held = Held::default();
-        held.fold(1, &snapshot(3, vec![port("a", "1")]).into(), false).unwrap();
+        held.fold(1, &[snapshot(3, vec![port("a", "1")]).into()], false).unwrap();
         let before = held.clone();
         let mut update = delta(4, vec![port("b", "2")], &["a"]);
         update.deltas[0].written.push(Resource { kind: None });
-        assert!(matches!(held.fold(1, &update.into(), false), Err(FoldError::Foreign { .. })));
-        assert_eq!(held, before);
+        let good = delta(4, vec![port("c", "3")], &[]);
+        update.revision = 5;
+        assert!(matches!(held.fold(1, &[good.into(), update.into()], false), Err(FoldError::Foreign { .. })));
+        assert_eq!(held, before, "nor does what came with it");
     }
 
     #[test]
     fn deltas_lead_to_the_same_view_as_a_snapshot() {
         let mut by_deltas = Held::default();
-        by_deltas.fold(1, &snapshot(3, vec![port("a", "1"), port("b", "2")]).into(), false).unwrap();
-        let touched = by_deltas.fold(1, &delta(4, vec![port("b", "3"), port("c", "4")], &["a"]).into(), false).unwrap();
+        by_deltas.fold(1, &[snapshot(3, vec![port("a", "1"), port("b", "2")]).into()], false).unwrap();
+        let touched =
+            by_deltas.fold(1, &[delta(4, vec![port("b", "3"), port("c", "4")], &["a"]).into()], false).unwrap();
         assert_eq!(touched.written, [NET]);
         let mut by_snapshot = Held::default();
-        by_snapshot.fold(1, &snapshot(4, vec![port("b", "3"), port("c", "4")]).into(), false).unwrap();
+        by_snapshot.fold(1, &[snapshot(4, vec![port("b", "3"), port("c", "4")]).into()], false).unwrap();
         assert_eq!(ports(&by_deltas), ports(&by_snapshot));
         assert_eq!(by_deltas.revision, by_snapshot.revision);
         assert_eq!(by_deltas.revisions().collect::<Vec<_>>(), [(NET.to_owned(), 4)]);
@@ -344,7 +360,7 @@ mod tests {
         let mut first = snapshot(3, vec![]);
         first.snapshots[0].zones = zones(&[1, 2]);
         let mut held = Held::default();
-        held.fold(1, &first.into(), false).unwrap();
+        held.fold(1, &[first.into()], false).unwrap();
         let tenant = Resource { kind: Some(Kind::Tenant(Tenant::default())) };
         let told: [(Option<AdmittedZones>, Vec<Resource>, Option<AdmittedZones>); 4] = [
             (None, vec![Resource { kind: Some(Kind::Port(port("a", "1"))) }], zones(&[1, 2])),
@@ -355,7 +371,7 @@ mod tests {
         for (revision, (zones, written, expected)) in (4_u64..).zip(told) {
             let mut update = delta(revision, vec![], &[]);
             (update.deltas[0].zones, update.deltas[0].written) = (zones, written);
-            held.fold(1, &update.into(), false).unwrap();
+            held.fold(1, &[update.into()], false).unwrap();
             assert_eq!(held.networks[NET].view.zones, expected, "revision {revision}");
         }
     }
@@ -363,7 +379,7 @@ mod tests {
     #[test]
     fn a_delta_without_snapshot_changes_nothing() {
         let mut held = Held::default();
-        let refused = held.fold(1, &delta(4, vec![port("b", "3")], &[]).into(), false).unwrap_err();
+        let refused = held.fold(1, &[delta(4, vec![port("b", "3")], &[]).into()], false).unwrap_err();
         assert!(matches!(refused, FoldError::NoSnapshot { .. }));
         assert_eq!(held, Held::default());
     }
@@ -371,12 +387,12 @@ mod tests {
     #[test]
     fn networks_are_left_by_name_or_by_a_new_store_epoch() {
         let mut held = Held::default();
-        held.fold(1, &snapshot(3, vec![]).into(), false).unwrap();
+        held.fold(1, &[snapshot(3, vec![]).into()], false).unwrap();
         let left = Update { revision: 5, networks_left: vec![NET.to_owned()], ..Update::default() };
         let mut other = held.clone();
-        assert_eq!(other.fold(1, &left.into(), false).unwrap().left, [NET]);
+        assert_eq!(other.fold(1, &[left.into()], false).unwrap().left, [NET]);
         assert!(other.networks.is_empty());
-        let touched = held.fold(2, &Update { revision: 1, ..Update::default() }.into(), false).unwrap();
+        let touched = held.fold(2, &[Update { revision: 1, ..Update::default() }.into()], false).unwrap();
         assert_eq!((touched.left, held.networks.len(), held.revision), (vec![NET.to_owned()], 0, 1));
     }
 }

@@ -198,10 +198,10 @@ mod tests {
         let store = Store::open(folder.path()).unwrap();
         let mut held = Held::default();
         let touched =
-            held.fold(9, &update(&["tenants/a/networks/x", "tenants/a/networks/y"], 4).into(), false).unwrap();
+            held.fold(9, &[update(&["tenants/a/networks/x", "tenants/a/networks/y"], 4).into()], false).unwrap();
         store.save(&held, &touched).unwrap();
         let left = Update { revision: 5, networks_left: vec!["tenants/a/networks/y".to_owned()], ..Update::default() };
-        let touched = held.fold(9, &left.into(), false).unwrap();
+        let touched = held.fold(9, &[left.into()], false).unwrap();
         store.save(&held, &touched).unwrap();
         let loaded = Store::open(folder.path()).unwrap().load().unwrap();
         assert!(loaded.damaged.is_empty());
@@ -215,7 +215,7 @@ mod tests {
         let store = Store::open(folder.path()).unwrap();
         let mut held = Held::default();
         let touched =
-            held.fold(9, &update(&["tenants/a/networks/x", "tenants/a/networks/y"], 4).into(), false).unwrap();
+            held.fold(9, &[update(&["tenants/a/networks/x", "tenants/a/networks/y"], 4).into()], false).unwrap();
         store.save(&held, &touched).unwrap();
         let path = store.network_path("tenants/a/networks/x");
         let mut bytes = fs::read(&path).unwrap();
@@ -230,7 +230,7 @@ mod tests {
         assert!(again.damaged.is_empty(), "the damaged file was moved aside");
         assert_eq!(again.held.unreadable, unreadable, "but it is not forgotten");
         // The first update does not speak of it, so the host does not hold it any more.
-        let touched = again.held.fold(9, &Update { revision: 5, ..Update::default() }.into(), false).unwrap();
+        let touched = again.held.fold(9, &[Update { revision: 5, ..Update::default() }.into()], false).unwrap();
         assert_eq!(touched.left, ["tenants/a/networks/x"]);
         store.save(&again.held, &touched).unwrap();
         assert!(store.load().unwrap().held.unreadable.is_empty());

@@ -151,7 +151,7 @@ mod tests {
         let store = Store::open(folder.path()).unwrap();
         let (mut held, mut views) = (Held::default(), Views::default());
         let mut take = |held: &mut Held, bytes: &[u8]| {
-            let touched = held.fold(1, &told(bytes).unwrap(), false).unwrap();
+            let touched = held.fold(1, &[told(bytes).unwrap()], false).unwrap();
             store.save(held, &touched).unwrap();
             let errors = views.update(held).len();
             (errors, views.all().iter().map(|view| view.subnets.len()).collect::<Vec<_>>())
@@ -185,8 +185,8 @@ mod tests {
         let found = told(&field(3, &[delta, field(2, &zone)].concat())).unwrap();
         assert_eq!(found.deltas.get(NETWORKS[0]).unwrap().keys().collect::<Vec<_>>(), [""]);
         let mut held = Held::default();
-        held.fold(1, &snapshots().into(), false).unwrap();
-        held.fold(1, &found, false).unwrap();
+        held.fold(1, &[snapshots().into()], false).unwrap();
+        held.fold(1, &[found], false).unwrap();
         assert_eq!(held.unsupported().len(), 1);
         assert_eq!(told(&NEWER), Err(vec!["andromede.agent.v1.Update: field 999".to_owned()]));
         // What came in parts is told by its own paths.

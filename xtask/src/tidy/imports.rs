@@ -37,6 +37,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
         ],
     ),
     ("andromede-cni", &["andromede-proto"]),
+    ("andromede-cluster", &["andromede-model", "andromede-proto"]),
     ("andromede-cli", &["andromede-proto"]),
     (TESTKIT, &["andromede-abi"]),
 ];
