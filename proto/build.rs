@@ -2,7 +2,7 @@
 
 use std::{env, error::Error, path::PathBuf};
 
-const SCHEMA: [&str; 21] = [
+const SCHEMA: [&str; 22] = [
     "andromede/v1/places.proto",
     "andromede/v1/resources.proto",
     "andromede/v1/methods.proto",
@@ -20,6 +20,7 @@ const SCHEMA: [&str; 21] = [
     "andromede/v1/history_service.proto",
     "andromede/v1/diagnostics_service.proto",
     "andromede/v1/join_token_service.proto",
+    "andromede/v1/usage_service.proto",
     "andromede/agent/v1/agent.proto",
     "andromede/agent/v1/join.proto",
     "andromede/local/v1/local.proto",

@@ -3,6 +3,7 @@
 use crate::{
     Address,
     identifiers::{HostIndex, Mac, NetworkIndex, RuleNumber, Slot},
+    meter::MeterIndex,
     pod::row,
 };
 
@@ -204,8 +205,8 @@ pub struct NextHop {
     pub encapsulation: u8,
     /// Key between the hosts (reserved for encryption).
     pub key_id: u8,
-    /// Zero.
-    pub reserved: u16,
+    /// What packets that go there count to, see [`crate::meter_place`].
+    pub place: u16,
     /// Address of the remote tunnel endpoint.
     pub underlay: Address,
     /// Next hop on the underlay.
@@ -221,7 +222,7 @@ impl NextHop {
         vni: 0,
         encapsulation: 0,
         key_id: 0,
-        reserved: 0,
+        place: 0,
         underlay: Address::UNSPECIFIED,
         gateway: Address::UNSPECIFIED,
     };
@@ -276,8 +277,14 @@ pub struct FlowRow {
     /// What the row holds of its budgets, see [`flow_hold`]. It changes in one instruction, and whoever changed it does what the change
     /// asks for: so what a row took is given back once, whoever removes it.
     pub hold: u64,
+    /// The row of the network's meter.
+    pub meter: MeterIndex,
+    /// What packets of the lower side count to, see [`crate::meter_place`].
+    pub low_place: u8,
+    /// What packets of the higher side count to.
+    pub high_place: u8,
     /// Zero: translation and backend come here.
-    pub reserved: [u32; 10],
+    pub reserved: [u32; 9],
 }
 row!(
     FlowRow,
@@ -301,7 +308,9 @@ row!(
     u32,
     u32,
     u64,
-    [u32; 10]
+    u16,
+    [u8; 2],
+    [u32; 9]
 );
 
 impl FlowRow {

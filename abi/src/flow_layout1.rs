@@ -106,7 +106,10 @@ impl FlowRow1 {
             initiator_budget: 0,
             answerer_budget: 0,
             hold: 0,
-            reserved: [0; 10],
+            meter: 0,
+            low_place: 0,
+            high_place: 0,
+            reserved: [0; 9],
         }
     }
 }

@@ -22,6 +22,7 @@ mod identifiers;
 mod location;
 pub mod maps;
 mod member;
+mod meter;
 mod network;
 mod pod;
 mod policy;
@@ -46,6 +47,7 @@ pub use fragment::{Datagram, FRAGMENT_LIFETIME, FRAGMENT_PLACES, FragmentKey, Fr
 pub use identifiers::{FORWARDED, HostIndex, Identity, Mac, NetworkIndex, PolicySet, RuleNumber, Slot, rule};
 pub use location::{HostRow, LocationKey, LocationRow, PrefixKey, encapsulation, location_flag, location_kind};
 pub use member::{MemberKey, MemberRow, member_flag};
+pub use meter::{Meter, MeterIndex, MeterRow, meter_place};
 pub use network::{NetworkRow, Timeouts, ZoneSet, network_flag};
 pub use pod::{Pod, Prefixed, bytes_of, from_bytes};
 pub use policy::{

@@ -149,12 +149,23 @@ pub struct HostRow {
     pub zone: u32,
     /// Key between the hosts (reserved for encryption).
     pub key_id: u32,
-    /// Zero.
-    pub reserved: u32,
+    /// What packets that go there count to, see [`crate::meter_place`].
+    pub place: u32,
 }
 row!(HostRow, 56, u64, Address, Address, [u32; 4]);
 
 impl HostRow {
+    /// Nothing is known.
+    pub const UNKNOWN: Self = Self {
+        owner: 0,
+        underlay: Address::UNSPECIFIED,
+        gateway: Address::UNSPECIFIED,
+        ifindex: 0,
+        zone: 0,
+        key_id: 0,
+        place: 0,
+    };
+
     /// The owner word of the row of this host.
     #[inline(always)]
     pub const fn owner_of(host: HostIndex) -> u64 {

@@ -68,6 +68,9 @@ tables! {
     /// Hash: `RuleNumber` -> u64: connections that the rule let in or out, or packets that it refused. Allocated row by row; the agent
     /// makes the row of a rule before the rule is in force, and the packet path only counts on it.
     RULE_HITS = "RULE_HITS", 1, 262_144;
+    /// Per-CPU array: `MeterIndex` -> `MeterRow`. The agent says which network has which row; the packet path only adds, and nobody sets
+    /// back.
+    METERS = "METERS", 1, 4_096;
     /// Ring buffer of `RuleEvent`; `rows` is its size in bytes.
     RULE_EVENTS = "RULE_EVENTS", 1, 1_048_576;
     /// Array of one u64: raised by each write to a table of configuration, after it. What a processor keeps of those tables it keeps under

@@ -2,6 +2,7 @@
 
 use crate::{
     identifiers::{NetworkIndex, Slot},
+    meter::MeterIndex,
     pod::row,
 };
 
@@ -40,7 +41,7 @@ impl Timeouts {
 /// Bits of [`NetworkRow::flags`].
 pub mod network_flag {
     /// The network is bound to places: nothing is encapsulated towards a host whose zone is not among [`super::NetworkRow::zones`].
-    pub const BOUND: u32 = 1 << 0;
+    pub const BOUND: u16 = 1 << 0;
 }
 
 /// Zones, by number: bit `n % 64` of word `n / 64` is that of zone `n`. That of 0, which stands for no zone, is never set.
@@ -94,7 +95,9 @@ pub struct NetworkRow {
     /// The network's word in `epochs`: odd while several tables of the network change together.
     pub network_slot: Slot,
     /// See [`network_flag`].
-    pub flags: u32,
+    pub flags: u16,
+    /// The row in `METERS` that its packets are counted in.
+    pub meter: MeterIndex,
     /// When its connections are over.
     pub timeouts: Timeouts,
     /// Most connections of the tenant on this host, of all its networks; 0: no limit.
@@ -102,7 +105,7 @@ pub struct NetworkRow {
     /// The zones to whose hosts its packets may be sent, if [`network_flag::BOUND`] is set.
     pub zones: ZoneSet,
 }
-row!(NetworkRow, 64, u64, [u32; 3], Timeouts, u32, ZoneSet);
+row!(NetworkRow, 64, u64, [u32; 2], [u16; 2], Timeouts, u32, ZoneSet);
 
 impl NetworkRow {
     /// The owner word of the row of this network.

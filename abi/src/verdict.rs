@@ -3,6 +3,7 @@
 use crate::{
     flow::NextHop,
     identifiers::{Mac, NetworkIndex, RuleNumber, Slot},
+    meter::MeterIndex,
     pod::row,
 };
 
@@ -72,5 +73,17 @@ pub struct VerdictRecord {
     pub outer_port: u16,
     /// Tunnel, if the target is one.
     pub next_hop: NextHop,
+    /// Row of the meter in which it is counted.
+    pub meter: MeterIndex,
+    /// What it counts to there, see [`crate::meter_place`]; [`crate::meter_place::NONE`]: it is not counted.
+    pub place: u8,
+    /// Connections that are counted with it.
+    pub flows: u8,
+    /// Packets, and their bytes.
+    pub packets: u32,
+    /// See `packets`.
+    pub bytes: u32,
+    /// Zero.
+    pub reserved: u32,
 }
-row!(VerdictRecord, 80, [u8; 4], u16, [u8; 2], [u32; 4], Mac, u16, NextHop);
+row!(VerdictRecord, 96, [u8; 4], u16, [u8; 2], [u32; 4], Mac, u16, NextHop, u16, [u8; 2], [u32; 3]);

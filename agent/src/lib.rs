@@ -14,6 +14,7 @@ pub mod host;
 mod incoming;
 pub mod keep;
 pub mod local;
+pub mod meter;
 pub mod pods;
 pub mod programs;
 pub mod reconcile;

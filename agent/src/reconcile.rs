@@ -244,6 +244,7 @@ impl Reconciler {
             gateways: observed.gateways.clone(),
             addresses: observed.addresses.clone(),
             flow_rows: self.settings.sizes.of(&maps::FLOWS),
+            meters: BTreeMap::new(),
         };
         let (gone, attached) = self.divide(held);
         let mut places = places(&attached, &self.leaving);
@@ -299,7 +300,8 @@ impl Reconciler {
         let Some(programs) = &mut self.programs else { return Ok(None) };
         let attachments = plan_attachments(attached, &self.shared.leases());
         let found = programs.found()?;
-        let mut wanted: Wanted = compile_with(&mut self.memory, self.views.all(), facts, &attachments, found);
+        let facts = HostFacts { meters: self.diagnostics.seat(self.views.all(), found), ..facts.clone() };
+        let mut wanted: Wanted = compile_with(&mut self.memory, self.views.all(), &facts, &attachments, found);
         let refused = std::mem::take(&mut wanted.refused);
         let spoken = self.views.spoken(held);
         if spoken.is_some() || !refused.is_empty() {

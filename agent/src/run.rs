@@ -12,6 +12,7 @@ use crate::{
     diagnostics::{self, Diagnostics},
     host::{monitor, netlink::Netlink},
     local::{self, Local, Socket},
+    meter::Meters,
     pods::Pods,
     programs::Settings,
     reconcile::{self, Reconciler},
@@ -56,7 +57,8 @@ pub async fn run(config: Config, instance: Instance, stop: impl Future<Output = 
     let socket = Socket::bind(&config.socket)
         .with_context(|| format!("cannot make the local socket {}", config.socket.display()))?;
     let shared = Arc::new(Shared::open(config)?);
-    let diagnostics = Arc::new(Diagnostics::new(shared.config.host.as_str()));
+    let meters = Meters::open(&shared.config.state)?;
+    let diagnostics = Arc::new(Diagnostics::new(shared.config.host.as_str(), meters));
     let open = || Netlink::open().context("cannot open a netlink socket");
     let reconciler = Reconciler::new(Arc::clone(&shared), Arc::clone(&diagnostics), settings, open()?);
     let reconciler = Arc::new(Mutex::new(reconciler));
@@ -76,7 +78,8 @@ pub async fn run(config: Config, instance: Instance, stop: impl Future<Output = 
     let mut parts = JoinSet::new();
     parts.spawn(session::keep(Arc::clone(&shared), Arc::clone(&diagnostics)));
     parts.spawn(reconcile::run(shared, reconciler));
-    parts.spawn(diagnostics::sweep(diagnostics));
+    parts.spawn(diagnostics::sweep(Arc::clone(&diagnostics)));
+    parts.spawn(diagnostics::meter(diagnostics));
     tokio::select! {
         Some(ended) = parts.join_next() => ended.context("a part of the agent ended")?,
         () = monitor::watch(changed) => {}

@@ -8,6 +8,7 @@ use std::{net::SocketAddr, path::Path, sync::Arc, time::Duration};
 use andromede_agent::{
     config::{Config, ControllerAddress},
     diagnostics::Diagnostics,
+    meter::Meters,
     session,
     shared::{Progress, Shared},
 };
@@ -57,7 +58,7 @@ impl Trial {
         let (sender, sessions) = mpsc::channel(8);
         let server = tokio::spawn(common::serve(listener, sender));
         let shared = Arc::new(Shared::open(config).unwrap());
-        let diagnostics = Arc::new(Diagnostics::new("hosts/h1"));
+        let diagnostics = Arc::new(Diagnostics::new("hosts/h1", Meters::open(&shared.config.state).unwrap()));
         let agent = tokio::spawn(session::keep(Arc::clone(&shared), diagnostics));
         Self { shared, sessions, tasks: [server, agent], folder }
     }

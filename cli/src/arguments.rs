@@ -67,6 +67,8 @@ pub(crate) enum Command {
     Log(command::log::Log),
     /// Show how often rules decided
     Hits(command::hits::Hits),
+    /// Show what tenants used: packets, bytes and connections, by day and place
+    Usage(command::usage::Usage),
     /// Walk a packet through the rows of the real hosts and tell every step
     Trace(command::trace::Trace),
     /// Attach workloads on this host, through its agent; let hosts join, drain, fence and remove them

@@ -53,6 +53,7 @@ impl Failure {
 
 impl From<Status> for Failure {
     fn from(status: Status) -> Self {
+        let number = number(&status);
         // What the other end sent has no source; what has one went wrong on the way.
         if let Some(source) = std::error::Error::source(&status) {
             return Self::Unreachable(format!(
@@ -67,12 +68,18 @@ impl From<Status> for Failure {
                 Self::Unreachable(format!("no answer in time ({}); raise --timeout", status.message()))
             }
             Code::Unauthenticated | Code::PermissionDenied => Self::Refused(format!(
-                "not permitted: {}; the certificate (andromedectl pki show) or the token in use decides",
+                "not permitted: {}; the certificate (andromedectl pki show) or the token in use decides{number}",
                 status.message()
             )),
-            _ => Self::Refused(refusal(&status)),
+            _ => Self::Refused(refusal(&status) + &number),
         }
     }
+}
+
+/// The number of the call, by which the controller's log tells of it; nothing if the answer has none.
+fn number(status: &Status) -> String {
+    let number = status.metadata().get("x-request-id").and_then(|number| number.to_str().ok());
+    number.map(|number| format!("\nthe controller's log knows this as request {number}")).unwrap_or_default()
 }
 
 /// The violations that a status carries: field path and what is wrong.

@@ -23,13 +23,17 @@ pub struct StillMember {
     pub behind: Vec<HostName>,
 }
 
-/// The hosts that share a network with a fenced one, and have not said yet that they applied the fence.
+/// The hosts that share a network with a fenced one, and have not said yet that they applied the fence; and those that shared one before,
+/// and have not said yet that they left it.
 pub fn behind(publisher: &Publisher, registry: &Registry, model: &Model, fenced: &Host) -> Vec<HostName> {
     let mut others = publisher.sharing(&fenced.name);
-    others.retain(|other| model.host(other).is_some_and(|host| !host.is_fenced()));
+    others.retain(|other, _| model.host(other).is_some_and(|host| !host.is_fenced()));
     // The fence was the last write of the host, or stands before it.
-    others.retain(|other| !registry.state(other.as_str()).has_applied(fenced.revision));
-    others
+    let knows = |other: &HostName, left: Option<u64>| {
+        registry.state(other.as_str()).has_applied(left.unwrap_or(fenced.revision).min(fenced.revision))
+    };
+    others.retain(|other, left| !knows(other, *left));
+    others.into_keys().collect()
 }
 
 /// Refuses a commit that moves or deletes what is placed on a fenced host, or the host, while others are `behind`.

@@ -42,4 +42,5 @@ pub mod store;
 pub mod telemetry;
 mod telling;
 pub mod trace;
+pub mod usage;
 pub mod writer;

@@ -7,7 +7,13 @@ use std::{fmt::Write as _, sync::Arc};
 
 use andromede_model::{HostState, Model, Resource, ResourceKind};
 
-use crate::{denials::Denials, publish::Publisher, registry::Registry};
+use crate::{
+    access::Bearers,
+    denials::Denials,
+    publish::Publisher,
+    registry::Registry,
+    usage::{Places, Totals, Used, place_name},
+};
 
 /// A metric: its name, its kind, and what it says.
 #[derive(Clone, Copy, Debug)]
@@ -24,6 +30,10 @@ const fn gauge(name: &'static str, help: &'static str) -> Metric {
     Metric { name, kind: "gauge", help }
 }
 
+const fn counter(name: &'static str, help: &'static str) -> Metric {
+    Metric { name, kind: "counter", help }
+}
+
 const BUILD: Metric = gauge("andromede_controller_build_info", "Always 1; the label `version` is that of the program.");
 const REVISION: Metric =
     gauge("andromede_controller_revision", "Revision of the last commit that is on disk and published.");
@@ -37,14 +47,39 @@ const BEHIND: Metric = gauge(
     "andromede_controller_hosts_behind_most",
     "How many revisions the connected host that is furthest behind has yet to apply, those that do not concern it not counted.",
 );
-const DENIED: Metric = Metric {
-    name: "andromede_controller_denied_calls_total",
-    kind: "counter",
-    help: "Calls that were denied since the controller started.",
-};
+const DENIED: Metric =
+    counter("andromede_controller_denied_calls_total", "Calls that were denied since the controller started.");
+
+const TOKEN_KEYS: Metric = gauge(
+    "andromede_controller_token_keys_broken",
+    "1 while the file of keys by which tokens are verified cannot be used, so that no token is taken; otherwise 0.",
+);
+const USAGE_PACKETS: Metric = counter(
+    "andromede_controller_usage_packets_total",
+    "Packets that hosts told to have carried since the controller started, by `place` (docs/metering.md).",
+);
+const USAGE_BYTES: Metric = counter("andromede_controller_usage_bytes_total", "The bytes of these packets.");
+const USAGE_FLOWS: Metric = counter("andromede_controller_usage_flows_total", "Connections that were opened by them.");
+const USAGE_MISSING: Metric = gauge(
+    "andromede_controller_usage_hosts_missing",
+    "Hosts that did not tell what they counted when they were last asked; it is not lost.",
+);
 
 /// All metrics, in the order in which they are told.
-pub const METRICS: [Metric; 7] = [BUILD, REVISION, RESOURCES, HOSTS, DRAINING, BEHIND, DENIED];
+pub const METRICS: [Metric; 12] = [
+    BUILD,
+    REVISION,
+    RESOURCES,
+    HOSTS,
+    DRAINING,
+    BEHIND,
+    DENIED,
+    TOKEN_KEYS,
+    USAGE_PACKETS,
+    USAGE_BYTES,
+    USAGE_FLOWS,
+    USAGE_MISSING,
+];
 
 /// Where the numbers come from.
 #[derive(Clone, Debug)]
@@ -55,6 +90,10 @@ pub struct Sources {
     pub registry: Arc<Registry>,
     /// What was denied.
     pub denials: Arc<Denials>,
+    /// Whose tokens are taken, if any are.
+    pub bearers: Option<Arc<Bearers>>,
+    /// What was used.
+    pub usage: Arc<Totals>,
 }
 
 /// States of hosts, in the order in which they are told.
@@ -123,7 +162,20 @@ impl Sources {
             name if name == DRAINING.name => one(hosts.draining),
             name if name == BEHIND.name => one(hosts.behind_most),
             name if name == DENIED.name => one(self.denials.total()),
+            name if name == TOKEN_KEYS.name => {
+                one(self.bearers.as_ref().is_some_and(|bearers| !bearers.is_usable()).into())
+            }
+            name if name == USAGE_PACKETS.name => by_place(&self.usage.all(), |used| used.packets),
+            name if name == USAGE_BYTES.name => by_place(&self.usage.all(), |used| used.bytes),
+            name if name == USAGE_FLOWS.name => by_place(&self.usage.all(), |used| used.flows),
+            name if name == USAGE_MISSING.name => one(self.usage.missing()),
             _ => Vec::new(),
         }
     }
+}
+
+/// A word of each place.
+fn by_place(places: &Places, word: impl Fn(&Used) -> u64) -> Vec<(String, u64)> {
+    let of = |(place, used)| (format!("{{place=\"{}\"}}", place_name(place)), word(used));
+    places.iter().enumerate().skip(1).map(of).collect()
 }

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use andromede_model::{AnyName, Commit, HostName, Model, NetworkName, Port, Resource};
+use andromede_model::{AnyName, Commit, Host, HostName, Model, NetworkName, Port, Resource};
 use andromede_proto::{
     difference,
     v1::{PlanResponse, PlannedChange, TableUse, resource_change::Kind},
@@ -11,12 +11,19 @@ use andromede_proto::{
 use crate::{
     capacity::{Capacity, Staged},
     change::{Change, WriteError},
+    fence,
 };
 
-/// Plans a write on a state. `capacity` is that of the same state.
-pub fn plan(before: &Model, capacity: &Capacity, change: &Change) -> Result<PlanResponse, WriteError> {
+/// Plans a write on a state. `capacity` is that of the same state, `behind` says who has yet to apply the fence of a host.
+pub fn plan(
+    before: &Model,
+    capacity: &Capacity,
+    change: &Change,
+    behind: &dyn Fn(&Host) -> Vec<HostName>,
+) -> Result<PlanResponse, WriteError> {
     let names: Vec<_> = change.written.iter().map(Resource::name).collect();
     let commit = before.prepare(change.written.clone(), change.deleted.clone()).map_err(WriteError::Invalid)?;
+    fence::check(before, &commit, behind)?;
     let mut after = before.clone();
     if !commit.is_empty() {
         after.commit(&commit)?;

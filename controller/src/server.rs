@@ -26,7 +26,7 @@ use tonic::{
 
 use crate::{
     access::{Bearers, GuardLayer, KeySetError, Views},
-    api::{Agents, Diagnostics, Fabric, History, Join, Resources, Watches},
+    api::{Agents, Diagnostics, Fabric, History, Join, Resources, Usages, Watches},
     calls::CallLayer,
     checkpoint::Retention,
     denials::Denials,
@@ -38,6 +38,7 @@ use crate::{
     registry::Registry,
     settings::ServeArgs,
     store::{Store, StoreError},
+    usage::{Collector, Ledger},
     writer::Writer,
 };
 
@@ -160,6 +161,8 @@ struct Parts {
     store_epoch: u64,
     /// Who issues certificates to hosts that join, if they may.
     hosts: Option<Arc<HostAuthority>>,
+    /// Who asks hosts what they counted.
+    usage: Arc<Collector>,
 }
 
 impl Server {
@@ -184,11 +187,13 @@ impl Server {
         let bearers = bearers.map_err(|(path, source)| ServeError::TokenKeys { path, source })?.map(Arc::new);
         let store = arguments.store.clone();
         let load = move || -> Result<_, StoreError> {
-            let store = Store::open(&store)?;
+            let folder = store;
+            let store = Store::open(&folder)?;
             let (model, index) = fold(&store)?;
-            Ok((store, model, index))
+            Ok((store, model, index, Ledger::open(&folder)?))
         };
-        let (store, model, index) = tokio::task::spawn_blocking(load).await.map_err(|_| ServeError::WriterGone)??;
+        let (store, model, index, ledger) =
+            tokio::task::spawn_blocking(load).await.map_err(|_| ServeError::WriterGone)??;
         let store_epoch = store.head()?.epoch;
         let store = Arc::new(store);
         let publisher = Arc::new(Publisher::new(model.at_epoch(store_epoch), index));
@@ -202,7 +207,8 @@ impl Server {
             Some(address) => Some(listen(address).map_err(|source| ServeError::ListenMetrics { address, source })?),
             None => None,
         };
-        let parts = Parts { store, publisher, registry, writer, store_epoch, hosts };
+        let usage = Arc::new(Collector::new(ledger, &publisher, &registry));
+        let parts = Parts { store, publisher, registry, writer, store_epoch, hosts, usage };
         Ok(Self { listener, address, tls, bearers, metrics, parts, writer_end })
     }
 
@@ -226,11 +232,13 @@ impl Server {
             tokio::spawn(bearers.follow(stopping.clone()));
         }
         let (tls, hosts) = (self.tls.is_some(), self.parts.hosts.clone());
+        let bearers = self.bearers.clone();
         let guard = GuardLayer { tls, hosts, bearers: self.bearers, denials: Arc::clone(&denials) };
         tokio::spawn(Arc::clone(&denials).keep(self.parts.writer.clone(), stopping.clone()));
         if let Some(listener) = self.metrics {
-            tokio::spawn(self.parts.health(&denials).serve(listener, stopping.clone()));
+            tokio::spawn(self.parts.health(&denials, bearers).serve(listener, stopping.clone()));
         }
+        tokio::spawn(Arc::clone(&self.parts.usage).keep(stopping.clone()));
         let routes = self.parts.routes(&stopping, denials).await?;
         let mut transport = Transport::builder();
         if let Some(tls) = self.tls {
@@ -280,15 +288,16 @@ impl Server {
 
 impl Parts {
     /// What the pages for who watches are made of.
-    fn health(&self, denials: &Arc<Denials>) -> Health {
+    fn health(&self, denials: &Arc<Denials>, bearers: Option<Arc<Bearers>>) -> Health {
         let (publisher, registry) = (Arc::clone(&self.publisher), Arc::clone(&self.registry));
-        let sources = Sources { publisher, registry, denials: Arc::clone(denials) };
+        let sources =
+            Sources { publisher, registry, denials: Arc::clone(denials), bearers, usage: self.usage.totals() };
         Health { sources, store: Arc::clone(&self.store), writer: self.writer.alive() }
     }
 
     async fn routes(self, stop: &watch::Receiver<bool>, denials: Arc<Denials>) -> Result<Routes, ServeError> {
-        let Self { store, publisher, registry, writer, store_epoch, hosts } = self;
-        let views = Views::new(Arc::clone(&publisher));
+        let Self { store, publisher, registry, writer, store_epoch, hosts, usage } = self;
+        let views = Views::new(Arc::clone(&publisher), Arc::clone(&registry));
         let watches = Watches { store, views: views.clone(), stop: stop.clone() };
         let resources = Resources::new(views.clone(), writer.clone(), watches.clone());
         let tokens = Arc::<Tokens>::default();
@@ -302,6 +311,7 @@ impl Parts {
             silent: Arc::default(),
         };
         let diagnostics = Diagnostics { views: views.clone(), registry: Arc::clone(&registry) };
+        let usages = Usages { views: views.clone(), collector: usage };
         let history = History { store: Arc::clone(&watches.store), views: views.clone(), writer: writer.clone() };
         let fabric = Fabric { writer, views, registry, watches };
         let (health, health_service) = tonic_health::server::health_reporter();
@@ -316,6 +326,7 @@ impl Parts {
             .add_service(fabric)
             .add_service(v1::history_service_server::HistoryServiceServer::new(history))
             .add_service(v1::diagnostics_service_server::DiagnosticsServiceServer::new(diagnostics))
+            .add_service(v1::usage_service_server::UsageServiceServer::new(usages))
             .add_service(v1::tenant_service_server::TenantServiceServer::new(resources.clone()))
             .add_service(v1::network_service_server::NetworkServiceServer::new(resources.clone()))
             .add_service(v1::subnet_service_server::SubnetServiceServer::new(resources.clone()))

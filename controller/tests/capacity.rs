@@ -278,6 +278,7 @@ impl Agent {
             gateways: BTreeMap::new(),
             addresses: BTreeSet::new(),
             flow_rows: maps::FLOWS.rows,
+            meters: BTreeMap::new(),
         };
         let wanted = compile_with(&mut self.memory, &views, &facts, &attachments.collect(), &self.found);
         assert!(wanted.refused.is_empty(), "{:?}", wanted.refused);

@@ -3,7 +3,10 @@
 
 mod support;
 
-use andromede_proto::{agent::v1::Claim, v1::Port};
+use andromede_proto::{
+    agent::v1::Claim,
+    v1::{Host, Port, Residency, Resource, Tenant, Zone, resource::Kind},
+};
 use support::{
     Controller,
     bundle::{empty_tenant, group_name, host, leased_subnet},
@@ -61,6 +64,42 @@ async fn a_host_hears_of_a_network_that_it_has_a_subnet_of_and_others_of_the_por
     assert_eq!(h1.claim(gone, &mut first).await, "");
     second.apply(h2.update().await);
     assert!(second.views.values().next().unwrap().ports.is_empty() && second.holds(A));
+    controller.stop().await;
+}
+
+/// A residency that leaves out where the host is comes after the lease only if the lease goes; a claim into what is left is refused.
+#[tokio::test]
+async fn a_claim_is_refused_where_the_network_may_not_be() {
+    let folder = tempfile::tempdir().unwrap();
+    let controller = Controller::plaintext(folder.path()).await;
+    let zone = |name: &str, jurisdiction: &str| Zone {
+        name: format!("zones/{name}"),
+        jurisdiction: jurisdiction.to_owned(),
+        operator: "o".to_owned(),
+        ..Zone::default()
+    };
+    let placed = |number: u8, zone: &str| {
+        let Some(Kind::Host(host)) = host(number).kind else { unreachable!() };
+        Resource { kind: Some(Kind::Host(Host { zone: format!("zones/{zone}"), ..host })) }
+    };
+    let residency = Some(Residency { jurisdictions: vec!["FR".to_owned()], ..Residency::default() });
+    let tenant = Tenant { name: "tenants/a".to_owned(), residency, ..Tenant::default() };
+    let mut bundle = vec![zone("fr", "FR").into(), zone("us", "US").into(), placed(1, "us"), placed(2, "fr")];
+    bundle.extend(empty_tenant("a").into_iter().skip(1));
+    bundle.extend([Resource { kind: Some(Kind::Tenant(tenant)) }, leased_subnet("a", "h2", "10.1.2.0/24", "hosts/h2")]);
+    controller.apply(bundle).await.unwrap();
+    // Neither may a subnet be leased there, nor does a host get in by claiming what is leased to nobody or to another.
+    let lease = controller.apply(vec![leased_subnet("a", "h1", "10.1.1.0/24", "hosts/h1")]).await.unwrap_err();
+    assert_eq!(lease.code(), tonic::Code::InvalidArgument, "{lease}");
+    let mut known = Known::default();
+    let mut session = Session::open(controller.channel().await, known.hello("h1")).await.unwrap();
+    known.apply(session.update().await);
+    assert!(!known.holds(A));
+    for address in ["10.0.0.5", "10.1.2.5", "10.1.1.5"] {
+        let claim = Claim { id: 1, written: vec![pod("x", address, "hosts/h1")], deleted: vec![] };
+        let answer = session.ask_claim(claim, &mut known).await;
+        assert_eq!((answer.error.as_str(), answer.refused.len()), ("", 1), "{address}: {answer:?}");
+    }
     controller.stop().await;
 }
 

@@ -4,8 +4,9 @@
 mod support;
 
 use andromede_proto::v1::{
-    ApplyRequest, ApplyResponse, Host, HostState, RemoveHostRequest, Resource, RollbackRequest, UpdateHostRequest,
-    history_service_client::HistoryServiceClient, host_service_client::HostServiceClient, resource::Kind,
+    ApplyRequest, ApplyResponse, Host, HostState, PlanRequest, RemoveHostRequest, Resource, RollbackRequest,
+    UpdateHostRequest, history_service_client::HistoryServiceClient, host_service_client::HostServiceClient,
+    resource::Kind,
 };
 use prost_types::FieldMask;
 use support::{
@@ -116,6 +117,9 @@ async fn a_fenced_host_is_in_no_view_and_what_it_had_waits_until_all_know() {
     let mut fabric = controller.fabric().await;
     still_member(&fabric.apply(ApplyRequest { deleted, ..Default::default() }).await.unwrap_err());
     still_member(&remove(&channel, "hosts/h3", true).await.unwrap_err());
+    // A plan says so too.
+    let resources = vec![port("a", 13, Some(1))];
+    still_member(&fabric.plan(PlanRequest { resources, ..Default::default() }).await.unwrap_err());
     // Nor is it placed on again, nor taken back, by a rollback neither.
     assert_eq!(controller.apply(vec![port("a", 14, Some(3))]).await.unwrap_err().code(), Code::InvalidArgument);
     assert_eq!(set(&channel, "hosts/h3", HostState::Active).await.unwrap_err().code(), Code::InvalidArgument);
@@ -139,6 +143,27 @@ fn still_member(status: &Status) {
     let violations = status.get_details_precondition_failure().unwrap().violations;
     assert_eq!((violations[0].r#type.as_str(), violations[0].subject.as_str()), ("FENCE_PENDING", "hosts/h3"));
     assert!(violations[0].description.contains("hosts/h2 have yet"), "{violations:?}");
+}
+
+#[tokio::test]
+async fn who_has_not_heard_that_it_left_a_network_is_waited_for_too() {
+    let folder = tempfile::tempdir().unwrap();
+    let controller = Controller::plaintext(folder.path()).await;
+    three_hosts(&controller).await;
+    let channel = controller.channel().await;
+    let (mut one, mut two) = (Known::default(), Known::default());
+    drop(follow(&controller, &mut two, "h2").await);
+    // Its port goes elsewhere while it is out of touch: it still has the network, and takes what host 3 sends.
+    controller.apply(vec![port("a", 12, Some(1))]).await.unwrap();
+    set(&channel, "hosts/h3", HostState::Fenced).await.unwrap();
+    let _first = follow(&controller, &mut one, "h1").await;
+    controller.in_force("hosts/h1").await;
+    still_member(&controller.apply(vec![port("a", 13, Some(1))]).await.unwrap_err());
+    let _second = follow(&controller, &mut two, "h2").await;
+    assert!(two.views.is_empty());
+    controller.in_force("hosts/h2").await;
+    controller.apply(vec![port("a", 13, Some(1))]).await.unwrap();
+    controller.stop().await;
 }
 
 #[tokio::test]

@@ -189,8 +189,10 @@ fn whole(folder: &Path, authority: &Authority, hosts: &Authority, issuer: &Issue
     with_tokens(folder, authority, &issuer.set());
     write(folder, "hosts-ca.pem", &hosts.pem());
     write(folder, "hosts-ca.key", &hosts.key());
+    // Spans go over TLS, to who has a certificate of an authority of its own.
+    write(folder, "collector-ca.pem", &hosts.pem());
     let mut command = command(&["--log", "trace", "serve", "--listen", "127.0.0.1:0", "--token-issuer", ISSUER]);
-    command.args(["--token-audience", AUDIENCE, "--otlp", &format!("http://{collector}")]);
+    command.args(["--token-audience", AUDIENCE, "--otlp", &format!("https://{collector}")]);
     for (flag, name) in [
         ("--store", "store"),
         ("--tls-cert", "controller.pem"),
@@ -199,6 +201,7 @@ fn whole(folder: &Path, authority: &Authority, hosts: &Authority, issuer: &Issue
         ("--host-ca", "hosts-ca.pem"),
         ("--host-ca-key", "hosts-ca.key"),
         ("--token-keys", "keys.json"),
+        ("--otlp-ca", "collector-ca.pem"),
     ] {
         command.arg(flag).arg(folder.join(name));
     }
@@ -210,7 +213,13 @@ async fn a_call_is_found_by_its_number_and_its_spans_and_no_log_has_a_secret() {
     let folder = tempfile::tempdir().unwrap();
     let (authority, hosts, issuer) = (Authority::new(), Authority::named("hosts"), Issuer::new("k"));
     let (collector, file) = (Collector::default(), folder.path().join("log"));
-    let mut command = whole(folder.path(), &authority, &hosts, &issuer, collector.serve().await);
+    let mut command = whole(
+        folder.path(),
+        &authority,
+        &hosts,
+        &issuer,
+        collector.serve(&hosts.issue("andromede://collector/o")).await,
+    );
     let mut child = command.stderr(std::fs::File::create(&file).unwrap()).spawn().unwrap();
     let (address, _) = address(&mut child).await;
     let dial = async |issued| {

@@ -63,6 +63,7 @@ fn rows(record: &v1::Host, view: &NetworkView) -> NetworkRows {
         gateways: BTreeMap::default(),
         addresses: BTreeSet::new(),
         flow_rows: 4_096,
+        meters: BTreeMap::new(),
     };
     let here = view.ports.values().filter(|port| port.host.as_ref().is_some_and(|host| host.as_str() == record.name));
     let attached = here.filter(|port| port.name.id() != "p19").zip(FIRST_PORT..);

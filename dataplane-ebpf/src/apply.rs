@@ -88,6 +88,8 @@ pub fn run<const HOOK: u8>(ctx: &TcContext, host: &HostConfig) -> i32 {
     let action = act::<HOOK>(&mut frame, &context, scratch);
     if scratch.verdict.reason.is_some() {
         count::dropped(&mut frame, length, &context, scratch);
+    } else {
+        count::passed(scratch);
     }
     action
 }

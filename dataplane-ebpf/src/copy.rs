@@ -35,7 +35,7 @@ owned! {
     MemberRow;
     NetworkRow;
     // The rest is zero, in the table and in the scratch space.
-    FlowRow, offset_of!(FlowRow, reserved) / size_of::<u64>();
+    FlowRow, offset_of!(FlowRow, reserved).div_ceil(size_of::<u64>());
     FragmentRow;
 }
 

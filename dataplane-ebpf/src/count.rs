@@ -1,11 +1,28 @@
-//! Counting drops and telling userspace about them.
+//! Counting what passes and what is dropped, and telling userspace about drops.
 
-use andromede_abi::{DropCounterKey, DropEvent, EVENT_BURST, EVENT_KIND_DROP, EVENTS_PER_SECOND, EventBudget, hook};
-use andromede_pipeline::{Context, Frame, Packet, Scratch, Verdict};
+use andromede_abi::{DropCounterKey, DropEvent, EVENT_BURST, EVENT_KIND_DROP, EVENTS_PER_SECOND, EventBudget, Meter, hook};
+use andromede_pipeline::{Context, Frame, Metered, Packet, Scratch, Verdict};
 
 use crate::{frame::Buffer, key::StackKey, maps};
 
 const SECOND: u64 = 1_000_000_000;
+
+/// Counts a packet that passed for its network.
+#[inline(always)]
+pub fn passed(scratch: &Scratch) {
+    if scratch.verdict.place == 0 {
+        return;
+    }
+    let Metered { meter, place, flows, packets, bytes, .. } = Metered::of(scratch);
+    let Some(row) = maps::METERS.get_ptr_mut(u32::from(meter)) else { return };
+    // SAFETY: one of the places of the row of this processor, of which there are as many as `Metered::place` has numbers.
+    let counted: &mut Meter = unsafe { &mut *row.cast::<Meter>().add(place as usize) };
+    counted.packets += u64::from(packets);
+    counted.bytes += u64::from(bytes);
+    if flows != 0 {
+        counted.flows += 1;
+    }
+}
 
 /// Counts a dropped packet, which came with `length` bytes, and reports it if the budget of this processor allows. A function of its own,
 /// for its stack.

@@ -2,7 +2,7 @@
 
 use andromede_abi::{
     CellKey, CellRow, DropCounterKey, EventBudget, FlowKey, FlowRow, FragmentKey, FragmentRow, HostRow, IdentityClass,
-    IdentityClassKey, LocationKey, LocationRow, MemberKey, MemberRow, NetworkRow, PolicyPrefixKey, PortRow,
+    IdentityClassKey, LocationKey, LocationRow, MemberKey, MemberRow, MeterRow, NetworkRow, PolicyPrefixKey, PortRow,
     PrefixClasses, PrefixKey, RuleEvent, ServiceClasses, ServiceKey, SourceKey, UsageRow, VerdictRecord, maps,
 };
 use andromede_pipeline::Scratch;
@@ -90,6 +90,8 @@ pub static EVENTS: RingBuf<andromede_abi::DropEvent, { rows!(EVENTS) }> = RingBu
 pub static EVENT_BUDGET: PerCpuArray<EventBudget, { rows!(EVENT_BUDGET) }> = PerCpuArray::new();
 #[btf_map]
 pub static RULE_HITS: HashMap<u32, u64, { rows!(RULE_HITS) }, SPARSE> = HashMap::new();
+#[btf_map]
+pub static METERS: PerCpuArray<MeterRow, { rows!(METERS) }> = PerCpuArray::new();
 #[btf_map]
 pub static RULE_EVENTS: RingBuf<RuleEvent, { rows!(RULE_EVENTS) }> = RingBuf::new();
 #[btf_map]

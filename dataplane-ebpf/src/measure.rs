@@ -6,7 +6,7 @@ use andromede_pipeline::{Frame, OVERHEAD, Put, Stages as _, Tables, decide};
 use aya_ebpf::{EbpfContext, bindings::__sk_buff, macros::classifier, programs::TcContext};
 
 use crate::{
-    apply, context,
+    apply, context, count,
     frame::Buffer,
     host,
     maps::{self, Desk},
@@ -32,13 +32,13 @@ pub fn measure_nothing(_ctx: TcContext) -> i32 {
     0
 }
 
-/// A workload's frame is decided about, and nothing is done.
+/// A workload's frame is decided about and counted, and nothing else is done.
 #[classifier]
 pub fn measure_workload(ctx: TcContext) -> i32 {
     decide_only(&ctx, hook::FROM_WORKLOAD, host())
 }
 
-/// A frame from the underlay is decided about, and nothing is done.
+/// A frame from the underlay is decided about and counted, and nothing else is done.
 #[classifier]
 pub fn measure_underlay(ctx: TcContext) -> i32 {
     decide_only(&ctx, hook::FROM_UNDERLAY, host())
@@ -75,6 +75,7 @@ fn decide_only(ctx: &TcContext, hook: u8, host: &HostConfig) -> i32 {
     let frame = Buffer::new(skb, if hook == hook::FROM_UNDERLAY { OVERHEAD } else { 0 });
     let context = context::read(skb, hook, host, clock);
     decide(&frame, &context, &Maps, scratch);
+    count::passed(scratch);
     scratch.verdict.target.kind as i32
 }
 

@@ -258,6 +258,13 @@ impl Tables for Maps {
     }
 
     #[inline(always)]
+    fn copy_host(&self, host: u32, into: &mut HostRow) -> bool {
+        let Some(row) = maps::HOSTS.get_ptr(&host) else { return false };
+        // SAFETY: an element of a map.
+        unsafe { copy_to(row, HostRow::owner_of(host), into) }
+    }
+
+    #[inline(always)]
     fn member(&self, key: &MemberKey) -> Option<MemberRow> {
         kept::member(key).copied()
     }

@@ -1,6 +1,8 @@
 //! Counters that each processor keeps for itself.
 
-use andromede_abi::{DropCounterKey, DropReason, EventBudget, Pod, RuleNumber, bytes_of, from_bytes};
+use andromede_abi::{
+    DropCounterKey, DropReason, EventBudget, MeterIndex, MeterRow, Pod, RuleNumber, bytes_of, from_bytes,
+};
 
 use crate::{
     batch,
@@ -83,6 +85,39 @@ impl EventBudgets {
         let mut value = vec![0; self.0.map.copy_size];
         self.0.map.lookup(bytes_of(&0_u32), &mut value).map_err(|source| self.0.error("read", source))?;
         Ok(parts::<EventBudget>(&value).fold(0, |sum, budget| sum.wrapping_add(budget.suppressed)))
+    }
+}
+
+/// What networks have used, by the index of their row.
+#[derive(Debug)]
+pub struct Meters(pub(crate) Rows<u32, MeterRow>);
+
+impl Meters {
+    /// How many rows there are; the first is that of networks without one of their own.
+    pub fn capacity(&self) -> u32 {
+        self.0.capacity()
+    }
+
+    /// The kernel's number of the table. While the machine runs no other table gets it: what is read of a table with another number
+    /// does not go on from what was read before.
+    pub fn id(&self) -> u32 {
+        self.0.map.id
+    }
+
+    /// What was counted in a row, summed over the processors. It only grows.
+    pub fn get(&self, index: MeterIndex) -> Result<MeterRow, TableError> {
+        let mut value = vec![0; self.0.map.copy_size];
+        let index = u32::from(index);
+        self.0.map.lookup(bytes_of(&index), &mut value).map_err(|source| self.0.error("read", source))?;
+        let mut sum = MeterRow::default();
+        for part in parts::<MeterRow>(&value) {
+            for (sum, part) in sum.places.iter_mut().zip(part.places) {
+                sum.packets = sum.packets.wrapping_add(part.packets);
+                sum.bytes = sum.bytes.wrapping_add(part.bytes);
+                sum.flows = sum.flows.wrapping_add(part.flows);
+            }
+        }
+        Ok(sum)
     }
 }
 

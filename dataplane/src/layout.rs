@@ -5,7 +5,7 @@
 
 use andromede_abi::{
     CellKey, CellRow, DropCounterKey, EventBudget, FlowKey, FlowRow, FragmentKey, FragmentRow, HostRow, IdentityClass,
-    IdentityClassKey, LocationKey, LocationRow, MemberKey, MemberRow, NetworkRow, PolicyPrefixKey, PortRow,
+    IdentityClassKey, LocationKey, LocationRow, MemberKey, MemberRow, MeterRow, NetworkRow, PolicyPrefixKey, PortRow,
     PrefixClasses, PrefixKey, Prefixed, ReaperRow, ServiceClasses, ServiceKey, SourceKey, UsageRow,
     maps::{self, Table},
 };
@@ -60,6 +60,7 @@ pub(crate) const LAYOUTS: &[Layout] = &[
     rows::<(), ()>(&maps::EVENTS, Kind::RingBuffer),
     rows::<u32, EventBudget>(&maps::EVENT_BUDGET, Kind::PerCpuArray),
     rows::<u32, u64>(&maps::RULE_HITS, Kind::Hash),
+    rows::<u32, MeterRow>(&maps::METERS, Kind::PerCpuArray),
     rows::<(), ()>(&maps::RULE_EVENTS, Kind::RingBuffer),
     rows::<u32, u64>(&maps::GENERATION, Kind::Array),
 ];

@@ -49,7 +49,7 @@ mod test_run;
 mod upgrade;
 
 pub use attachment::{AttachError, AttachMode, Health, TearDownError, UnknownAttachMode};
-pub use counters::{DropTotals, Drops, EventBudgets, RuleHits};
+pub use counters::{DropTotals, Drops, EventBudgets, Meters, RuleHits};
 pub use epochs::Epochs;
 pub use events::{DropEvents, Events, RuleEvents};
 pub use flows::Flows;

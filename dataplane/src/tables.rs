@@ -10,7 +10,7 @@ use andromede_abi::{
 };
 
 use crate::{
-    counters::{DropTotals, Drops, EventBudgets, RuleHits},
+    counters::{DropTotals, Drops, EventBudgets, Meters, RuleHits},
     epochs::Epochs,
     flows::Flows,
     generation::Generation,
@@ -45,6 +45,7 @@ pub struct Tables {
     pub drop_totals: DropTotals,
     pub event_budgets: EventBudgets,
     pub rule_hits: RuleHits,
+    pub meters: Meters,
 }
 
 /// Open maps by the names of their tables, each compared with its layout.
@@ -110,6 +111,7 @@ impl Maps {
             drop_totals: DropTotals(self.take(&maps::DROP_TOTALS)?),
             event_budgets: EventBudgets(self.take(&maps::EVENT_BUDGET)?),
             rule_hits: RuleHits(self.take(&maps::RULE_HITS)?),
+            meters: Meters(self.take(&maps::METERS)?),
         })
     }
 }

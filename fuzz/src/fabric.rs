@@ -7,7 +7,7 @@ use andromede_abi::{
     Action, Address, CellKey, CellRow, HostConfig, HostIndex, HostRow, LocationKey, LocationRow, Mac, MemberKey,
     MemberRow, NetworkIndex, NetworkRow, PolicyPrefixKey, PolicySet, PortLimits, PortRow, PrefixClasses, PrefixKey,
     Prefixed, ServiceClasses, ServiceKey, Slot, Timeouts, ZoneSet, feature, location_flag, location_kind, member_flag,
-    pair, port_flag, remote_level, rule, service_level,
+    meter_place, pair, port_flag, remote_level, rule, service_level,
 };
 use andromede_pipeline::memory::Tables;
 
@@ -86,7 +86,7 @@ pub(crate) fn tables() -> Tables {
             ifindex: 2,
             zone: 0,
             key_id: 0,
-            reserved: 0,
+            place: u32::from(if host == FOREIGN { meter_place::OUTSIDE_SENT } else { meter_place::SAME_ZONE }),
         };
         tables.hosts.insert(host, row);
     }
@@ -105,6 +105,7 @@ fn add_network(tables: &mut Tables, network: NetworkIndex) {
         tenant: network,
         network_slot: slot(network, 0),
         flags: 0,
+        meter: network as u16,
         timeouts: Timeouts::DEFAULT,
         tenant_flows: 0,
         zones: ZoneSet::NONE,

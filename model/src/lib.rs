@@ -7,6 +7,7 @@
 mod budget;
 mod check;
 mod commit;
+mod day;
 mod draft;
 mod group;
 mod host;
@@ -39,6 +40,7 @@ mod zone;
 
 pub use budget::{PortLimits, RateLimits, TenantLimits};
 pub use commit::{Commit, CommitError, Counters};
+pub use day::Day;
 pub use group::{Action, Direction, Existing, Remote, Rule, SecurityGroup};
 pub use host::{Host, HostState};
 pub use ipam::Quarantine;

@@ -21,6 +21,7 @@ mod judgement;
 mod lifetime;
 #[cfg(feature = "memory")]
 pub mod memory;
+mod meter;
 mod packet;
 mod parse;
 mod passage;
@@ -45,6 +46,7 @@ pub use fragment::{Fragment, FragmentKind};
 pub use frame::{Frame, MAX_OFFSET};
 pub use inline::Inline;
 pub use judgement::Judgement;
+pub use meter::Metered;
 pub use packet::{Packet, Transport, flow_key};
 pub use passage::{Recognised, follow, judge, part};
 pub use report::rule_event;

@@ -20,11 +20,13 @@ pub(crate) struct Terms {
     pub(crate) tenant: u32,
     /// The most connections that the tenant may have; 0: no limit.
     pub(crate) tenant_flows: u32,
+    /// The row of the network's meter. A whole word: the verifier wants accesses to the stack aligned.
+    pub(crate) meter: u32,
 }
 
 impl Terms {
     /// What holds for a connection of a network that says nothing.
-    pub(crate) const NONE: Self = Self { lifetime: 0, tenant: 0, tenant_flows: 0 };
+    pub(crate) const NONE: Self = Self { lifetime: 0, tenant: 0, tenant_flows: 0, meter: 0 };
 }
 
 /// What its network says about a connection of this state. Asked only where a row is made or its state changes. In the kernel a
@@ -36,6 +38,7 @@ pub(crate) fn ask<T: Tables>(tables: &T, network: NetworkIndex, protocol: u8, st
             lifetime: seconds(protocol, state, &row.timeouts),
             tenant: row.tenant,
             tenant_flows: row.tenant_flows,
+            meter: row.meter as u32,
         },
         None => Terms { lifetime: seconds(protocol, state, &Timeouts::DEFAULT), ..Terms::NONE },
     };

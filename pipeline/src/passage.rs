@@ -5,7 +5,7 @@ use andromede_abi::{Direction, DropReason, FlowRow, HostConfig, HostIndex, Netwo
 use crate::{
     budget::{self, Account},
     judgement::Judgement,
-    lifetime,
+    lifetime, meter,
     packet::{Transport, flow_key},
     scratch::Scratch,
     stage::{
@@ -234,10 +234,11 @@ fn recall_or_judge<T: Stages>(tables: &T, scratch: &mut Scratch) -> Result<(), R
         return Ok(());
     }
     judge::judge(tables, scratch)?;
-    let Scratch { row, packet, opening, terms, .. } = scratch;
+    let Scratch { row, packet, opening, terms, initiator, answerer, .. } = scratch;
+    meter::settle(row, initiator, answerer, opening.opening_direction());
     row.state = if opening.is_known { state::after(opening.state, packet, !opening.is_answer) } else { 0 };
     lifetime::ask(tables, opening.network, packet.protocol, row.state, terms);
-    (row.lifetime, row.tenant) = (terms.lifetime, terms.tenant);
+    (row.lifetime, row.tenant, row.meter) = (terms.lifetime, terms.tenant, terms.meter as u16);
     if is_one_of_many {
         tables.keep(scratch);
     }
@@ -301,5 +302,6 @@ pub(crate) fn along(host: &HostConfig, scratch: &mut Scratch, stage: Stage) -> R
     }
     let rule = if row.ingress_rule == rule::NONE { row.egress_rule } else { row.ingress_rule };
     verdict.pass(stage, target, edit, rule);
+    verdict.place = meter::place(row, opening.direction);
     Ok(())
 }

@@ -1,7 +1,8 @@
 //! Where a walk writes what is too large for its stack.
 
 use andromede_abi::{
-    Address, EndpointMark, FlowKey, FlowRow, FragmentKey, FragmentRow, LocationRow, NextHop, PortLimits, PortRow, Slot,
+    Address, EndpointMark, FlowKey, FlowRow, FragmentKey, FragmentRow, HostRow, LocationRow, NextHop, PortLimits,
+    PortRow, Slot,
 };
 
 use crate::{
@@ -56,6 +57,8 @@ pub struct Scratch {
     pub(crate) opening: Opening,
     /// Where an address is: a copy of what was found last.
     pub(crate) location: LocationRow,
+    /// How to reach the host of the other end: a copy of what was found.
+    pub(crate) host: HostRow,
     /// The end that opens the connection.
     pub(crate) initiator: End,
     /// The end that answers.
@@ -88,7 +91,10 @@ impl Scratch {
             initiator_budget: 0,
             answerer_budget: 0,
             hold: 0,
-            reserved: [0; 10],
+            meter: 0,
+            low_place: 0,
+            high_place: 0,
+            reserved: [0; 9],
         },
         port: PortRow {
             owner: 0,
@@ -145,6 +151,7 @@ impl Scratch {
         inquiry: Inquiry::NONE,
         opening: Opening::NONE,
         location: LocationRow::UNKNOWN,
+        host: HostRow::UNKNOWN,
         initiator: End::UNKNOWN,
         answerer: End::UNKNOWN,
     };

@@ -98,6 +98,11 @@ pub trait Tables {
     }
     /// How to reach a host.
     fn host(&self, host: HostIndex) -> Option<HostRow>;
+    /// Copies how to reach a host to `into`; false if there is no row. The kernel does it without its stack.
+    #[inline(always)]
+    fn copy_host(&self, host: HostIndex, into: &mut HostRow) -> bool {
+        self.host(host).map(|row| *into = row).is_some()
+    }
     /// Is the sender a member of the network?
     fn member(&self, key: &MemberKey) -> Option<MemberRow>;
     /// What holds for the network.

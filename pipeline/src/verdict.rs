@@ -1,10 +1,10 @@
 //! What was decided about a packet.
 
 use andromede_abi::{
-    DropReason, FlowRow, Mac, NetworkIndex, NextHop, RuleNumber, Slot, Stage, VerdictRecord, rule, target,
+    DropReason, FlowRow, Mac, NetworkIndex, NextHop, RuleNumber, Slot, Stage, VerdictRecord, meter_place, rule, target,
 };
 
-use crate::scratch::Scratch;
+use crate::{meter::Metered, scratch::Scratch};
 
 /// Where a packet goes.
 #[repr(u16)]
@@ -203,6 +203,8 @@ pub struct Verdict {
     pub port: Slot,
     /// Network, or 0.
     pub network: NetworkIndex,
+    /// What it is counted to if it passes, see [`andromede_abi::meter_place`].
+    pub place: u8,
 }
 
 impl Verdict {
@@ -216,6 +218,7 @@ impl Verdict {
         stage: Stage::Parse,
         port: 0,
         network: 0,
+        place: meter_place::NONE,
     };
 
     /// Lets the packet pass.
@@ -234,6 +237,7 @@ impl Verdict {
     /// The verdict as a record of fixed layout.
     #[inline(always)]
     pub fn record(&self, hook: u8, scratch: &Scratch) -> VerdictRecord {
+        let metered = Metered::of(scratch);
         VerdictRecord {
             hook,
             target: self.target.kind as u8,
@@ -254,6 +258,12 @@ impl Verdict {
             mac: self.edit.mac,
             outer_port: self.target.source_port,
             next_hop: if self.target.kind == TargetKind::Encap { scratch.row.next_hop } else { NextHop::NONE },
+            meter: metered.meter,
+            place: metered.place,
+            flows: metered.flows,
+            packets: metered.packets,
+            bytes: metered.bytes,
+            reserved: 0,
         }
     }
 }

@@ -8,7 +8,7 @@ use std::{
 use andromede_abi::{
     Address, FORWARDED, HostIndex, HostRow, LocationKey, LocationRow, MemberKey, MemberRow, NetworkRow, PolicySet,
     PortRow, PrefixKey, Prefixed, Slot, SourceKey, Timeouts, ZoneSet, encapsulation, location_flag, location_kind,
-    maps, member_flag, network_flag, port_flag,
+    maps, member_flag, meter_place, network_flag, port_flag,
 };
 use andromede_model::{
     Admitted, AnyName, Direction, GATEWAY_MAC, NetworkView, Port, PortName, Prefix, SecurityGroupName, Vtep,
@@ -82,7 +82,10 @@ impl<'a> Compiler<'a> {
             let rules = rules.iter().map(|rule| (rule.number, (owner.clone(), rule.name.clone())));
             self.wanted.names.rules.extend(rules);
         }
-        let row = network_row(view, network_slot, self.sharers.tenant_flows(view.network.tenant_index));
+        let row = NetworkRow {
+            meter: self.facts.meters.get(&view.network.index).copied().unwrap_or_default(),
+            ..network_row(view, network_slot, self.sharers.tenant_flows(view.network.tenant_index))
+        };
         self.wanted.rows.networks.insert(view.network.index, row);
         for host in view.hosts.values().filter(|host| host.index != self.facts.host) {
             let zone = host.zone_index;
@@ -125,7 +128,7 @@ impl<'a> Compiler<'a> {
             ifindex: self.facts.underlay_ifindex,
             zone,
             key_id: 0,
-            reserved: 0,
+            place: place(view, self.facts.host, zone, flags).into(),
         };
         self.wanted.rows.hosts.insert(host, row);
         let key = MemberKey { vni: view.network.vni.get(), underlay: underlay.into() };
@@ -338,6 +341,18 @@ fn location(key: &LocationKey) -> LocationRow {
     LocationRow { owner: LocationRow::owner_of(key), encapsulation: encapsulation::VXLAN_V4, ..LocationRow::UNKNOWN }
 }
 
+/// What packets to another host, in this zone, or to a foreign tunnel endpoint count to. Hosts without a zone are in one.
+fn place(view: &NetworkView, here: HostIndex, zone: u32, flags: u32) -> u8 {
+    let own = view.hosts.values().find(|host| host.index == here).map_or(0, |host| host.zone_index);
+    if flags & member_flag::VTEP != 0 {
+        meter_place::OUTSIDE_SENT
+    } else if own == zone {
+        meter_place::SAME_ZONE
+    } else {
+        meter_place::OTHER_ZONE
+    }
+}
+
 /// What holds for the whole network.
 fn network_row(view: &NetworkView, network_slot: Slot, tenant_flows: u32) -> NetworkRow {
     let network = &view.network;
@@ -351,6 +366,7 @@ fn network_row(view: &NetworkView, network_slot: Slot, tenant_flows: u32) -> Net
         tenant: network.tenant_index,
         network_slot,
         flags,
+        meter: 0,
         timeouts: Timeouts {
             tcp_established: timeouts.tcp_established,
             tcp_transitory: timeouts.tcp_transitory,

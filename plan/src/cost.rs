@@ -62,6 +62,7 @@ impl Cost {
             gateways,
             addresses: BTreeSet::new(),
             flow_rows: maps::FLOWS.rows,
+            meters: BTreeMap::new(),
         };
         Ok(Self::of(&compile(views, &facts, &attachments, &Rows::default())?.rows))
     }

@@ -194,6 +194,13 @@ impl<'a> Difference<'a> {
         elsewhere.filter(expelled).map(|(_, row)| row.slot).filter(|slot| *slot != 0).collect()
     }
 
+    /// Slots of ports whose network is metered in another row than before: their connections are judged again, and counted there.
+    pub(crate) fn remetered(&self, wanted: &Rows) -> BTreeSet<Slot> {
+        let moved = self.networks.changed.iter().filter(|(_, old, new)| old.meter != new.meter);
+        let moved: BTreeSet<NetworkIndex> = moved.map(|(index, _, _)| **index).collect();
+        wanted.ports.values().filter(|row| moved.contains(&row.network)).map(|row| row.slot).collect()
+    }
+
     /// Slots of rows that change. Their words move after the rows: until then flows go on by what they were judged by, and are
     /// not judged by old and new rows together.
     pub(crate) fn stale_late(&self) -> BTreeSet<Slot> {

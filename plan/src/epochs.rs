@@ -45,6 +45,7 @@ pub(crate) fn settle(found: &Rows, wanted: &mut Rows) {
     let mut stale = difference.stale_late();
     stale.append(&mut difference.stale_early(found, wanted));
     stale.append(&mut difference.expelled(wanted));
+    stale.append(&mut difference.remetered(wanted));
     stale.extend(new_slots.symmetric_difference(&old_slots));
     let settled = |slot: Slot| epoch_of(slot).wrapping_add(u32::from(stale.contains(&slot)));
     for row in wanted.ports.values_mut() {

@@ -5,7 +5,7 @@ use std::{
     net::{IpAddr, Ipv4Addr},
 };
 
-use andromede_abi::{HostIndex, NetworkIndex, RuleNumber, Slot};
+use andromede_abi::{HostIndex, MeterIndex, NetworkIndex, RuleNumber, Slot};
 use andromede_model::{AnyName, NetworkName, PortName, RuleName};
 
 use crate::{Rows, TooLarge};
@@ -28,6 +28,8 @@ pub struct HostFacts {
     pub addresses: BTreeSet<IpAddr>,
     /// Rows of its flow table.
     pub flow_rows: u32,
+    /// The rows in which networks are metered; one that is not here has none of its own.
+    pub meters: BTreeMap<NetworkIndex, MeterIndex>,
 }
 
 /// A workload's interface.

@@ -5,9 +5,11 @@ mod common;
 
 use std::{collections::BTreeSet, net::IpAddr};
 
-use andromede_model::Admitted;
-use andromede_plan::{RowKey, Rows, Step, Wanted, changes, compile};
+use andromede_abi::meter_place;
+use andromede_model::{Admitted, Host};
+use andromede_plan::{HostFacts, RowKey, Rows, Step, Wanted, changes, compile};
 use common::{
+    host,
     lookup::{self, Passed, Service, packet},
     world::{World, addresses, next_world, world},
 };
@@ -222,4 +224,29 @@ fn a_law_that_narrows_reaches_what_lives_wherever_the_agent_ends() {
         }
     }
     assert!(elsewhere > 0, "nothing was elsewhere");
+}
+
+#[test]
+fn a_network_is_metered_by_place_and_what_lived_before_is_judged_again() {
+    let mut view = host::view(2, &[Vec::new()]);
+    let own = Host { zone_index: 7, ..host::host() };
+    for (number, zone_index) in [(2, 7), (3, 8)] {
+        let name: andromede_model::HostName = format!("hosts/h{number}").parse().unwrap();
+        let underlay = std::net::Ipv4Addr::new(192, 0, 2, number);
+        view.hosts.insert(name.clone(), Host { name, underlay, index: number.into(), zone_index, ..host::host() });
+    }
+    view.hosts.insert(own.name.clone(), own);
+    let (facts, attachments) = (host::facts(), host::attachments(&view));
+    let before = compile(std::slice::from_ref(&view), &facts, &attachments, &Rows::default()).unwrap();
+    let places: Vec<_> = before.rows.hosts.iter().map(|(host, row)| (*host, row.place)).collect();
+    assert_eq!(places, [(2, meter_place::SAME_ZONE.into()), (3, meter_place::OTHER_ZONE.into())]);
+    assert_eq!(before.rows.networks[&1].meter, 0);
+    let metered = HostFacts { meters: [(1, 5)].into(), ..facts };
+    let after = compile(std::slice::from_ref(&view), &metered, &attachments, &before.rows).unwrap();
+    assert_eq!(after.rows.networks[&1].meter, 5);
+    for row in before.rows.ports.values() {
+        assert_ne!(before.rows.epochs[&row.slot], after.rows.epochs[&row.slot], "its connections are judged again");
+    }
+    let quiet = compile(std::slice::from_ref(&view), &metered, &attachments, &after.rows).unwrap();
+    assert_eq!(changes(&after.rows, &quiet), []);
 }

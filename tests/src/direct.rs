@@ -178,6 +178,7 @@ impl DirectHost {
             gateways: BTreeMap::new(),
             addresses: BTreeSet::new(),
             flow_rows: maps::FLOWS.rows,
+            meters: BTreeMap::new(),
         };
         let mut attachments = Attachments::new();
         let mut places = BTreeSet::from([

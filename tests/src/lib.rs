@@ -10,6 +10,7 @@ pub mod dialogue;
 pub mod direct;
 pub mod drops;
 pub mod image;
+pub mod kube;
 pub mod oracle;
 pub mod podman;
 pub mod scene;

@@ -16,7 +16,8 @@ use std::{
 
 use andromede_abi::{DropEvent, HostConfig, RuleEvent};
 use andromede_dataplane::{Reaper, TableError, Tables};
-use andromede_plan::Wanted;
+use andromede_model::NetworkView;
+use andromede_plan::{Rows, Wanted};
 use andromede_proto::{
     agent::v1::{Answer, Query, answer, query},
     v1,
@@ -25,7 +26,10 @@ use tokio::{sync::Semaphore, task::JoinHandle};
 
 pub use self::{names::HostNames, sweep::SweepError};
 use self::{rules::RuleLog, sweep::Sweeper};
-use crate::programs::{Programs, Settings};
+use crate::{
+    meter::{self, MeterError, Meters, Seats},
+    programs::{Programs, Settings},
+};
 
 /// Dropped packets that are remembered.
 const RECENT: usize = 1024;
@@ -47,6 +51,9 @@ pub enum DiagnosticsError {
     /// A table.
     #[error("{0}")]
     Table(#[from] TableError),
+    /// The meters.
+    #[error(transparent)]
+    Meter(#[from] MeterError),
     /// The sweep.
     #[error(transparent)]
     Sweep(#[from] SweepError),
@@ -80,6 +87,7 @@ pub struct Diagnostics {
     readers: Mutex<Vec<JoinHandle<()>>>,
     at_once: Semaphore,
     sweeper: Mutex<Sweeper>,
+    meters: Meters,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -87,8 +95,8 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Diagnostics {
-    /// Of the host of this name.
-    pub fn new(host: &str) -> Self {
+    /// Of the host of this name, and with these meters.
+    pub fn new(host: &str, meters: Meters) -> Self {
         Self {
             host: host.to_owned(),
             loaded: Mutex::default(),
@@ -98,6 +106,7 @@ impl Diagnostics {
             readers: Mutex::default(),
             at_once: Semaphore::new(AT_ONCE),
             sweeper: Mutex::default(),
+            meters,
         }
     }
 
@@ -106,6 +115,9 @@ impl Diagnostics {
         let opened = Tables::open(&settings.pins, &settings.sizes).and_then(|tables| Ok((tables, programs.reaper()?)));
         match opened {
             Ok((tables, reaper)) => {
+                if let Err(error) = self.meters.begin(&tables.meters) {
+                    tracing::error!(%error, "usage is not metered");
+                }
                 *lock(&self.loaded) = Some(Arc::new(Loaded { tables, config: *programs.config(), reaper }));
             }
             Err(error) => tracing::error!(%error, "no diagnostics"),
@@ -116,6 +128,19 @@ impl Diagnostics {
         readers.extend(programs.take_events().map(|events| tokio::spawn(events::read(events, weak(), Self::remember))));
         let rules = programs.take_rule_events();
         readers.extend(rules.map(|events| tokio::spawn(events::read(events, weak(), Self::remember_rule))));
+    }
+
+    /// The rows in which these networks are metered; `found` are the rows that say so at present.
+    pub fn seat(&self, views: &[NetworkView], found: &Rows) -> Seats {
+        let rows = self.tables().map_or(0, |loaded| loaded.tables.meters.capacity());
+        let in_use = found.networks.values().map(|row| row.meter).collect();
+        self.meters.seat(views, &in_use, rows)
+    }
+
+    /// Adds what networks have used since the last time to the book.
+    pub fn meter(&self) -> Result<(), DiagnosticsError> {
+        let Ok(loaded) = self.tables() else { return Ok(()) };
+        Ok(self.meters.fold(&loaded.tables.meters)?)
     }
 
     /// From now on numbers stand for this.
@@ -218,6 +243,10 @@ impl Diagnostics {
             Some(query::Question::Flows(request)) => self.flows(&request).map(answer::Answer::Flows),
             Some(query::Question::RuleEvents(request)) => self.rule_events(&request).map(answer::Answer::RuleEvents),
             Some(query::Question::RuleHits(request)) => self.rule_hits(&request).map(answer::Answer::RuleHits),
+            Some(query::Question::Usage(question)) => {
+                let usage = self.meters.told(&self.tables()?.tables.meters, &question)?;
+                Ok(answer::Answer::Usage(usage))
+            }
             Some(query::Question::NetworkRows(network)) => {
                 let loaded = self.tables()?;
                 let rows = rows::of_network(&loaded.tables, &loaded.config, &self.names(), &network, monotonic()?)?;
@@ -237,6 +266,19 @@ pub async fn sweep(diagnostics: Arc<Diagnostics>) {
         let diagnostics = Arc::clone(&diagnostics);
         if let Ok(Err(error)) = tokio::task::spawn_blocking(move || diagnostics.sweep()).await {
             tracing::error!(%error, "connections that are over could not be removed");
+        }
+    }
+}
+
+/// Meters from time to time, for ever.
+pub async fn meter(diagnostics: Arc<Diagnostics>) {
+    let mut timer = tokio::time::interval(meter::INTERVAL);
+    timer.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        timer.tick().await;
+        let diagnostics = Arc::clone(&diagnostics);
+        if let Ok(Err(error)) = tokio::task::spawn_blocking(move || diagnostics.meter()).await {
+            tracing::error!(%error, "usage could not be read and kept; it is tried again");
         }
     }
 }

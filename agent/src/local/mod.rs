@@ -108,7 +108,10 @@ fn diagnostics_status(error: &DiagnosticsError) -> Status {
         DiagnosticsError::NotLoaded | DiagnosticsError::Busy | DiagnosticsError::Stopping => Status::unavailable(text),
         DiagnosticsError::NotHeld(_) => Status::not_found(text),
         DiagnosticsError::Unknown => Status::unimplemented(text),
-        DiagnosticsError::Table(_) | DiagnosticsError::Sweep(_) | DiagnosticsError::Clock(_) => Status::internal(text),
+        DiagnosticsError::Table(_)
+        | DiagnosticsError::Meter(_)
+        | DiagnosticsError::Sweep(_)
+        | DiagnosticsError::Clock(_) => Status::internal(text),
     }
 }
 

@@ -128,6 +128,7 @@ pub(super) fn facts() -> Result<HostFacts> {
         gateways: BTreeMap::new(),
         addresses: BTreeSet::new(),
         flow_rows: maps::FLOWS.rows,
+        meters: BTreeMap::new(),
     })
 }
 

@@ -20,6 +20,7 @@ pub(crate) mod rules;
 pub(crate) mod status;
 pub(crate) mod token;
 pub(crate) mod trace;
+pub(crate) mod usage;
 
 use crate::{
     arguments::{Arguments, Command},
@@ -47,6 +48,7 @@ pub(crate) async fn run(arguments: &Arguments) -> Result<(), Failure> {
         Command::Flows(flows) => flows.run(connection).await,
         Command::Log(log) => log.run(connection).await,
         Command::Hits(hits) => hits.run(connection).await,
+        Command::Usage(usage) => usage.run(connection).await,
         Command::Trace(trace) => trace.run(connection, palette).await,
         Command::Host(host) => host.run(connection, palette).await,
         Command::Pki(pki) => pki.run(),

@@ -134,6 +134,7 @@ impl Fabric {
             gateways: BTreeMap::new(),
             addresses: BTreeSet::new(),
             flow_rows: maps::FLOWS.rows,
+            meters: BTreeMap::new(),
         };
         let view = model.view(&network()).unwrap();
         let rows = compile(&[view], &facts, &attachments, &Rows::default()).unwrap().rows;

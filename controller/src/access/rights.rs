@@ -185,6 +185,8 @@ pub const TABLE: &[(&str, Rights)] = &[
     // A tenant is told of its own rules at its own ports.
     ("/andromede.v1.DiagnosticsService/ListRuleEvents", Rights::READS),
     ("/andromede.v1.DiagnosticsService/ListRuleHits", Rights::READS),
+    // A tenant reads its own bill.
+    ("/andromede.v1.UsageService/ListUsage", Rights::READS),
     ("/andromede.agent.v1.AgentService/Session", Rights::SESSION),
     ("/andromede.agent.v1.JoinService/Join", Rights::JOINS),
     ("/andromede.agent.v1.JoinService/Renew", Rights::SESSION),

@@ -2,15 +2,16 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use andromede_model::{AnyName, HostName, Model, TenantName};
+use andromede_model::{AnyName, Host, HostName, Model, TenantName};
 use andromede_proto::v1::PlanResponse;
 use tokio::sync::watch;
 
 use super::{Caller, Extent, Principal, Role, check};
 use crate::{
     change::{Change, WriteError},
-    preview,
+    fence, preview,
     publish::Publisher,
+    registry::Registry,
 };
 
 /// The part of the state that a caller sees.
@@ -72,12 +73,13 @@ pub(super) fn owner(name: &AnyName) -> Option<TenantName> {
 #[derive(Clone, Debug)]
 pub struct Views {
     publisher: Arc<Publisher>,
+    registry: Arc<Registry>,
 }
 
 impl Views {
     /// Over this state.
-    pub const fn new(publisher: Arc<Publisher>) -> Self {
-        Self { publisher }
+    pub const fn new(publisher: Arc<Publisher>, registry: Arc<Registry>) -> Self {
+        Self { publisher, registry }
     }
 
     /// The state as of the last durable commit, as the caller sees it.
@@ -128,7 +130,8 @@ impl Views {
             return Err(WriteError::Moved(model.revision()));
         }
         check(&model, &mut change)?;
-        let planned = preview::plan(&model, &capacity, &change);
+        let fences = |host: &Host| fence::behind(&self.publisher, &self.registry, &model, host);
+        let planned = preview::plan(&model, &capacity, &change, &fences);
         let mut planned = planned.map_err(|error| error.told_to(&change.principal))?;
         if caller.sight != Sight::Everything {
             // Which hosts there are, and how full they are by others, concerns no tenant.

@@ -12,6 +12,7 @@ mod pages;
 mod requests;
 mod resources;
 mod rules;
+mod usage;
 mod watch;
 
 use andromede_model::Violation;
@@ -23,6 +24,7 @@ pub use fabric::Fabric;
 pub use history::History;
 pub use join::Join;
 pub use resources::Resources;
+pub use usage::Usages;
 pub use watch::Watches;
 
 use crate::errors;

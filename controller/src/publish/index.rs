@@ -50,6 +50,8 @@ struct Network {
     log: NetworkLog,
     /// Ports of the network on each host, and subnets leased to it.
     hosts: BTreeMap<HostName, usize>,
+    /// Hosts that held it before, and the revision that took the last of it from them: one that has not applied that still does.
+    left: BTreeMap<HostName, u64>,
 }
 
 /// What a host holds of one network.
@@ -94,7 +96,7 @@ impl Index {
         for moved in moves {
             let change = changes.entry(moved.network.clone()).or_default();
             change.names.insert(moved.moved.clone());
-            self.place(moved, change);
+            self.place(moved, revision, change);
             concerned.add(Some(moved.network.tenant()), moved.from.iter().chain(&moved.to));
         }
         for (name, change) in changes {
@@ -129,7 +131,11 @@ impl Index {
         for resource in &commit.written {
             match resource {
                 Resource::Network(network) => {
-                    let made = || Network { log: NetworkLog::new(commit.revision), hosts: BTreeMap::new() };
+                    let made = || Network {
+                        log: NetworkLog::new(commit.revision),
+                        hosts: BTreeMap::new(),
+                        left: BTreeMap::new(),
+                    };
                     self.networks.entry(network.name.clone()).or_insert_with(made);
                 }
                 Resource::Host(host) => drop(self.hosts.entry(host.name.clone()).or_default()),
@@ -199,7 +205,7 @@ impl Index {
     }
 
     /// Counts a port or subnet out of one host and into another. A host that enters or leaves the network is a change of its view.
-    fn place(&mut self, moved: &Move, change: &mut Change) {
+    fn place(&mut self, moved: &Move, revision: u64, change: &mut Change) {
         if moved.from == moved.to {
             return;
         }
@@ -216,6 +222,7 @@ impl Index {
                 }
             }
             if left {
+                network.left.insert(from.clone(), revision);
                 change.names.insert(from.clone().into());
             }
         }
@@ -223,6 +230,7 @@ impl Index {
             let count = network.hosts.entry(to.clone()).or_default();
             *count = count.saturating_add(1);
             if *count == 1 {
+                network.left.remove(to);
                 change.names.insert(to.clone().into());
             }
             let holding = self.hosts.entry(to.clone()).or_default().networks.entry(moved.network.clone()).or_default();
@@ -281,12 +289,21 @@ impl Index {
         Some(networks.keys().filter_map(|name| self.networks.get_key_value(name).map(|(name, it)| (name, &it.log))))
     }
 
-    /// The other hosts of the networks that a host holds.
-    pub fn sharing(&self, host: &HostName) -> Vec<HostName> {
+    /// The other hosts of the networks that a host holds; and those that held one of them before, with the revision from which on they do
+    /// not: who has not applied that still takes its packets.
+    pub fn sharing(&self, host: &HostName) -> BTreeMap<HostName, Option<u64>> {
+        let mut sharing = BTreeMap::new();
         let networks = self.hosts.get(host).into_iter().flat_map(|host| host.networks.keys());
-        let sharing = networks.filter_map(|name| self.networks.get(name)).flat_map(|network| network.hosts.keys());
-        let others: BTreeSet<&HostName> = sharing.filter(|other| *other != host).collect();
-        others.into_iter().cloned().collect()
+        for network in networks.filter_map(|name| self.networks.get(name)) {
+            sharing.extend(network.hosts.keys().map(|host| (host.clone(), None)));
+            for (other, revision) in &network.left {
+                // Who holds another of the networks is asked for more.
+                let last = sharing.entry(other.clone()).or_insert(Some(*revision));
+                *last = last.map(|last| last.max(*revision));
+            }
+        }
+        sharing.remove(host);
+        sharing
     }
 
     /// Does the host hold the network?

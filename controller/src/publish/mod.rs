@@ -109,8 +109,8 @@ impl Publisher {
         self.published().index.concerned(tenant, revision)
     }
 
-    /// The other hosts of the networks that a host holds.
-    pub fn sharing(&self, host: &HostName) -> Vec<HostName> {
+    /// See [`Index::sharing`].
+    pub fn sharing(&self, host: &HostName) -> BTreeMap<HostName, Option<u64>> {
         self.published().index.sharing(host)
     }
 

@@ -58,6 +58,9 @@ pub enum StoreError {
         /// Number of the commit.
         number: u64,
     },
+    /// What was done with records of usage ended in the middle.
+    #[error("store: work on records of usage ended unexpectedly: {0}; nothing of it is written")]
+    Usage(String),
     /// An entry cannot be decoded.
     #[error("store: commit {number} cannot be read: {reason}; restore the store from a backup")]
     Corrupt {

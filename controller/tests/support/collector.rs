@@ -14,8 +14,11 @@ use tonic::{
     body::Body,
     codegen::{BoxFuture, Service, http},
     server::{Grpc, NamedService, UnaryService},
+    transport::{Identity, Server, ServerTlsConfig},
 };
 use tonic_prost::ProstCodec;
+
+use super::pki::Issued;
 
 /// Spans that came.
 #[derive(Clone, Default)]
@@ -55,11 +58,12 @@ impl Service<http::Request<Body>> for Collector {
 }
 
 impl Collector {
-    /// Listens on loopback.
-    pub async fn serve(&self) -> SocketAddr {
+    /// Listens on loopback, over TLS with this certificate.
+    pub async fn serve(&self, issued: &Issued) -> SocketAddr {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let server = tonic::transport::Server::builder().add_service(self.clone());
+        let tls = ServerTlsConfig::new().identity(Identity::from_pem(&issued.certificate, &issued.key));
+        let server = Server::builder().tls_config(tls).unwrap().add_service(self.clone());
         tokio::spawn(server.serve_with_incoming(TcpListenerStream::new(listener)));
         address
     }

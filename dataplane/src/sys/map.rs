@@ -51,6 +51,8 @@ fn possible_cpus() -> io::Result<usize> {
 #[derive(Debug)]
 pub(crate) struct RawMap {
     fd: OwnedFd,
+    /// The kernel's number of it.
+    pub(crate) id: u32,
     /// `enum bpf_map_type`.
     pub(crate) kind: u32,
     /// Bytes of a key.
@@ -93,6 +95,7 @@ impl RawMap {
         };
         Ok(Self {
             fd,
+            id: found.id,
             kind: found.kind,
             key_size: found.key_size as usize,
             value_size,

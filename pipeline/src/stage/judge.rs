@@ -1,7 +1,7 @@
 //! May this connection be? Both ends are located, and the rules of those that are ports of this host are asked.
 
 use andromede_abi::{
-    Address, Direction, DropReason, EndpointMark, FORWARDED, FlowRow, HostIndex, Identity, LocationRow, Mac,
+    Address, Direction, DropReason, EndpointMark, FORWARDED, FlowRow, HostIndex, HostRow, Identity, LocationRow, Mac,
     NetworkIndex, NextHop, PolicySet, PortRow, RuleNumber, Slot, Stage, cell_flag, flow_flag, location_flag,
     location_kind, port_flag, rule, side_kind,
 };
@@ -66,7 +66,7 @@ impl Opening {
 
     /// Which way the packet goes that opens the connection.
     #[inline(always)]
-    const fn opening_direction(&self) -> Direction {
+    pub(crate) const fn opening_direction(&self) -> Direction {
         match (self.direction, self.is_answer) {
             (Direction::LowToHigh, false) | (Direction::HighToLow, true) => Direction::LowToHigh,
             (Direction::HighToLow, false) | (Direction::LowToHigh, true) => Direction::HighToLow,
@@ -85,7 +85,7 @@ pub(crate) struct End {
     pub(crate) identity: Identity,
     pub(crate) host: HostIndex,
     mac: Mac,
-    kind: u8,
+    pub(crate) kind: u8,
     pub(crate) encapsulation: u8,
     pub(crate) key_id: u8,
     pub(crate) default_allow: bool,
@@ -172,7 +172,7 @@ impl End {
 /// In the kernel it is a function of its own, for its stack.
 #[cfg_attr(target_arch = "bpf", inline(never))]
 pub(crate) fn judge<T: Stages>(tables: &T, scratch: &mut Scratch) -> Result<(), Refusal> {
-    let Scratch { row, packet, opening, opening_packet, initiator, answerer, location, .. } = scratch;
+    let Scratch { row, packet, opening, opening_packet, initiator, answerer, location, host, .. } = scratch;
     *opening_packet = *packet;
     if opening.is_answer {
         opening_packet.reverse();
@@ -195,7 +195,7 @@ pub(crate) fn judge<T: Stages>(tables: &T, scratch: &mut Scratch) -> Result<(), 
     if opening.sender == 0 && source != side_kind::LOCAL {
         return Err(sender_guard::MOVING);
     }
-    next_hop(tables, opening, initiator, answerer, &mut row.next_hop)?;
+    next_hop(tables, opening, [initiator, answerer], host, &mut row.next_hop)?;
     row.flags = if opening.is_known { row.flags & flow_flag::LASTING } else { 0 };
     initiator.is_known = opening.is_known && initiator.was(row, opening.opening_direction(), Side::Initiator);
     answerer.is_known = opening.is_known && answerer.was(row, opening.opening_direction(), Side::Answerer);
@@ -358,8 +358,8 @@ const fn spares(decision: Decision, default_rule: RuleNumber, is_kept: bool) -> 
 fn next_hop<T: Tables>(
     tables: &T,
     opening: &Opening,
-    from: &End,
-    to: &End,
+    [from, to]: [&End; 2],
+    host: &mut HostRow,
     next_hop: &mut NextHop,
 ) -> Result<(), Refusal> {
     let remote = match (from.kind, to.kind) {
@@ -381,5 +381,5 @@ fn next_hop<T: Tables>(
         (side_kind::REMOTE, side_kind::LOCAL) => from,
         _ => return Err(Refusal::new(Stage::Locate, DropReason::NotHere)),
     };
-    reach::host(tables, opening, remote, next_hop)
+    reach::host(tables, opening, remote, host, next_hop)
 }

@@ -1,6 +1,6 @@
 //! May packets of this network be sent to the host of the other end, and how?
 
-use andromede_abi::{DropReason, NextHop, Stage};
+use andromede_abi::{DropReason, HostRow, NextHop, Stage};
 
 use crate::{
     stage::judge::{End, Opening},
@@ -14,9 +14,12 @@ pub(crate) fn host<T: Tables>(
     tables: &T,
     opening: &Opening,
     remote: &End,
+    host: &mut HostRow,
     next_hop: &mut NextHop,
 ) -> Result<(), Refusal> {
-    let host = tables.host(remote.host).ok_or(Refusal::new(Stage::Locate, DropReason::UnknownHost))?;
+    if !tables.copy_host(remote.host, host) {
+        return Err(Refusal::new(Stage::Locate, DropReason::UnknownHost));
+    }
     // Whoever placed the other end there: what this network's own row does not permit is not sent. Without a row nothing is known of it.
     if tables.with_network(opening.network, |network| network.admits(host.zone)) != Some(true) {
         return Err(Refusal::new(Stage::Locate, DropReason::ForbiddenZone));
@@ -27,7 +30,7 @@ pub(crate) fn host<T: Tables>(
         vni: opening.vni,
         encapsulation: remote.encapsulation,
         key_id: remote.key_id,
-        reserved: 0,
+        place: host.place as u16,
         underlay: host.underlay,
         gateway: host.gateway,
     };

@@ -93,6 +93,7 @@ pub(crate) fn facts() -> HostFacts {
         gateways: BTreeMap::new(),
         addresses: BTreeSet::new(),
         flow_rows: maps::FLOWS.rows,
+        meters: BTreeMap::new(),
     }
 }
 

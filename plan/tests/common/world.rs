@@ -336,6 +336,7 @@ impl World {
             gateways: BTreeMap::new(),
             addresses: BTreeSet::new(),
             flow_rows: 131_072,
+            meters: BTreeMap::new(),
         }
     }
 

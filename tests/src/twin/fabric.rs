@@ -83,6 +83,8 @@ impl SmallFabric {
             gateways: BTreeMap::new(),
             addresses: [END_NODE.v4().into(), END_NODE.v6().into()].into(),
             flow_rows: maps::FLOWS.rows,
+            // Two networks, of which one has a meter.
+            meters: [(1, 7)].into(),
         };
         let mut fabric = Self { model, facts, attachments, rows: Rows::default() };
         fabric.rows = fabric.compile()?;

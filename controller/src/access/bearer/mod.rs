@@ -139,6 +139,11 @@ impl Bearers {
         }
     }
 
+    /// Can the file of keys be used? While it cannot, no token is taken.
+    pub fn is_usable(&self) -> bool {
+        self.keys.read().unwrap_or_else(PoisonError::into_inner).set.is_some()
+    }
+
     /// Whom a token speaks for at a time, in seconds since 1970.
     pub fn bearer(&self, token: &str, now: i64) -> Result<Bearer, BearerError> {
         let set = self.keys.read().unwrap_or_else(PoisonError::into_inner).set.clone();
