@@ -39,7 +39,7 @@ fn remove_state(state: &Path) -> io::Result<()> {
         _ => Ok(()),
     };
     ignore_absent(std::fs::remove_dir_all(state.join("networks")))?;
-    for file in ["meta", "attachments", "leases", "identity", "certificate", "lock"] {
+    for file in ["meta", "attachments", "leases", "usage", "identity", "certificate", "lock"] {
         for suffix in ["", ".new", ".damaged"] {
             ignore_absent(std::fs::remove_file(state.join(format!("{file}{suffix}"))))?;
         }

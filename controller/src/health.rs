@@ -1,10 +1,11 @@
-//! Health, readiness and metrics over plain HTTP, for whoever watches the controller: three pages and nothing else.
+//! Health, readiness and metrics over plain HTTP, for whoever watches the controller: these pages and nothing else.
 //!
 //! | page | 200 | 503 |
 //! | --- | --- | --- |
 //! | `/healthz` | the program runs and answers | never |
 //! | `/readyz` | the store can be read, holds what is published, and the writer takes writes | why not, in words |
 //! | `/metrics` | [`crate::metrics`] | never |
+//! | `/metrics/usage` | what each network used, by its name; 404 unless it was asked for | never |
 
 use std::{io, sync::Arc, time::Duration};
 
@@ -32,6 +33,8 @@ const PAUSE: Duration = Duration::from_millis(100);
 pub struct Health {
     /// The metrics.
     pub sources: Sources,
+    /// Is what each network used served, too?
+    pub by_network: bool,
     /// The log.
     pub store: Arc<Store>,
     /// Whether the writer is there.
@@ -77,6 +80,7 @@ impl Health {
                 let text = spawn_blocking(move || sources.text()).await.unwrap_or_default();
                 reply(&mut stream, "200 OK", &text).await
             }
+            "/metrics/usage" if self.by_network => reply(&mut stream, "200 OK", &self.sources.usage.text()).await,
             _ => reply(&mut stream, "404 Not Found", "there are /healthz, /readyz and /metrics\n").await,
         }
     }

@@ -147,6 +147,7 @@ pub struct Server {
     bearers: Option<Arc<Bearers>>,
     /// Where health, readiness and metrics are asked for.
     metrics: Option<TcpListener>,
+    by_network: bool,
     parts: Parts,
     /// Why the writer ended.
     writer_end: oneshot::Receiver<Result<(), StoreError>>,
@@ -209,7 +210,8 @@ impl Server {
         };
         let usage = Arc::new(Collector::new(ledger, &publisher, &registry));
         let parts = Parts { store, publisher, registry, writer, store_epoch, hosts, usage };
-        Ok(Self { listener, address, tls, bearers, metrics, parts, writer_end })
+        let by_network = arguments.metrics_usage;
+        Ok(Self { listener, address, tls, bearers, metrics, by_network, parts, writer_end })
     }
 
     /// The address it listens on.
@@ -236,7 +238,7 @@ impl Server {
         let guard = GuardLayer { tls, hosts, bearers: self.bearers, denials: Arc::clone(&denials) };
         tokio::spawn(Arc::clone(&denials).keep(self.parts.writer.clone(), stopping.clone()));
         if let Some(listener) = self.metrics {
-            tokio::spawn(self.parts.health(&denials, bearers).serve(listener, stopping.clone()));
+            tokio::spawn(self.parts.health(&denials, bearers, self.by_network).serve(listener, stopping.clone()));
         }
         tokio::spawn(Arc::clone(&self.parts.usage).keep(stopping.clone()));
         let routes = self.parts.routes(&stopping, denials).await?;
@@ -288,11 +290,11 @@ impl Server {
 
 impl Parts {
     /// What the pages for who watches are made of.
-    fn health(&self, denials: &Arc<Denials>, bearers: Option<Arc<Bearers>>) -> Health {
+    fn health(&self, denials: &Arc<Denials>, bearers: Option<Arc<Bearers>>, by_network: bool) -> Health {
         let (publisher, registry) = (Arc::clone(&self.publisher), Arc::clone(&self.registry));
         let sources =
             Sources { publisher, registry, denials: Arc::clone(denials), bearers, usage: self.usage.totals() };
-        Health { sources, store: Arc::clone(&self.store), writer: self.writer.alive() }
+        Health { sources, by_network, store: Arc::clone(&self.store), writer: self.writer.alive() }
     }
 
     async fn routes(self, stop: &watch::Receiver<bool>, denials: Arc<Denials>) -> Result<Routes, ServeError> {

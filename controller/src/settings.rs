@@ -56,6 +56,9 @@ pub struct ServeArgs {
     /// Without it, nowhere.
     #[arg(long, value_name = "ADDR:PORT")]
     pub metrics_listen: Option<SocketAddr>,
+    /// Serves there what each network used, too, by its name (/metrics/usage): whoever can dial the address reads it.
+    #[arg(long, requires = "metrics_listen")]
+    pub metrics_usage: bool,
     /// Folder of the store; made if it does not exist.
     #[arg(long, value_name = "DIR")]
     pub store: PathBuf,

@@ -72,7 +72,9 @@ async fn pages_say_how_the_controller_is_and_no_names() {
         assert!(text.contains(&format!("\n# TYPE {} {}\n{}", metric.name, metric.kind, metric.name)), "{metric:?}");
     }
 
-    assert!(get(address, "/").await.starts_with("HTTP/1.1 404"));
+    for absent in ["/", "/metrics/usage"] {
+        assert!(get(address, absent).await.starts_with("HTTP/1.1 404"), "{absent}");
+    }
     for wrong in ["POST /metrics HTTP/1.1\r\n\r\n", "\u{0}\r\n\r\n", "GET /metrics\r\n\r\n"] {
         assert!(ask(address, wrong).await.starts_with("HTTP/1.1 400"), "{wrong:?}");
     }

@@ -2,10 +2,11 @@
 
 use std::{
     collections::BTreeMap,
+    fmt::Write as _,
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
-use super::PLACES;
+use super::{PLACES, place_name};
 
 /// What was counted of one place.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -50,6 +51,20 @@ impl Used {
     }
 }
 
+/// A metric: its name, what it says, and the word that it tells.
+type Metric = (&'static str, &'static str, fn(&Used) -> u64);
+
+/// The metrics that have the names of networks.
+const METRICS: [Metric; 3] = [
+    (
+        "andromede_usage_packets_total",
+        "Packets that hosts told to have carried since the controller started.",
+        |used| used.packets,
+    ),
+    ("andromede_usage_bytes_total", "The bytes of these packets.", |used| used.bytes),
+    ("andromede_usage_flows_total", "Connections that were opened by them.", |used| used.flows),
+];
+
 /// By place.
 pub type Places = [Used; PLACES];
 
@@ -93,13 +108,47 @@ impl Totals {
         self.state().all
     }
 
-    /// By network.
-    pub fn networks(&self) -> BTreeMap<String, Places> {
-        self.state().networks.clone()
+    /// By network, in the text format of Prometheus (version 0.0.4).
+    pub fn text(&self) -> String {
+        let networks = self.state().networks.clone();
+        let mut text = String::new();
+        for (name, help, word) in METRICS {
+            // Writing to a string cannot fail.
+            let _ = writeln!(text, "# HELP {name} {help}\n# TYPE {name} counter");
+            for (network, places) in &networks {
+                let tenant = network.split('/').nth(1).unwrap_or_default();
+                for (place, used) in places.iter().enumerate().filter(|(_, used)| **used != Used::default()) {
+                    let (place, value) = (place_name(place), word(used));
+                    let _ =
+                        writeln!(text, "{name}{{tenant=\"{tenant}\",network=\"{network}\",place=\"{place}\"}} {value}");
+                }
+            }
+        }
+        text
     }
 
     /// Hosts that could not be asked the last time.
     pub fn missing(&self) -> u64 {
         self.state().missing
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn networks_are_told_by_name_and_forgotten_when_they_are_gone() {
+        let totals = Totals::default();
+        let mut more = Places::default();
+        more[3] = Used { packets: 2, bytes: 100, flows: 1 };
+        for _ in 0..2 {
+            totals.add("tenants/mairie/networks/intranet", &more);
+        }
+        let line = "andromede_usage_bytes_total{tenant=\"mairie\",network=\"tenants/mairie/networks/intranet\",place=\"other-zone\"} 200";
+        assert!(totals.text().lines().any(|found| found == line), "{}", totals.text());
+        totals.asked(0, |_| false);
+        assert!(!totals.text().contains("mairie"));
+        assert_eq!(totals.all()[3].bytes, 200, "what was used stays so");
     }
 }

@@ -45,6 +45,7 @@ pub fn plaintext(store: &Path) -> ServeArgs {
     ServeArgs {
         listen: "127.0.0.1:0".parse().unwrap(),
         metrics_listen: None,
+        metrics_usage: false,
         store: store.to_path_buf(),
         tls_cert: None,
         tls_key: None,
