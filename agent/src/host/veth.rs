@@ -26,7 +26,7 @@ use super::{
 /// IPv4 total length. Larger ones are cut by the workload's own stack.
 const LARGEST_GSO: u32 = 65_536 - 64;
 
-/// Index of the loopback device in every network namespace (`LOOPBACK_IFINDEX`, include/net/net_namespace.h).
+/// Index of the loopback device in every network namespace (`LOOPBACK_IFINDEX`, `include/net/net_namespace.h`).
 const LOOPBACK: u32 = 1;
 
 /// How long addresses may take until what is sent to them arrives.
