@@ -109,6 +109,10 @@ pub mod program {
     pub const MEASURE_WORKLOAD: &str = "measure_workload";
     /// Decides about a frame from the underlay, and does nothing.
     pub const MEASURE_UNDERLAY: &str = "measure_underlay";
+    /// As [`MEASURE_WORKLOAD`], without what was decided a moment ago.
+    pub const MEASURE_WORKLOAD_LOOKUP: &str = "measure_workload_lookup";
+    /// As [`MEASURE_UNDERLAY`], without what was decided a moment ago.
+    pub const MEASURE_UNDERLAY_LOOKUP: &str = "measure_underlay_lookup";
     /// Makes a UDP datagram one of another flow, and opens that.
     pub const MEASURE_OPENING: &str = "measure_opening";
     /// Inserts a flow row under another key each time.

@@ -2,8 +2,8 @@
 
 use andromede_abi::{DropReason, HostConfig, NextHop, OWN_MARK, Stage, feature, hook};
 use andromede_pipeline::{
-    Context, Frame, OUTER_TTL, OVERHEAD, Scratch, Stages as _, Target, TargetKind, apply_edit, decide, outer_header,
-    readdress,
+    Context, Frame, OUTER_TTL, OVERHEAD, Packet, Scratch, Stages as _, Target, TargetKind, apply_edit, decide,
+    outer_header, readdress,
 };
 use aya_ebpf::{
     EbpfContext,
@@ -24,7 +24,8 @@ use crate::{
     context, count,
     frame::Buffer,
     maps::{self, Desk},
-    rule_events,
+    microflow, rule_events,
+    stages::shared,
     tables::Maps,
 };
 
@@ -70,13 +71,17 @@ pub fn run<const HOOK: u8>(ctx: &TcContext, host: &HostConfig) -> i32 {
     let skb = ctx.as_ptr().cast::<__sk_buff>();
     let Some(desk) = maps::SCRATCH.get_ptr_mut(0) else { return TC_ACT_SHOT };
     // SAFETY: the one row of this processor; programs of one processor do not interrupt each other at these hooks.
-    let Desk { scratch, clock } = unsafe { &mut *desk };
+    let Desk { scratch, clock, next } = unsafe { &mut *desk };
     let mut frame = Buffer::new(skb, if HOOK == hook::FROM_UNDERLAY { OVERHEAD } else { 0 });
+    if resume::<HOOK>(skb, scratch) {
+        return go_on::<HOOK>(&mut frame, host, scratch);
+    }
     let context = context::read(skb, HOOK, host, clock);
     decide(&frame, &context, &Maps, scratch);
     // What the verifier knows of the data differs by the way that was gone: read anew, it is the same for all that follows.
     frame.reload();
     Maps.carry_out(context.now, scratch);
+    microflow::keep::<HOOK>(skb, next, context.now, scratch);
     if host.features & feature::RECORD != 0 {
         record(HOOK, scratch);
     }
@@ -85,13 +90,51 @@ pub fn run<const HOOK: u8>(ctx: &TcContext, host: &HostConfig) -> i32 {
     }
     // Of a packet that is dropped and answered the length is told with which it came.
     let length = frame.len();
-    let action = act::<HOOK>(&mut frame, &context, scratch);
+    let action = act::<HOOK>(&mut frame, host, scratch);
     if scratch.verdict.reason.is_some() {
         count::dropped(&mut frame, length, &context, scratch);
     } else {
         count::passed(scratch);
     }
     action
+}
+
+/// Decides about the frame as about the last one of its connection, if it can; says whether it did.
+#[inline(always)]
+pub fn resume<const HOOK: u8>(skb: *mut __sk_buff, scratch: &mut Scratch) -> bool {
+    match HOOK {
+        hook::FROM_WORKLOAD => shared(scratch, || microflow::resume_from_workload(skb)) != 0,
+        hook::FROM_UNDERLAY => shared(scratch, || microflow::resume_from_underlay(skb)) != 0,
+        _ => false,
+    }
+}
+
+/// Sends a frame where the last one of its connection went: nothing is asked of a table.
+#[inline(always)]
+fn go_on<const HOOK: u8>(frame: &mut Buffer, host: &HostConfig, scratch: &mut Scratch) -> i32 {
+    if host.features & feature::RECORD != 0 {
+        record(HOOK, scratch);
+    }
+    let length = frame.len();
+    let action = act::<HOOK>(frame, host, scratch);
+    if scratch.verdict.reason.is_some() {
+        fail::<HOOK>(frame, length, host, scratch);
+    } else {
+        count::passed(scratch);
+    }
+    action
+}
+
+/// Counts a frame that could not go on. A function of its own, for its stack.
+#[inline(never)]
+fn fail<const HOOK: u8>(frame: &mut Buffer, length: u32, host: &HostConfig, scratch: &mut Scratch) {
+    // Its headers were not read: what stands there is of another packet.
+    scratch.packet = Packet::UNREAD;
+    let now = maps::SCRATCH.get_ptr(0).map_or(0, |desk| {
+        // SAFETY: a word of the one row of this processor.
+        unsafe { (&raw const (*desk).clock.now).read() }
+    });
+    count::dropped(frame, length, &Context::at(HOOK, 0, now, host), scratch);
 }
 
 /// Writes the verdict down, for tests. A function of its own, for its stack.
@@ -105,8 +148,8 @@ fn record(hook: u8, scratch: &Scratch) {
 
 /// Carries out where the frame goes; what fails becomes a drop. A function of its own, so that its stack is not added to that of the walk.
 #[inline(never)]
-fn act<const HOOK: u8>(frame: &mut Buffer, context: &Context<'_>, scratch: &mut Scratch) -> i32 {
-    match send::<HOOK>(frame, context, scratch) {
+fn act<const HOOK: u8>(frame: &mut Buffer, host: &HostConfig, scratch: &mut Scratch) -> i32 {
+    match send::<HOOK>(frame, host, scratch) {
         Ok(action) => action,
         Err(reason) => {
             let verdict = &mut scratch.verdict;
@@ -119,7 +162,7 @@ fn act<const HOOK: u8>(frame: &mut Buffer, context: &Context<'_>, scratch: &mut 
 }
 
 #[inline(always)]
-fn send<const HOOK: u8>(frame: &mut Buffer, context: &Context<'_>, scratch: &Scratch) -> Result<i32, DropReason> {
+fn send<const HOOK: u8>(frame: &mut Buffer, host: &HostConfig, scratch: &Scratch) -> Result<i32, DropReason> {
     let verdict = &scratch.verdict;
     let Target { kind, source_port, ifindex } = verdict.target;
     let through_device = match kind {
@@ -127,7 +170,7 @@ fn send<const HOOK: u8>(frame: &mut Buffer, context: &Context<'_>, scratch: &Scr
         TargetKind::Host if HOOK == hook::FROM_WORKLOAD => return Ok(to_node(frame)),
         TargetKind::Host => return Ok(TC_ACT_OK),
         TargetKind::OverlayDevice => return Ok(to_overlay_device(frame)),
-        TargetKind::Deliver if HOOK == hook::FROM_UNDERLAY => decapsulate(frame, context.host)?,
+        TargetKind::Deliver if HOOK == hook::FROM_UNDERLAY => decapsulate(frame, host)?,
         // Nothing goes from one tunnel into another.
         TargetKind::Encap if HOOK != hook::FROM_WORKLOAD => return Err(DropReason::EncapFailed),
         TargetKind::Deliver | TargetKind::Reply | TargetKind::Encap => false,
@@ -141,7 +184,7 @@ fn send<const HOOK: u8>(frame: &mut Buffer, context: &Context<'_>, scratch: &Scr
         return Ok(TC_ACT_OK);
     }
     if HOOK == hook::FROM_WORKLOAD && kind == TargetKind::Encap {
-        return encapsulate(frame, context.host, &scratch.row.next_hop, source_port);
+        return encapsulate(frame, host, &scratch.row.next_hop, source_port);
     }
     Ok(if through_device { through_interface(frame, ifindex) } else { to_workload(frame, ifindex) })
 }

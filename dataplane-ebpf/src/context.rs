@@ -54,7 +54,7 @@ extern "C" fn is_own(skb: *mut __sk_buff) -> u32 {
 /// The time by the coarse clock. The kernel moves that once a tick: within a tick it is what it was when it was read first. The number of
 /// the tick is a word that the program reads (the verifier writes that in place of the call); the clock is two calls.
 #[inline(always)]
-fn now(clock: &mut Clock) -> u64 {
+pub fn now(clock: &mut Clock) -> u64 {
     // SAFETY: neither has a precondition.
     unsafe {
         let tick = bpf_jiffies64();

@@ -1,6 +1,8 @@
 //! Counting what passes and what is dropped, and telling userspace about drops.
 
-use andromede_abi::{DropCounterKey, DropEvent, EVENT_BURST, EVENT_KIND_DROP, EVENTS_PER_SECOND, EventBudget, Meter, hook};
+use andromede_abi::{
+    DropCounterKey, DropEvent, EVENT_BURST, EVENT_KIND_DROP, EVENTS_PER_SECOND, EventBudget, Meter, hook,
+};
 use andromede_pipeline::{Context, Frame, Metered, Packet, Scratch, Verdict};
 
 use crate::{frame::Buffer, key::StackKey, maps};

@@ -23,11 +23,18 @@ pub struct Buffer {
 }
 
 impl Buffer {
+    /// The frame of this buffer, as far as it is linear.
+    #[inline(always)]
+    pub fn as_is(skb: *mut __sk_buff) -> Self {
+        let mut buffer = Self { skb, data: 0, end: 0, length: 0 };
+        buffer.reload();
+        buffer
+    }
+
     /// The frame of this buffer; the headers that stand behind `offset` bytes are made linear if they are not.
     #[inline(always)]
     pub fn new(skb: *mut __sk_buff, offset: usize) -> Self {
-        let mut buffer = Self { skb, data: 0, end: 0, length: 0 };
-        buffer.reload();
+        let mut buffer = Self::as_is(skb);
         if buffer.linear() >= buffer.length {
             return buffer;
         }

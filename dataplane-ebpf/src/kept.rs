@@ -7,7 +7,6 @@
 use core::sync::atomic::{Ordering, compiler_fence};
 
 use andromede_abi::{Counter, MemberKey, MemberRow, NetworkRow, PortRow};
-
 use andromede_pipeline::{Judgement, Scratch};
 
 use crate::{maps, tables};
@@ -63,7 +62,7 @@ impl<K: Copy + PartialEq, R> Kept<K, R> {
 
 /// The present generation. It is 0 only before anything was written.
 #[inline(always)]
-fn generation() -> u64 {
+pub fn generation() -> u64 {
     // SAFETY: an aligned word of an array.
     let generation = maps::GENERATION.get_ptr(0).map_or(0, |word| unsafe { word.read_volatile() });
     compiler_fence(Ordering::SeqCst);
@@ -73,7 +72,7 @@ fn generation() -> u64 {
 /// Says that nothing is kept there, before tables are read: on a processor that reads ahead they would else be read as they were before
 /// the generation was.
 #[inline(always)]
-fn forget(kept: &mut u64) {
+pub fn forget(kept: &mut u64) {
     // SAFETY: an aligned word, of this processor alone; a counter is one.
     let kept: &Counter = unsafe { &*core::ptr::from_mut(kept).cast() };
     kept.clear_in_order();
@@ -138,5 +137,15 @@ pub fn keep(scratch: &Scratch) {
     if let Some(kept) = place_of(scratch) {
         kept.judgement.keep(scratch);
         kept.generation = kept.next;
+    }
+}
+
+/// Nothing that a processor keeps counts any more.
+#[inline(always)]
+pub fn advance() {
+    if let Some(word) = maps::GENERATION.get_ptr(0) {
+        // SAFETY: an aligned word of an array; a counter is one.
+        let word: &Counter = unsafe { &*word.cast() };
+        word.add(1);
     }
 }

@@ -12,7 +12,10 @@ use aya_ebpf::{
     macros::btf_map,
 };
 
-use crate::kept::{KEPT, KeptJudgement, KeptMember, KeptNetwork, KeptPort};
+use crate::{
+    kept::{KEPT, KeptJudgement, KeptMember, KeptNetwork, KeptPort},
+    microflow::{self, KeptMicroflow, Next},
+};
 
 const SPARSE: usize = BPF_F_NO_PREALLOC as usize;
 
@@ -32,11 +35,12 @@ pub struct Reaper {
     pub timer: bpf_timer,
 }
 
-/// What a processor has to itself: the scratch space of a walk, and the clock as it last read it.
+/// What a processor has to itself: the scratch space of a walk, the clock as it last read it, and where to keep what is decided.
 #[repr(C)]
 pub struct Desk {
     pub scratch: Scratch,
     pub clock: Clock,
+    pub next: Next,
 }
 
 /// The coarse clock, and in which tick of the kernel it was read.
@@ -105,6 +109,8 @@ pub static KEPT_MEMBERS: PerCpuArray<KeptMember, KEPT> = PerCpuArray::new();
 pub static KEPT_NETWORKS: PerCpuArray<KeptNetwork, KEPT> = PerCpuArray::new();
 #[btf_map]
 pub static KEPT_JUDGEMENTS: PerCpuArray<KeptJudgement, KEPT> = PerCpuArray::new();
+#[btf_map]
+pub static MICROFLOWS: PerCpuArray<KeptMicroflow, { microflow::MICROFLOWS }> = PerCpuArray::new();
 #[btf_map]
 pub static VERDICTS: PerCpuArray<VerdictRecord, 1> = PerCpuArray::new();
 #[btf_map]

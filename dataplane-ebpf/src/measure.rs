@@ -10,6 +10,7 @@ use crate::{
     frame::Buffer,
     host,
     maps::{self, Desk},
+    microflow,
     tables::Maps,
 };
 
@@ -35,12 +36,24 @@ pub fn measure_nothing(_ctx: TcContext) -> i32 {
 /// A workload's frame is decided about and counted, and nothing else is done.
 #[classifier]
 pub fn measure_workload(ctx: TcContext) -> i32 {
-    decide_only(&ctx, hook::FROM_WORKLOAD, host())
+    recognise_only::<{ hook::FROM_WORKLOAD }>(&ctx, host())
 }
 
 /// A frame from the underlay is decided about and counted, and nothing else is done.
 #[classifier]
 pub fn measure_underlay(ctx: TcContext) -> i32 {
+    recognise_only::<{ hook::FROM_UNDERLAY }>(&ctx, host())
+}
+
+/// As [`measure_workload`], without what was decided about the packet before.
+#[classifier]
+pub fn measure_workload_lookup(ctx: TcContext) -> i32 {
+    decide_only(&ctx, hook::FROM_WORKLOAD, host())
+}
+
+/// As [`measure_underlay`], likewise.
+#[classifier]
+pub fn measure_underlay_lookup(ctx: TcContext) -> i32 {
     decide_only(&ctx, hook::FROM_UNDERLAY, host())
 }
 
@@ -69,9 +82,23 @@ fn draw(frame: &mut Buffer) -> Option<u32> {
 }
 
 #[inline(always)]
+fn recognise_only<const HOOK: u8>(ctx: &TcContext, host: &HostConfig) -> i32 {
+    let skb = ctx.as_ptr().cast::<__sk_buff>();
+    let Some(Desk { scratch, clock, next }) = desk() else { return -1 };
+    let frame = Buffer::new(skb, if HOOK == hook::FROM_UNDERLAY { OVERHEAD } else { 0 });
+    if !apply::resume::<HOOK>(skb, scratch) {
+        let context = context::read(skb, HOOK, host, clock);
+        decide(&frame, &context, &Maps, scratch);
+        microflow::keep::<HOOK>(skb, next, context.now, scratch);
+    }
+    count::passed(scratch);
+    scratch.verdict.target.kind as i32
+}
+
+#[inline(always)]
 fn decide_only(ctx: &TcContext, hook: u8, host: &HostConfig) -> i32 {
     let skb = ctx.as_ptr().cast::<__sk_buff>();
-    let Some(Desk { scratch, clock }) = desk() else { return -1 };
+    let Some(Desk { scratch, clock, .. }) = desk() else { return -1 };
     let frame = Buffer::new(skb, if hook == hook::FROM_UNDERLAY { OVERHEAD } else { 0 });
     let context = context::read(skb, hook, host, clock);
     decide(&frame, &context, &Maps, scratch);
@@ -99,7 +126,7 @@ pub fn measure_opening_random(ctx: TcContext) -> i32 {
 #[inline(always)]
 fn open_next(ctx: &TcContext) -> i32 {
     let skb = ctx.as_ptr().cast::<__sk_buff>();
-    let Some(Desk { scratch, clock }) = desk() else { return -1 };
+    let Some(Desk { scratch, clock, .. }) = desk() else { return -1 };
     let mut frame = Buffer::new(skb, 0);
     let Some(port) = frame.load::<u16>(SOURCE_PORT) else { return -1 };
     if frame.store(SOURCE_PORT, port.wrapping_add(1)).is_none() {

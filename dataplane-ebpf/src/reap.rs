@@ -18,6 +18,7 @@ use aya_ebpf::{
 };
 
 use crate::{
+    kept,
     key::StackKey,
     maps,
     tables::{Flow, Maps},
@@ -86,11 +87,16 @@ struct Request {
 fn keys(skb: *mut __sk_buff, count: u32, even_live: bool) -> i32 {
     let count = if count as usize > ReapRequest::KEYS_MAX { ReapRequest::KEYS_MAX as u32 } else { count };
     // SAFETY: the clock has no precondition; the callback gets what it is given here.
-    unsafe {
+    let removed = unsafe {
         let mut request = Request { skb, now: bpf_ktime_get_coarse_ns(), even_live: even_live as u64, removed: 0 };
         bpf_loop(count, one as *mut c_void, (&raw mut request).cast(), 0);
         request.removed as i32
+    };
+    if even_live {
+        // What was decided about them a moment ago does not count any more.
+        kept::advance();
     }
+    removed
 }
 
 /// The callback for one key of a request. Anything but 0 ends the loop.

@@ -76,7 +76,7 @@ impl Stages for Maps {
 
 /// Runs what reads and writes the scratch space by itself.
 #[inline(always)]
-fn shared<R>(scratch: &mut Scratch, stage: impl FnOnce() -> R) -> R {
+pub fn shared<R>(scratch: &mut Scratch, stage: impl FnOnce() -> R) -> R {
     share(scratch);
     let result = stage();
     share(scratch);

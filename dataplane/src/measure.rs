@@ -22,6 +22,10 @@ pub enum Measure {
     Workload,
     /// Deciding about a frame from the underlay.
     Underlay,
+    /// As [`Self::Workload`], by the flow table and not by what was decided about the packet before.
+    WorkloadLookup,
+    /// As [`Self::Underlay`], likewise.
+    UnderlayLookup,
     /// Opening a flow; each run makes the UDP datagram over IPv4 one of the next source port.
     Opening,
     /// As [`Self::Workload`], about a UDP datagram over IPv4 whose flow is drawn: the payload begins with a mask and a seed, u32 each;
@@ -39,10 +43,12 @@ pub enum Measure {
 
 impl Measure {
     /// All of them.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 10] = [
         Self::Nothing,
         Self::Workload,
         Self::Underlay,
+        Self::WorkloadLookup,
+        Self::UnderlayLookup,
         Self::Opening,
         Self::Random,
         Self::OpeningRandom,
@@ -55,6 +61,8 @@ impl Measure {
             Self::Nothing => program::MEASURE_NOTHING,
             Self::Workload => program::MEASURE_WORKLOAD,
             Self::Underlay => program::MEASURE_UNDERLAY,
+            Self::WorkloadLookup => program::MEASURE_WORKLOAD_LOOKUP,
+            Self::UnderlayLookup => program::MEASURE_UNDERLAY_LOOKUP,
             Self::Opening => program::MEASURE_OPENING,
             Self::Random => program::MEASURE_RANDOM,
             Self::OpeningRandom => program::MEASURE_OPENING_RANDOM,

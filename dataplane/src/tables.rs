@@ -103,7 +103,7 @@ impl Maps {
             policy_services: self.advancing(&maps::POLICY_SERVICES, generation)?,
             policy_cells: self.advancing(&maps::POLICY_CELLS, generation)?,
             networks: self.advancing(&maps::NETWORKS, generation)?,
-            flows: Flows(self.take(&maps::FLOWS)?),
+            flows: Flows(self.advancing(&maps::FLOWS, generation)?),
             fragments: self.take(&maps::FRAGMENTS)?,
             usage: self.take(&maps::USAGE)?,
             reaper: self.take(&maps::REAPER)?,

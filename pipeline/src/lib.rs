@@ -22,6 +22,7 @@ mod lifetime;
 #[cfg(feature = "memory")]
 pub mod memory;
 mod meter;
+mod microflow;
 mod packet;
 mod parse;
 mod passage;
@@ -47,6 +48,7 @@ pub use frame::{Frame, MAX_OFFSET};
 pub use inline::Inline;
 pub use judgement::Judgement;
 pub use meter::Metered;
+pub use microflow::{Microflow, Sight};
 pub use packet::{Packet, Transport, flow_key};
 pub use passage::{Recognised, follow, judge, part};
 pub use report::rule_event;

@@ -254,7 +254,7 @@ fn open(host: &HostConfig, now: u64, scratch: &mut Scratch) -> Result<(), Refusa
     } else {
         // Unique on the host while the connection lives: the tag of its key, which the owner word has, and when it was opened, in steps of
         // a millisecond.
-        row.owner << 32 | (now >> 20) & 0xffff_ffff
+        row.owner << 32 | connection::moment(now) as u64
     };
     row.hold = budget::hold(row.connection, packet.protocol, row.state);
     // One that is judged again has the time of its last packet still, and is not kept alive by knocking either.

@@ -1,7 +1,7 @@
 //! What a processor keeps of the tables of configuration is what stands in them: a write reaches its next packet.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
-use std::net::Ipv4Addr;
+use std::{net::Ipv4Addr, thread, time::Duration};
 
 use andromede_abi::{Address, DropReason, MemberKey, PortLimits, PortRow, port_flag, target};
 use andromede_dataplane::Hook;
@@ -9,7 +9,7 @@ use andromede_plan::changes;
 use andromede_testkit::packet::{Ends, Tcp, tcp_flag};
 use andromede_tests::twin::{
     END_LOCAL_A as A, END_LOCAL_B as B, END_REMOTE as REMOTE, Met, Twin, UNDERLAY_IFINDEX, ifindex,
-    talk::{VNI, conversation, drops, passes, received, sent, v4},
+    talk::{VNI, conversation, drops, passes, received, sent, tcp, v4},
 };
 use nix::{
     sched::{CpuSet, sched_setaffinity},
@@ -30,11 +30,15 @@ fn stay() {
     sched_setaffinity(Pid::from_raw(0), &one).unwrap();
 }
 
-/// Says hello in both directions, so that the rows of port, member and network are kept.
+/// A connection is no longer young after this: what is decided about its packets is kept.
+const GROWN: Duration = Duration::from_millis(20);
+
+/// Says hello in both directions, so that the rows of port, member and network are kept, and what was decided.
 fn greet(twin: &Twin) -> (Met, Met) {
     stay();
     let (there, back) = both_ways();
-    for _ in 0..2 {
+    for _ in 0..3 {
+        thread::sleep(GROWN);
         passes(twin, "out", &there, target::ENCAP);
         passes(twin, "back", &back, target::DELIVER);
     }
@@ -163,5 +167,92 @@ fn what_differs_is_judged_by_itself() {
         passes(twin, "still allowed", &sent(A, v4(A, B).udp(7_010, 53, &[7; 8])), target::DELIVER);
         let blue = Met::new(Hook::FromWorkload, ifindex(1, A), v4(A, B).udp(7_410, 53, &[7; 8]));
         drops(twin, "not in the other network", &blue, DropReason::IngressRule);
+    });
+}
+
+/// Every packet that is not wholly like the last one of its connection is decided about by itself: whatever bit of its headers differs.
+#[test]
+fn a_bit_that_differs_is_seen() {
+    conversation(|_, twin| {
+        let (there, back) = greet(twin);
+        for (met, headers) in [(&there, 42), (&back, 92)] {
+            for bit in 0..headers * 8 {
+                passes(twin, "as before", met, if met.frame == there.frame { target::ENCAP } else { target::DELIVER });
+                let mut other = met.clone();
+                other.frame[bit / 8] ^= 1 << (bit % 8);
+                twin.compare(&other).unwrap_or_else(|error| panic!("bit {bit}: {error:#}"));
+            }
+        }
+        twin.flows().unwrap();
+    });
+}
+
+/// What opens, resets or ends a connection is followed, and so is what comes after it.
+#[test]
+fn a_connection_that_changes_is_followed() {
+    conversation(|_, twin| {
+        stay();
+        let there = |flags: u8| sent(A, v4(A, REMOTE).tcp(&tcp(flags), b"there"));
+        let back = |flags: u8| {
+            let answer = Tcp { source: 80, destination: 40_000, flags, ..Tcp::default() };
+            received(2, VNI[0], &v4(REMOTE, A).tcp(&answer, b"back"))
+        };
+        let talk = || {
+            for _ in 0..3 {
+                thread::sleep(GROWN);
+                passes(twin, "there", &there(tcp_flag::ACK), target::ENCAP);
+                passes(twin, "back", &back(tcp_flag::ACK), target::DELIVER);
+                twin.flows().unwrap();
+            }
+        };
+        let open = || {
+            passes(twin, "opens", &there(tcp_flag::SYN), target::ENCAP);
+            drops(twin, "nobody agreed", &there(tcp_flag::ACK), DropReason::NotAnswered);
+            passes(twin, "agrees", &back(tcp_flag::SYN | tcp_flag::ACK), target::DELIVER);
+        };
+        open();
+        talk();
+        for forged in [tcp_flag::RST, tcp_flag::RST | tcp_flag::ACK] {
+            passes(twin, "reset by somebody", &there(forged), target::ENCAP);
+            talk();
+            passes(twin, "and by somebody else", &back(forged), target::DELIVER);
+            talk();
+        }
+        passes(twin, "ends", &there(tcp_flag::FIN | tcp_flag::ACK), target::ENCAP);
+        talk();
+        passes(twin, "ends too", &back(tcp_flag::FIN | tcp_flag::ACK), target::DELIVER);
+        talk();
+        open();
+        talk();
+    });
+}
+
+/// A connection that is taken away is not there for its next packet.
+#[test]
+fn a_connection_that_is_evicted_is_opened_anew() {
+    conversation(|_, twin| {
+        let (there, back) = greet(twin);
+        let keys: Vec<_> = twin.kernel().tables.flows.all().unwrap().into_iter().map(|(key, _)| key).collect();
+        assert_eq!(twin.kernel().reaper().unwrap().evict(&keys).unwrap(), 1);
+        twin.memory_mut().flows.get_mut().clear();
+        passes(twin, "opened anew", &there, target::ENCAP);
+        passes(twin, "and answered", &back, target::DELIVER);
+        assert_eq!(twin.kernel().tables.flows.count().unwrap(), 1);
+        twin.flows().unwrap();
+    });
+}
+
+/// What the underlay does not carry is too big, after any number of packets that were not.
+#[test]
+fn a_packet_that_is_larger_is_measured() {
+    conversation(|_, twin| {
+        let (there, _) = greet(twin);
+        let long = sent(A, v4(A, REMOTE).udp(5_000, 53, &[7; 1_500]));
+        let outcome = twin.compare(&long).unwrap();
+        assert_eq!(DropReason::from_number(outcome.record.reason), Some(DropReason::TooBig));
+        passes(twin, "as before", &there, target::ENCAP);
+        let train = Met { gso_size: 1_500, ..long };
+        let outcome = twin.compare(&train).unwrap();
+        assert_eq!(DropReason::from_number(outcome.record.reason), Some(DropReason::TooBig), "each of its segments");
     });
 }

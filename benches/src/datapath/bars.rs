@@ -2,6 +2,7 @@
 
 use Better::{Less, More};
 
+use super::{metric::Metric, scene::Config};
 use crate::bar::{Bar, Better};
 
 /// A bar of the table.
@@ -42,10 +43,19 @@ pub(crate) const ALL: &[Bar] = &[
     bar("samehost_rtt_spin_p50_us", Less, "plain", 0.62, 0.62),
 ];
 
+/// What is asked of every figure beside another build: to cost hardly more.
+pub(crate) fn of_another_build() -> impl Iterator<Item = Bar> {
+    let of_figure = |figure: &'static str| {
+        let more = figure.ends_with("_gbps") || figure.ends_with("_per_s");
+        let (better, least) = if more { (More, 0.97) } else { (Less, 1.03) };
+        bar(figure, better, Config::Against.title(), least, 1.0)
+    };
+    Metric::ALL.iter().flat_map(|metric| metric.figures()).map(move |figure| of_figure(figure))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::datapath::metric::Metric;
 
     #[test]
     fn every_bar_names_a_figure_that_is_measured() {

@@ -7,7 +7,7 @@ mod samples;
 mod scene;
 
 use std::{
-    path::PathBuf,
+    path::{Path, PathBuf},
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
@@ -44,14 +44,18 @@ pub(crate) struct Arguments {
     /// Build only these, and Andromède (for example `plain,br1000`).
     #[arg(long, value_name = "CONFIG", value_delimiter = ',')]
     beside: Vec<String>,
+    /// Compare with the agent in this folder too: another build of it, for example of the commit before.
+    #[arg(long, value_name = "FOLDER")]
+    against: Option<PathBuf>,
 }
 
 impl Arguments {
     /// What to build: everything, unless told.
     fn configs(&self) -> Vec<Config> {
-        let wanted = |config: &Config| {
-            let title = config.title();
-            self.beside.is_empty() || *config == Config::Andromede || self.beside.iter().any(|name| name == title)
+        let wanted = |config: &Config| match config {
+            Config::Andromede => true,
+            Config::Against => self.against.is_some(),
+            _ => self.beside.is_empty() || self.beside.iter().any(|name| name == config.title()),
         };
         Config::ALL.into_iter().filter(wanted).collect()
     }
@@ -71,10 +75,10 @@ struct Stage {
 }
 
 impl Stage {
-    fn build(config: Config) -> Result<Self> {
+    fn build(config: Config, against: Option<&Path>) -> Result<Self> {
         interrupt::check()?;
         say(&format!("building {} twice, underlay MTU {MTU} and {JUMBO}", config.title()));
-        let stage = Self { config, usual: config.build(MTU)?, jumbo: config.build(JUMBO)? };
+        let stage = Self { config, usual: config.build(MTU, against)?, jumbo: config.build(JUMBO, against)? };
         stage.jumbo.set_wire(true)?;
         for scene in [&stage.usual, &stage.jumbo] {
             interrupt::check()?;
@@ -94,6 +98,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     interrupt::install()?;
     let cores = cpu::cores()?;
     let (configs, metrics) = (arguments.configs(), arguments.metrics());
+    let against = arguments.against.as_deref();
     let (rounds, effort) = if arguments.quick {
         (2, Effort { time: Duration::from_millis(150), connections: 500 })
     } else {
@@ -102,7 +107,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let begin = Instant::now();
     let stages = configs
         .iter()
-        .map(|config| Stage::build(*config).with_context(|| format!("building {}", config.title())))
+        .map(|config| Stage::build(*config, against).with_context(|| format!("building {}", config.title())))
         .collect::<Result<Vec<_>>>()?;
     say(&format!("everything stands and delivers after {:.0} s; measuring", begin.elapsed().as_secs_f32()));
     let samples = measure(&stages, &metrics, &cores, rounds, effort)?;

@@ -56,7 +56,7 @@ impl Samples {
     /// Andromède beside each peer, as far as both were measured.
     pub(super) fn ratios(&self) -> Vec<RatioRow> {
         let of = |bar: &Bar| bar.judge(self.of(bar.figure, Config::Andromede.title()), self.of(bar.figure, bar.peer));
-        bars::ALL.iter().filter_map(of).collect()
+        bars::ALL.iter().copied().chain(bars::of_another_build()).filter_map(|bar| of(&bar)).collect()
     }
 }
 

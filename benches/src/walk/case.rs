@@ -32,6 +32,10 @@ pub(super) enum Case {
     Workload,
     /// `decide` about the answer from the underlay.
     Underlay,
+    /// As [`Self::Workload`], by the flow table: as the first packet in every second is.
+    WorkloadLookup,
+    /// As [`Self::Underlay`], likewise.
+    UnderlayLookup,
     /// A workload's packet that opens a flow.
     Opening,
     /// Inserting a row into the flow table.
@@ -44,8 +48,17 @@ pub(super) enum Case {
 
 impl Case {
     /// All of them.
-    pub(super) const ALL: [Self; 7] =
-        [Self::Nothing, Self::Workload, Self::Underlay, Self::Opening, Self::Insert, Self::Tunnel, Self::InMemory];
+    pub(super) const ALL: [Self; 9] = [
+        Self::Nothing,
+        Self::Workload,
+        Self::Underlay,
+        Self::WorkloadLookup,
+        Self::UnderlayLookup,
+        Self::Opening,
+        Self::Insert,
+        Self::Tunnel,
+        Self::InMemory,
+    ];
 
     /// For people.
     pub(super) const fn title(self) -> &'static str {
@@ -53,6 +66,8 @@ impl Case {
             Self::Nothing => "empty program",
             Self::Workload => "decide, from a workload, established",
             Self::Underlay => "decide, from the underlay, established",
+            Self::WorkloadLookup => "the same by lookup, from a workload",
+            Self::UnderlayLookup => "the same by lookup, from the underlay",
             Self::Opening => "decide and claim, a new flow",
             Self::Insert => "insert of a flow row",
             Self::Tunnel => "encapsulate and decapsulate",
@@ -66,6 +81,8 @@ impl Case {
             Self::Nothing => "walk_empty_ns",
             Self::Workload => "walk_workload_established_ns",
             Self::Underlay => "walk_underlay_established_ns",
+            Self::WorkloadLookup => "walk_workload_lookup_ns",
+            Self::UnderlayLookup => "walk_underlay_lookup_ns",
             Self::Opening => "walk_new_flow_ns",
             Self::Insert => "walk_insert_ns",
             Self::Tunnel => "walk_tunnel_pair_ns",
@@ -124,6 +141,8 @@ impl Bench {
             Case::Nothing => self.time(Measure::Nothing, &self.sent, TIMES, 0),
             Case::Workload => self.time(Measure::Workload, &self.sent, TIMES, target::ENCAP),
             Case::Underlay => self.time(Measure::Underlay, &self.received, TIMES, target::DELIVER),
+            Case::WorkloadLookup => self.time(Measure::WorkloadLookup, &self.sent, TIMES, target::ENCAP),
+            Case::UnderlayLookup => self.time(Measure::UnderlayLookup, &self.received, TIMES, target::DELIVER),
             Case::Opening => {
                 let time = self.time(Measure::Opening, &self.sent, ROWS.0, target::ENCAP)?;
                 self.clear_flows()?;

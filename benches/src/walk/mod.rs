@@ -107,7 +107,7 @@ fn judged(samples: &Samples) -> String {
     };
     let over = |case, less| Some(of(samples, case)? - of(samples, less)?);
     let mut lines = Vec::new();
-    for case in [Case::Workload, Case::Underlay] {
+    for case in [Case::Workload, Case::Underlay, Case::WorkloadLookup, Case::UnderlayLookup] {
         if let Some(over) = over(case, Case::Nothing) {
             let title = case.title();
             lines.push(format!("{title}: {over:.0} ns over empty, bar {bar:.0}, goal {goal:.0}: {}", word(over)));

@@ -5,7 +5,7 @@ use andromede_abi::{Direction, DropReason, EndpointMark, FlowRow, RuleNumber, St
 use crate::{packet::Packet, tables::Tables, verdict::Refusal};
 
 /// The time of a row is written once a second at most, unless the state changes.
-const TOUCH_INTERVAL: u64 = 1_000_000_000;
+pub(crate) const TOUCH_INTERVAL: u64 = 1_000_000_000;
 
 /// What a row means for a packet.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -67,6 +67,18 @@ pub(crate) const fn refuse_unknown(packet: &Packet) -> Refusal {
 pub(crate) fn is_fresh<T: Tables>(tables: &T, row: &FlowRow) -> bool {
     let holds = |mark: EndpointMark| tables.epoch(mark.slot) == Some(mark.epoch);
     holds(row.low) && holds(row.high)
+}
+
+/// When a connection is opened now: in steps of about a millisecond, as its number has it.
+#[inline(always)]
+pub(crate) const fn moment(now: u64) -> u32 {
+    (now >> 20) as u32
+}
+
+/// How long ago the connection of this row was opened, in such steps.
+#[inline(always)]
+pub(crate) const fn age(row: &FlowRow, now: u64) -> u32 {
+    moment(now).wrapping_sub(row.connection as u32)
 }
 
 /// Would the packet open a connection by a handshake? It shows nothing of one that is there, and keeps no row alive.

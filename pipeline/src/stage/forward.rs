@@ -33,15 +33,23 @@ fn source_port(row: &FlowRow) -> u16 {
 /// Refuses what the underlay cannot carry once it is encapsulated: nothing is ever fragmented.
 #[inline(always)]
 pub(crate) fn fits(host: &HostConfig, packet: &Packet, frame_length: u32) -> Result<(), Refusal> {
-    // The outer IP packet holds the inner frame and all of the outer header but its Ethernet part.
-    const OUTER: u32 = (OVERHEAD - ethernet::HEADER) as u32;
-    let frame = if packet.gso_size == 0 {
-        frame_length
-    } else {
-        (ethernet::HEADER as u32).wrapping_add(packet.header_length as u32).wrapping_add(packet.gso_size)
-    };
-    if frame.wrapping_add(OUTER) > host.underlay_mtu {
+    if largest(packet.gso_size, packet.header_length as u32, frame_length) > carried(host) {
         return Err(Refusal::new(Stage::Apply, DropReason::TooBig));
     }
     Ok(())
+}
+
+/// Bytes of the largest frame that a frame of this length becomes: each segment of a GSO frame repeats `headers` bytes behind the Ethernet
+/// header.
+#[inline(always)]
+pub(crate) const fn largest(gso_size: u32, headers: u32, frame_length: u32) -> u32 {
+    if gso_size == 0 { frame_length } else { (ethernet::HEADER as u32).wrapping_add(headers).wrapping_add(gso_size) }
+}
+
+/// Bytes of the largest frame that the underlay carries once it is encapsulated.
+#[inline(always)]
+pub(crate) const fn carried(host: &HostConfig) -> u32 {
+    // The outer IP packet holds the inner frame and all of the outer header but its Ethernet part.
+    const OUTER: u32 = (OVERHEAD - ethernet::HEADER) as u32;
+    host.underlay_mtu.saturating_sub(OUTER)
 }

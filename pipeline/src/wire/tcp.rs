@@ -8,6 +8,8 @@ pub const FIN: u8 = 1;
 pub const SYN: u8 = 2;
 /// Reset the connection.
 pub const RST: u8 = 4;
+/// What was sent shall be handed on at once.
+pub const PSH: u8 = 8;
 /// The acknowledgement field counts.
 pub const ACK: u8 = 16;
 

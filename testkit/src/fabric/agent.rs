@@ -61,8 +61,13 @@ pub struct Agent {
 impl Agent {
     /// Starts the agent of a place; it offers its socket when this returns.
     pub fn start(place: AgentPlace, control: &Control) -> Result<Self> {
+        Self::start_as(binary("andromede-agent")?, place, control)
+    }
+
+    /// Starts this build of the agent.
+    pub fn start_as(program: PathBuf, place: AgentPlace, control: &Control) -> Result<Self> {
         let mut agent = Self { process: None, place };
-        agent.resume(control)?;
+        agent.resume_as(program, control)?;
         Ok(agent)
     }
 

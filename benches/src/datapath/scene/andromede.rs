@@ -1,10 +1,10 @@
 //! This project: its controller, and an agent on each host, as they are shipped.
 
-use std::{fs, net::Ipv4Addr, time::Duration};
+use std::{fs, net::Ipv4Addr, path::Path, time::Duration};
 
 use andromede_testkit::{
     Namespace, Underlay, Workload,
-    fabric::{Agent, AgentPlace, Control, hosts_bundle},
+    fabric::{Agent, AgentPlace, Control, binary, hosts_bundle},
     namespace::veth,
     pins::Pins,
     process::Lifetime,
@@ -14,6 +14,9 @@ use tempfile::TempDir;
 
 use super::{PODS, Programs, RULES, Scene, hosts::Hosts, unused};
 use crate::traffic::Pod;
+
+/// Name of the agent's program.
+const AGENT: &str = "andromede-agent";
 
 /// How long the hosts may take to apply the bundle.
 const IN_FORCE: Duration = Duration::from_mins(1);
@@ -32,8 +35,8 @@ pub(super) struct Fabric {
     folder: TempDir,
 }
 
-/// Builds it.
-pub(super) fn build(mtu: u32) -> Result<Scene> {
+/// Builds it, with the agents of another build if its folder is given.
+pub(super) fn build(mtu: u32, against: Option<&Path>) -> Result<Scene> {
     let hosts = Hosts::new(mtu)?;
     let folder = tempfile::Builder::new().prefix("andromede-bench-").tempdir()?;
     let place = Namespace::new()?;
@@ -42,7 +45,7 @@ pub(super) fn build(mtu: u32) -> Result<Scene> {
     control.apply(&bundle())?;
     let mut fabric = Fabric { agents: Vec::new(), control, folder };
     for (namespace, number) in hosts.of.iter().zip([1, 2]) {
-        fabric.add_host(namespace, number)?;
+        fabric.add_host(namespace, number, against)?;
     }
     fabric.control.wait_in_force(hosts.of.len(), IN_FORCE)?;
     let mut pods = PORTS.iter().map(|(port, host)| fabric.attach(port, *host)).collect::<Result<Vec<Pod>>>()?;
@@ -62,7 +65,7 @@ pub(super) fn build(mtu: u32) -> Result<Scene> {
 
 impl Fabric {
     /// Starts the agent of a host, which reaches the controller over a cable of its own.
-    fn add_host(&mut self, namespace: &Namespace, number: u8) -> Result<()> {
+    fn add_host(&mut self, namespace: &Namespace, number: u8, against: Option<&Path>) -> Result<()> {
         let (name, controller) = (format!("h{number}"), self.control.namespace());
         let address = Ipv4Addr::new(198, 51, 100, number);
         veth(namespace, "mgmt0", controller, &name, 1500)?;
@@ -82,7 +85,8 @@ impl Fabric {
             lifetime: Lifetime::Parent,
             name,
         };
-        self.agents.push(Agent::start(place, &self.control)?);
+        let program = against.map_or_else(|| binary(AGENT), |folder| Ok(folder.join(AGENT)))?;
+        self.agents.push(Agent::start_as(program, place, &self.control)?);
         Ok(())
     }
 

@@ -6,7 +6,7 @@ mod hosts;
 mod plain;
 mod routed;
 
-use std::net::Ipv4Addr;
+use std::{net::Ipv4Addr, path::Path};
 
 use andromede_testkit::{Namespace, namespace::veth};
 use anyhow::{Result, bail};
@@ -38,11 +38,14 @@ pub(crate) enum Config {
     Routed,
     /// This project.
     Andromede,
+    /// Another build of this project's agent.
+    Against,
 }
 
 impl Config {
     /// All of them.
-    pub(crate) const ALL: [Self; 5] = [Self::Direct, Self::Plain, Self::Bridge, Self::Routed, Self::Andromede];
+    pub(crate) const ALL: [Self; 6] =
+        [Self::Direct, Self::Plain, Self::Bridge, Self::Routed, Self::Andromede, Self::Against];
 
     /// As the reports call it.
     pub(crate) const fn title(self) -> &'static str {
@@ -52,6 +55,7 @@ impl Config {
             Self::Bridge => "br1000",
             Self::Routed => "rtipt",
             Self::Andromede => "andromede",
+            Self::Against => "against",
         }
     }
 
@@ -59,18 +63,19 @@ impl Config {
     pub(crate) const fn rules(self) -> u32 {
         match self {
             Self::Direct | Self::Plain => 0,
-            Self::Bridge | Self::Routed | Self::Andromede => RULES,
+            Self::Bridge | Self::Routed | Self::Andromede | Self::Against => RULES,
         }
     }
 
-    /// Builds it over an underlay of this MTU.
-    pub(crate) fn build(self, mtu: u32) -> Result<Scene> {
+    /// Builds it over an underlay of this MTU; `against` is the folder of the other build.
+    pub(crate) fn build(self, mtu: u32, against: Option<&Path>) -> Result<Scene> {
         let scene = match self {
             Self::Direct => direct(mtu),
             Self::Plain => plain::build(mtu),
             Self::Bridge => bridge::build(mtu),
             Self::Routed => routed::build(mtu),
-            Self::Andromede => andromede::build(mtu),
+            Self::Andromede => andromede::build(mtu, None),
+            Self::Against => andromede::build(mtu, against),
         }?;
         for pod in [Some(&scene.left), scene.neighbor.as_ref(), Some(&scene.right)].into_iter().flatten() {
             connect::prepare(pod)?;
