@@ -171,7 +171,12 @@ impl Workloads {
         }
     }
 
-    async fn create(&self, netns: &Netns, workload: &Workload) -> Result<Link, WorkloadError> {
+    /// Makes the pair. Whether a name is taken is looked up only where the kernel says so: hardly ever.
+    async fn pair(&self, netns: &Netns, workload: &Workload) -> Result<Link, WorkloadError> {
+        match veth::create(&self.netlink, netns, workload).await {
+            Err(VethError::Netlink(error)) if error.errno() == Some(libc::EEXIST) => {}
+            made => return Ok(made?),
+        }
         let name = interface_name::host_side(&workload.port);
         if let Some(found) = self.netlink.link(&name).await? {
             if !is_unfinished(&found, &workload.port) {
@@ -181,7 +186,15 @@ impl Workloads {
             }
             self.netlink.delete_link(found.index).await?;
         }
-        let outer = veth::create(&self.netlink, netns, workload).await?;
+        if veth::inside_link(netns, &workload.interface).await?.is_some() {
+            let netns = netns.path.display().to_string();
+            return Err(VethError::Taken { interface: workload.interface.clone(), netns }.into());
+        }
+        Ok(veth::create(&self.netlink, netns, workload).await?)
+    }
+
+    async fn create(&self, netns: &Netns, workload: &Workload) -> Result<Link, WorkloadError> {
+        let outer = self.pair(netns, workload).await?;
         let made = AttachedWorkload {
             netns: netns.path.clone(),
             netns_id: netns.id,

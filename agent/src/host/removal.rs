@@ -66,7 +66,22 @@ fn remove(ifindex: u32) -> Result<(), NetlinkError> {
     runtime.block_on(async { Netlink::open().map_err(refused)?.delete_link(ifindex).await })
 }
 
-/// Asked by the number: by the name, the kernel would look for a module of that name.
+/// Asked by the number: by the name, the kernel would look for a module of that name. Where there is no such interface, nix 0.31 takes the
+/// null pointer of the C library for a name, an empty one.
 fn is_gone(ifindex: u32) -> bool {
-    matches!(if_indextoname(ifindex), Err(Errno::ENXIO | Errno::ENODEV))
+    match if_indextoname(ifindex) {
+        Ok(name) => name.is_empty(),
+        Err(error) => matches!(error, Errno::ENXIO | Errno::ENODEV),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_not_there_is_gone() {
+        assert!(!is_gone(1), "the loopback device of every network namespace");
+        assert!(is_gone(0x7fff_ffff));
+    }
 }

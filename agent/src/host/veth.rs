@@ -7,6 +7,7 @@ use std::{
 };
 
 use andromede_model::{Prefix, Uid};
+use nix::net::if_::if_nametoindex;
 use rtnetlink::{
     LinkMessageBuilder, LinkUnspec, LinkVeth,
     packet_route::link::{InfoData, InfoVeth, LinkAttribute},
@@ -24,6 +25,9 @@ use super::{
 /// Largest frame that a workload hands over for segmentation later, bytes: with the outer headers it still fits into the 16 bits of an
 /// IPv4 total length. Larger ones are cut by the workload's own stack.
 const LARGEST_GSO: u32 = 65_536 - 64;
+
+/// Index of the loopback device in every network namespace (`LOOPBACK_IFINDEX`, `include/net/net_namespace.h`).
+const LOOPBACK: u32 = 1;
 
 /// How long addresses may take until what is sent to them arrives.
 const SETTLING: Duration = Duration::from_secs(2);
@@ -110,7 +114,8 @@ pub enum VethError {
     Vanished(String),
 }
 
-/// Creates the pair, both ends down: nothing can pass yet. The inner end is born in its namespace, with its address.
+/// Creates the pair, both ends down: nothing can pass yet. The inner end is born in its namespace, with its address. The kernel refuses it
+/// by `EEXIST` if either name is taken.
 pub async fn create(netlink: &Netlink, netns: &Netns, workload: &Workload) -> Result<Link, VethError> {
     let name = interface_name::host_side(&workload.port);
     let inner = LinkMessageBuilder::<LinkUnspec>::new()
@@ -126,16 +131,7 @@ pub async fn create(netlink: &Netlink, netns: &Netns, workload: &Workload) -> Re
         .arp(false)
         .append_extra_attribute(LinkAttribute::GsoMaxSize(LARGEST_GSO))
         .build();
-    match netlink.add_link(&format!("the interface pair {name} of {}", workload.port), pair).await {
-        // Of the two names that may be taken, the one inside is somebody else's.
-        Err(error)
-            if error.errno() == Some(libc::EEXIST) && inside_link(netns, &workload.interface).await?.is_some() =>
-        {
-            let netns = netns.path.display().to_string();
-            return Err(VethError::Taken { interface: workload.interface.clone(), netns });
-        }
-        added => added?,
-    }
+    netlink.add_link(&format!("the interface pair {name} of {}", workload.port), pair).await?;
     let outer = netlink.link(&name).await?.ok_or_else(|| VethError::Vanished(name.clone()))?;
     let alias = LinkUnspec::new_with_index(outer.index).alias(interface_name::alias(&workload.port, workload.uid));
     netlink.set_link(&format!("name the port of interface {name}"), alias).await?;
@@ -168,11 +164,10 @@ pub async fn bring_up(
 
 async fn configure_inside(workload: &Workload) -> Result<(), VethError> {
     let netlink = Netlink::open()?;
-    if let Some(loopback) = netlink.link("lo").await? {
-        netlink.up(loopback.index).await?;
-    }
-    let inner = netlink.link(&workload.interface).await?;
-    let index = inner.ok_or_else(|| VethError::Vanished(workload.interface.clone()))?.index;
+    netlink.up(LOOPBACK).await?;
+    // Asked by a call, because a thread that waits for an answer waits for its turn as well.
+    let index = if_nametoindex(workload.interface.as_str());
+    let index = index.map_err(|_| VethError::Vanished(workload.interface.clone()))?;
     // The fabric knows every address, and its router is given: probes and solicitations would only be dropped and counted.
     for (name, value) in [("accept_ra", 0), ("router_solicitations", 0), ("accept_dad", 0)] {
         sysctl::set("ipv6", &workload.interface, name, value);

@@ -132,6 +132,8 @@ impl Meters {
         let mut book = self.book();
         let mut next = book.clone();
         if next.fold(today(), |index| table.get(index))? {
+            // A controller that never asks must not fill the disk.
+            tell_lost(next.forget(0, today()));
             self.write(&next, true)?;
             *book = next;
         }
@@ -146,10 +148,7 @@ impl Meters {
         self.fold(table)?;
         let mut book = self.book();
         let taken = if question.book == book.id() { question.after_sequence } else { 0 };
-        let lost = book.forget(taken, today());
-        if lost > 0 {
-            tracing::error!(records = lost, "usage of days that no controller took is lost: there is no room for more");
-        }
+        tell_lost(book.forget(taken, today()));
         let records = book.after(taken).map(usage).collect();
         Ok(Usage { book: book.id().to_owned(), sequence: book.sequence(), records })
     }
@@ -183,6 +182,13 @@ fn usage(record: &Record) -> NetworkUsage {
         network_index: record.of.index,
         tenant_index: record.of.tenant_index,
         places: counts.map(place).collect(),
+    }
+}
+
+/// Says that records are lost.
+fn tell_lost(records: usize) {
+    if records > 0 {
+        tracing::error!(records, "usage of days that no controller took is lost: there is no room for more");
     }
 }
 

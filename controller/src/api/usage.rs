@@ -1,6 +1,6 @@
 //! What tenants used.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use andromede_model::{Day, Resource, TenantName};
 use andromede_proto::v1::{
@@ -12,7 +12,7 @@ use super::{broken, history::aside, name};
 use crate::{
     access::{Caller, Sight, Views, caller},
     errors,
-    usage::{Collector, Line, OfTenant, Position, RETENTION_DAYS, today},
+    usage::{Collector, FRESH, FRESH_FOR_TENANTS, Line, OfTenant, Position, RETENTION_DAYS, today},
 };
 
 /// Most records of a page, and as many if nothing is said.
@@ -40,7 +40,13 @@ impl UsageService for Usages {
             size => return Err(broken("page_size", size, "a page has at most 1000 records", "ask for fewer")),
         };
         let after = position(&request.page_token)?;
-        let missing = self.collector.present().await?;
+        // Pages that follow are of what was known at the first.
+        let fresh = match (&after, &caller.sight) {
+            (Some(_), _) => Duration::MAX,
+            (None, Sight::Everything) => FRESH,
+            (None, _) => FRESH_FOR_TENANTS,
+        };
+        let missing = self.collector.present(fresh).await?;
         let concerned = self.views.concerned(&caller, None);
         let missing = missing.iter().filter(|host| caller.sight == Sight::Everything || concerned.contains_key(*host));
         let hosts_missing = u32::try_from(missing.count()).unwrap_or(u32::MAX);

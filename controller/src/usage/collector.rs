@@ -24,8 +24,10 @@ use crate::{
 
 /// Time between two rounds in which all hosts are asked: what a host has counted is lost with the host, but for this.
 const ROUND: Duration = Duration::from_secs(10);
-/// A round that is younger is as good as a new one, for whoever asks for the present.
-const FRESH: Duration = Duration::from_millis(500);
+/// A round that is younger is as good as a new one: for who runs the fabric, and for tenants, who must not have all hosts asked at will.
+pub const FRESH: Duration = Duration::from_millis(500);
+/// See [`FRESH`].
+pub const FRESH_FOR_TENANTS: Duration = Duration::from_secs(5);
 /// How long a host may take to answer.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// Hosts that are asked at once.
@@ -79,19 +81,19 @@ impl Collector {
                 () = sleep(ROUND) => {}
                 _ = stop.wait_for(|stop| *stop) => return,
             }
-            if let Err(error) = self.present().await {
+            if let Err(error) = self.present(FRESH).await {
                 tracing::error!(%error, "usage could not be kept; hosts are asked for the same again");
             }
         }
     }
 
-    /// Asks all hosts for what is new, unless that was just done; those that did not answer.
+    /// Asks all hosts for what is new, unless the last time was less than `fresh` ago; those that did not answer.
     ///
     /// # Errors
     /// The ledger cannot be read or written.
-    pub async fn present(&self) -> Result<Arc<BTreeSet<HostName>>, StoreError> {
+    pub async fn present(&self, fresh: Duration) -> Result<Arc<BTreeSet<HostName>>, StoreError> {
         let mut last = self.last.lock().await;
-        if let Some(round) = last.as_ref().filter(|round| round.at.elapsed() < FRESH) {
+        if let Some(round) = last.as_ref().filter(|round| round.at.elapsed() < fresh) {
             return Ok(Arc::clone(&round.missing));
         }
         let model = self.publisher.model();

@@ -11,7 +11,7 @@ mod collector;
 mod ledger;
 mod totals;
 
-pub use collector::Collector;
+pub use collector::{Collector, FRESH, FRESH_FOR_TENANTS};
 pub use ledger::{Answered, Ledger, Line, OfTenant, Position, Question};
 pub use totals::{Places, Totals, Used};
 

@@ -20,9 +20,7 @@ use crate::{
 };
 
 /// Looks the datagram up: a later fragment gets the ports of its first, or becomes an early one.
-///
-/// In the kernel it is a function of its own, for its stack.
-#[cfg_attr(target_arch = "bpf", inline(never))]
+#[inline(always)]
 pub(crate) fn recognise<T: Tables>(tables: &T, now: u64, scratch: &mut Scratch) -> Result<(), Refusal> {
     let Scratch { packet, verdict, opening, fragment_key: key, fragment: row, location, .. } = scratch;
     let network = opening.network;
