@@ -1,7 +1,7 @@
 //! What the fuzz targets run, as plain functions: `cargo fuzz` calls them with inputs of its own making, and a test
 //! replays every input that is kept in `corpus/`.
 //!
-//! A function panics if the packet path breaks a promise. The promises are checked against an independent reading of
+//! A function panics if a promise is broken. Those of the packet path are checked against an independent reading of
 //! the frame and a list of rules that is scanned, not compiled.
 #![allow(
     clippy::panic,
@@ -9,6 +9,7 @@
     reason = "a broken promise is reported by a panic: that is how a fuzzer hears of it"
 )]
 
+mod bundle;
 mod fabric;
 mod frame;
 mod input;
@@ -17,6 +18,7 @@ mod parse;
 mod reached;
 mod walk;
 
+pub use bundle::bundle;
 pub use parse::parse;
 pub use reached::{Passed, Reached};
 pub use walk::walk;

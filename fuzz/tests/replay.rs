@@ -65,6 +65,19 @@ fn every_kept_input_of_walk() {
     assert_eq!(reached.passed, BTreeSet::from(all));
 }
 
+#[test]
+fn every_kept_input_of_bundle() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("corpus/bundle");
+    let mut kinds = BTreeSet::new();
+    for entry in fs::read_dir(&folder).unwrap() {
+        let path = entry.unwrap().path();
+        println!("{}", path.display());
+        kinds.extend(andromede_fuzz::bundle(&fs::read(path).unwrap()));
+    }
+    let all = andromede_proto::document::kinds().unwrap();
+    assert_eq!(kinds, BTreeSet::from_iter(all), "some kind of resource is never converted");
+}
+
 /// Numbers that look random and are the same each time (Marsaglia, "Xorshift RNGs", 2003).
 struct Xorshift(u64);
 
