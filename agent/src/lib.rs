@@ -15,6 +15,7 @@ mod incoming;
 pub mod keep;
 pub mod local;
 pub mod meter;
+mod pause;
 pub mod pods;
 pub mod programs;
 pub mod reconcile;

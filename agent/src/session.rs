@@ -2,12 +2,7 @@
 //!
 //! An update is first on disk, then reconciled, then reported. While the controller is away nothing changes on the host.
 
-use std::{
-    collections::HashMap,
-    hash::{BuildHasher as _, Hasher as _, RandomState},
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::HashMap, slice, sync::Arc, time::Duration};
 
 use andromede_proto::{
     agent::v1::{AgentMessage, AnswerPart, Hello, Query, Report, Welcome, agent_message, controller_message},
@@ -29,6 +24,7 @@ use crate::{
     diagnostics::Diagnostics,
     dial::{DialError, PATIENCE, connect},
     incoming::Incoming,
+    pause::jittered,
     shared::{Contact, Progress, Shared},
     state::{disk::DiskError, held::FoldError, unknown::Told},
 };
@@ -132,13 +128,6 @@ async fn keep_open(shared: &Arc<Shared>, diagnostics: &Arc<Diagnostics>) {
         sleep(jittered(pause)).await;
         pause = (pause * 2).min(PAUSE_LONGEST);
     }
-}
-
-/// Between half of the pause and the whole, so that hosts do not come back in step.
-fn jittered(pause: Duration) -> Duration {
-    let random = RandomState::new().build_hasher().finish();
-    let part = random % 1024;
-    pause / 2 + pause / 2 * u32::try_from(part).unwrap_or(0) / 1024
 }
 
 enum Never {}
@@ -355,7 +344,18 @@ fn take_welcome(shared: &Shared, welcome: Welcome) -> Result<(), SessionError> {
     })
 }
 
+/// Stores updates together. If one of them cannot be followed, those before it count nevertheless.
 fn take_updates(shared: &Shared, store_epoch: u64, updates: &[Told], complete: bool) -> Result<(), SessionError> {
+    match store(shared, store_epoch, updates, complete) {
+        Err(SessionError::Fold(_)) if updates.len() > 1 => updates
+            .iter()
+            .enumerate()
+            .try_for_each(|(number, told)| store(shared, store_epoch, slice::from_ref(told), complete && number == 0)),
+        stored => stored,
+    }
+}
+
+fn store(shared: &Shared, store_epoch: u64, updates: &[Told], complete: bool) -> Result<(), SessionError> {
     tokio::task::block_in_place(|| {
         shared.tell(|held, store| {
             let touched = held.fold(store_epoch, updates, complete)?;
@@ -374,20 +374,5 @@ fn report(progress: &Progress) -> Report {
         ports: progress.ports,
         ports_attached: progress.ports_attached,
         unsupported: progress.unsupported.clone(),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn pauses_keep_within_bounds() {
-        for pause in [PAUSE_FIRST, PAUSE_LONGEST] {
-            for _ in 0..100 {
-                let drawn = jittered(pause);
-                assert!(drawn >= pause / 2 && drawn <= pause, "{drawn:?}");
-            }
-        }
     }
 }
