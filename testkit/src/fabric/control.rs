@@ -32,6 +32,9 @@ const JOINED_SECONDS: u32 = 12;
 /// How long programs may take to start.
 const START: Duration = Duration::from_secs(15);
 
+/// How long a bundle may take: the largest there may be, by a debug build, on a busy machine.
+const APPLYING: &str = "2m";
+
 /// A controller with an embedded store, in a namespace of its own on the underlay.
 #[derive(Debug)]
 pub struct Control {
@@ -200,12 +203,12 @@ impl Control {
 
     /// Applies a bundle.
     pub fn apply(&self, bundle: &str) -> Result<String> {
-        self.ctl_with(&["apply", "-f", "-"], bundle)
+        self.ctl_with(&["apply", "--timeout", APPLYING, "-f", "-"], bundle)
     }
 
     /// Applies a bundle that must be refused, and returns what is said about it.
     pub fn apply_refused(&self, bundle: &str) -> Result<String> {
-        let output = self.run(&["apply", "-f", "-"], bundle)?;
+        let output = self.run(&["apply", "--timeout", APPLYING, "-f", "-"], bundle)?;
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
         ensure!(!output.status.success(), "a bundle that must be refused was applied:\n{bundle}");
         Ok(said)
