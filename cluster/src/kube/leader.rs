@@ -10,14 +10,21 @@ use kube::{
     api::{ObjectMeta, PostParams},
 };
 use time::{OffsetDateTime, macros::format_description};
-use tokio::sync::watch;
+use tokio::{sync::watch, time::timeout};
 
 use super::objects::{LeaseObject, LeaseSpec};
 
-/// How long a lease is good without being renewed.
-const GOOD: Duration = Duration::from_secs(15);
-/// How often it is renewed, or asked for.
-const RENEW: Duration = Duration::from_secs(3);
+/// Times of a lease.
+#[derive(Clone, Copy, Debug)]
+struct Terms {
+    /// How long it is good without being renewed. The API has whole seconds.
+    good: Duration,
+    /// How often it is renewed, or asked for; and how long the API server may take to answer: whoever waits for it must notice in time that
+    /// the lease is over.
+    renew: Duration,
+}
+
+const TERMS: Terms = Terms { good: Duration::from_secs(15), renew: Duration::from_secs(3) };
 
 /// One that would lead.
 pub(crate) struct Candidate {
@@ -27,6 +34,7 @@ pub(crate) struct Candidate {
     namespace: String,
     /// Name of this operator.
     identity: String,
+    terms: Terms,
     /// The lease as it was when it last changed, and when that was seen.
     seen: Option<(LeaseSpec, Instant)>,
     /// When it was last renewed from here.
@@ -36,22 +44,25 @@ pub(crate) struct Candidate {
 impl Candidate {
     pub(crate) fn new(client: Client, namespace: &str, name: &str, identity: String) -> Self {
         let api = Api::namespaced(client, namespace);
-        Self { api, name: name.to_owned(), namespace: namespace.to_owned(), identity, seen: None, renewed: None }
+        let (name, namespace) = (name.to_owned(), namespace.to_owned());
+        Self { api, name, namespace, identity, terms: TERMS, seen: None, renewed: None }
     }
 
     /// Asks for the lease for ever, and says whether it is held.
     pub(crate) async fn run(mut self, leads: watch::Sender<bool>) {
+        let Terms { good, renew } = self.terms;
         loop {
-            match self.step(Instant::now()).await {
-                Ok(()) => {}
-                Err(error) => tracing::warn!(%error, "the lease cannot be asked for or renewed"),
+            match timeout(renew, self.step(Instant::now())).await {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => tracing::warn!(%error, "the lease cannot be asked for or renewed"),
+                Err(_) => tracing::warn!("the API server does not answer about the lease"),
             }
             // Whoever could not renew in time does not lead, before another one can.
-            let held = self.renewed.is_some_and(|at| at.elapsed() < GOOD.saturating_sub(RENEW));
+            let held = self.renewed.is_some_and(|at| at.elapsed() < good.saturating_sub(renew));
             if leads.send_if_modified(|leads| std::mem::replace(leads, held) != held) {
                 tracing::info!(held, identity = self.identity, "leadership");
             }
-            tokio::time::sleep(RENEW).await;
+            tokio::time::sleep(renew).await;
         }
     }
 
@@ -74,7 +85,7 @@ impl Candidate {
         let free = found.spec.holder_identity.as_deref().is_none_or(str::is_empty);
         let own = found.spec.holder_identity.as_deref() == Some(self.identity.as_str());
         let good = found.spec.lease_duration_seconds.and_then(|seconds| u64::try_from(seconds).ok());
-        let good = good.map_or(GOOD, Duration::from_secs);
+        let good = good.map_or(self.terms.good, Duration::from_secs);
         let over = self.seen.as_ref().is_some_and(|(_, at)| now.duration_since(*at) > good);
         if !(free || own || over) {
             self.renewed = None;
@@ -95,10 +106,13 @@ impl Candidate {
         let transitions = before.lease_transitions.unwrap_or_default();
         LeaseSpec {
             holder_identity: Some(self.identity.clone()),
-            lease_duration_seconds: i32::try_from(GOOD.as_secs()).ok(),
+            lease_duration_seconds: i32::try_from(self.terms.good.as_secs()).ok(),
             acquire_time: if own { before.acquire_time.clone() } else { now.clone() },
             renew_time: now,
             lease_transitions: Some(if own { transitions } else { transitions.saturating_add(1) }),
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
