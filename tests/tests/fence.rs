@@ -62,6 +62,7 @@ fn nothing_of_a_fenced_host_is_taken_and_nothing_of_it_used_too_early() {
 
     // The address is used again, and the one who had it is not heard, however it calls.
     scene.fabric.control().apply(&moved(3)).unwrap();
+    scene.fabric.control().wait_in_force(2, PATIENCE).unwrap();
     let again = scene.fabric.attach(3, &port_name("red", "b")).unwrap();
     scene.fabric.control().wait_in_force(2, PATIENCE).unwrap();
     for to in both(12) {
