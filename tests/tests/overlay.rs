@@ -159,9 +159,10 @@ fn the_wire_is_vxlan_with_the_right_vni_and_good_checksums() {
     ports.sort_unstable();
     ports.dedup();
     assert!(ports.len() >= 8, "outer source ports follow the inner flows: {ports:?}");
-    // Linux writes a sum of 0x0000 as 0xffff, which is the same number (RFC 1624, section 3); tshark takes it for wrong.
+    // Linux writes a sum of 0x0000 as 0xffff, which is the same number (RFC 1624, section 3); tshark takes it for wrong. And it takes noise
+    // in a stream for protocols that it knows, which are malformed then.
     let bad = "ip.checksum.status == 0 || (tcp.checksum.status == 0 && tcp.checksum != 0xffff) || \
-               icmp.checksum.status == 0 || icmpv6.checksum.status == 0 || _ws.malformed || \
+               icmp.checksum.status == 0 || icmpv6.checksum.status == 0 || (_ws.malformed && !(tcp.len > 0)) || \
                (udp.checksum.status == 0 && udp.checksum != 0)";
     let bad = tshark(&path, bad, &["frame.number", "_ws.col.Info"]).unwrap();
     assert!(bad.is_empty(), "{} frames with bad checksums, the first {:?}", bad.len(), bad.first());
