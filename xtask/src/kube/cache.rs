@@ -70,9 +70,7 @@ impl Cache {
             targets.iter().copied().filter(|target| !cache.program(name_of(target)).is_file()).collect()
         };
         let missing: Vec<_> = wanted.into_iter().map(missing).filter(|targets| !targets.is_empty()).collect();
-        if !(missing.is_empty() && cache.debian("etcd").is_file()) {
-            cache.unpack()?;
-        }
+        cache.unpack()?;
         if !missing.is_empty() {
             cache.source()?;
         }
@@ -128,8 +126,12 @@ impl Cache {
         workspace::run(command.args(arguments).current_dir(within))
     }
 
-    /// Unpacks the packages.
+    /// Unpacks the packages, unless they are there.
     fn unpack(&self) -> Result<()> {
+        let unpacked = self.folder.join("unpacked-packages");
+        if unpacked.is_file() {
+            return Ok(());
+        }
         say("fetching packages of Debian");
         let debs = self.folder.join("debs");
         self.apt(&["update"], &self.folder)?;
@@ -138,13 +140,14 @@ impl Cache {
             let package = entry?.path();
             workspace::run(Command::new("dpkg-deb").arg("--extract").arg(package).arg(self.folder.join("root")))?;
         }
+        fs::write(unpacked, "")?;
         Ok(())
     }
 
     /// Unpacks the sources, unless they are there.
     fn source(&self) -> Result<()> {
         let to = self.source_folder();
-        let unpacked = self.folder.join("unpacked");
+        let unpacked = self.folder.join("unpacked-source");
         if unpacked.is_file() {
             return Ok(());
         }
