@@ -55,7 +55,7 @@ fn at(now: u64) -> Clock {
 }
 
 fn grant(leases: &mut Leases, view: &NetworkView, container: &str, group: &str, now: u64) -> Result<Lease, PodError> {
-    leases.grant(view, &host(), &owner(container), wish(group), at(now))
+    leases.grant(view, None, &host(), &owner(container), wish(group), at(now))
 }
 
 /// The port of a lease as the controller tells it.
@@ -89,7 +89,7 @@ fn addresses_come_from_own_subnets_of_each_family_and_from_the_next_one_when_one
     assert_eq!(given.iter().filter(|address| address.is_ipv6()).count(), 10);
     assert!(matches!(grant(&mut leases, &view, "c10", "web", 0), Err(PodError::Exhausted { .. })));
     assert!(matches!(
-        Leases::default().grant(&view, &"hosts/h3".parse().unwrap(), &owner("c"), wish("web"), at(0)),
+        Leases::default().grant(&view, None, &"hosts/h3".parse().unwrap(), &owner("c"), wish("web"), at(0)),
         Err(PodError::NoSubnet { .. })
     ));
 }

@@ -2,8 +2,8 @@
 
 use andromede_abi::{DropReason, HostConfig, NextHop, OWN_MARK, Stage, feature, hook};
 use andromede_pipeline::{
-    Context, Frame, OUTER_TTL, OVERHEAD, Packet, Scratch, Stages as _, Target, TargetKind, apply_edit, decide,
-    outer_header, readdress,
+    Context, EditKind, Frame, OUTER_TTL, OVERHEAD, Packet, Scratch, Stages as _, Target, TargetKind, apply_edit, decide,
+    outer_header, readdress, translate,
 };
 use aya_ebpf::{
     EbpfContext,
@@ -167,18 +167,23 @@ fn send<const HOOK: u8>(frame: &mut Buffer, host: &HostConfig, scratch: &Scratch
     let Target { kind, source_port, ifindex } = verdict.target;
     let through_device = match kind {
         TargetKind::Drop => return Err(verdict.reason.unwrap_or(DropReason::UnknownPort)),
-        TargetKind::Host if HOOK == hook::FROM_WORKLOAD => return Ok(to_node(frame)),
-        TargetKind::Host => return Ok(TC_ACT_OK),
+        TargetKind::Host if HOOK != hook::FROM_WORKLOAD => return Ok(TC_ACT_OK),
         TargetKind::OverlayDevice => return Ok(to_overlay_device(frame)),
         TargetKind::Deliver if HOOK == hook::FROM_UNDERLAY => decapsulate(frame, host)?,
         // Nothing goes from one tunnel into another.
         TargetKind::Encap if HOOK != hook::FROM_WORKLOAD => return Err(DropReason::EncapFailed),
-        TargetKind::Deliver | TargetKind::Reply | TargetKind::Encap => false,
+        TargetKind::Deliver | TargetKind::Reply | TargetKind::Encap | TargetKind::Host => false,
     };
-    // Only workloads are answered.
-    let edited =
-        if HOOK == hook::FROM_WORKLOAD { apply_edit(frame, &verdict.edit) } else { readdress(frame, &verdict.edit) };
+    // Only workloads are answered, and only what passes between them and the node is translated.
+    let edited = match HOOK {
+        hook::FROM_WORKLOAD => apply_edit(frame, scratch),
+        hook::FROM_HOST if verdict.edit.kind == EditKind::TranslateDestination => translate(frame, scratch),
+        _ => readdress(frame, &verdict.edit),
+    };
     edited.ok_or(DropReason::ReplyFailed)?;
+    if HOOK == hook::FROM_WORKLOAD && kind == TargetKind::Host {
+        return Ok(to_node(frame));
+    }
     if HOOK == hook::FROM_HOST {
         // It is on its way to this interface.
         return Ok(TC_ACT_OK);

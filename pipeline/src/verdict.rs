@@ -84,6 +84,10 @@ pub enum EditKind {
     /// Turn the packet into the ICMP error that says how large it may be: the first four bytes of the address are the number of bytes
     /// that pass, network byte order.
     TooBig = 5,
+    /// Write the destination Ethernet address, and the workload's own address as the destination, see [`crate::translate`].
+    TranslateDestination = 6,
+    /// Write the port's infrastructure address as the source.
+    TranslateSource = 7,
 }
 
 /// Changes of the header, as data; `apply_edit` carries them out. One word, because the verifier wants accesses to the
