@@ -1,6 +1,6 @@
 //! A Kubernetes cluster on Andromède: what its pods, namespaces and `NetworkPolicies` mean in security groups.
 //!
-//! [`compile`] is the pure half: objects of the cluster go in, resources of one network come out. [`operator`] asks and writes.
+//! [`compile()`] is the pure half: objects of the cluster go in, resources of one network come out. [`operator`] asks and writes.
 //! What a policy says and we do not understand is never passed over: such a policy allows nothing ([`Policy::read`]).
 
 mod compile;
