@@ -8,7 +8,7 @@ use andromede_agent::pods::{
     lease::{Clock, Lease, Leases, Owner, Wish},
     overlay,
 };
-use andromede_model::{HostName, NetworkView};
+use andromede_model::{HostName, NetworkView, Reservation};
 use andromede_proto::{
     agent::v1::{Claim, Identity, NetworkView as Told},
     v1::{Network, Port, SecurityGroup, Subnet},
@@ -110,6 +110,38 @@ fn an_address_rests_and_is_not_given_on_while_others_take_it_for_a_port_with_oth
     assert!(ask(&mut leases.clone(), vec![told(&first)], "web", later).is_ok(), "the same rights are no danger");
     let declared = Port { name: format!("{NETWORK}/ports/declared"), ..told(&first) };
     assert!(ask(&mut leases, vec![declared], "web", later).is_err(), "somebody wrote a port with it");
+}
+
+#[test]
+fn what_is_reserved_is_given_only_to_who_asks_for_it_and_a_refusal_says_what_the_addresses_are_used_for() {
+    // Of 10.1.0.2 to 10.1.0.6 two are reserved, and one is for a port.
+    let mut view = view(&[("own", "10.1.0.0/29")], vec![]);
+    let subnet = view.subnets.values_mut().next().unwrap();
+    let reservation = |name: &str, cidr: &str, port: Option<&str>| Reservation {
+        name: name.parse().unwrap(),
+        cidr: cidr.parse().unwrap(),
+        port: port.map(|port| format!("{NETWORK}/ports/{port}").parse().unwrap()),
+        description: String::new(),
+    };
+    subnet.reservations = vec![reservation("vips", "10.1.0.4/31", None), reservation("db", "10.1.0.2/32", Some("db"))];
+    let mut leases = Leases::default();
+    let address = |lease: Lease| lease.addresses[0].to_string();
+    let given = ["c1", "c2"].map(|id| address(grant(&mut leases, &view, id, "web", 100).unwrap()));
+    assert_eq!(given, ["10.1.0.3", "10.1.0.6"]);
+    leases.end(&owner("c2"), at(105)).unwrap();
+    let full = grant(&mut leases, &view, "c3", "web", 110).unwrap_err().to_string();
+    let told =
+        "own (10.1.0.0/29: 1 leased, 1 rest, the next for 25 seconds, 0 known to others as used, 2 reservations)";
+    assert!(full.contains(told), "{full}");
+    let mut ask = |wanted: &str| {
+        let wish = Wish { addresses: vec![wanted.parse().unwrap()], ..wish("web") };
+        leases.grant(&view, &host(), &owner(wanted), wish, at(110)).map(address).map_err(|error| error.to_string())
+    };
+    assert_eq!(ask("10.1.0.5").unwrap(), "10.1.0.5");
+    assert!(ask("10.1.0.2").unwrap_err().contains("reserved for another port"));
+    // The one that was given last is in a reservation by now.
+    view.subnets.values_mut().next().unwrap().reservations = vec![reservation("half", "10.1.0.4/30", None)];
+    assert_eq!(address(grant(&mut leases, &view, "c4", "web", 200).unwrap()), "10.1.0.2");
 }
 
 #[test]

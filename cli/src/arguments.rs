@@ -59,6 +59,8 @@ pub(crate) enum Command {
     Rules(command::rules::Rules),
     /// Show how far every host is
     Status(command::status::Status),
+    /// Show how full subnets are, and when they will be
+    Subnets(command::subnets::Subnets),
     /// Show what was dropped, where and why
     Drops(command::drops::Drops),
     /// Show the connections that hosts track

@@ -26,7 +26,7 @@ fn header(kind: Kind) -> (&'static [&'static str], &'static [&'static str]) {
         Kind::Zone => (&["NAME", "JURISDICTION", "OPERATOR"], &["INDEX", "REVISION"]),
         Kind::Tenant => (&["NAME", "DISPLAY NAME", "RESIDENCY"], &["REVISION"]),
         Kind::Network => (&["TENANT", "NAME", "VNI", "MTU", "RESIDENCY"], &["INDEX", "REVISION"]),
-        Kind::Subnet => (&["NETWORK", "NAME", "CIDR", "GATEWAY", "HOST"], &["REVISION"]),
+        Kind::Subnet => (&["NETWORK", "NAME", "CIDR", "GATEWAY", "HOST"], &["RESERVATIONS", "REVISION"]),
         Kind::SecurityGroup => (&["NETWORK", "NAME", "INGRESS", "EGRESS"], &["REVISION"]),
         Kind::PrefixList => (&["NETWORK", "NAME", "PREFIXES"], &["REVISION"]),
         Kind::OperatorPolicy => (&["NAME", "NETWORKS", "INGRESS", "EGRESS"], &["REVISION"]),
@@ -60,6 +60,7 @@ fn row(resource: &Resource) -> Vec<String> {
             it.cidr.clone(),
             it.gateway.clone(),
             last(&it.host).to_owned(),
+            it.reservations.len().to_string(),
             it.revision.to_string(),
         ],
         resource::Kind::SecurityGroup(it) => vec![

@@ -43,4 +43,5 @@ pub mod telemetry;
 mod telling;
 pub mod trace;
 pub mod usage;
+pub mod utilization;
 pub mod writer;

@@ -9,10 +9,12 @@ use andromede_model::{HostState, Model, Resource, ResourceKind};
 
 use crate::{
     access::Bearers,
+    clock::now_nanos,
     denials::Denials,
     publish::Publisher,
     registry::Registry,
     usage::{Places, Totals, Used, place_name},
+    utilization::{AHEAD, Level, Round, Utilizations},
 };
 
 /// A metric: its name, its kind, and what it says.
@@ -65,8 +67,21 @@ const USAGE_MISSING: Metric = gauge(
     "Hosts that did not tell what they counted when they were last asked; it is not lost.",
 );
 
+const SUBNETS: Metric = gauge(
+    "andromede_controller_subnets",
+    "Subnets by `level`: roomy, filling (80 % or more of what ports that choose no address are given is taken), nearly-full (95 %), full.",
+);
+const FIRST_FULL: Metric = gauge(
+    "andromede_controller_subnets_first_full_seconds",
+    "Seconds until the first subnet is full if all fill on as in the last hour; 2592000, 30 days, if none will be within that time.",
+);
+const RESTING: Metric = gauge(
+    "andromede_controller_addresses_resting",
+    "Addresses that became free less than ten minutes ago, and are given to no other port yet.",
+);
+
 /// All metrics, in the order in which they are told.
-pub const METRICS: [Metric; 12] = [
+pub const METRICS: [Metric; 15] = [
     BUILD,
     REVISION,
     RESOURCES,
@@ -79,6 +94,9 @@ pub const METRICS: [Metric; 12] = [
     USAGE_BYTES,
     USAGE_FLOWS,
     USAGE_MISSING,
+    SUBNETS,
+    FIRST_FULL,
+    RESTING,
 ];
 
 /// Where the numbers come from.
@@ -94,6 +112,8 @@ pub struct Sources {
     pub bearers: Option<Arc<Bearers>>,
     /// What was used.
     pub usage: Arc<Totals>,
+    /// How full subnets are.
+    pub utilizations: Arc<Utilizations>,
 }
 
 /// States of hosts, in the order in which they are told.
@@ -134,11 +154,12 @@ impl Sources {
     pub fn text(&self) -> String {
         let model = self.publisher.model();
         let hosts = self.hosts(&model);
+        let round = self.utilizations.all();
         let mut text = String::new();
         for metric in METRICS {
             // Writing to a string cannot fail.
             let _ = writeln!(text, "# HELP {} {}\n# TYPE {} {}", metric.name, metric.help, metric.name, metric.kind);
-            for (labels, value) in self.values(metric.name, &model, &hosts) {
+            for (labels, value) in self.values(metric.name, &model, &hosts, &round) {
                 let _ = writeln!(text, "{}{labels} {value}", metric.name);
             }
         }
@@ -146,7 +167,7 @@ impl Sources {
     }
 
     /// The values of one metric, with their labels.
-    fn values(&self, name: &str, model: &Model, hosts: &Hosts) -> Vec<(String, u64)> {
+    fn values(&self, name: &str, model: &Model, hosts: &Hosts, round: &Round) -> Vec<(String, u64)> {
         let one = |value: u64| vec![(String::new(), value)];
         match name {
             name if name == BUILD.name => vec![(format!("{{version=\"{}\"}}", env!("CARGO_PKG_VERSION")), 1)],
@@ -169,8 +190,22 @@ impl Sources {
             name if name == USAGE_BYTES.name => by_place(&self.usage.all(), |used| used.bytes),
             name if name == USAGE_FLOWS.name => by_place(&self.usage.all(), |used| used.flows),
             name if name == USAGE_MISSING.name => one(self.usage.missing()),
+            name if [SUBNETS, FIRST_FULL, RESTING].iter().any(|metric| metric.name == name) => subnets(name, round),
             _ => Vec::new(),
         }
+    }
+}
+
+/// What is told of subnets.
+fn subnets(name: &str, round: &Round) -> Vec<(String, u64)> {
+    let level = |(level, count): (Level, u64)| (format!("{{level=\"{}\"}}", level.name()), count);
+    let until = |at: i64| u64::try_from(at.saturating_sub(now_nanos() / 1_000_000_000)).unwrap_or_default();
+    match name {
+        name if name == SUBNETS.name => Level::ALL.into_iter().zip(round.levels).map(level).collect(),
+        name if name == FIRST_FULL.name => {
+            vec![(String::new(), round.first_full_seconds.map_or(AHEAD.unsigned_abs(), until))]
+        }
+        _ => vec![(String::new(), round.resting)],
     }
 }
 

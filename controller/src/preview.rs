@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use andromede_model::{AnyName, Commit, Host, HostName, Model, NetworkName, Port, Resource};
+use andromede_model::{AnyName, Commit, Host, HostName, Model, NetworkName, Port, Resource, Resting};
 use andromede_proto::{
     difference,
     v1::{PlanResponse, PlannedChange, TableUse, resource_change::Kind},
@@ -14,15 +14,17 @@ use crate::{
     fence,
 };
 
-/// Plans a write on a state. `capacity` is that of the same state, `behind` says who has yet to apply the fence of a host.
+/// Plans a write on a state. `capacity` is that of the same state, `resting` what is given to nobody yet, `behind` says who has yet to apply the fence of a host.
 pub fn plan(
     before: &Model,
     capacity: &Capacity,
     change: &Change,
+    resting: &dyn Resting,
     behind: &dyn Fn(&Host) -> Vec<HostName>,
 ) -> Result<PlanResponse, WriteError> {
     let names: Vec<_> = change.written.iter().map(Resource::name).collect();
-    let commit = before.prepare(change.written.clone(), change.deleted.clone()).map_err(WriteError::Invalid)?;
+    let commit = before.prepare_with(change.written.clone(), change.deleted.clone(), resting);
+    let commit = commit.map_err(WriteError::Invalid)?;
     fence::check(before, &commit, behind)?;
     let mut after = before.clone();
     if !commit.is_empty() {

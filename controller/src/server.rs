@@ -1,13 +1,8 @@
 //! The server: everything put together behind one address.
 
-use std::{
-    future::Future,
-    net::SocketAddr,
-    path::{Path, PathBuf},
-    pin::Pin,
-    sync::Arc,
-    time::Duration,
-};
+mod security;
+
+use std::{future::Future, net::SocketAddr, path::PathBuf, pin::Pin, sync::Arc, time::Duration};
 
 use andromede_proto::{
     DESCRIPTORS,
@@ -21,8 +16,10 @@ use tokio::{
 };
 use tonic::{
     service::Routes,
-    transport::{Certificate, Identity, Server as Transport, ServerTlsConfig, server::TcpIncoming},
+    transport::{Server as Transport, ServerTlsConfig, server::TcpIncoming},
 };
+
+use self::security::{host_authority, security};
 
 use crate::{
     access::{Bearers, GuardLayer, KeySetError, Views},
@@ -39,13 +36,12 @@ use crate::{
     settings::ServeArgs,
     store::{Store, StoreError},
     usage::{Collector, Ledger},
+    utilization::Utilizations,
     writer::Writer,
 };
 
 /// Connections that wait to be accepted: thousands of agents come back at once after a restart.
 const BACKLOG: u32 = 4_096;
-/// How long a TLS handshake may take.
-const HANDSHAKE: Duration = Duration::from_secs(10);
 /// How often a silent connection is asked for a sign of life, and how long that may take.
 const KEEPALIVE: (Duration, Duration) = (Duration::from_secs(10), Duration::from_secs(10));
 /// Flow-control window of a stream and of a connection, in bytes.
@@ -164,6 +160,8 @@ struct Parts {
     hosts: Option<Arc<HostAuthority>>,
     /// Who asks hosts what they counted.
     usage: Arc<Collector>,
+    /// Who looks how full subnets are.
+    utilizations: Arc<Utilizations>,
 }
 
 impl Server {
@@ -209,7 +207,8 @@ impl Server {
             None => None,
         };
         let usage = Arc::new(Collector::new(ledger, &publisher, &registry));
-        let parts = Parts { store, publisher, registry, writer, store_epoch, hosts, usage };
+        let utilizations = Arc::new(Utilizations::new(Arc::clone(&publisher), writer.quarantine()));
+        let parts = Parts { store, publisher, registry, writer, store_epoch, hosts, usage, utilizations };
         let by_network = arguments.metrics_usage;
         Ok(Self { listener, address, tls, bearers, metrics, by_network, parts, writer_end })
     }
@@ -241,6 +240,7 @@ impl Server {
             tokio::spawn(self.parts.health(&denials, bearers, self.by_network).serve(listener, stopping.clone()));
         }
         tokio::spawn(Arc::clone(&self.parts.usage).keep(stopping.clone()));
+        tokio::spawn(Arc::clone(&self.parts.utilizations).keep(stopping.clone()));
         let routes = self.parts.routes(&stopping, denials).await?;
         let mut transport = Transport::builder();
         if let Some(tls) = self.tls {
@@ -291,17 +291,22 @@ impl Server {
 impl Parts {
     /// What the pages for who watches are made of.
     fn health(&self, denials: &Arc<Denials>, bearers: Option<Arc<Bearers>>, by_network: bool) -> Health {
-        let (publisher, registry) = (Arc::clone(&self.publisher), Arc::clone(&self.registry));
-        let sources =
-            Sources { publisher, registry, denials: Arc::clone(denials), bearers, usage: self.usage.totals() };
+        let sources = Sources {
+            publisher: Arc::clone(&self.publisher),
+            registry: Arc::clone(&self.registry),
+            denials: Arc::clone(denials),
+            bearers,
+            usage: self.usage.totals(),
+            utilizations: Arc::clone(&self.utilizations),
+        };
         Health { sources, by_network, store: Arc::clone(&self.store), writer: self.writer.alive() }
     }
 
     async fn routes(self, stop: &watch::Receiver<bool>, denials: Arc<Denials>) -> Result<Routes, ServeError> {
-        let Self { store, publisher, registry, writer, store_epoch, hosts, usage } = self;
-        let views = Views::new(Arc::clone(&publisher), Arc::clone(&registry));
+        let Self { store, publisher, registry, writer, store_epoch, hosts, usage, utilizations } = self;
+        let views = Views::new(Arc::clone(&publisher), Arc::clone(&registry), writer.quarantine());
         let watches = Watches { store, views: views.clone(), stop: stop.clone() };
-        let resources = Resources::new(views.clone(), writer.clone(), watches.clone());
+        let resources = Resources::new(views.clone(), writer.clone(), watches.clone(), Arc::clone(&utilizations));
         let tokens = Arc::<Tokens>::default();
         let join = Join { views: views.clone(), publisher: Arc::clone(&publisher), tokens, authority: hosts };
         let agents = Agents {
@@ -315,7 +320,7 @@ impl Parts {
         let diagnostics = Diagnostics { views: views.clone(), registry: Arc::clone(&registry) };
         let usages = Usages { views: views.clone(), collector: usage };
         let history = History { store: Arc::clone(&watches.store), views: views.clone(), writer: writer.clone() };
-        let fabric = Fabric { writer, views, registry, watches };
+        let fabric = Fabric { writer, views, registry, watches, utilizations };
         let (health, health_service) = tonic_health::server::health_reporter();
         let fabric =
             v1::fabric_service_server::FabricServiceServer::new(fabric).max_decoding_message_size(BUNDLE_BYTES);
@@ -358,43 +363,4 @@ fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {
     socket.set_reuseaddr(true)?;
     socket.bind(address)?;
     socket.listen(BACKLOG)
-}
-
-/// TLS with client certificates, or, on loopback and by an explicit flag, none.
-fn security(arguments: &ServeArgs) -> Result<Option<ServerTlsConfig>, ServeError> {
-    if arguments.insecure_plaintext {
-        if !arguments.listen.ip().is_loopback() {
-            return Err(ServeError::PlaintextOffLoopback(arguments.listen));
-        }
-        return Ok(None);
-    }
-    let (Some(certificate), Some(key), Some(authority)) =
-        (&arguments.tls_cert, &arguments.tls_key, &arguments.client_ca)
-    else {
-        return Err(ServeError::NoSecurity);
-    };
-    let identity = Identity::from_pem(read(certificate)?, read(key)?);
-    let mut authorities = read(authority)?;
-    if let Some(hosts) = &arguments.host_ca {
-        authorities.push(b'\n');
-        authorities.extend(read(hosts)?);
-    }
-    let tls = ServerTlsConfig::new().identity(identity).client_ca_root(Certificate::from_pem(authorities));
-    // A host that joins has no certificate yet, and who calls by a token none at all. The guard lets others do nothing.
-    let optional = arguments.host_ca.is_some() || arguments.tokens.token_keys.is_some();
-    Ok(Some(tls.client_auth_optional(optional).timeout(HANDSHAKE)))
-}
-
-/// The authority that issues certificates to hosts that join, if there is one.
-fn host_authority(arguments: &ServeArgs) -> Result<Option<HostAuthority>, ServeError> {
-    let (Some(certificate), Some(key)) = (&arguments.host_ca, &arguments.host_ca_key) else { return Ok(None) };
-    let others = arguments.client_ca.as_deref().map(read).transpose()?.unwrap_or_default();
-    let validity = Duration::from_secs(u64::from(arguments.host_certificate_seconds));
-    let certificate = String::from_utf8(read(certificate)?).map_err(|_| AuthorityError::Certificate)?;
-    let key = String::from_utf8(read(key)?).map_err(|_| AuthorityError::Key)?;
-    Ok(Some(HostAuthority::read(&certificate, &key, &others, validity)?))
-}
-
-fn read(path: &Path) -> Result<Vec<u8>, ServeError> {
-    std::fs::read(path).map_err(|source| ServeError::File { path: path.to_path_buf(), source })
 }

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, sync::Arc, thread};
 
-use andromede_model::{AnyName, Commit, Model, PortName, Resource};
+use andromede_model::{AnyName, Commit, Model, Resource};
 use andromede_proto::resource::etag;
 use tokio::sync::{mpsc, oneshot};
 use tracing::Span;
@@ -39,6 +39,7 @@ pub struct Writer {
     changes: mpsc::Sender<(Change, Reply)>,
     store: Arc<Store>,
     requests: Arc<Requests>,
+    quarantine: Arc<Quarantine>,
 }
 
 /// Says whether the writer is there, and does not keep it.
@@ -71,10 +72,11 @@ impl Writer {
         let clock = Clock::new(&store)?;
         let chain = Chain::load(&store)?;
         let requests = Arc::new(Requests::load(&store, now_nanos())?);
-        let quarantine = Quarantine::load(&store, now_nanos())?;
+        let quarantine = Arc::new(Quarantine::load(&store, now_nanos())?);
         let (changes, waiting) = mpsc::channel(WAITING);
         let (ended, end) = oneshot::channel();
-        let writer = Self { changes, store: Arc::clone(&store), requests: Arc::clone(&requests) };
+        let (store_read, requests_read) = (Arc::clone(&store), Arc::clone(&requests));
+        let writer = Self { changes, store: store_read, requests: requests_read, quarantine: Arc::clone(&quarantine) };
         thread::spawn(move || {
             let result =
                 Task { store, publisher, registry, requests, quarantine, head, checkpoints, clock, chain }.run(waiting);
@@ -82,6 +84,11 @@ impl Writer {
             drop(ended.send(result));
         });
         Ok((writer, end))
+    }
+
+    /// Addresses that rest.
+    pub fn quarantine(&self) -> Arc<Quarantine> {
+        Arc::clone(&self.quarantine)
     }
 
     /// Writes and deletes, all or nothing, and answers once it is on disk and visible.
@@ -106,7 +113,7 @@ impl Writer {
 /// Commits that are ready to be stored.
 struct Batch<'a> {
     capacity: &'a mut Capacity,
-    quarantine: &'a mut Quarantine,
+    quarantine: &'a Quarantine,
     requests: &'a Requests,
     store: &'a Store,
     publisher: &'a Publisher,
@@ -135,7 +142,7 @@ struct Task {
     publisher: Arc<Publisher>,
     registry: Arc<Registry>,
     requests: Arc<Requests>,
-    quarantine: Quarantine,
+    quarantine: Arc<Quarantine>,
     head: Head,
     checkpoints: Checkpoints,
     clock: Clock,
@@ -148,13 +155,13 @@ impl Task {
         while waiting.blocking_recv_many(&mut together, TOGETHER) > 0 {
             let (requests, store) = (Arc::clone(&self.requests), Arc::clone(&self.store));
             let time = self.clock.now();
-            let mut quarantine = std::mem::take(&mut self.quarantine);
+            let quarantine = Arc::clone(&self.quarantine);
             quarantine.tidy(time);
             let (publisher, registry) = (Arc::clone(&self.publisher), Arc::clone(&self.registry));
             let mut capacity = publisher.capacity();
             let mut batch = Batch {
                 capacity: &mut capacity,
-                quarantine: &mut quarantine,
+                quarantine: &quarantine,
                 requests: &requests,
                 store: &store,
                 publisher: &publisher,
@@ -170,7 +177,6 @@ impl Task {
                 batch.add(change, reply);
             }
             self.finish(batch)?;
-            self.quarantine = quarantine;
         }
         Ok(())
     }
@@ -263,8 +269,8 @@ impl Batch<'_> {
     /// What a write would lead to, or what is wrong with it.
     fn prepared(&self, written: Vec<Resource>, deleted: Vec<AnyName>) -> Result<Prepared, WriteError> {
         let names: Vec<_> = written.iter().map(Resource::name).collect();
-        let rests = |port: &PortName, address| self.quarantine.holds_back(port, address);
-        let commit = self.ahead.prepare_with(written, deleted, &rests).map_err(WriteError::Invalid)?;
+        let resting = self.quarantine.at(self.time);
+        let commit = self.ahead.prepare_with(written, deleted, &resting).map_err(WriteError::Invalid)?;
         fence::check(&self.ahead, &commit, &|host| fence::behind(self.publisher, self.registry, &self.ahead, host))?;
         let mut after = self.ahead.clone();
         after.commit(&commit)?;

@@ -126,7 +126,7 @@ fn subnet(network: &str, id: &str, cidr: &str, host: Option<u8>) -> Resource {
     let cidr: Prefix = cidr.parse().unwrap();
     let host = host.map(|host| format!("hosts/h{host}").parse().unwrap());
     let name = format!("{network}/subnets/{id}").parse().unwrap();
-    Subnet { name, cidr, gateway: Subnet::default_gateway(cidr), host, revision: 0, labels: Labels::default() }.into()
+    Subnet { host, ..Subnet::new(name, cidr) }.into()
 }
 
 /// Three hosts; two networks with groups, prefix lists and a subnet of each family.

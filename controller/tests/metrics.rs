@@ -60,6 +60,8 @@ async fn pages_say_how_the_controller_is_and_no_names() {
         "andromede_controller_denied_calls_total 0",
         "andromede_controller_token_keys_broken 0",
         "andromede_controller_usage_bytes_total{place=\"other-zone\"} 0",
+        "andromede_controller_subnets{level=\"roomy\"} 1",
+        "andromede_controller_subnets_first_full_seconds 2592000",
     ] {
         assert!(text.lines().any(|found| found == line), "{line}: {text}");
     }

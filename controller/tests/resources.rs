@@ -14,7 +14,7 @@ use andromede_proto::v1::{
 use prost_types::FieldMask;
 use support::{
     Controller,
-    bundle::{empty_tenant, host, network, port, subnet, tenant},
+    bundle::{empty_tenant, host, port, tenant},
 };
 use tonic::{Code, Status, transport::Channel};
 use tonic_types::StatusExt as _;
@@ -219,35 +219,6 @@ async fn what_is_used_is_told_as_a_precondition() {
     subnets.delete_subnet(delete(true)).await.unwrap();
     subnets.get_subnet(GetRequest { name: name.clone() }).await.unwrap();
     subnets.delete_subnet(delete(false)).await.unwrap();
-    controller.stop().await;
-}
-
-#[tokio::test]
-async fn a_freed_address_rests_also_over_a_restart_but_not_for_its_owner() {
-    let folder = tempfile::tempdir().unwrap();
-    let controller = Controller::plaintext(folder.path()).await;
-    let small = vec![tenant("c"), network("c"), subnet("c", "s", "10.7.0.0/30")];
-    controller.apply(small).await.unwrap();
-    let bare = |id: &str| CreatePortRequest {
-        parent: "tenants/c/networks/n".to_owned(),
-        port_id: id.to_owned(),
-        port: Some(Port::default()),
-        ..CreatePortRequest::default()
-    };
-    let mut ports = PortServiceClient::new(controller.channel().await);
-    let given = ports.create_port(bare("p")).await.unwrap().into_inner();
-    assert_eq!(given.addresses, ["10.7.0.2"]);
-    ports.delete_port(DeleteRequest { name: given.name.clone(), ..DeleteRequest::default() }).await.unwrap();
-    let full = ports.create_port(bare("q")).await.unwrap_err();
-    assert_eq!(full.code(), Code::ResourceExhausted, "{full}");
-    assert_eq!(full.get_details_quota_failure().unwrap().violations[0].subject, "tenants/c/networks/n");
-    controller.stop().await;
-
-    let controller = Controller::plaintext(folder.path()).await;
-    let mut ports = PortServiceClient::new(controller.channel().await);
-    assert_eq!(ports.create_port(bare("q")).await.unwrap_err().code(), Code::ResourceExhausted);
-    let again = ports.create_port(bare("p")).await.unwrap().into_inner();
-    assert_eq!(again.addresses, given.addresses);
     controller.stop().await;
 }
 

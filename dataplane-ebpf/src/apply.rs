@@ -2,8 +2,8 @@
 
 use andromede_abi::{DropReason, HostConfig, NextHop, OWN_MARK, Stage, feature, hook};
 use andromede_pipeline::{
-    Context, EditKind, Frame, OUTER_TTL, OVERHEAD, Packet, Scratch, Stages as _, Target, TargetKind, apply_edit, decide,
-    outer_header, readdress, translate,
+    Context, Frame, OUTER_TTL, OVERHEAD, Packet, Scratch, Stages as _, Target, TargetKind, apply_plain_edit, decide,
+    outer_header, readdress,
 };
 use aya_ebpf::{
     EbpfContext,
@@ -25,7 +25,7 @@ use crate::{
     frame::Buffer,
     maps::{self, Desk},
     microflow, rule_events,
-    stages::shared,
+    stages::{shared, translate},
     tables::Maps,
 };
 
@@ -149,7 +149,13 @@ fn record(hook: u8, scratch: &Scratch) {
 /// Carries out where the frame goes; what fails becomes a drop. A function of its own, so that its stack is not added to that of the walk.
 #[inline(never)]
 fn act<const HOOK: u8>(frame: &mut Buffer, host: &HostConfig, scratch: &mut Scratch) -> i32 {
-    match send::<HOOK>(frame, host, scratch) {
+    let is_between = HOOK == hook::FROM_WORKLOAD || HOOK == hook::FROM_HOST;
+    let sent = if is_between && scratch.verdict.edit.is_translation() {
+        translated::<HOOK>(frame, scratch)
+    } else {
+        send::<HOOK>(frame, host, scratch)
+    };
+    match sent {
         Ok(action) => action,
         Err(reason) => {
             let verdict = &mut scratch.verdict;
@@ -161,29 +167,36 @@ fn act<const HOOK: u8>(frame: &mut Buffer, host: &HostConfig, scratch: &mut Scra
     }
 }
 
+/// Translates what passes between a workload and the node, and sends it on.
+#[inline(always)]
+fn translated<const HOOK: u8>(frame: &Buffer, scratch: &mut Scratch) -> Result<i32, DropReason> {
+    if shared(scratch, || translate(frame.skb())) == 0 {
+        return Err(DropReason::ReplyFailed);
+    }
+    // What the node sends is on its way to the workload's interface.
+    Ok(if HOOK == hook::FROM_WORKLOAD { to_node(frame) } else { TC_ACT_OK })
+}
+
 #[inline(always)]
 fn send<const HOOK: u8>(frame: &mut Buffer, host: &HostConfig, scratch: &Scratch) -> Result<i32, DropReason> {
     let verdict = &scratch.verdict;
     let Target { kind, source_port, ifindex } = verdict.target;
     let through_device = match kind {
         TargetKind::Drop => return Err(verdict.reason.unwrap_or(DropReason::UnknownPort)),
-        TargetKind::Host if HOOK != hook::FROM_WORKLOAD => return Ok(TC_ACT_OK),
+        TargetKind::Host if HOOK == hook::FROM_WORKLOAD => return Ok(to_node(frame)),
+        TargetKind::Host => return Ok(TC_ACT_OK),
         TargetKind::OverlayDevice => return Ok(to_overlay_device(frame)),
         TargetKind::Deliver if HOOK == hook::FROM_UNDERLAY => decapsulate(frame, host)?,
         // Nothing goes from one tunnel into another.
         TargetKind::Encap if HOOK != hook::FROM_WORKLOAD => return Err(DropReason::EncapFailed),
-        TargetKind::Deliver | TargetKind::Reply | TargetKind::Encap | TargetKind::Host => false,
+        TargetKind::Deliver | TargetKind::Reply | TargetKind::Encap => false,
     };
-    // Only workloads are answered, and only what passes between them and the node is translated.
+    // Only workloads are answered.
     let edited = match HOOK {
-        hook::FROM_WORKLOAD => apply_edit(frame, scratch),
-        hook::FROM_HOST if verdict.edit.kind == EditKind::TranslateDestination => translate(frame, scratch),
+        hook::FROM_WORKLOAD => apply_plain_edit(frame, &verdict.edit),
         _ => readdress(frame, &verdict.edit),
     };
     edited.ok_or(DropReason::ReplyFailed)?;
-    if HOOK == hook::FROM_WORKLOAD && kind == TargetKind::Host {
-        return Ok(to_node(frame));
-    }
     if HOOK == hook::FROM_HOST {
         // It is on its way to this interface.
         return Ok(TC_ACT_OK);

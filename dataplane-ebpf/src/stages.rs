@@ -9,7 +9,9 @@ use andromede_pipeline::{
     may_report, part,
 };
 
-use crate::{host, kept, maps, tables::Maps};
+use aya_ebpf::bindings::__sk_buff;
+
+use crate::{frame::Buffer, host, kept, maps, tables::Maps};
 
 impl Stages for Maps {
     #[inline(always)]
@@ -103,6 +105,13 @@ fn scratch() -> Option<&'static mut Scratch> {
 #[inline(never)]
 extern "C" fn stage_part(now: u64) -> u32 {
     scratch().map_or(0, |scratch| part(&Maps, now, scratch) as u32)
+}
+
+/// See [`andromede_pipeline::translate`]; 0: the frame is too short for it. What the caller knows of the frame's data is over.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn translate(skb: *mut __sk_buff) -> u32 {
+    scratch().map_or(0, |scratch| andromede_pipeline::translate(&mut Buffer::as_is(skb), scratch).is_some().into())
 }
 
 /// See [`Stages::judge`]. Global functions return a number, even if it says nothing.

@@ -24,6 +24,7 @@ mod prefix;
 mod prefix_list;
 mod prepare;
 mod quota;
+mod reservation;
 mod residency;
 mod resource;
 mod shared;
@@ -32,6 +33,7 @@ mod subnet;
 mod tenant;
 mod timeouts;
 mod uid;
+mod utilization;
 mod value;
 mod view;
 mod violation;
@@ -43,11 +45,11 @@ pub use commit::{Commit, CommitError, Counters};
 pub use day::Day;
 pub use group::{Action, Direction, Existing, Remote, Rule, SecurityGroup};
 pub use host::{Host, HostState};
-pub use ipam::Quarantine;
+pub use ipam::{Rest, Resting};
 pub use label::Labels;
 pub use model::Model;
 pub use name::{
-    AnyName, HostName, NameError, NetworkName, OperatorPolicyName, PortName, PrefixListName, RuleName,
+    AnyName, HostName, NameError, NetworkName, OperatorPolicyName, PortName, PrefixListName, ReservationName, RuleName,
     SecurityGroupName, SubnetName, TenantName, VtepName, ZoneName,
 };
 pub use network::Network;
@@ -56,6 +58,7 @@ pub use port::Port;
 pub use prefix::Prefix;
 pub use prefix_list::PrefixList;
 pub use quota::TenantQuotas;
+pub use reservation::Reservation;
 pub use residency::{Admitted, Residency};
 pub use resource::{Resource, ResourceKind};
 pub use shared::SharedMap;
@@ -63,6 +66,7 @@ pub use subnet::Subnet;
 pub use tenant::Tenant;
 pub use timeouts::Timeouts;
 pub use uid::Uid;
+pub use utilization::Utilization;
 pub use value::{GATEWAY_MAC, MacAddress, PortRange, Protocol, ValueError, Vni, parse_address};
 pub use view::{IdentitySet, NetworkView, ViewDelta};
 pub use violation::{Cause, Violation};

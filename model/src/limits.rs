@@ -32,6 +32,12 @@ pub const PORT_RANGES_PER_RULE: usize = 64;
 pub const PREFIXES_PER_VTEP: usize = 256;
 /// Subnets of a network.
 pub const SUBNETS_PER_NETWORK: usize = 2_048;
+/// Reservations of a subnet.
+pub const RESERVATIONS_PER_SUBNET: usize = 256;
+/// Reservations of all subnets of a network.
+pub const RESERVATIONS_PER_NETWORK: usize = 8_192;
+/// Characters of the description of a reservation.
+pub const DESCRIPTION: usize = 256;
 /// Ports of a network.
 pub const PORTS_PER_NETWORK: usize = 65_536;
 /// Security groups of a network.

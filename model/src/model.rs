@@ -357,7 +357,7 @@ impl Model {
             network: state.network.clone(),
             tenant: self.tenants.get(&network.tenant()).cloned(),
             zones: self.zones_of(network),
-            subnets: state.subnets.iter().map(|(name, subnet)| (name.clone(), subnet.clone())).collect(),
+            subnets: state.subnets.iter().map(|(name, subnet)| (name.clone(), subnet.as_told())).collect(),
             ports: placed.map(|(name, port)| (name.clone(), port.as_ref().clone())).collect(),
             prefix_lists: state.plain_prefix_lists(),
             groups: state.plain_groups(),

@@ -76,6 +76,37 @@ fn leading(text: &str, parts: usize) -> &str {
     text.match_indices('/').nth(parts.saturating_sub(1)).and_then(|(at, _)| text.get(..at)).unwrap_or(text)
 }
 
+/// A name is a text wherever one is written.
+macro_rules! as_texts {
+    ($name:ident) => {
+        impl TryFrom<String> for $name {
+            type Error = NameError;
+
+            fn try_from(text: String) -> Result<Self, NameError> {
+                text.parse()
+            }
+        }
+
+        impl From<$name> for String {
+            fn from(name: $name) -> Self {
+                name.0.as_ref().into()
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+    };
+}
+
 macro_rules! names {
     ($($(#[$doc:meta])* $name:ident $pattern:literal;)*) => { $(
         $(#[$doc])*
@@ -107,31 +138,7 @@ macro_rules! names {
             }
         }
 
-        impl TryFrom<String> for $name {
-            type Error = NameError;
-
-            fn try_from(text: String) -> Result<Self, NameError> {
-                text.parse()
-            }
-        }
-
-        impl From<$name> for String {
-            fn from(name: $name) -> Self {
-                name.0.as_ref().into()
-            }
-        }
-
-        impl fmt::Display for $name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str(&self.0)
-            }
-        }
-
-        impl fmt::Debug for $name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str(&self.0)
-            }
-        }
+        as_texts! { $name }
     )* };
 }
 
@@ -177,55 +184,42 @@ macro_rules! inside_a_network {
 }
 inside_a_network! { SubnetName PortName SecurityGroupName PrefixListName VtepName }
 
-/// Name of a rule, unique in its group: 1 to 63 characters of a-z, 0-9 and "-".
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
-pub struct RuleName(Arc<str>);
+macro_rules! short_names {
+    ($($(#[$documentation:meta])* $name:ident $pattern:literal $what:literal;)*) => { $(
+        $(#[$documentation])*
+        #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        #[serde(try_from = "String", into = "String")]
+        pub struct $name(Arc<str>);
 
-impl RuleName {
-    /// The name.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
+        impl $name {
+            /// The name.
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = NameError;
+
+            fn from_str(text: &str) -> Result<Self, NameError> {
+                check_part(text, false).map(|()| Self(text.into())).map_err(|rule| NameError {
+                    value: text.chars().take(200).collect(),
+                    pattern: $pattern,
+                    rule: rule.to_owned(),
+                    fix: concat!("name the ", $what, " with 1 to 63 characters of a-z, 0-9 and \"-\"").into(),
+                })
+            }
+        }
+
+        as_texts! { $name }
+    )* };
 }
 
-impl FromStr for RuleName {
-    type Err = NameError;
-
-    fn from_str(text: &str) -> Result<Self, NameError> {
-        check_part(text, false).map(|()| Self(text.into())).map_err(|rule| NameError {
-            value: text.chars().take(200).collect(),
-            pattern: "{rule}",
-            rule: rule.to_owned(),
-            fix: "name the rule with 1 to 63 characters of a-z, 0-9 and \"-\"".into(),
-        })
-    }
-}
-
-impl TryFrom<String> for RuleName {
-    type Error = NameError;
-
-    fn try_from(text: String) -> Result<Self, NameError> {
-        text.parse()
-    }
-}
-
-impl From<RuleName> for String {
-    fn from(name: RuleName) -> Self {
-        name.0.as_ref().into()
-    }
-}
-
-impl fmt::Display for RuleName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl fmt::Debug for RuleName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
+short_names! {
+    /// Name of a rule, unique in its group: 1 to 63 characters of a-z, 0-9 and "-".
+    RuleName "{rule}" "rule";
+    /// Name of a reservation, unique in its subnet: 1 to 63 characters of a-z, 0-9 and "-".
+    ReservationName "{reservation}" "reservation";
 }
 
 /// Name of a resource of any kind.

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::{
-    AnyName, Counters, Host, MacAddress, Model, Network, NetworkName, OperatorPolicy, Port, Quarantine, Resource, Rule,
+    AnyName, Counters, Host, MacAddress, Model, Network, NetworkName, OperatorPolicy, Port, Resource, Resting, Rule,
     SecurityGroup, Tenant, Uid, Vni, Vtep, Zone, ZoneName, draft::Draft, limits,
 };
 
@@ -11,7 +11,7 @@ use crate::{
 pub(crate) struct Numbers<'a> {
     pub(crate) counters: Counters,
     /// Which addresses must rest.
-    quarantined: Quarantine<'a>,
+    resting: &'a dyn Resting,
     /// Identifier of what this write creates.
     uid: Uid,
     /// Networks in which this write found no address, with the subnets that are full. The write will be refused, and a search that finds
@@ -50,9 +50,9 @@ fn leaves_choice(before: &Model, resource: &Resource) -> u8 {
 }
 
 impl<'a> Numbers<'a> {
-    pub(crate) const fn new(model: &Model, quarantined: Quarantine<'a>) -> Self {
+    pub(crate) const fn new(model: &Model, resting: &'a dyn Resting) -> Self {
         let uid = Uid { epoch: model.epoch, revision: model.revision + 1 };
-        Self { counters: model.counters, quarantined, uid, full: BTreeMap::new() }
+        Self { counters: model.counters, resting, uid, full: BTreeMap::new() }
     }
 
     /// Puts the written resources, with their numbers, into the draft: their names, parents before children.
@@ -190,7 +190,7 @@ impl<'a> Numbers<'a> {
             let network = port.name.network();
             let found = match self.full.get(&network) {
                 Some(full) => Err(full.clone()),
-                None => draft.free_addresses(&port, self.quarantined),
+                None => draft.free_addresses(&port, self.resting),
             };
             match found {
                 Ok(addresses) => port.addresses = addresses,

@@ -1,6 +1,11 @@
 //! Address prefixes.
 
-use std::{fmt, net::IpAddr, str::FromStr};
+use std::{
+    fmt,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    ops::RangeInclusive,
+    str::FromStr,
+};
 
 use ipnetwork::IpNetwork;
 use serde::{Deserialize, Serialize};
@@ -76,10 +81,28 @@ impl Prefix {
         self.covers(other) || other.covers(self)
     }
 
+    /// Its addresses as numbers, the first and the last.
+    pub(crate) fn range(self) -> RangeInclusive<u128> {
+        bits(self.address())..=bits(self.last())
+    }
+
     /// Its last address.
     pub fn last(self) -> IpAddr {
         self.0.broadcast()
     }
+}
+
+/// An address as a number.
+pub(crate) fn bits(address: IpAddr) -> u128 {
+    match address {
+        IpAddr::V4(v4) => u128::from(v4.to_bits()),
+        IpAddr::V6(v6) => v6.to_bits(),
+    }
+}
+
+/// The address that is this number.
+pub(crate) fn address(bits: u128, v4: bool) -> IpAddr {
+    if v4 { IpAddr::V4(Ipv4Addr::from_bits(bits as u32)) } else { IpAddr::V6(Ipv6Addr::from_bits(bits)) }
 }
 
 impl FromStr for Prefix {

@@ -1,9 +1,10 @@
 //! From a write to a commit.
 
 use crate::{
-    AnyName, Commit, Model, Quarantine, Resource, ResourceKind, Violation,
+    AnyName, Commit, Model, Resource, ResourceKind, Resting, Violation,
     check::{check, check_deletions},
     draft::Draft,
+    ipam::NothingRests,
     limits,
     number::Numbers,
 };
@@ -14,7 +15,7 @@ impl Model {
     /// if there are several). What the caller set in fields that the model sets is ignored, and what does not change is left
     /// out of the commit. The same model and the same write, in any order, give the same commit.
     pub fn prepare(&self, written: Vec<Resource>, deleted: Vec<AnyName>) -> Result<Commit, Vec<Violation>> {
-        self.prepare_with(written, deleted, &|_, _| false)
+        self.prepare_with(written, deleted, &NothingRests)
     }
 
     /// The same, while some addresses are not given out to ports that choose none.
@@ -22,7 +23,7 @@ impl Model {
         &self,
         written: Vec<Resource>,
         deleted: Vec<AnyName>,
-        quarantined: Quarantine<'_>,
+        resting: &dyn Resting,
     ) -> Result<Commit, Vec<Violation>> {
         if written.len().saturating_add(deleted.len()) > limits::RESOURCES_PER_WRITE {
             return Err(vec![Violation::new(
@@ -38,7 +39,7 @@ impl Model {
         for name in &deleted {
             draft.delete(name);
         }
-        let mut numbers = Numbers::new(self, quarantined);
+        let mut numbers = Numbers::new(self, resting);
         let names = numbers.place(&mut draft, written);
         check(&mut draft);
         check_deletions(&mut draft);

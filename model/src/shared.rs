@@ -121,6 +121,24 @@ impl<K: Ord + Clone, V: Clone> SharedMap<K, V> {
         entries.skip_while(move |(key, _)| before(key)).take_while(move |(key, _)| within(key))
     }
 
+    /// How many keys are from the first to the last. Chunks between them are not looked into.
+    pub(crate) fn count_between(&self, first: &K, last: &K) -> usize {
+        if first > last {
+            return 0;
+        }
+        let begin = self.chunks.partition_point(|chunk| chunk.last_key_value().is_some_and(|(key, _)| key < first));
+        let end = self.chunks.partition_point(|chunk| chunk.first_key_value().is_some_and(|(key, _)| key <= last));
+        let chunks = self.chunks.get(begin..end).unwrap_or_default();
+        let within = |chunk: &BTreeMap<K, V>| {
+            let ends = chunk.first_key_value().zip(chunk.last_key_value());
+            ends.is_some_and(|((lowest, _), (highest, _))| first <= lowest && highest <= last)
+        };
+        let count = |chunk: &Arc<BTreeMap<K, V>>| {
+            if within(chunk) { chunk.len() } else { chunk.range(first..=last).count() }
+        };
+        chunks.iter().map(count).sum()
+    }
+
     /// All keys, in order.
     pub fn keys(&self) -> impl Iterator<Item = &K> {
         self.iter().map(|(key, _)| key)
@@ -194,6 +212,10 @@ mod tests {
                 prop_assert!(shared.keys().all(|key| shared.contains_key(key)));
                 let stretch = shared.stretch(|key| *key < 500, |key| *key < 900);
                 prop_assert!(stretch.eq(plain.range(500..900)));
+                for (first, last) in [(0, 2_000), (500, 900), (900, 900), (900, 500), (3_000, 4_000)] {
+                    let counted = plain.keys().filter(|key| (first..=last).contains(*key)).count();
+                    prop_assert_eq!(shared.count_between(&first, &last), counted);
+                }
             }
         }
     }

@@ -8,8 +8,9 @@ use std::{
 };
 
 use crate::{
-    AnyName, HostName, IdentitySet, MacAddress, Network, NetworkName, Port, PortName, PrefixList, PrefixListName,
-    Resource, ResourceKind, SecurityGroup, SecurityGroupName, Subnet, SubnetName, Vtep, VtepName, shared::SharedMap,
+    AnyName, HostName, IdentitySet, MacAddress, Network, NetworkName, Port, PortName, Prefix, PrefixList,
+    PrefixListName, Resource, ResourceKind, SecurityGroup, SecurityGroupName, Subnet, SubnetName, Vtep, VtepName,
+    shared::SharedMap,
 };
 
 /// A set of groups.
@@ -134,6 +135,16 @@ impl NetworkState {
     /// The port that has the address.
     pub(crate) fn by_address(&self, address: IpAddr) -> Option<&PortName> {
         self.addresses.get(&address)
+    }
+
+    /// The ports that have addresses of a prefix.
+    pub(crate) fn holders(&self, prefix: Prefix) -> impl Iterator<Item = (&IpAddr, &PortName)> {
+        self.addresses.stretch(move |address| *address < prefix.address(), move |address| *address <= prefix.last())
+    }
+
+    /// How many addresses ports have, from the first to the last.
+    pub(crate) fn used_between(&self, first: &IpAddr, last: &IpAddr) -> usize {
+        self.addresses.count_between(first, last)
     }
 
     /// The port that has the Ethernet address.

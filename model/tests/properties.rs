@@ -6,7 +6,8 @@ mod common;
 use std::collections::{BTreeMap, BTreeSet};
 
 use andromede_model::{
-    Admitted, AnyName, Commit, Host, Model, Network, NetworkView, Remote, Resource, ResourceKind, Tenant, Vni, ZoneName,
+    Admitted, AnyName, Commit, Host, Model, Network, NetworkView, Remote, Reservation, Resource, ResourceKind, Subnet,
+    Tenant, Vni, ZoneName,
 };
 use common::{
     group, host, name, network, operator_policy, port, prefix_list, residency, rule, subnet, tenant, vtep, zone,
@@ -29,6 +30,8 @@ fn resource() -> impl Strategy<Value = Resource> {
     let groups = prop::collection::btree_set(select(GROUPS.to_vec()), 0..3);
     let place = prop::option::of(select(HOSTS.to_vec()));
     let cidr = select(vec!["10.0.0.0/24", "10.0.1.0/24", "10.0.0.0/16", "fd00::/64"]);
+    let reserved = select(vec!["10.0.0.5/32", "10.0.0.0/25", "fd00::/120"]);
+    let reservations = prop::collection::vec((reserved, prop::option::of(select(vec!["p", "q"]))), 0..2);
     let remotes: Vec<&'static str> = GROUPS.into_iter().chain(["list"]).collect();
     let rules = prop::collection::vec((select(vec!["x", "y", "z"]), prop::option::of(select(remotes))), 0..3);
     let named = prop::collection::btree_set(select(TENANTS.to_vec()), 0..2);
@@ -44,7 +47,16 @@ fn resource() -> impl Strategy<Value = Resource> {
             network.vni = Vni::try_from(vni * 7).unwrap();
             network.into()
         }),
-        3 => (a_tenant(), select(vec!["s1", "s2"]), cidr).prop_map(|(id, s, cidr)| subnet(id, s, cidr).into()),
+        3 => (a_tenant(), select(vec!["s1", "s2"]), cidr, reservations).prop_map(|(id, s, cidr, reservations)| {
+            let reservation = |(reserved, port): (&str, Option<&str>)| Reservation {
+                name: name(&format!("r{}", reserved.len())),
+                cidr: name(reserved),
+                port: port.map(|port| name(&format!("tenants/{id}/networks/net/ports/{port}"))),
+                description: String::new(),
+            };
+            let reservations = reservations.into_iter().map(reservation).collect();
+            Subnet { reservations, ..subnet(id, s, cidr) }.into()
+        }),
         3 => (a_tenant(), select(GROUPS.to_vec()), rules).prop_map(|(id, name_of, rules)| {
             let rules = rules.into_iter().map(|(one, remote)| {
                 let mut one = rule(one);
@@ -121,6 +133,9 @@ fn assert_valid(model: &Model) {
                     assert!(!port.mac.is_unset() && macs.insert(port.mac));
                     let inside = |address| view.subnets.values().any(|subnet| subnet.cidr.contains(address));
                     assert!(port.addresses.iter().all(|address| inside(*address)));
+                    let owners = view.subnets.keys().flat_map(|subnet| &model.subnet(subnet).unwrap().reservations);
+                    let mut others = owners.filter(|it| it.port.as_ref().is_some_and(|owner| *owner != port.name));
+                    assert!(others.all(|it| port.addresses.iter().all(|address| !it.cidr.contains(*address))));
                     assert!(port.groups.iter().all(|group| view.groups.contains_key(group)));
                     assert!(view.hosts.contains_key(port.host.as_ref().unwrap()));
                     match view.identities.get(&port.identity) {

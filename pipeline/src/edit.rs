@@ -14,12 +14,17 @@ use crate::{
 #[inline(always)]
 pub fn apply_edit<F: Frame>(frame: &mut F, scratch: &Scratch) -> Option<()> {
     let edit = &scratch.verdict.edit;
+    if edit.is_translation() { translate(frame, scratch) } else { apply_plain_edit(frame, edit) }
+}
+
+/// As [`apply_edit`], of a frame that is not translated.
+#[inline(always)]
+pub fn apply_plain_edit<F: Frame>(frame: &mut F, edit: &Edit) -> Option<()> {
     match edit.kind {
-        EditKind::None | EditKind::Destination => readdress(frame, edit),
         EditKind::ArpReply => arp_reply(frame, edit.mac),
         EditKind::HostAdvertisement | EditKind::RouterAdvertisement => advertisement(frame, *edit),
         EditKind::TooBig => too_big::write(frame, *edit),
-        EditKind::TranslateDestination | EditKind::TranslateSource => translate(frame, scratch),
+        _ => readdress(frame, edit),
     }
 }
 

@@ -42,7 +42,7 @@ pub mod wire;
 pub use budget::{Account, Entry, Lack, change, enter_port, may_report};
 pub use claim::{carry_out, is_asked, reap};
 pub use context::{Context, Tunnel};
-pub use edit::{apply_edit, readdress, translate};
+pub use edit::{apply_edit, apply_plain_edit, readdress, translate};
 pub use encapsulate::{OUTER_TTL, OVERHEAD, outer_header};
 pub use fragment::{Fragment, FragmentKind};
 pub use frame::{Checksum, Frame, MAX_OFFSET};

@@ -113,6 +113,12 @@ impl Edit {
         Self::new(EditKind::TooBig, [a, b, c, d, 0, 0])
     }
 
+    /// Is an IP address translated?
+    #[inline(always)]
+    pub const fn is_translation(&self) -> bool {
+        matches!(self.kind, EditKind::TranslateDestination | EditKind::TranslateSource)
+    }
+
     /// This change, with this address.
     #[inline(always)]
     pub const fn new(kind: EditKind, mac: Mac) -> Self {

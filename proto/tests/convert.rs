@@ -3,9 +3,9 @@
 
 use andromede_model::{
     Action, Admitted, Direction, Existing, Host, HostState, IdentitySet, Labels, MacAddress, Network, NetworkView,
-    OperatorPolicy, Port, PortLimits, PortRange, Prefix, PrefixList, Protocol, RateLimits, Remote, Residency, Resource,
-    Rule, SecurityGroup, Subnet, Tenant, TenantLimits, TenantQuotas, Timeouts, Uid, ViewDelta, Violation, Vni, Vtep,
-    Zone, limits,
+    OperatorPolicy, Port, PortLimits, PortRange, Prefix, PrefixList, Protocol, RateLimits, Remote, Reservation,
+    Residency, Resource, Rule, SecurityGroup, Subnet, Tenant, TenantLimits, TenantQuotas, Timeouts, Uid, ViewDelta,
+    Violation, Vni, Vtep, Zone, limits,
 };
 use andromede_proto::{agent, convert, v1};
 use proptest::{prelude::*, sample::select};
@@ -236,6 +236,12 @@ fn resource() -> impl Strategy<Value = Resource> {
                 cidr,
                 gateway,
                 host: Some("hosts/h1".parse().unwrap()),
+                reservations: vec![Reservation {
+                    name: "vips".parse().unwrap(),
+                    cidr,
+                    port: cidr.is_ipv4().then(|| format!("{net}/ports/p").parse().unwrap()),
+                    description: "for \"people\"".to_owned(),
+                }],
                 revision: 3,
                 labels: Labels::default(),
             }

@@ -11,52 +11,16 @@ use andromede_model::{
     HostName, MacAddress, NetworkName, NetworkView, Port, PortName, Prefix, SecurityGroupName, Subnet, SubnetName,
 };
 use serde::{Deserialize, Serialize};
-use sha2::{Digest as _, Sha256};
 
+pub use super::owner::{Owner, PodName};
 use super::{
     error::PodError,
     mac::{free_mac, generated_mac},
+    owner::PORT_PREFIX,
 };
 
-/// How the ids of ports begin that this host makes for its leases.
-const PORT_PREFIX: &str = "pod-";
 /// Most leases of a host: as many as interfaces that a host bears, and a bound of the file.
 const MOST: usize = 4_096;
-
-/// Whose a lease is: one interface of one container in one network configuration.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub struct Owner {
-    /// The container, as the runtime calls it.
-    pub container: String,
-    /// Name of the interface inside.
-    pub interface: String,
-    /// Name of the network configuration.
-    pub configuration: String,
-}
-
-impl Owner {
-    /// Id of the port of this owner: 64 bits of a hash, so that it is found again without the list of leases.
-    pub fn port_id(&self) -> String {
-        let parts = [&self.container, &self.interface, &self.configuration];
-        let mut digest = Sha256::new();
-        for part in parts {
-            digest.update(part.len().to_be_bytes());
-            digest.update(part);
-        }
-        digest.finalize().iter().take(8).fold(PORT_PREFIX.to_owned(), |id, byte| format!("{id}{byte:02x}"))
-    }
-}
-
-/// A pod, as far as the runtime said; for people.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct PodName {
-    /// Its namespace.
-    pub namespace: String,
-    /// Its name.
-    pub name: String,
-    /// Its unique identifier.
-    pub uid: String,
-}
 
 /// What a container has.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -233,9 +197,9 @@ impl Leases {
             return Err(PodError::Exhausted { network: view.network.name.to_string(), why: format!("{MOST} leases") });
         }
         self.returned.retain(|returned| !clock.is_over(returned.at));
-        let own = self.place(view, host, owner, &wish, &[true, false])?;
+        let own = self.place(view, host, owner, &wish, &[true, false], clock)?;
         let infrastructure = match infrastructure {
-            Some(other) => Some(self.stand_in(other, host, owner, &own.addresses)?),
+            Some(other) => Some(self.stand_in(other, host, owner, &own.addresses, clock)?),
             None => None,
         };
         let Infrastructure { port, addresses, mac } = own;
@@ -252,9 +216,10 @@ impl Leases {
         host: &HostName,
         owner: &Owner,
         addresses: &[IpAddr],
+        clock: Clock,
     ) -> Result<Infrastructure, PodError> {
         let families: Vec<bool> = addresses.iter().map(IpAddr::is_ipv4).collect();
-        let port = self.place(view, host, owner, &Wish::default(), &families)?;
+        let port = self.place(view, host, owner, &Wish::default(), &families, clock)?;
         if port.addresses.is_empty() {
             return Err(PodError::NoSubnet { network: view.network.name.to_string(), host: host.to_string() });
         }
@@ -270,6 +235,7 @@ impl Leases {
         owner: &Owner,
         wish: &Wish,
         families: &[bool],
+        clock: Clock,
     ) -> Result<Infrastructure, PodError> {
         let port = format!("{}/ports/{}", view.network.name, owner.port_id());
         let port: PortName = port.parse().map_err(PodError::name)?;
@@ -282,9 +248,9 @@ impl Leases {
         for is_v4 in families {
             let subnets: Vec<&Subnet> = subnets.iter().copied().filter(|it| it.cidr.is_ipv4() == *is_v4).collect();
             match wish.addresses.iter().find(|address| address.is_ipv4() == *is_v4) {
-                Some(wanted) => addresses.push(asked_for(*wanted, &subnets, &taken)?),
+                Some(wanted) => addresses.push(asked_for(*wanted, &subnets, &port, &taken)?),
                 None if subnets.is_empty() => {}
-                None => addresses.push(self.next(view, &subnets, &taken)?),
+                None => addresses.push(self.next(view, &subnets, &taken, clock)?),
             }
         }
         let mac = match wish.mac {
@@ -322,12 +288,24 @@ impl Leases {
     }
 
     /// The next address that nobody has, of the first subnet that has one.
-    fn next(&mut self, view: &NetworkView, subnets: &[&Subnet], taken: &BTreeSet<IpAddr>) -> Result<IpAddr, PodError> {
+    fn next(
+        &mut self,
+        view: &NetworkView,
+        subnets: &[&Subnet],
+        taken: &BTreeSet<IpAddr>,
+        clock: Clock,
+    ) -> Result<IpAddr, PodError> {
         for subnet in subnets {
             let mut candidate = self.last.get(&subnet.name).copied().filter(|last| subnet.cidr.contains(*last));
-            // Every step but one meets an address that is taken, or one of the three that are nobody's.
-            for _ in 0..=taken.len().saturating_add(3) {
+            // Every step but one meets an address that is taken, one of the three that are nobody's, or a reservation: that in which it may
+            // begin twice.
+            let most = taken.len().saturating_add(subnet.reservations.len()).saturating_add(4);
+            for _ in 0..=most {
                 let address = following(candidate, subnet);
+                if let Some(reservation) = subnet.reservation_of(address) {
+                    candidate = Some(reservation.cidr.last());
+                    continue;
+                }
                 if is_a_nodes(address, subnet) && !taken.contains(&address) {
                     self.last.insert(subnet.name.clone(), address);
                     return Ok(address);
@@ -335,9 +313,28 @@ impl Leases {
                 candidate = Some(address);
             }
         }
-        let names: Vec<String> =
-            subnets.iter().map(|subnet| format!("{} ({})", subnet.name.id(), subnet.cidr)).collect();
-        Err(PodError::Exhausted { network: view.network.name.to_string(), why: names.join(", ") })
+        let full: Vec<String> = subnets.iter().map(|subnet| self.full(view, subnet, clock)).collect();
+        Err(PodError::Exhausted { network: view.network.name.to_string(), why: full.join(", ") })
+    }
+
+    /// Why a subnet has no address, for people: what all of them are used for.
+    fn full(&self, view: &NetworkView, subnet: &Subnet, clock: Clock) -> String {
+        let within = |address: &&IpAddr| subnet.cidr.contains(**address);
+        let of_network = self.entries.iter().filter(|entry| entry.lease.port.network() == view.network.name);
+        let leased: BTreeSet<IpAddr> =
+            of_network.flat_map(|entry| &entry.lease.addresses).filter(within).copied().collect();
+        let resting = self.returned.iter().filter(|it| it.network == view.network.name && within(&&it.address));
+        let (resting, rests): (BTreeSet<IpAddr>, Vec<u64>) =
+            resting.map(|it| (it.address, clock.quarantine.saturating_sub(clock.now.abs_diff(it.at)))).unzip();
+        let known = view.ports.values().flat_map(|port| &port.addresses).filter(within);
+        let others = known.filter(|address| !leased.contains(address) && !resting.contains(address)).count();
+        let next = rests.iter().min().map(|seconds| format!(", the next for {seconds} seconds")).unwrap_or_default();
+        let (name, cidr, leased, rest) = (subnet.name.id(), subnet.cidr, leased.len(), resting.len());
+        let reserved = match subnet.reservations.len() {
+            0 => String::new(),
+            number => format!(", {number} reservations"),
+        };
+        format!("{name} ({cidr}: {leased} leased, {rest} rest{next}, {others} known to others as used{reserved})")
     }
 }
 
@@ -368,7 +365,12 @@ fn is_a_nodes(address: IpAddr, subnet: &Subnet) -> bool {
 }
 
 /// Checks an address that was asked for.
-fn asked_for(wanted: IpAddr, subnets: &[&Subnet], taken: &BTreeSet<IpAddr>) -> Result<IpAddr, PodError> {
+fn asked_for(
+    wanted: IpAddr,
+    subnets: &[&Subnet],
+    port: &PortName,
+    taken: &BTreeSet<IpAddr>,
+) -> Result<IpAddr, PodError> {
     let refused = |why: String| Err(PodError::Address { address: wanted.to_string(), why });
     let Some(subnet) = subnets.iter().find(|subnet| subnet.cidr.contains(wanted)) else {
         let own: Vec<String> = subnets.iter().map(|subnet| subnet.cidr.to_string()).collect();
@@ -379,6 +381,10 @@ fn asked_for(wanted: IpAddr, subnets: &[&Subnet], taken: &BTreeSet<IpAddr>) -> R
     };
     if !is_a_nodes(wanted, subnet) {
         return refused(format!("no workload has the first, the last or the router's address of {}", subnet.cidr));
+    }
+    let owner = subnet.reservation_of(wanted).and_then(|reservation| reservation.port.as_ref());
+    if owner.is_some_and(|owner| owner != port) {
+        return refused("it is reserved for another port".to_owned());
     }
     if taken.contains(&wanted) {
         return refused("it is in use, or was until a moment ago".to_owned());

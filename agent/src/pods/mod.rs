@@ -6,6 +6,7 @@ pub mod error;
 pub mod lease;
 mod mac;
 pub mod overlay;
+mod owner;
 mod policy;
 
 use std::{

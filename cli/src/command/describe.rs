@@ -8,7 +8,7 @@ use andromede_proto::v1::{
 };
 use clap::Args;
 
-use super::{drops, get::kind_and_names, hits, status::state};
+use super::{drops, get::kind_and_names, hits, status::state, subnets};
 use crate::{
     connection::{Channel, Connection},
     failure::Failure,
@@ -115,7 +115,13 @@ impl Page<'_> {
                 let hits = self.hits(&mut text, name).await;
                 self.rules(&mut text, &[(last(name), &policy.rules)], hits.as_ref());
             }
-            Some(resource::Kind::Subnet(_) | resource::Kind::PrefixList(_) | resource::Kind::Vtep(_)) | None => {}
+            Some(resource::Kind::Subnet(_)) => {
+                self.heading(&mut text, "addresses");
+                let network = name.rsplit_once("/subnets/").map_or("", |(network, _)| network);
+                let found = subnets::list(self.channel, network, &format!("name = \"{name}\"")).await?;
+                text.push_str(&subnets::table(&found, self.palette));
+            }
+            Some(resource::Kind::PrefixList(_) | resource::Kind::Vtep(_)) | None => {}
         }
         Ok(format!("{} {}\n{text}", self.palette.strong(kind.singular()), self.palette.strong(name)))
     }

@@ -18,6 +18,7 @@ pub(crate) mod pki;
 pub(crate) mod plan;
 pub(crate) mod rules;
 pub(crate) mod status;
+pub(crate) mod subnets;
 pub(crate) mod token;
 pub(crate) mod trace;
 pub(crate) mod usage;
@@ -44,6 +45,7 @@ pub(crate) async fn run(arguments: &Arguments) -> Result<(), Failure> {
         Command::Delete(delete) => delete.run(connection, palette).await,
         Command::Rules(rules) => rules.run(connection).await,
         Command::Status(status) => status.run(connection, palette).await,
+        Command::Subnets(subnets) => subnets.run(connection, palette).await,
         Command::Drops(drops) => drops.run(connection).await,
         Command::Flows(flows) => flows.run(connection).await,
         Command::Log(log) => log.run(connection).await,

@@ -6,6 +6,7 @@ use andromede_proto::v1::{GetStatusResponse, HostState, HostStatus};
 use clap::Args;
 use time::OffsetDateTime;
 
+use super::subnets;
 use crate::{
     connection::Connection,
     duration,
@@ -68,7 +69,8 @@ impl Status {
         let header = palette.strong(lines.next().unwrap_or_default());
         let hosts = lines.zip(&status.hosts).map(|(line, host)| painted(palette, line, host));
         let lines: Vec<String> = std::iter::once(header).chain(hosts).collect();
-        Ok(format!("{}\n{}\n", lines.join("\n"), wait::summary(status, status.revision, palette)))
+        let (summary, subnets) = (wait::summary(status, status.revision, palette), subnets::filling(status, palette));
+        Ok(format!("{}\n{summary}\n{subnets}", lines.join("\n")))
     }
 }
 

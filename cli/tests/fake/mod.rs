@@ -221,7 +221,7 @@ impl FabricService for Fake {
             ..Default::default()
         };
         let hosts = vec![host("hosts/h1", 7), host("hosts/h2", 6)];
-        Ok(Response::new(GetStatusResponse { revision: 7, hosts }))
+        Ok(Response::new(GetStatusResponse { revision: 7, hosts, ..Default::default() }))
     }
 }
 

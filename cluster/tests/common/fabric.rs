@@ -53,12 +53,8 @@ fn port_name(pod: &ScenePod) -> PortName {
 fn base() -> Vec<Resource> {
     let labels = Labels::default;
     let subnet = |id: &str, cidr: &str, gateway: &str| Subnet {
-        name: format!("{NETWORK}/subnets/{id}").parse().unwrap(),
-        cidr: cidr.parse().unwrap(),
         gateway: gateway.parse().unwrap(),
-        host: None,
-        revision: 0,
-        labels: labels(),
+        ..Subnet::new(format!("{NETWORK}/subnets/{id}").parse().unwrap(), cidr.parse().unwrap())
     };
     vec![
         Tenant {

@@ -115,6 +115,7 @@ pub const TABLE: &[(&str, Rights)] = &[
     ("/andromede.v1.SubnetService/GetSubnet", Rights::READS),
     ("/andromede.v1.SubnetService/ListSubnets", Rights::READS),
     ("/andromede.v1.SubnetService/WatchSubnets", Rights::READS),
+    ("/andromede.v1.SubnetService/ListUtilization", Rights::READS),
     ("/andromede.v1.SubnetService/CreateSubnet", Rights::WRITES),
     ("/andromede.v1.SubnetService/UpdateSubnet", Rights::WRITES),
     ("/andromede.v1.SubnetService/DeleteSubnet", Rights::WRITES),

@@ -9,8 +9,10 @@ use tokio::sync::watch;
 use super::{Caller, Extent, Principal, Role, check};
 use crate::{
     change::{Change, WriteError},
+    clock::now_nanos,
     fence, preview,
     publish::Publisher,
+    quarantine::Quarantine,
     registry::Registry,
 };
 
@@ -74,12 +76,13 @@ pub(super) fn owner(name: &AnyName) -> Option<TenantName> {
 pub struct Views {
     publisher: Arc<Publisher>,
     registry: Arc<Registry>,
+    quarantine: Arc<Quarantine>,
 }
 
 impl Views {
     /// Over this state.
-    pub const fn new(publisher: Arc<Publisher>, registry: Arc<Registry>) -> Self {
-        Self { publisher, registry }
+    pub const fn new(publisher: Arc<Publisher>, registry: Arc<Registry>, quarantine: Arc<Quarantine>) -> Self {
+        Self { publisher, registry, quarantine }
     }
 
     /// The state as of the last durable commit, as the caller sees it.
@@ -131,7 +134,8 @@ impl Views {
         }
         check(&model, &mut change)?;
         let fences = |host: &Host| fence::behind(&self.publisher, &self.registry, &model, host);
-        let planned = preview::plan(&model, &capacity, &change, &fences);
+        let resting = self.quarantine.at(now_nanos());
+        let planned = preview::plan(&model, &capacity, &change, &resting, &fences);
         let mut planned = planned.map_err(|error| error.told_to(&change.principal))?;
         if caller.sight != Sight::Everything {
             // Which hosts there are, and how full they are by others, concerns no tenant.

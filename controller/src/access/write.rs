@@ -88,7 +88,7 @@ fn keep(resource: &Resource, before: Option<Resource>) -> Result<Resource, Refus
             Ok(Network { vni, ..network.clone() }.into())
         }
         Resource::Subnet(subnet) => {
-            let Subnet { name: _, cidr: _, gateway: _, host, revision: _, labels: _ } = subnet;
+            let Subnet { name: _, cidr: _, gateway: _, host, reservations: _, revision: _, labels: _ } = subnet;
             let decided = match before {
                 Some(Resource::Subnet(before)) => before.host,
                 _ => None,

@@ -26,6 +26,7 @@ use crate::{
     change::{Change, Condition, Effect, Written},
     errors,
     registry::Registry,
+    utilization::Utilizations,
     writer::Writer,
 };
 
@@ -40,6 +41,8 @@ pub struct Fabric {
     pub registry: Arc<Registry>,
     /// Where watches begin.
     pub watches: Watches,
+    /// How full subnets are.
+    pub utilizations: Arc<Utilizations>,
 }
 
 impl fmt::Debug for Fabric {
@@ -137,7 +140,12 @@ impl FabricService for Fabric {
             Resource::Host(host) => Some(self.host_status(host)),
             _ => None,
         });
-        Ok(Response::new(GetStatusResponse { revision: model.revision(), hosts: hosts.collect() }))
+        let (revision, hosts) = (model.revision(), hosts.collect());
+        let utilizations = Arc::clone(&self.utilizations);
+        let round = aside(move || Ok(utilizations.all())).await?;
+        let filling_subnets = u32::try_from(round.filling()).unwrap_or(u32::MAX);
+        let fullest_subnets = round.fullest.iter().map(Into::into).collect();
+        Ok(Response::new(GetStatusResponse { revision, hosts, filling_subnets, fullest_subnets }))
     }
 
     async fn wait_in_force(&self, request: Request<WaitInForceRequest>) -> Result<Response<InForce>, Status> {

@@ -1,7 +1,9 @@
 //! The standard methods of every kind of resource (google.aip.dev/130): one service each, all alike.
 
+use std::sync::Arc;
+
 use andromede_model::{
-    AnyName, Cause, HostName, NetworkName, OperatorPolicyName, PortName, PrefixListName, Resource, ResourceKind,
+    AnyName, Cause, HostName, Model, NetworkName, OperatorPolicyName, PortName, PrefixListName, Resource, ResourceKind,
     SecurityGroupName, SubnetName, TenantName, Violation, VtepName, ZoneName,
 };
 use andromede_proto::{mask, v1};
@@ -12,6 +14,7 @@ use super::{
     broken,
     edit::Edit,
     fabric::applied,
+    history::aside,
     name,
     pages::page,
     requests::{condition, identified, name_for, of_one, read},
@@ -23,6 +26,7 @@ use crate::{
     clock::now_nanos,
     errors, fence,
     requests::Request as Identified,
+    utilization::Utilizations,
     writer::Writer,
 };
 
@@ -35,6 +39,7 @@ pub struct Resources {
     views: Views,
     writer: Writer,
     watches: Watches,
+    utilizations: Arc<Utilizations>,
 }
 
 /// Who calls which method, and by what the request is known if it is repeated.
@@ -70,8 +75,8 @@ impl Call {
 
 impl Resources {
     /// The services over this state.
-    pub fn new(views: Views, writer: Writer, watches: Watches) -> Self {
-        Self { views, writer, watches }
+    pub fn new(views: Views, writer: Writer, watches: Watches, utilizations: Arc<Utilizations>) -> Self {
+        Self { views, writer, watches, utilizations }
     }
 
     fn get(&self, caller: &Caller, name: &AnyName) -> Result<v1::Resource, Status> {
@@ -238,6 +243,18 @@ fn missing(kind: ResourceKind) -> Status {
     broken(kind.field(), "", "the field must be given", "give the resource")
 }
 
+/// One page of subnets, each with how full it is.
+fn list_utilization(
+    utilizations: &Utilizations,
+    model: &Model,
+    request: &v1::ListRequest,
+) -> Result<v1::ListUtilizationResponse, Status> {
+    let (page, next_page_token) = page(model, ResourceKind::Subnet, request)?;
+    let names = page.iter().filter_map(|it| if let Resource::Subnet(subnet) = it { Some(&subnet.name) } else { None });
+    let subnets = utilizations.of(model, names).iter().map(Into::into).collect();
+    Ok(v1::ListUtilizationResponse { subnets, next_page_token })
+}
+
 /// A service for each kind: its module, trait, kind and name type, what its resources are called, the field of its parent if it
 /// has one, then its methods, and those that no other kind has.
 macro_rules! services {
@@ -303,7 +320,16 @@ services! {
         update_network UpdateNetworkRequest delete_network watch_networks WatchNetworksStream;
     subnet_service_server SubnetService Subnet SubnetName subnet subnets [parent]
         create_subnet CreateSubnetRequest subnet_id get_subnet list_subnets ListSubnetsResponse
-        update_subnet UpdateSubnetRequest delete_subnet watch_subnets WatchSubnetsStream;
+        update_subnet UpdateSubnetRequest delete_subnet watch_subnets WatchSubnetsStream {
+            async fn list_utilization(
+                &self,
+                request: Request<v1::ListRequest>,
+            ) -> Result<Response<v1::ListUtilizationResponse>, Status> {
+                let model = self.views.model(&caller(&request)?);
+                let (utilizations, request) = (Arc::clone(&self.utilizations), request.into_inner());
+                aside(move || list_utilization(&utilizations, &model, &request)).await.map(Response::new)
+            }
+        };
     port_service_server PortService Port PortName port ports [parent]
         create_port CreatePortRequest port_id get_port list_ports ListPortsResponse
         update_port UpdatePortRequest delete_port watch_ports WatchPortsStream;

@@ -189,6 +189,7 @@ fn visible(model: &Model, network: &NetworkName, name: &AnyName) -> Option<Resou
             let host = model.host(host).filter(|host| !host.is_fenced() && model.admits(network, host));
             host.cloned().map(Into::into)
         }
+        AnyName::Subnet(subnet) => model.subnet(subnet).map(|subnet| subnet.as_told().into()),
         _ => model.get(name),
     }
 }

@@ -5,10 +5,12 @@ mod group;
 mod host;
 mod network;
 mod operator_policy;
+mod overlap;
 mod place;
 mod port;
 mod prefix_list;
 mod quota;
+mod reservation;
 mod underlay;
 
 use std::collections::BTreeMap;

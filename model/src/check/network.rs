@@ -1,8 +1,6 @@
 //! Networks and their subnets.
 
-use std::net::IpAddr;
-
-use super::address::reserved;
+use super::{address::reserved, overlap::covered, reservation};
 use crate::{
     Subnet,
     draft::{Draft, Touched},
@@ -47,28 +45,24 @@ pub(super) fn check(draft: &mut Draft<'_>, state: &NetworkState, touched: &Touch
     }
     for subnet in touched.subnets.iter().filter_map(|name| state.subnets.get(name)) {
         shape(draft, subnet);
+        reservation::check(draft, subnet);
+        reservation::check_standing(draft, state, subnet);
     }
     if !touched.subnets.is_empty() {
         overlaps(draft, state);
+        reservation::count(draft, state);
     }
 }
 
 /// Checks that no two subnets have an address in common.
 fn overlaps(draft: &mut Draft<'_>, state: &NetworkState) {
-    let mut sorted: Vec<&Subnet> = state.subnets.values().collect();
-    sorted.sort_by_key(|subnet| (subnet.cidr, subnet.name.clone()));
-    // In this order a prefix stands right before those that it covers.
-    let mut widest: Option<&Subnet> = None;
-    for subnet in sorted {
-        match widest {
-            Some(wide) if wide.cidr.covers(subnet.cidr) => {
-                let written = draft.is_written(&subnet.name.clone().into());
-                let (at, by) = if written { (subnet, wide) } else { (wide, subnet) };
-                let rule = format!("subnets of one network do not overlap; {} is {}", by.name, by.cidr);
-                draft.refuse(at.name.clone(), "cidr", at.cidr, rule, "choose another prefix");
-            }
-            _ => widest = Some(subnet),
-        }
+    let subnets = state.subnets.values().map(|subnet| (subnet.cidr, &subnet.name));
+    for ((cidr, name), (wide, widest)) in covered(subnets.collect()) {
+        let written = draft.is_written(&name.clone().into());
+        let ((at, cidr), (by, other)) =
+            if written { ((name, cidr), (widest, wide)) } else { ((widest, wide), (name, cidr)) };
+        let rule = format!("subnets of one network do not overlap; {by} is {other}");
+        draft.refuse(at.clone(), "cidr", cidr, rule, "choose another prefix");
     }
 }
 
@@ -95,20 +89,8 @@ fn shape(draft: &mut Draft<'_>, subnet: &Subnet) {
         let rule = format!("the gateway is an address of the subnet {cidr}");
         let fix = format!("leave it out for {}, or choose another", Subnet::default_gateway(cidr));
         draft.refuse(name.clone(), "gateway", gateway, rule, fix);
-    } else if let Some(rule) = not_for_a_node(subnet, gateway) {
+    } else if let Some(rule) = subnet.not_for_a_node(gateway) {
         let fix = format!("leave it out for {}, or choose another", Subnet::default_gateway(cidr));
         draft.refuse(name.clone(), "gateway", gateway, rule, fix);
-    }
-}
-
-/// Why an address of the subnet belongs to no node: IPv4's network and broadcast addresses (RFC 922), IPv6's anycast
-/// address of routers (RFC 4291, section 2.6.1).
-pub(super) fn not_for_a_node(subnet: &Subnet, address: IpAddr) -> Option<&'static str> {
-    if address == subnet.cidr.address() {
-        Some("the first address of a subnet stands for the subnet itself")
-    } else if address.is_ipv4() && address == subnet.cidr.last() {
-        Some("the last address of an IPv4 subnet is its broadcast address")
-    } else {
-        None
     }
 }

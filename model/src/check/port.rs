@@ -2,7 +2,6 @@
 
 use std::{collections::BTreeMap, net::IpAddr};
 
-use super::network::not_for_a_node;
 use crate::{
     AnyName, GATEWAY_MAC, Port, Prefix, Resource, Subnet,
     draft::{Draft, Touched},
@@ -124,7 +123,18 @@ fn check_address(draft: &mut Draft<'_>, subnets: &Subnets<'_>, port: &Port, plac
     if address == subnet.gateway {
         let rule = format!("it is the gateway of {name}");
         draft.refuse(port.name.clone(), &field, address, rule, format!("choose another address of {cidr}"));
-    } else if let Some(rule) = not_for_a_node(subnet, address) {
+    } else if let Some(rule) = subnet.not_for_a_node(address) {
         draft.refuse(port.name.clone(), &field, address, rule, format!("choose another address of {cidr}"));
+    }
+    check_reserved(draft, subnet, port, &field, address);
+}
+
+/// Checks that an address of a port that is written is not reserved for another.
+fn check_reserved(draft: &mut Draft<'_>, subnet: &Subnet, port: &Port, field: &str, address: IpAddr) {
+    let Some(reservation) = subnet.reservation_of(address) else { return };
+    let other = reservation.port.as_ref().filter(|owner| **owner != port.name);
+    if let Some(owner) = other.filter(|_| draft.is_written(&port.name.clone().into())) {
+        let rule = format!("reservation {} of {} keeps it for {owner}", reservation.name, subnet.name);
+        draft.refuse(port.name.clone(), field, address, rule, "choose another address, or none");
     }
 }

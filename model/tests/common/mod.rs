@@ -5,8 +5,8 @@ use std::str::FromStr;
 
 use andromede_model::{
     Action, Commit, Direction, Existing, Host, HostState, Labels, MacAddress, Model, Network, OperatorPolicy, Port,
-    PortLimits, Prefix, PrefixList, Protocol, Remote, Residency, Resource, Rule, SecurityGroup, Subnet, Tenant,
-    TenantLimits, TenantQuotas, Timeouts, Uid, Violation, Vni, Vtep, Zone,
+    PortLimits, PrefixList, Protocol, Remote, Residency, Resource, Rule, SecurityGroup, Subnet, Tenant, TenantLimits,
+    TenantQuotas, Timeouts, Uid, Violation, Vni, Vtep, Zone,
 };
 
 pub(crate) fn name<T: FromStr>(text: &str) -> T
@@ -44,16 +44,7 @@ pub(crate) fn network(tenant: &str, id: &str) -> Network {
 }
 
 pub(crate) fn subnet(tenant: &str, id: &str, cidr: &str) -> Subnet {
-    let cidr: Prefix = name(cidr);
-    let gateway = Subnet::default_gateway(cidr);
-    Subnet {
-        name: name(&format!("tenants/{tenant}/networks/net/subnets/{id}")),
-        cidr,
-        gateway,
-        host: None,
-        revision: 0,
-        labels: Labels::default(),
-    }
+    Subnet::new(name(&format!("tenants/{tenant}/networks/net/subnets/{id}")), name(cidr))
 }
 
 pub(crate) fn port(tenant: &str, id: &str, addresses: &[&str], host: Option<&str>, groups: &[&str]) -> Port {

@@ -291,10 +291,8 @@ impl World {
             (name.clone(), SecurityGroup { name, rules: rules.clone(), revision: 1, labels: Labels::default() })
         };
         let subnet = |(id, cidr): (&str, &str)| {
-            let cidr: Prefix = cidr.parse().unwrap();
             let name: andromede_model::SubnetName = format!("{NETWORK}/subnets/{id}").parse().unwrap();
-            let gateway = Subnet::default_gateway(cidr);
-            (name.clone(), Subnet { name, cidr, gateway, host: None, revision: 1, labels: Labels::default() })
+            (name.clone(), Subnet { revision: 1, ..Subnet::new(name, cidr.parse().unwrap()) })
         };
         let vtep = self.vtep.iter().map(|prefixes| {
             let name: andromede_model::VtepName = format!("{NETWORK}/vteps/v").parse().unwrap();

@@ -1,8 +1,8 @@
 //! Resources other than security groups.
 
 use andromede_model::{
-    Host, HostState, MacAddress, Network, OperatorPolicy, Port, PortLimits, PrefixList, Residency, Resource,
-    SecurityGroup, Subnet, Tenant, TenantLimits, Timeouts, Vni, Vtep, Zone, limits,
+    Host, HostState, MacAddress, Network, OperatorPolicy, Port, PortLimits, PrefixList, Reservation, Residency,
+    Resource, SecurityGroup, Subnet, Tenant, TenantLimits, Timeouts, Vni, Vtep, Zone, limits,
 };
 
 use super::{
@@ -122,11 +122,13 @@ impl FromMessage for Subnet {
             fields.address("gateway", &message.gateway)
         };
         let host = fields.optional_text("host", &message.host);
+        let reservations = fields.list("reservations", message.reservations);
         Some(Self {
             name: name?,
             cidr: cidr?,
             gateway: gateway?,
             host: host?,
+            reservations,
             revision: message.revision,
             labels: labels?,
         })
@@ -140,9 +142,32 @@ impl From<Subnet> for v1::Subnet {
             cidr: subnet.cidr.to_string(),
             gateway: subnet.gateway.to_string(),
             host: subnet.host.map(Into::into).unwrap_or_default(),
+            reservations: subnet.reservations.into_iter().map(Into::into).collect(),
             revision: subnet.revision,
             labels: subnet.labels.into(),
             etag: String::new(),
+        }
+    }
+}
+
+impl FromMessage for Reservation {
+    type Message = v1::Reservation;
+
+    fn read(message: v1::Reservation, fields: &mut Fields<'_>) -> Option<Self> {
+        let name = fields.text("name", &message.name);
+        let cidr = fields.text("cidr", &message.cidr);
+        let port = fields.optional_text("port", &message.port);
+        Some(Self { name: name?, cidr: cidr?, port: port?, description: message.description })
+    }
+}
+
+impl From<Reservation> for v1::Reservation {
+    fn from(reservation: Reservation) -> Self {
+        Self {
+            name: reservation.name.into(),
+            cidr: reservation.cidr.to_string(),
+            port: reservation.port.map(Into::into).unwrap_or_default(),
+            description: reservation.description,
         }
     }
 }
