@@ -167,7 +167,7 @@ fn act<const HOOK: u8>(frame: &mut Buffer, host: &HostConfig, scratch: &mut Scra
     }
 }
 
-/// Translates what passes between a workload and the node, and sends it on.
+/// Translates what passes between a workload and the node, and sends it on; what was refused since it was decided upon stays so.
 #[inline(always)]
 fn translated<const HOOK: u8>(frame: &Buffer, scratch: &mut Scratch) -> Result<i32, DropReason> {
     if shared(scratch, || translate(frame.skb())) == 0 {

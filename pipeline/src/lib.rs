@@ -57,5 +57,6 @@ pub use scratch::Scratch;
 pub use stage::policy::ask;
 pub use stages::Stages;
 pub use tables::{FlowRef, NotPut, Put, Tables, UsageRef};
+pub use translation::outward;
 pub use verdict::{Claim, Edit, EditKind, Phase, Refusal, Target, TargetKind, Verdict};
 pub use walk::decide;

@@ -25,7 +25,7 @@ use crate::{
     stage::{arp, fragment, neighbor},
     stages::Stages,
     tables::Tables,
-    too_big, translation,
+    too_big,
     verdict::{Refusal, Target, TargetKind, Verdict},
 };
 
@@ -60,7 +60,7 @@ pub fn decide<F: Frame, T: Stages>(frame: &F, context: &Context<'_>, tables: &T,
         to_own_port(context, scratch);
     }
     if context.hook == hook::FROM_WORKLOAD && matches!(scratch.verdict.target.kind, TargetKind::Host) {
-        translation::outward(context, tables, scratch);
+        tables.outward(context.ifindex, scratch);
     }
     if context.hook == hook::FROM_WORKLOAD && matches!(scratch.verdict.reason, Some(DropReason::TooBig)) {
         too_big::tell(context.host, scratch);

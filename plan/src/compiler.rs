@@ -262,7 +262,7 @@ impl<'a> Compiler<'a> {
         let (operator_egress_set, operator_ingress_set) = rules.of_operator;
         let further = if self.sources(port, slot) { port_flag::FURTHER_SOURCES } else { 0 };
         let limits = self.sharers.limits(view.network.tenant_index, &port.limits);
-        let (infrastructure_v4, infrastructure_v6) = known_by(attachment);
+        let (infrastructure_v4, infrastructure_v6) = known_by(attachment, port);
         let row = PortRow {
             owner: PortRow::owner_of(attachment.ifindex, view.network.index),
             network: view.network.index,
@@ -363,10 +363,12 @@ const fn flags_of(attachment: &Attachment) -> u16 {
 }
 
 /// The infrastructure addresses of a workload: IPv4 as it stands in a header, 0 if there is none, and IPv6, unspecified if there is none.
-fn known_by(attachment: &Attachment) -> (u32, Address) {
+/// None for a family of which the workload has no address itself.
+fn known_by(attachment: &Attachment, port: &Port) -> (u32, Address) {
     let Some(infrastructure) = &attachment.infrastructure else { return (0, Address::UNSPECIFIED) };
-    let v4 = infrastructure.v4.map_or(0, |v4| Address::from(v4).v4_word());
-    (v4, infrastructure.v6.map_or(Address::UNSPECIFIED, Address::from))
+    let v4 = infrastructure.v4.filter(|_| first_v4(port) != 0).map_or(0, |v4| Address::from(v4).v4_word());
+    let v6 = infrastructure.v6.filter(|_| first_v6(port) != Address::UNSPECIFIED);
+    (v4, v6.map_or(Address::UNSPECIFIED, Address::from))
 }
 
 /// The main IPv4 address as it stands in a header; 0 if there is none.

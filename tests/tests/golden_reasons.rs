@@ -138,6 +138,11 @@ fn budgets_of_connections() {
         passes(twin, "two", &out(2), target::ENCAP);
         drops(twin, "not three", &out(3), DropReason::FlowsOutbound);
     });
+    host(64, limited(PortLimits { flows_outbound: 1, ..PortLimits::default() }), |twin| {
+        let to_node = |source| Met::new(Hook::FromWorkload, ifindex(1, A), v4(A, NODE).udp(source, 53, b"?"));
+        passes(twin, "one to the node, translated", &to_node(1), target::HOST);
+        drops(twin, "not two", &to_node(2), DropReason::FlowsOutbound);
+    });
     host(64, limited(PortLimits { flows_inbound: 1, ..PortLimits::default() }), |twin| {
         let asked = |id| received(2, VNI[0], &v4(REMOTE, A).echo(true, id, 1, b""));
         passes(twin, "one", &asked(1), target::DELIVER);
