@@ -5,6 +5,7 @@
 #![allow(unsafe_code, reason = "namespaces, packet sockets and signals of children are system calls")]
 
 pub mod capture;
+pub mod containerd;
 pub mod fabric;
 pub mod image;
 pub mod interrupt;

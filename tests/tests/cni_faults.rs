@@ -19,7 +19,8 @@ use andromede_testkit::{
     wait,
 };
 use andromede_tests::{
-    cni::{Container, Outcome, Runtime, known_ports, pod_fabric},
+    bundle::network_name,
+    cni::{Container, Outcome, Runtime, TENANT, known_ports, pod_fabric, pod_network},
     usage::tables,
 };
 use nix::{
@@ -149,6 +150,14 @@ fn a_hundred_additions_and_deletions_at_once_all_succeed_and_leave_nothing() {
         (None, _) => 10,
     };
     let fabric = pod_fabric(1).unwrap();
+    if churn.is_some() {
+        // Addresses rest for half a minute: what comes and goes so fast needs more of them than a /24 has.
+        let more = format!(
+            "kind: Subnet\nname: {}/subnets/h1-more\ncidr: 10.2.0.0/20\nhost: hosts/h1\n",
+            network_name(TENANT)
+        );
+        fabric.apply(pod_network(1).with(&more).text()).unwrap();
+    }
     let runtime = Runtime::new(&fabric, 1).unwrap().with("nodeAccess", true.into());
     let before = Left::of(&fabric);
     let begun = Instant::now();

@@ -7,6 +7,7 @@ mod deny;
 mod docs;
 mod fuzz;
 mod kernels;
+mod kube;
 mod packaging;
 mod schema;
 mod test;
@@ -55,6 +56,9 @@ enum Command {
     Demo(demo::Arguments),
     /// Run tests on Debian 12's kernel 6.1 in a virtual machine. In CI.
     Kernels(kernels::Arguments),
+    /// Run a real Kubernetes of two nodes whose only network is Andromède, and check it (needs root; the first time builds Kubernetes,
+    /// 5 to 10 minutes). Not in CI.
+    Kube(kube::Arguments),
     /// Measure what a packet costs beside the kernel's own ways (needs root; `./x bench --help`). Not in CI.
     Bench {
         /// Handed to the benches (for example: `./x bench datapath --quick`).
@@ -86,6 +90,7 @@ fn main() -> ExitCode {
         Command::Ci { keep_going } => ci::run(keep_going),
         Command::Demo(arguments) => demo::run(&arguments),
         Command::Kernels(arguments) => kernels::run(&arguments),
+        Command::Kube(arguments) => kube::run(&arguments),
         Command::Bench { arguments } => bench::run(&arguments),
         Command::Deb(arguments) => packaging::deb(&arguments),
         Command::Image(arguments) => packaging::image(&arguments),

@@ -54,7 +54,12 @@ fn every_object_says_what_it_is_and_is_there_once() {
 #[test]
 fn containers_are_this_version_may_little_and_mount_what_there_is() {
     let image = format!("localhost/andromede:{}", env!("CARGO_PKG_VERSION"));
-    for (kind, name) in [("DaemonSet", "andromede-agent"), ("Deployment", "andromede-controller")] {
+    let made = [
+        ("DaemonSet", "andromede-agent"),
+        ("Deployment", "andromede-controller"),
+        ("Deployment", "andromede-operator"),
+    ];
+    for (kind, name) in made {
         let object = object(kind, name);
         let pod = &object["spec"]["template"]["spec"];
         let named = |value: &Value| value["name"].as_str().map(str::to_owned);

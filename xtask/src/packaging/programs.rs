@@ -17,6 +17,7 @@ const SHIPPED: &[(&str, &str)] = &[
     ("andromede-cni", "andromede-cni"),
     ("andromede-controller", "andromede-controller"),
     ("andromede-cli", "andromedectl"),
+    ("andromede-cluster", "andromede-operator"),
 ];
 
 /// A folder with the programs.
