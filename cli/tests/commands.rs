@@ -227,6 +227,8 @@ fn workloads_are_attached_through_the_agents_socket() {
     let drops = run(&["host", "drops", "--port", "t/n/p", "--socket", socket], "");
     assert_eq!((drops.code, drops.out.as_str()), (0, "nothing was dropped\n"), "{drops:?}");
     assert_eq!(run(&["host", "flows", "--socket", socket], "").out, "no connections\n");
+    let metrics = run(&["host", "metrics", "--socket", socket], "");
+    assert!(metrics.out.contains("\nandromede_host_ports 1\n"), "{metrics:?}");
     assert_eq!(run(&["host", "log", "--socket", socket], "").out, "no rule with `log` decided lately\n");
     assert_eq!(run(&["host", "hits", "--socket", socket], "").out, "no rule is counted\n");
     assert_eq!(run(&["host", "drops", "--port", "p", "--socket", socket], "").code, 2, "which network?");

@@ -4,70 +4,32 @@
 mod support;
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeSet,
     net::SocketAddr,
     path::Path,
-    process::Stdio,
-    sync::{
-        Mutex,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::atomic::{AtomicU64, Ordering},
     time::Duration,
 };
 
 use andromede_proto::v1::{
-    ApplyRequest, CreateJoinTokenRequest, CreatePortRequest, DeleteRequest, ListRequest, Port, WatchRequest,
-    fabric_service_client::FabricServiceClient, join_token_service_client::JoinTokenServiceClient,
-    port_service_client::PortServiceClient,
+    ApplyRequest, CreateJoinTokenRequest, ListRequest, WatchRequest, fabric_service_client::FabricServiceClient,
+    join_token_service_client::JoinTokenServiceClient, port_service_client::PortServiceClient,
 };
 use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
 };
 use support::{
-    bundle::{empty_tenant, host, port, subnet},
+    bundle::{empty_tenant, host, port},
     collector::Collector,
     host::{Known, Session},
     issuer::{AUDIENCE, ISSUER, Issuer, claims, with_token},
     pki::{Authority, write},
+    program::{address, command, connect, start},
     tls::with_tokens,
 };
-use tokio::{
-    io::{AsyncBufReadExt as _, BufReader},
-    process::{Child, Command},
-    time::timeout,
-};
-use tonic::{Code, transport::Channel};
-
-fn command(arguments: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_andromede-controller"));
-    command.args(arguments).kill_on_drop(true).stdout(Stdio::piped()).stderr(Stdio::piped());
-    command
-}
-
-/// Starts the program and waits for its line.
-async fn start(store: &Path) -> (Child, String, Channel) {
-    let mut command =
-        command(&["serve", "--insecure-plaintext", "--listen", "127.0.0.1:0", "--log", "warn", "--store"]);
-    let mut child = command.arg(store).stderr(Stdio::inherit()).spawn().unwrap();
-    let (line, channel) = connect(&mut child).await;
-    (child, line, channel)
-}
-
-/// The address in the program's line.
-async fn address(child: &mut Child) -> (String, String) {
-    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
-    let line = timeout(Duration::from_secs(20), lines.next_line()).await.unwrap().unwrap().expect("a line");
-    let address = line.split("listening on ").nth(1).and_then(|rest| rest.split(' ').next()).expect("an address");
-    (address.to_owned(), line)
-}
-
-/// Waits for the program's line, and connects to the address in it.
-async fn connect(child: &mut Child) -> (String, Channel) {
-    let (address, line) = address(child).await;
-    let channel = Channel::from_shared(format!("http://{address}")).unwrap().connect().await.unwrap();
-    (line, channel)
-}
+use tokio::{process::Command, time::timeout};
+use tonic::transport::Channel;
 
 #[tokio::test]
 async fn it_ends_orderly_at_a_signal_even_with_open_streams() {
@@ -176,89 +138,6 @@ async fn killed_again_and_again_it_keeps_what_it_acknowledged() {
         assert_eq!(watch.message().await.unwrap().unwrap().revision, revision);
     }
     assert!(head > acknowledged.len() as u64);
-}
-
-/// The addresses of all ports; no two have one.
-async fn addresses(channel: &Channel) -> BTreeMap<String, Vec<String>> {
-    let list = ListRequest { page_size: 1_000, ..ListRequest::default() };
-    let found = PortServiceClient::new(channel.clone()).list_ports(list).await.unwrap().into_inner().ports;
-    let mut all = BTreeSet::new();
-    for port in &found {
-        assert!(!port.addresses.is_empty() && port.addresses.iter().all(|it| all.insert(it.clone())), "{found:#?}");
-    }
-    found.into_iter().map(|port| (port.name, port.addresses)).collect()
-}
-
-#[tokio::test]
-async fn whatever_races_and_crashes_no_address_has_two_ports_nor_another_too_early() {
-    let folder = tempfile::tempdir().unwrap();
-    // Who had each address first: addresses rest for longer than this test, so that nobody else may ever be given one.
-    let owners = Mutex::new(BTreeMap::<String, String>::new());
-    let mut kept = BTreeMap::new();
-    for round in 0..4_u64 {
-        let (mut child, _, channel) = start(folder.path()).await;
-        if round == 0 {
-            let resources = [empty_tenant("a"), vec![subnet("a", "v6", "fd00:10::/64")]].concat();
-            let request = ApplyRequest { resources, ..ApplyRequest::default() };
-            FabricServiceClient::new(channel.clone()).apply(request).await.unwrap();
-        }
-        let found = addresses(&channel).await;
-        for (name, addresses) in &kept {
-            assert_eq!(found.get(name), Some(addresses), "round {round}: acknowledged");
-        }
-        let answers = AtomicU64::new(0);
-        // Of eight names: made without an address, deleted, made anew, by several at once.
-        let workers = (0..4_u64).map(|worker| {
-            let (mut ports, answers, owners) = (PortServiceClient::new(channel.clone()), &answers, &owners);
-            async move {
-                let mut own = BTreeMap::new();
-                for step in 0..1_000_u64 {
-                    let number = (step * 7 + worker * 3 + round) % 8;
-                    let name = format!("tenants/a/networks/n/ports/w{worker}-{number}");
-                    let gone = DeleteRequest { name: name.clone(), ..DeleteRequest::default() };
-                    let port = Port { name: name.clone(), ..Port::default() };
-                    let made = CreatePortRequest { port: Some(port), ..CreatePortRequest::default() };
-                    let done = if step % 3 == 2 {
-                        own.insert(name.clone(), None);
-                        ports.delete_port(gone).await.map(|_| ())
-                    } else {
-                        ports.create_port(made).await.map(|made| {
-                            let made = made.into_inner();
-                            for address in &made.addresses {
-                                let first =
-                                    owners.lock().unwrap().entry(address.clone()).or_insert(name.clone()).clone();
-                                assert_eq!(first, name, "{address} was another's");
-                            }
-                            own.insert(name.clone(), Some(made.addresses));
-                        })
-                    };
-                    match done {
-                        Ok(()) => answers.fetch_add(1, Ordering::Relaxed),
-                        Err(status) if matches!(status.code(), Code::AlreadyExists | Code::NotFound) => 0,
-                        Err(_) => {
-                            // It was killed. What was not acknowledged may be there or not.
-                            own.insert(name, None);
-                            return own;
-                        }
-                    };
-                }
-                own
-            }
-        });
-        let dying = async {
-            while answers.load(Ordering::Relaxed) < 10 + round * 15 {
-                tokio::time::sleep(Duration::from_micros(200)).await;
-            }
-            child.kill().await.unwrap();
-        };
-        let (done, ()) = tokio::join!(futures::future::join_all(workers), dying);
-        for (name, addresses) in done.into_iter().flatten() {
-            match addresses {
-                Some(addresses) => drop(kept.insert(name, addresses)),
-                None => drop(kept.remove(&name)),
-            }
-        }
-    }
 }
 
 const TRACEPARENT: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";

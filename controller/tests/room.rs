@@ -1,6 +1,8 @@
 //! What there is room for: quotas of tenants, addresses of subnets. What is beyond is refused by name, with the details of a quota.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
+#[path = "room/races.rs"]
+mod races;
 mod support;
 
 use andromede_proto::{

@@ -16,11 +16,14 @@ use andromede_proto::{
 use clap::{Args, Subcommand};
 use hyper_util::rt::TokioIo;
 use tokio::net::UnixStream;
-use tonic::transport::{Channel, Endpoint, Uri};
+use tonic::{
+    Response,
+    transport::{Channel, Endpoint, Uri},
+};
 use tower::service_fn;
 
 use super::{
-    drops, flows, hits,
+    drops, flows, hits, host_metrics,
     lifecycle::{Removal, Target},
     log,
     token::Token,
@@ -73,6 +76,12 @@ enum HostCommand {
     #[command(after_help = "Examples:\n  andromedectl host status\n  \
                             andromedectl host status --socket /run/andromede/h1.sock -o json")]
     Status,
+    /// Write numbers about this host in Prometheus' text format, for the textfile collector of a node exporter
+    #[command(
+        after_help = "The agent serves no metrics: nobody but root asks it anything.\n\nExamples:\n  andromedectl host metrics\n  \
+                            andromedectl host metrics | sponge /var/lib/prometheus/node-exporter/andromede.prom"
+    )]
+    Metrics,
     /// Show what this host dropped, without a controller
     #[command(after_help = "Examples:\n  andromedectl host drops --recent\n  \
                             andromedectl host drops --port mairie/intranet/web")]
@@ -198,6 +207,13 @@ impl Host {
             HostCommand::Status => {
                 let answer = self.dial(timeout).await?.get_host_status(GetHostStatusRequest {}).await?.into_inner();
                 self.output.machine(&answer)?.unwrap_or_else(|| status(&answer))
+            }
+            HostCommand::Metrics => {
+                let mut agent = self.dial(timeout).await?;
+                let status = agent.get_host_status(GetHostStatusRequest {}).await?.into_inner();
+                // Until its programs are loaded there is nothing to drop.
+                let drops = agent.list_drops(ListDropsRequest::default()).await.map(Response::into_inner);
+                host_metrics::told(&status, &drops.unwrap_or_default())
             }
             HostCommand::Drops(drops) => {
                 let request = ListDropsRequest { host: String::new(), port: whole_port(drops.port.as_deref())? };

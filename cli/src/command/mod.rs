@@ -12,6 +12,7 @@ pub(crate) mod get;
 pub(crate) mod history;
 pub(crate) mod hits;
 pub(crate) mod host;
+mod host_metrics;
 pub(crate) mod lifecycle;
 pub(crate) mod log;
 pub(crate) mod pki;

@@ -13,6 +13,7 @@ pub mod collector;
 pub mod host;
 pub mod issuer;
 pub mod pki;
+pub mod program;
 pub mod raw;
 pub mod tls;
 
