@@ -5,17 +5,15 @@
 
 use std::{
     collections::BTreeMap,
-    fs::File,
     io::Write as _,
-    os::unix::fs::MetadataExt as _,
     process::{Command, Stdio},
     sync::atomic::{AtomicBool, Ordering},
     thread,
     time::{Duration, Instant},
 };
 
-use andromede_testkit::Namespace;
-use anyhow::{Context as _, Result, ensure};
+use andromede_testkit::{Namespace, Process, interrupt};
+use anyhow::{Result, ensure};
 use serde_json::Value;
 
 use super::{cache::Cache, checks::Report, cluster::Cluster, kubectl::Kubectl, say};
@@ -24,7 +22,7 @@ use super::{cache::Cache, checks::Report, cluster::Cluster, kubectl::Kubectl, sa
 const FOCUS: &str = r"\[Feature:NetworkPolicy\]";
 const SKIP: &str = "SCTP";
 /// How many specs run at once.
-const AT_ONCE: &str = "4";
+const AT_ONCE: &str = "8";
 /// How often Services are looked at.
 const LOOK: Duration = Duration::from_millis(300);
 
@@ -52,21 +50,19 @@ fn specs(cluster: &Cluster, cache: &Cache) -> Result<Vec<Spec>> {
         command.arg("--kubeconfig").arg(cluster.kubeconfig()).arg("--kubectl-path").arg(cache.debian("kubectl"));
         command.arg("--repo-root").arg(cache.source_folder()).arg("--report-dir").arg(&folder);
         command.current_dir(&folder).env("HOME", &folder);
-        let log = File::create(folder.join("log"))?;
-        let status = command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log).status();
+        let ran = Process::start(command, &folder.join("log")).and_then(|mut specs| {
+            while specs.alive() && interrupt::check().is_ok() {
+                thread::sleep(LOOK);
+            }
+            let found = read(&folder)?;
+            ensure!(!found.is_empty(), "no spec ran:\n{}", specs.tail());
+            Ok(found)
+        });
         stop.store(true, Ordering::Relaxed);
         if services.join().is_err() {
             say("what stands for Services ended badly");
         }
-        let status = status.context("starting ginkgo")?;
-        let found = read(&folder)?;
-        let tail = || {
-            let text = std::fs::read_to_string(folder.join("log")).unwrap_or_default();
-            let lines: Vec<&str> = text.lines().collect();
-            lines.iter().skip(lines.len().saturating_sub(60)).copied().collect::<Vec<_>>().join("\n")
-        };
-        ensure!(!found.is_empty(), "no spec ran ({status}):\n{}", tail());
-        Ok(found)
+        ran
     })
 }
 
@@ -103,13 +99,13 @@ fn read(folder: &std::path::Path) -> Result<Vec<Spec>> {
 
 /// Until it is stopped: every pod's network has the Services as they are.
 fn stand_for_services(cluster: &Cluster, stop: &AtomicBool) {
-    // What each network has, by its number.
-    let mut written: BTreeMap<u64, String> = BTreeMap::new();
+    // What the network of each process has.
+    let mut written: BTreeMap<i32, String> = BTreeMap::new();
     while !stop.load(Ordering::Relaxed) {
         match services(cluster.kubectl()) {
             Ok(rules) => {
                 let pods = cluster.nodes().iter().flat_map(super::node::Node::pods);
-                written = pods.filter_map(|pod| give(&pod, &rules, &written)).collect();
+                written = pods.filter_map(|(process, pod)| give(process, &pod, &rules, &written)).collect();
             }
             Err(error) => say(&format!("Services are not told: {error:#}")),
         }
@@ -117,16 +113,15 @@ fn stand_for_services(cluster: &Cluster, stop: &AtomicBool) {
     }
 }
 
-/// Gives the network of a pod these rules, unless it has them.
-fn give(pod: &Namespace, rules: &str, written: &BTreeMap<u64, String>) -> Option<(u64, String)> {
-    let number = std::fs::metadata(pod.path()).ok()?.ino();
-    if written.get(&number).is_none_or(|before| before != rules) {
+/// Gives the network of a pod's process these rules, unless it has them.
+fn give(process: i32, pod: &Namespace, rules: &str, written: &BTreeMap<i32, String>) -> Option<(i32, String)> {
+    if written.get(&process).is_none_or(|before| before != rules) {
         let mut restore = pod.command("iptables-restore");
         restore.args(["--wait", "5"]).stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
         // A pod that goes takes its network with it.
         feed(restore, rules).ok()?;
     }
-    Some((number, rules.to_owned()))
+    Some((process, rules.to_owned()))
 }
 
 fn feed(mut command: Command, text: &str) -> Result<()> {

@@ -133,10 +133,11 @@ impl Node {
         &self.name
     }
 
-    /// The network namespaces of its pods.
-    pub(super) fn pods(&self) -> Vec<Namespace> {
-        let path = |first: i32| PathBuf::from(format!("/proc/{first}/ns/net"));
-        self.place.first_processes().into_iter().filter_map(|first| Namespace::open(&path(first)).ok()).collect()
+    /// The network namespaces of its pods, each with a process of its container: the number of a namespace recurs at once, that of a process
+    /// does not.
+    pub(super) fn pods(&self) -> Vec<(i32, Namespace)> {
+        let open = |first: i32| Namespace::open(&PathBuf::from(format!("/proc/{first}/ns/net"))).ok();
+        self.place.first_processes().into_iter().filter_map(|first| Some((first, open(first)?))).collect()
     }
 
     /// An error if a part of it has ended.
@@ -190,5 +191,9 @@ fn kubelet_settings() -> Value {
         "hairpinMode": "none", "registerNode": true, "imageGCHighThresholdPercent": 100,
         "evictionHard": {"memory.available": "50Mi", "nodefs.available": "1%", "imagefs.available": "1%", "nodefs.inodesFree": "1%"},
         "nodeStatusUpdateFrequency": "2s",
+        // As later versions have it: by default one of 1.20 tells of five changes a second.
+        "kubeAPIQPS": 50, "kubeAPIBurst": 100,
+        // Nobody resolves names here; without it every pod has an Event.
+        "clusterDNS": ["10.96.0.10"],
     })
 }

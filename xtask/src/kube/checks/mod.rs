@@ -110,8 +110,10 @@ pub(super) fn run(cluster: &mut Cluster, cache: &Cache, report: &mut Report) {
     report.check("the node reaches pods, and pods their node", cluster, services::node_and_pods);
     report.check("a host port leads to its pod", cluster, services::host_port);
     report.check("kube-proxy runs", cluster, |cluster| cluster.start_proxies(cache));
+    report.check("a NodePort that keeps the sender's address", cluster, services::local_node_port);
     report.lack("the ClusterIP of a Service", cluster, services::cluster_ip);
-    report.lack("the NodePort of a Service", cluster, services::node_port);
+    report.lack("a NodePort that leads to any node", cluster, services::node_port);
+    report.lack("pods to another node", cluster, services::other_node);
     report.lack("pods to the outside, in the node's name", cluster, services::outside);
 }
 

@@ -16,6 +16,8 @@ use crate::kube::cluster::Cluster;
 const PATIENCE: Duration = Duration::from_secs(2);
 /// A port of a node, from those that Services have.
 const NODE_PORT: u16 = 30_080;
+/// One that leads to pods of the same node only.
+const LOCAL_PORT: u16 = 30_081;
 /// A port of a node that leads to a pod.
 const HOST_PORT: u16 = 8_080;
 /// A port of what is not in the cluster.
@@ -57,21 +59,43 @@ pub(super) fn host_port(cluster: &mut Cluster) -> Result<()> {
     })
 }
 
-/// A Service of the Deployment; its address.
-fn service(cluster: &Cluster) -> Result<String> {
+/// A Service of the Deployment, whose port of a node leads to pods of that node only if `is_local`; its address.
+fn service(cluster: &Cluster, node_port: u16, is_local: bool) -> Result<String> {
+    let name = format!("web-{node_port}");
+    let policy = if is_local { "Local" } else { "Cluster" };
     let object = json!({
-        "apiVersion": "v1", "kind": "Service", "metadata": {"name": "web", "namespace": SPACE},
-        "spec": {"type": "NodePort", "selector": {"app": "web"}, "ports": [{"port": 80, "targetPort": 80, "nodePort": NODE_PORT}]}
+        "apiVersion": "v1", "kind": "Service", "metadata": {"name": name, "namespace": SPACE},
+        "spec": {"type": "NodePort", "selector": {"app": "web"}, "externalTrafficPolicy": policy,
+            "ports": [{"port": 80, "targetPort": 80, "nodePort": node_port}]}
     });
     cluster.kubectl().apply(&object.to_string())?;
-    let made: Value = cluster.kubectl().json(&["get", "service", "web", "--namespace", SPACE])?;
+    let made: Value = cluster.kubectl().json(&["get", "service", &name, "--namespace", SPACE])?;
     // Until kube-proxy has heard of it.
     std::thread::sleep(Duration::from_secs(3));
     Ok(made["spec"]["clusterIP"].as_str().context("the Service has no address")?.to_owned())
 }
 
+/// Does a host that is not of the cluster reach this port of the first node, every time?
+fn outside_reaches(cluster: &Cluster, node_port: u16) -> Result<()> {
+    let to: SocketAddr = format!("{}:{node_port}", address_of(cluster, 1)?).parse()?;
+    let controller = cluster.fabric().control().namespace();
+    for _ in 0..6 {
+        let reached = controller.run(|| std::net::TcpStream::connect_timeout(&to, PATIENCE).is_ok())?;
+        ensure!(reached, "who is not of the cluster does not reach {to}");
+    }
+    Ok(())
+}
+
+/// The sender keeps its address, and the pods' rules judge it by that.
+pub(super) fn local_node_port(cluster: &mut Cluster) -> Result<()> {
+    service(cluster, LOCAL_PORT, true)?;
+    cluster.wait("who is not of the cluster reaches pods of the node", |cluster| {
+        outside_reaches(cluster, LOCAL_PORT).map_err(|error| format!("{error:#}"))
+    })
+}
+
 pub(super) fn cluster_ip(cluster: &mut Cluster) -> Result<()> {
-    let address = service(cluster)?;
+    let address = service(cluster, NODE_PORT, false)?;
     let a = named(cluster, "a")?;
     // Each is another backend's.
     for _ in 0..6 {
@@ -80,14 +104,18 @@ pub(super) fn cluster_ip(cluster: &mut Cluster) -> Result<()> {
     Ok(())
 }
 
+/// kube-proxy sends on in the name of the node, which is dropped.
 pub(super) fn node_port(cluster: &mut Cluster) -> Result<()> {
-    service(cluster)?;
-    let to: SocketAddr = format!("{}:{NODE_PORT}", address_of(cluster, 1)?).parse()?;
-    let controller = cluster.fabric().control().namespace();
-    for _ in 0..6 {
-        let reached = controller.run(|| std::net::TcpStream::connect_timeout(&to, PATIENCE).is_ok())?;
-        ensure!(reached, "who is not of the cluster does not reach {to}");
-    }
+    service(cluster, NODE_PORT, false)?;
+    outside_reaches(cluster, NODE_PORT)
+}
+
+/// Another node is not of the pods' network, and the way there is the outside.
+pub(super) fn other_node(cluster: &mut Cluster) -> Result<()> {
+    let a = named(cluster, "a")?;
+    let address = address_of(cluster, 2)?;
+    let _server = Responder::start(cluster.fabric().agent(2)?.namespace(), "node", &[OUTSIDE], &[])?;
+    ensure!(reaches(cluster.kubectl(), &a, &address, OUTSIDE)?, "a does not reach the other node");
     Ok(())
 }
 

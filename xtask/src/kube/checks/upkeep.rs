@@ -68,7 +68,11 @@ fn namespace_of(cluster: &Cluster, pod: &Pod) -> Result<Namespace> {
             namespace.exec("ip -4 -o address show").map(|output| String::from_utf8_lossy(&output.stdout).into_owned());
         listed.is_ok_and(|listed| listed.contains(&address))
     };
-    node.pods().into_iter().find(has).with_context(|| format!("no process has the network of {pod:?}"))
+    node.pods()
+        .into_iter()
+        .map(|(_, namespace)| namespace)
+        .find(has)
+        .with_context(|| format!("no process has the network of {pod:?}"))
 }
 
 /// Not one packet is lost while each agent ends and another build of it starts.
