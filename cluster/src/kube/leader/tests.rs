@@ -60,7 +60,7 @@ fn candidate(kept: &Kept, identity: &str, terms: Terms) -> (Arc<AtomicBool>, wat
 }
 
 async fn until(leads: &mut watch::Receiver<bool>, wanted: bool) {
-    timeout(Duration::from_secs(60), leads.wait_for(|leads| *leads == wanted)).await.unwrap().unwrap();
+    timeout(Duration::from_mins(1), leads.wait_for(|leads| *leads == wanted)).await.unwrap().unwrap();
 }
 
 #[tokio::test]
