@@ -69,6 +69,8 @@ drop_reasons! {
     37 Loop "loop" "Source and destination are the same." "The sender is broken or hostile.";
     38 NetworkChanging "network-changing" "Several tables of the network are changing together; a new flow waits for its next packet." "None is needed: the sender tries again.";
     39 ForbiddenZone "forbidden-zone" "The destination is on a host of a zone in which the network may not be: place is law." "andromedectl describe the network and the host; place the port in a zone that the network allows.";
+    40 InfrastructureAddress "infrastructure-address" "The destination is the infrastructure address of a pod of another network. Only the node that holds the pod sends there." "Pods of one network reach each other by their own addresses; what a pod offers to others goes through a Service.";
+    41 NoInfrastructureAddress "no-infrastructure-address" "The workload is known to its node by infrastructure addresses, and the address that it sends from has none: the node could not answer." "Send to the node from the port's first address of a family for which the node's infrastructure network has a subnet.";
     48 UnknownSender "unknown-sender" "The outer source is not a member of the network that the frame names." "A stranger on the underlay, or a host that was removed: andromedectl get hosts.";
     49 SenderNotHolder "sender-not-holder" "The sender is a member of the network, but does not hold the inner source address." "The sender is compromised, or has not caught up: andromedectl status.";
     50 BadVxlan "bad-vxlan" "The VXLAN header is not that of RFC 7348, or the outer header is not one that a member sends." "Capture on the underlay.";

@@ -32,6 +32,8 @@ pub mod encapsulation {
 pub mod location_flag {
     /// The location is on this host; `ifindex` is that of the port.
     pub const LOCAL: u8 = 1 << 0;
+    /// The address stands for a workload of another network: only the node that holds it sends there.
+    pub const INFRASTRUCTURE: u8 = 1 << 1;
 }
 
 /// Key of `locations`: one address of one network. The address stands first, so that a program's copies of it are aligned.

@@ -23,7 +23,9 @@ macro_rules! tables {
 
 tables! {
     /// Hash: host-side interface -> `PortRow`.
-    PORTS = "PORTS", 1, 8_192;
+    ///
+    /// Layout 2: a row has infrastructure addresses.
+    PORTS = "PORTS", 2, 8_192;
     /// Longest prefix: `SourceKey` -> u32.
     SOURCES = "SOURCES", 1, 65_536;
     /// Hash: `LocationKey` -> `LocationRow`. Allocated row by row.

@@ -18,6 +18,8 @@ pub mod port_flag {
     pub const TAP: u16 = 1 << 3;
     /// The port belongs to a network made for pods: what the node itself sends to it is admitted.
     pub const NODE_ADMITTED: u16 = 1 << 4;
+    /// The node knows the workload by an infrastructure address: what goes between both is translated at the port.
+    pub const TRANSLATED: u16 = 1 << 5;
     /// What the workload sends is policed: see the limits.
     pub const TRANSMIT_POLICED: u16 = 1 << 8;
     /// What the workload receives is policed.
@@ -66,10 +68,14 @@ pub struct PortRow {
     pub operator_egress_set: PolicySet,
     /// Compiled rules of the operator for what the workload receives.
     pub operator_ingress_set: PolicySet,
-    /// Zero: translation comes here.
-    pub reserved: [u32; 2],
+    /// The IPv4 address by which the node knows the workload, as in a header, instead of its first one; 0 if there is none.
+    pub infrastructure_v4: u32,
+    /// Zero.
+    pub reserved: u32,
+    /// The IPv6 address by which the node knows the workload instead of its first one; unspecified if there is none.
+    pub infrastructure_v6: Address,
 }
-row!(PortRow, 128, u64, [u32; 10], Mac, u16, u32, u32, Address, PortLimits, [u32; 4]);
+row!(PortRow, 144, u64, [u32; 10], Mac, u16, u32, u32, Address, PortLimits, [u32; 4], Address);
 
 impl PortRow {
     /// The owner word of the row for this interface and network.

@@ -16,7 +16,7 @@ use crate::{
         underlay::Underlay,
         veth::{Workload, everywhere},
     },
-    pods::lease::Leases,
+    pods::lease::{Infrastructure, Leases},
     programs::Place,
     reconcile::ReconcileError,
     state::attachments::{Attached, AttachedWorkload},
@@ -50,11 +50,25 @@ pub(crate) fn places(attached: &Attached, leaving: &BTreeSet<u32>) -> BTreeSet<P
 /// The workloads, by port.
 pub(crate) fn plan_attachments(attached: &Attached, leases: &Leases) -> Attachments {
     let of = |(port, workload): (&String, &AttachedWorkload)| {
-        let node = leases.of_port(port).is_some_and(|lease| lease.node_access);
-        let attachment = andromede_plan::Attachment { ifindex: workload.ifindex, tap: workload.tap, node };
+        let lease = leases.of_port(port);
+        let node = lease.is_some_and(|lease| lease.node_access);
+        let infrastructure = lease.and_then(|lease| lease.infrastructure.as_ref()).map(plan_infrastructure);
+        let attachment =
+            andromede_plan::Attachment { ifindex: workload.ifindex, tap: workload.tap, node, infrastructure };
         port.parse().ok().map(|port| (port, attachment))
     };
     attached.iter().filter_map(of).collect()
+}
+
+fn plan_infrastructure(infrastructure: &Infrastructure) -> andromede_plan::Infrastructure {
+    let (mut v4, mut v6) = (None, None);
+    for address in &infrastructure.addresses {
+        match address {
+            IpAddr::V4(address) => v4 = Some(*address),
+            IpAddr::V6(address) => v6 = Some(*address),
+        }
+    }
+    andromede_plan::Infrastructure { port: infrastructure.port.clone(), v4, v6 }
 }
 
 /// The interface of a port: addresses with the length of their subnet, so that neighbours are asked for on the link, and the router of
@@ -75,6 +89,18 @@ pub(crate) fn workload(view: &NetworkView, port: &Port, interface: &str, mtu: u3
     let lease = leases.of_port(port.name.as_str());
     let destinations = lease.map_or_else(everywhere, |lease| lease.routes.clone());
     let node_access = lease.is_some_and(|lease| lease.node_access);
-    let (port, uid, mac) = (port.name.to_string(), port.uid, port.mac.bytes());
-    Workload { port, uid, interface: interface.to_owned(), mac, mtu, addresses, routers, destinations, node_access }
+    let infrastructure = lease.and_then(|lease| lease.infrastructure.as_ref());
+    let infrastructure = infrastructure.map_or_else(Vec::new, |infrastructure| infrastructure.addresses.clone());
+    Workload {
+        port: port.name.to_string(),
+        uid: port.uid,
+        interface: interface.to_owned(),
+        mac: port.mac.bytes(),
+        mtu,
+        addresses,
+        routers,
+        destinations,
+        node_access,
+        infrastructure,
+    }
 }

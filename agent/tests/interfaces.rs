@@ -54,6 +54,7 @@ fn workload(port: &str) -> Workload {
         routers: vec!["10.0.0.1".parse().unwrap(), "fd00:10::1".parse().unwrap()],
         destinations: vec!["0.0.0.0/0".parse().unwrap(), "::/0".parse().unwrap()],
         node_access: false,
+        infrastructure: Vec::new(),
     }
 }
 

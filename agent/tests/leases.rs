@@ -55,7 +55,7 @@ fn at(now: u64) -> Clock {
 }
 
 fn grant(leases: &mut Leases, view: &NetworkView, container: &str, group: &str, now: u64) -> Result<Lease, PodError> {
-    leases.grant(view, &host(), &owner(container), wish(group), at(now))
+    leases.grant(view, None, &host(), &owner(container), wish(group), at(now))
 }
 
 /// The port of a lease as the controller tells it.
@@ -89,7 +89,7 @@ fn addresses_come_from_own_subnets_of_each_family_and_from_the_next_one_when_one
     assert_eq!(given.iter().filter(|address| address.is_ipv6()).count(), 10);
     assert!(matches!(grant(&mut leases, &view, "c10", "web", 0), Err(PodError::Exhausted { .. })));
     assert!(matches!(
-        Leases::default().grant(&view, &"hosts/h3".parse().unwrap(), &owner("c"), wish("web"), at(0)),
+        Leases::default().grant(&view, None, &"hosts/h3".parse().unwrap(), &owner("c"), wish("web"), at(0)),
         Err(PodError::NoSubnet { .. })
     ));
 }
@@ -135,7 +135,10 @@ fn what_is_reserved_is_given_only_to_who_asks_for_it_and_a_refusal_says_what_the
     assert!(full.contains(told), "{full}");
     let mut ask = |wanted: &str| {
         let wish = Wish { addresses: vec![wanted.parse().unwrap()], ..wish("web") };
-        leases.grant(&view, &host(), &owner(wanted), wish, at(110)).map(address).map_err(|error| error.to_string())
+        leases
+            .grant(&view, None, &host(), &owner(wanted), wish, at(110))
+            .map(address)
+            .map_err(|error| error.to_string())
     };
     assert_eq!(ask("10.1.0.5").unwrap(), "10.1.0.5");
     assert!(ask("10.1.0.2").unwrap_err().contains("reserved for another port"));
@@ -196,6 +199,57 @@ proptest! {
             prop_assert_eq!(&stored, &leases);
         }
     }
+}
+
+/// The cluster's own network, of which addresses stand for those of others.
+fn cluster() -> NetworkView {
+    let network = "tenants/cluster/networks/pods";
+    let subnet = Subnet {
+        name: format!("{network}/subnets/own"),
+        cidr: "10.244.1.0/29".to_owned(),
+        host: "hosts/h1".to_owned(),
+        ..Subnet::default()
+    };
+    let network = Network { name: network.to_owned(), vni: 101, index: 2, ..Network::default() };
+    Told { network: Some(network), subnets: vec![subnet], ..Told::default() }.try_into().unwrap()
+}
+
+#[test]
+fn what_stands_for_a_container_is_a_port_of_the_other_network_and_goes_with_it() {
+    let (tenant, mut cluster) = (view(&[("own", "10.0.0.0/24"), ("own-v6", "fd00::/64")], vec![]), cluster());
+    let mut leases = Leases::default();
+    let grant = |leases: &mut Leases, container: &str, now| {
+        leases.grant(&tenant, Some(&cluster), &host(), &owner(container), wish("web"), at(now))
+    };
+    let leased = grant(&mut leases, "c0", 0).unwrap();
+    let known = leased.infrastructure.clone().unwrap();
+    let (own, known_by) = ("10.0.0.2".parse::<IpAddr>().unwrap(), "10.244.1.2".parse::<IpAddr>().unwrap());
+    assert_eq!(
+        (leased.addresses[0], leased.addresses.len(), leased.known_by()),
+        (own, 2, &[known_by][..]),
+        "one family"
+    );
+    assert_eq!((known.port.network(), known.port.id()), (cluster.network.name.clone(), leased.port.id()));
+    for number in 1..5 {
+        assert_ne!(grant(&mut leases, &format!("c{number}"), 0).unwrap().known_by(), leased.known_by());
+    }
+    let full = grant(&mut leases, "c5", 0);
+    assert!(matches!(full, Err(PodError::Exhausted { .. })), "there are five: {full:?}");
+    assert!(leases.get(&owner("c5")).is_none(), "both, or nothing");
+    // Stored, lost, and found again with the interface.
+    let stored: Leases = serde_json::from_str(&serde_json::to_string(&leases).unwrap()).unwrap();
+    assert_eq!(stored, leases);
+    leases.end(&owner("c0"), at(100)).unwrap();
+    assert!(grant(&mut leases, "c5", 101).is_err(), "it rests");
+    assert_eq!(grant(&mut leases, "c5", 100 + QUARANTINE).unwrap().known_by(), leased.known_by());
+
+    let covered = overlay::lay(&mut cluster, &host(), &leases);
+    assert_eq!(covered.len(), 5);
+    let port = cluster.ports.values().find(|port| port.addresses == [known_by]).unwrap();
+    assert!(port.groups.is_empty() && port.labels.is_empty(), "nobody sends to it, and no operator knows it");
+    let mut claim = Claim::default();
+    overlay::claim(&cluster, &covered, 100, &|_| true, &mut claim);
+    assert_eq!((claim.written.len(), claim.deleted.len()), (5, 0));
 }
 
 #[test]

@@ -57,6 +57,7 @@ async fn add(environment: Environment, configuration: Configuration) -> Result<S
         routes: configuration.routes.clone(),
         node_access: configuration.node_access,
         policy_wait_seconds: configuration.policy_wait,
+        infrastructure_network: configuration.infrastructure_network.clone(),
         pod: Some(arguments::pod(&environment.arguments)?),
     };
     let mut agent = dial(&configuration.socket).await?;

@@ -35,6 +35,8 @@ pub(crate) struct Configuration {
     pub(crate) routes: Vec<String>,
     /// Are packets between the node itself and its pods admitted?
     pub(crate) node_access: bool,
+    /// Network by whose addresses the node knows its pods; empty: by their own.
+    pub(crate) infrastructure_network: String,
     /// Seconds to wait for the groups that the operator of the cluster gives; 0: it gives none.
     pub(crate) policy_wait: u32,
     /// The agent's socket.
@@ -86,6 +88,8 @@ struct Wire {
     #[serde(default)]
     node_access: bool,
     #[serde(default)]
+    infrastructure_network: String,
+    #[serde(default)]
     network_policy: bool,
     policy_wait_seconds: Option<u32>,
     socket: Option<PathBuf>,
@@ -111,7 +115,7 @@ const POLICY_WAIT: u32 = 10;
 const EVERYWHERE: [&str; 2] = ["0.0.0.0/0", "::/0"];
 
 /// Every field that may stand in a configuration.
-const FIELDS: [&str; 18] = [
+const FIELDS: [&str; 19] = [
     "cniVersion",
     "name",
     "type",
@@ -127,6 +131,7 @@ const FIELDS: [&str; 18] = [
     "securityGroups",
     "routes",
     "nodeAccess",
+    "infrastructureNetwork",
     "networkPolicy",
     "policyWaitSeconds",
     "socket",
@@ -233,6 +238,7 @@ fn read(fields: Map<String, Value>, version: &str) -> Result<Configuration, CniE
             None => EVERYWHERE.map(str::to_owned).to_vec(),
         },
         node_access: wire.node_access,
+        infrastructure_network: wire.infrastructure_network,
         policy_wait,
         socket: wire.socket.unwrap_or_else(|| SOCKET.into()),
         runtime: wire.runtime_config,
@@ -270,6 +276,8 @@ mod tests {
         assert_eq!((read.runtime.mac.as_deref(), read.runtime.ips.len()), (Some("02:00:00:00:00:07"), 1));
         assert_eq!((read.security_groups.len(), read.valid.unwrap().len()), (1, 1));
         assert_eq!((read.socket, read.node_access), (PathBuf::from(SOCKET), true));
+        let known = with(r#", "infrastructureNetwork": "tenants/cluster/networks/pods""#).unwrap();
+        assert_eq!((read.infrastructure_network.as_str(), known.infrastructure_network.len()), ("", 29));
     }
 
     #[test]

@@ -33,7 +33,11 @@ pub(crate) fn added(
     interfaces.push(inside);
     let ips = list(&mut result, "ips")?;
     for leased in &made.addresses {
-        let mut ip = json!({"address": leased.address, "gateway": leased.gateway, "interface": index});
+        let mut ip = json!({"address": leased.address, "interface": index});
+        // An address that stands for the container's own is in no subnet.
+        if !leased.gateway.is_empty() {
+            insert(&mut ip, "gateway", leased.gateway.clone().into());
+        }
         if version == WITH_FAMILY {
             insert(&mut ip, "version", if leased.address.contains(':') { "6" } else { "4" }.into());
         }
@@ -126,6 +130,13 @@ mod tests {
         assert_eq!(result["dns"], json!({"nameservers": ["10.1.0.2"]}));
         let result = added("1.1.0", "/ns", &made(), None, None).unwrap();
         assert_eq!((&result["interfaces"][0]["mtu"], &result["interfaces"][1]["mtu"]), (&json!(1450), &json!(1450)));
+    }
+
+    #[test]
+    fn an_address_that_stands_for_another_has_no_router() {
+        let known = LeasedAddress { address: "10.244.0.7/32".into(), gateway: String::new() };
+        let result = added("1.0.0", "/ns", &PodInterface { addresses: vec![known], ..made() }, None, None).unwrap();
+        assert_eq!(result["ips"], json!([{"address": "10.244.0.7/32", "interface": 1}]));
     }
 
     #[test]

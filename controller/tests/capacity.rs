@@ -269,7 +269,10 @@ impl Agent {
         let index =
             |port: &Port| 100 + u32::from(port.mac.bytes()[5]) + 10 * u32::from(port.name.as_str().as_bytes()[9]);
         let attachments = here.map(|port| {
-            (port.name.clone(), andromede_plan::Attachment { ifindex: index(port), tap: false, node: false })
+            (
+                port.name.clone(),
+                andromede_plan::Attachment { ifindex: index(port), ..andromede_plan::Attachment::default() },
+            )
         });
         let facts = HostFacts {
             host: host.index,

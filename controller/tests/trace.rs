@@ -68,7 +68,7 @@ fn rows(record: &v1::Host, view: &NetworkView) -> NetworkRows {
     let here = view.ports.values().filter(|port| port.host.as_ref().is_some_and(|host| host.as_str() == record.name));
     let attached = here.filter(|port| port.name.id() != "p19").zip(FIRST_PORT..);
     let attachments: Attachments = attached
-        .map(|(port, ifindex)| (PortName::clone(&port.name), Attachment { ifindex, tap: false, node: false }))
+        .map(|(port, ifindex)| (PortName::clone(&port.name), Attachment { ifindex, ..Attachment::default() }))
         .collect();
     let wanted = compile(std::slice::from_ref(view), &facts, &attachments, &Rows::default()).unwrap();
     let config = HostConfig {

@@ -2,7 +2,7 @@
 
 use andromede_abi::{DropReason, HostConfig, NextHop, OWN_MARK, Stage, feature, hook};
 use andromede_pipeline::{
-    Context, Frame, OUTER_TTL, OVERHEAD, Packet, Scratch, Stages as _, Target, TargetKind, apply_edit, decide,
+    Context, Frame, OUTER_TTL, OVERHEAD, Packet, Scratch, Stages as _, Target, TargetKind, apply_plain_edit, decide,
     outer_header, readdress,
 };
 use aya_ebpf::{
@@ -25,7 +25,7 @@ use crate::{
     frame::Buffer,
     maps::{self, Desk},
     microflow, rule_events,
-    stages::shared,
+    stages::{shared, translate},
     tables::Maps,
 };
 
@@ -149,7 +149,13 @@ fn record(hook: u8, scratch: &Scratch) {
 /// Carries out where the frame goes; what fails becomes a drop. A function of its own, so that its stack is not added to that of the walk.
 #[inline(never)]
 fn act<const HOOK: u8>(frame: &mut Buffer, host: &HostConfig, scratch: &mut Scratch) -> i32 {
-    match send::<HOOK>(frame, host, scratch) {
+    let is_between = HOOK == hook::FROM_WORKLOAD || HOOK == hook::FROM_HOST;
+    let sent = if is_between && scratch.verdict.edit.is_translation() {
+        translated::<HOOK>(frame, scratch)
+    } else {
+        send::<HOOK>(frame, host, scratch)
+    };
+    match sent {
         Ok(action) => action,
         Err(reason) => {
             let verdict = &mut scratch.verdict;
@@ -159,6 +165,16 @@ fn act<const HOOK: u8>(frame: &mut Buffer, host: &HostConfig, scratch: &mut Scra
             TC_ACT_SHOT
         }
     }
+}
+
+/// Translates what passes between a workload and the node, and sends it on; what was refused since it was decided upon stays so.
+#[inline(always)]
+fn translated<const HOOK: u8>(frame: &Buffer, scratch: &mut Scratch) -> Result<i32, DropReason> {
+    if shared(scratch, || translate(frame.skb())) == 0 {
+        return Err(DropReason::ReplyFailed);
+    }
+    // What the node sends is on its way to the workload's interface.
+    Ok(if HOOK == hook::FROM_WORKLOAD { to_node(frame) } else { TC_ACT_OK })
 }
 
 #[inline(always)]
@@ -176,8 +192,10 @@ fn send<const HOOK: u8>(frame: &mut Buffer, host: &HostConfig, scratch: &Scratch
         TargetKind::Deliver | TargetKind::Reply | TargetKind::Encap => false,
     };
     // Only workloads are answered.
-    let edited =
-        if HOOK == hook::FROM_WORKLOAD { apply_edit(frame, &verdict.edit) } else { readdress(frame, &verdict.edit) };
+    let edited = match HOOK {
+        hook::FROM_WORKLOAD => apply_plain_edit(frame, &verdict.edit),
+        _ => readdress(frame, &verdict.edit),
+    };
     edited.ok_or(DropReason::ReplyFailed)?;
     if HOOK == hook::FROM_HOST {
         // It is on its way to this interface.

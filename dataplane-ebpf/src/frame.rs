@@ -1,10 +1,10 @@
 //! Access to the bytes of a socket buffer. All that the verifier wants to know about packets is in this file.
 
 use andromede_abi::Pod;
-use andromede_pipeline::{Frame, MAX_OFFSET};
+use andromede_pipeline::{Checksum, Frame, MAX_OFFSET};
 use aya_ebpf::{
-    bindings::__sk_buff,
-    helpers::{bpf_skb_change_tail, bpf_skb_pull_data},
+    bindings::{__sk_buff, BPF_F_MARK_MANGLED_0, BPF_F_PSEUDO_HDR},
+    helpers::{bpf_l4_csum_replace, bpf_skb_change_tail, bpf_skb_pull_data},
 };
 
 /// Ethernet, IPv4 without options, TCP without options.
@@ -116,6 +116,24 @@ impl Frame for Buffer {
         // SAFETY: as in `load`; the verifier gives the program a writable buffer.
         unsafe { (at as *mut T).write_unaligned(value) };
         Some(())
+    }
+
+    #[inline(always)]
+    fn amend(&mut self, offset: usize, change: u32, checksum: Checksum) -> Option<()> {
+        if offset > MAX_OFFSET {
+            return None;
+        }
+        let flags = match checksum {
+            Checksum::Addressed => BPF_F_PSEUDO_HDR,
+            Checksum::AddressedOrNone => BPF_F_PSEUDO_HDR | BPF_F_MARK_MANGLED_0,
+            Checksum::Message => 0,
+        };
+        // The helper knows whether the sum is there already, or is left to whoever sends or segments the frame: then what stands there is
+        // that of the pseudo-header (`inet_proto_csum_replace_by_diff`, net/core/utils.c). A size of 0 says that the change is a difference.
+        // SAFETY: the context is the one the kernel handed over; the helper checks the offset.
+        let failed = unsafe { bpf_l4_csum_replace(self.skb, offset as u32, 0, change.into(), flags.into()) };
+        self.reload();
+        (failed == 0).then_some(())
     }
 
     #[inline(always)]

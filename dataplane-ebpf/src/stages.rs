@@ -5,11 +5,13 @@ use core::arch::asm;
 
 use andromede_abi::{HostConfig, Slot};
 use andromede_pipeline::{
-    Account, Entry, Lack, Recognised, Scratch, Stages, ask, carry_out, change, enter_port, follow, is_asked, judge,
-    may_report, part,
+    Account, Entry, Lack, Recognised, Scratch, Stages, TargetKind, ask, carry_out, change, enter_port, follow, is_asked, judge,
+    may_report, outward, part,
 };
 
-use crate::{host, kept, maps, tables::Maps};
+use aya_ebpf::bindings::__sk_buff;
+
+use crate::{frame::Buffer, host, kept, maps, tables::Maps};
 
 impl Stages for Maps {
     #[inline(always)]
@@ -66,6 +68,11 @@ impl Stages for Maps {
     }
 
     #[inline(always)]
+    fn outward(&self, ifindex: u32, scratch: &mut Scratch) {
+        shared(scratch, || stage_outward(ifindex.into()));
+    }
+
+    #[inline(always)]
     fn carry_out(&self, now: u64, scratch: &mut Scratch) {
         share(scratch);
         if is_asked(scratch) {
@@ -105,6 +112,19 @@ extern "C" fn stage_part(now: u64) -> u32 {
     scratch().map_or(0, |scratch| part(&Maps, now, scratch) as u32)
 }
 
+/// See [`andromede_pipeline::translate`]; 0: the packet does not pass, or its frame is too short. What the caller knows of the frame's data
+/// is over.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn translate(skb: *mut __sk_buff) -> u32 {
+    let Some(scratch) = scratch() else { return 0 };
+    // A claim can fail after the decision: then the edit is there still, and the target is not.
+    if matches!(scratch.verdict.target.kind, TargetKind::Drop) {
+        return 0;
+    }
+    andromede_pipeline::translate(&mut Buffer::as_is(skb), scratch).is_some().into()
+}
+
 /// See [`Stages::judge`]. Global functions return a number, even if it says nothing.
 #[unsafe(no_mangle)]
 #[inline(never)]
@@ -121,6 +141,16 @@ extern "C" fn stage_judge(now: u64) -> u32 {
 extern "C" fn stage_ask() -> u32 {
     scratch().map_or(0, |scratch| {
         ask(&Maps, scratch);
+        1
+    })
+}
+
+/// See [`Stages::outward`].
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn stage_outward(ifindex: u64) -> u32 {
+    scratch().map_or(0, |scratch| {
+        outward(&Maps, ifindex as u32, scratch);
         1
     })
 }

@@ -168,7 +168,9 @@ fn port(network: NetworkIndex, end: u8) -> PortRow {
         limits: PortLimits::default(),
         operator_egress_set: 0,
         operator_ingress_set: 0,
-        reserved: [0; 2],
+        infrastructure_v4: 0,
+        reserved: 0,
+        infrastructure_v6: Address::UNSPECIFIED,
     }
 }
 

@@ -92,7 +92,7 @@ fn check(tables: &Tables, hook: u8, gso_size: u32, frame: Vec<u8>) -> Option<Dro
     }
     if verdict.edit != Edit::NONE && offset == 0 {
         let length = frame.0.len();
-        assert_eq!(apply_edit(&mut frame, &verdict.edit), Some(()), "an edit that was decided can be made");
+        assert_eq!(apply_edit(&mut frame, &scratch), Some(()), "an edit that was decided can be made");
         if verdict.edit.kind == EditKind::Destination {
             assert_eq!(frame.0.len(), length, "an edit of an address keeps the length");
         }

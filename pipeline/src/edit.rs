@@ -4,20 +4,38 @@ use andromede_abi::{Address, Mac};
 
 use crate::{
     frame::Frame,
-    too_big,
+    scratch::Scratch,
+    too_big, translation,
     verdict::{Edit, EditKind},
     wire::{arp, ethernet, ip, ip_protocol, neighbor},
 };
 
-/// Writes the changes into the frame; none if the frame is too short for them.
+/// Writes the changes that were decided into the frame; none if the frame is too short for them.
 #[inline(always)]
-pub fn apply_edit<F: Frame>(frame: &mut F, edit: &Edit) -> Option<()> {
+pub fn apply_edit<F: Frame>(frame: &mut F, scratch: &Scratch) -> Option<()> {
+    let edit = &scratch.verdict.edit;
+    if edit.is_translation() { translate(frame, scratch) } else { apply_plain_edit(frame, edit) }
+}
+
+/// As [`apply_edit`], of a frame that is not translated.
+#[inline(always)]
+pub fn apply_plain_edit<F: Frame>(frame: &mut F, edit: &Edit) -> Option<()> {
     match edit.kind {
-        EditKind::None | EditKind::Destination => readdress(frame, edit),
         EditKind::ArpReply => arp_reply(frame, edit.mac),
         EditKind::HostAdvertisement | EditKind::RouterAdvertisement => advertisement(frame, *edit),
         EditKind::TooBig => too_big::write(frame, *edit),
+        _ => readdress(frame, edit),
     }
+}
+
+/// As [`apply_edit`], of a frame between the node and a workload that it knows by another address.
+#[inline(always)]
+pub fn translate<F: Frame>(frame: &mut F, scratch: &Scratch) -> Option<()> {
+    let edit = &scratch.verdict.edit;
+    if edit.kind == EditKind::TranslateDestination {
+        frame.store(ethernet::DESTINATION, edit.mac)?;
+    }
+    translation::write(frame, scratch)
 }
 
 /// As [`apply_edit`], of a frame that is not an answer: its destination is all that may change.

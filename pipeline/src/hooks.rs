@@ -1,6 +1,6 @@
 //! Where a packet is met, and who answers for its source.
 
-use andromede_abi::{DropReason, FORWARDED, PortRow, Stage, port_flag, rule};
+use andromede_abi::{Address, DropReason, FORWARDED, PortRow, Stage, port_flag, rule};
 
 use crate::{
     context::{Context, Tunnel},
@@ -11,7 +11,8 @@ use crate::{
     scratch::Scratch,
     stage::{neighbor, sender_guard, source_guard},
     stages::Stages,
-    verdict::{Claim, Edit, Refusal, Target, TargetKind, Verdict},
+    translation,
+    verdict::{Claim, Edit, EditKind, Refusal, Target, TargetKind},
     wire::{ethernet, ip_protocol},
 };
 
@@ -174,6 +175,10 @@ fn of_node<F: Frame, T: Stages>(
     }
     let ethertype: u16 = frame.load(ethernet::TYPE).ok_or(Refusal::new(Stage::Parse, DropReason::Truncated))?;
     parse::ip_packet(frame, 0, ethertype, context.gso_size, &mut scratch.packet)?;
+    scratch.infrastructure = Address::UNSPECIFIED;
+    if port.flags & port_flag::TRANSLATED != 0 && !translation::inward(port, scratch) {
+        return Err(NOT_ADMITTED);
+    }
     tables.meet(scratch);
     // The node is told where its pods are: it has nothing to ask.
     if neighbor::is_discovery(&scratch.packet) {
@@ -192,11 +197,15 @@ fn of_node<F: Frame, T: Stages>(
 
 /// A frame of the node goes on to the interface at which it was met, or nowhere; and the node sends in nobody's name that the network knows.
 #[inline(always)]
-pub(crate) fn to_own_port(context: &Context<'_>, verdict: &mut Verdict) {
+pub(crate) fn to_own_port(context: &Context<'_>, scratch: &mut Scratch) {
+    let Scratch { verdict, infrastructure, .. } = scratch;
     let strays = matches!(verdict.target.kind, TargetKind::Deliver) && verdict.target.ifindex != context.ifindex;
     if strays || matches!(verdict.reason, Some(DropReason::SenderNotHolder)) {
         verdict.claim = Claim::None;
         verdict.refuse(NOT_ADMITTED);
+    }
+    if matches!(verdict.target.kind, TargetKind::Deliver) && !infrastructure.is_unspecified() {
+        verdict.edit.kind = EditKind::TranslateDestination;
     }
 }
 

@@ -10,6 +10,7 @@ use crate::{
     stage::policy,
     stages::Stages,
     tables::Tables,
+    translation,
 };
 
 /// Tables on which the stages run as plain calls: everywhere but in the kernel.
@@ -57,6 +58,11 @@ impl<T: Inline> Stages for T {
     #[inline(always)]
     fn may_report(&self, slot: Slot, tenant: u32, now: u64) -> bool {
         budget::may_report(self, slot, tenant, now)
+    }
+
+    #[inline(always)]
+    fn outward(&self, ifindex: u32, scratch: &mut Scratch) {
+        translation::outward(self, ifindex, scratch);
     }
 
     #[inline(always)]

@@ -3,7 +3,7 @@
 //! No rule is asked: the error is part of a connection that they permit. It neither opens a connection nor changes or keeps one
 //! (RFC 5508, REQ-4 and REQ-6), and passes only where the connection's row holds as it is.
 
-use andromede_abi::{Direction, DropReason, Stage, flow_state, location_kind};
+use andromede_abi::{Direction, DropReason, Stage, flow_state, hook, location_kind};
 
 use crate::{
     context::Context,
@@ -14,6 +14,7 @@ use crate::{
     scratch::Scratch,
     stage::{connection, locate, sender_guard},
     tables::{FlowRef, Tables},
+    translation,
     verdict::Refusal,
     wire::ethernet,
 };
@@ -30,6 +31,9 @@ pub(crate) fn pass<F: Frame, T: Tables>(
 ) -> Result<(), Refusal> {
     let length = scratch.opening.frame_length.wrapping_sub(ethernet::HEADER as u32);
     quote::read(frame, &scratch.packet, length, &mut scratch.opening_packet)?;
+    if context.hook == hook::FROM_HOST {
+        translation::inward_quote(scratch);
+    }
     // From the underlay no row vouches for the sender, which may be any address on the way: its location must.
     guard(tables, scratch)?;
     find(context, tables, scratch)?;

@@ -33,6 +33,10 @@ pub struct Scratch {
     pub packet: Packet,
     /// The headers of the packet that opens the connection: this one, or the one that it answers; or those that an ICMP error quotes.
     pub opening_packet: Packet,
+    /// The infrastructure address to which the node sends; unspecified if what it sends is not translated.
+    pub(crate) infrastructure: Address,
+    /// The address that is written into a packet that is translated.
+    pub(crate) translated: Address,
     /// The place of the packet's datagram, if it is a fragment.
     pub fragment_key: FragmentKey,
     /// The row of the packet's datagram, if it is a fragment: a copy of what was found, or the one to write.
@@ -125,7 +129,9 @@ impl Scratch {
             },
             operator_egress_set: 0,
             operator_ingress_set: 0,
-            reserved: [0; 2],
+            infrastructure_v4: 0,
+            reserved: 0,
+            infrastructure_v6: Address::UNSPECIFIED,
         },
         key: FlowKey {
             network: 0,
@@ -139,6 +145,8 @@ impl Scratch {
         },
         packet: Packet::UNREAD,
         opening_packet: Packet::UNREAD,
+        infrastructure: Address::UNSPECIFIED,
+        translated: Address::UNSPECIFIED,
         fragment_key: FragmentKey { slot: 0, way: 0, place: 0 },
         fragment: FragmentRow::unknown(0),
         keeps_fragment: false,

@@ -46,6 +46,9 @@ pub trait Stages: Tables {
     /// May a rule of this port send an event?
     fn may_report(&self, slot: Slot, tenant: u32, now: u64) -> bool;
 
+    /// What a workload sends to the node is translated, if its port says so.
+    fn outward(&self, ifindex: u32, scratch: &mut Scratch);
+
     /// What the verdict asks of the flow table and of budgets is carried out.
     fn carry_out(&self, now: u64, scratch: &mut Scratch);
 }

@@ -84,6 +84,10 @@ pub enum EditKind {
     /// Turn the packet into the ICMP error that says how large it may be: the first four bytes of the address are the number of bytes
     /// that pass, network byte order.
     TooBig = 5,
+    /// Write the destination Ethernet address, and the workload's own address as the destination, see [`crate::translate`].
+    TranslateDestination = 6,
+    /// Write the port's infrastructure address as the source.
+    TranslateSource = 7,
 }
 
 /// Changes of the header, as data; `apply_edit` carries them out. One word, because the verifier wants accesses to the
@@ -107,6 +111,12 @@ impl Edit {
     pub const fn too_big(largest: u32) -> Self {
         let [a, b, c, d] = largest.to_be_bytes();
         Self::new(EditKind::TooBig, [a, b, c, d, 0, 0])
+    }
+
+    /// Is an IP address translated?
+    #[inline(always)]
+    pub const fn is_translation(&self) -> bool {
+        matches!(self.kind, EditKind::TranslateDestination | EditKind::TranslateSource)
     }
 
     /// This change, with this address.

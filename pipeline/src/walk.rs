@@ -1,10 +1,10 @@
 //! The walk of a packet: the one page on which the order can be read.
 //!
 //! ```text
-//! from_workload   ethernet -> source guard -> hairpin (ARP, ND) -> connection -> forward
+//! from_workload   ethernet -> source guard -> hairpin (ARP, ND) -> connection -> forward -> translation, towards the node
 //! from_underlay   outer -> sender guard -> connection -> forward
 //! from_overlay            sender guard -> connection -> forward
-//! from_host       the node's own? forwarded? -> connection -> the interface at which it was met
+//! from_host       the node's own? forwarded? -> translation -> connection -> the interface at which it was met
 //! ICMP error      the row of the quoted packet, fresh: its action
 //! connection      row? fresh: its action; stale or none: locate -> next hop -> egress -> ingress -> a row is claimed
 //! fragment        a later one, without ports: the datagram whose first was judged, or what a rule allows for any port
@@ -26,7 +26,7 @@ use crate::{
     stages::Stages,
     tables::Tables,
     too_big,
-    verdict::{Refusal, Target, Verdict},
+    verdict::{Refusal, Target, TargetKind, Verdict},
 };
 
 /// Decides about a frame: writes the verdict, and the row or the tunnel of which it speaks, into the scratch space.
@@ -57,7 +57,10 @@ pub fn decide<F: Frame, T: Stages>(frame: &F, context: &Context<'_>, tables: &T,
         scratch.verdict.refuse(refusal);
     }
     if context.hook == hook::FROM_HOST {
-        to_own_port(context, &mut scratch.verdict);
+        to_own_port(context, scratch);
+    }
+    if context.hook == hook::FROM_WORKLOAD && matches!(scratch.verdict.target.kind, TargetKind::Host) {
+        tables.outward(context.ifindex, scratch);
     }
     if context.hook == hook::FROM_WORKLOAD && matches!(scratch.verdict.reason, Some(DropReason::TooBig)) {
         too_big::tell(context.host, scratch);

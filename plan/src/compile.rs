@@ -71,6 +71,10 @@ fn attempt(
     let mut compiler = Compiler {
         facts,
         attachments,
+        infrastructure: attachments
+            .values()
+            .filter_map(|workload| Some(&workload.infrastructure.as_ref()?.port))
+            .collect(),
         slots: Slots::new(found),
         sets: Sets::new(found),
         sharers,

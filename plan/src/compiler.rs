@@ -7,16 +7,15 @@ use std::{
 
 use andromede_abi::{
     Address, FORWARDED, HostIndex, HostRow, LocationKey, LocationRow, MemberKey, MemberRow, NetworkRow, PolicySet,
-    PortRow, PrefixKey, Prefixed, Slot, SourceKey, Timeouts, ZoneSet, encapsulation, location_flag, location_kind,
-    maps, member_flag, meter_place, network_flag, port_flag,
+    PortRow, PrefixKey, Prefixed, Slot, SourceKey, encapsulation, location_flag, location_kind, maps, member_flag,
+    meter_place, port_flag,
 };
-use andromede_model::{
-    Admitted, AnyName, Direction, GATEWAY_MAC, NetworkView, Port, PortName, Prefix, SecurityGroupName, Vtep,
-};
+use andromede_model::{AnyName, Direction, GATEWAY_MAC, NetworkView, Port, PortName, Prefix, SecurityGroupName, Vtep};
 
 use crate::{
-    Attachments, HostFacts, TooLarge, Wanted,
+    Attachment, Attachments, HostFacts, TooLarge, Wanted,
     budgets::{self, Sharers},
+    network::network_row,
     policy::{self, Cache, Content, Sets},
     rows::prefix_length,
     slots::Slots,
@@ -26,6 +25,8 @@ use crate::{
 pub(crate) struct Compiler<'a> {
     pub(crate) facts: &'a HostFacts,
     pub(crate) attachments: &'a Attachments,
+    /// The ports that stand for workloads of other networks.
+    pub(crate) infrastructure: BTreeSet<&'a PortName>,
     pub(crate) slots: Slots<'a>,
     pub(crate) sharers: &'a Sharers,
     pub(crate) sets: Sets,
@@ -231,13 +232,15 @@ impl<'a> Compiler<'a> {
     ) -> Result<(), TooLarge> {
         let Some(host) = port.host.as_ref().and_then(|host| view.hosts.get(host)) else { return Ok(()) };
         let local = host.index == self.facts.host;
-        let attachment = self.attachments.get(&port.name).copied().filter(|_| local);
+        let attachment = self.attachments.get(&port.name).filter(|_| local);
+        let stands_for_another = local && self.infrastructure.contains(&port.name);
         for address in &port.addresses {
             let key = LocationKey { network: view.network.index, address: (*address).into() };
             let row = LocationRow {
                 slot,
                 kind: location_kind::PORT,
-                flags: if local { location_flag::LOCAL } else { 0 },
+                flags: if local { location_flag::LOCAL } else { 0 }
+                    | if stands_for_another { location_flag::INFRASTRUCTURE } else { 0 },
                 host: host.index,
                 identity: port.identity,
                 ifindex: attachment.map_or(0, |attachment| attachment.ifindex),
@@ -257,8 +260,9 @@ impl<'a> Compiler<'a> {
         };
         rules.of_groups.insert(&port.groups, (egress_set, ingress_set));
         let (operator_egress_set, operator_ingress_set) = rules.of_operator;
-        let further = self.sources(port, slot);
+        let further = if self.sources(port, slot) { port_flag::FURTHER_SOURCES } else { 0 };
         let limits = self.sharers.limits(view.network.tenant_index, &port.limits);
+        let (infrastructure_v4, infrastructure_v6) = known_by(attachment, port);
         let row = PortRow {
             owner: PortRow::owner_of(attachment.ifindex, view.network.index),
             network: view.network.index,
@@ -272,18 +276,16 @@ impl<'a> Compiler<'a> {
             tenant: view.network.tenant_index,
             zone: host.zone_index,
             mac: port.mac.bytes(),
-            flags: port_flag::EGRESS_DEFAULT_ALLOW
-                | budgets::policed(&limits)
-                | if further { port_flag::FURTHER_SOURCES } else { 0 }
-                | if attachment.tap { port_flag::TAP } else { 0 }
-                | if attachment.node { port_flag::NODE_ADMITTED } else { 0 },
+            flags: port_flag::EGRESS_DEFAULT_ALLOW | budgets::policed(&limits) | further | flags_of(attachment),
             v4: first_v4(port),
             epoch: 0,
             v6: first_v6(port),
             limits,
             operator_egress_set,
             operator_ingress_set,
-            reserved: [0; 2],
+            infrastructure_v4,
+            reserved: 0,
+            infrastructure_v6,
         };
         self.wanted.rows.ports.insert(attachment.ifindex, row);
         Ok(())
@@ -353,31 +355,20 @@ fn place(view: &NetworkView, here: HostIndex, zone: u32, flags: u32) -> u8 {
     }
 }
 
-/// What holds for the whole network.
-fn network_row(view: &NetworkView, network_slot: Slot, tenant_flows: u32) -> NetworkRow {
-    let network = &view.network;
-    let timeouts = network.timeouts;
-    let (flags, zones) = match &view.zones {
-        Admitted::Anywhere => (0, ZoneSet::NONE),
-        Admitted::Zones(zones) => (network_flag::BOUND, zones.iter().copied().fold(ZoneSet::NONE, ZoneSet::with)),
-    };
-    NetworkRow {
-        owner: NetworkRow::owner_of(network.index),
-        tenant: network.tenant_index,
-        network_slot,
-        flags,
-        meter: 0,
-        timeouts: Timeouts {
-            tcp_established: timeouts.tcp_established,
-            tcp_transitory: timeouts.tcp_transitory,
-            tcp_closed: timeouts.tcp_closed,
-            udp_replied: timeouts.udp_replied,
-            udp_one_way: timeouts.udp_one_way,
-            other: timeouts.other,
-        },
-        tenant_flows,
-        zones,
-    }
+/// What holds for a port by how its workload is attached.
+const fn flags_of(attachment: &Attachment) -> u16 {
+    (if attachment.tap { port_flag::TAP } else { 0 })
+        | (if attachment.node { port_flag::NODE_ADMITTED } else { 0 })
+        | (if attachment.infrastructure.is_some() { port_flag::TRANSLATED } else { 0 })
+}
+
+/// The infrastructure addresses of a workload: IPv4 as it stands in a header, 0 if there is none, and IPv6, unspecified if there is none.
+/// None for a family of which the workload has no address itself.
+fn known_by(attachment: &Attachment, port: &Port) -> (u32, Address) {
+    let Some(infrastructure) = &attachment.infrastructure else { return (0, Address::UNSPECIFIED) };
+    let v4 = infrastructure.v4.filter(|_| first_v4(port) != 0).map_or(0, |v4| Address::from(v4).v4_word());
+    let v6 = infrastructure.v6.filter(|_| first_v6(port) != Address::UNSPECIFIED);
+    (v4, v6.map_or(Address::UNSPECIFIED, Address::from))
 }
 
 /// The main IPv4 address as it stands in a header; 0 if there is none.

@@ -52,7 +52,7 @@ impl Cost {
         let here = |port: &&Port| port.host.as_ref() == Some(&host.name);
         let ports = views.iter().flat_map(|view| view.ports.values()).filter(here);
         let attachment =
-            |(ifindex, port): (u32, &Port)| (port.name.clone(), Attachment { ifindex, tap: false, node: false });
+            |(ifindex, port): (u32, &Port)| (port.name.clone(), Attachment { ifindex, ..Attachment::default() });
         let attachments = (1..).zip(ports).map(attachment).collect();
         let gateways = BTreeMap::new();
         let facts = HostFacts {

@@ -2,7 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    net::{IpAddr, Ipv4Addr},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
 };
 
 use andromede_abi::{HostIndex, MeterIndex, NetworkIndex, RuleNumber, Slot};
@@ -33,7 +33,7 @@ pub struct HostFacts {
 }
 
 /// A workload's interface.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Attachment {
     /// Index of the host-side interface.
     pub ifindex: u32,
@@ -41,6 +41,20 @@ pub struct Attachment {
     pub tap: bool,
     /// Is it a pod that the node itself may reach, and that may reach the node?
     pub node: bool,
+    /// By what the node knows it, if not by its own addresses.
+    pub infrastructure: Option<Infrastructure>,
+}
+
+/// The port that stands for a workload of another network: an address of it is what the node knows the workload's first address of that
+/// family by.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Infrastructure {
+    /// The port, which has no interface of its own.
+    pub port: PortName,
+    /// IPv4.
+    pub v4: Option<Ipv4Addr>,
+    /// IPv6.
+    pub v6: Option<Ipv6Addr>,
 }
 
 /// The interfaces of the workloads on this host, by port.

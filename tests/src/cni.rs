@@ -42,6 +42,23 @@ pub fn add_pod_network(bundle: Bundle, tenant: &str, vni: u32, hosts: u8) -> Bun
     bundle
 }
 
+/// Tenant of the cluster itself.
+pub const CLUSTER: &str = "cluster";
+
+/// The cluster's own network, added to a bundle: `h1` has 10.244.1.0/24 and `fd00:f1::/64`, and so on.
+pub fn add_cluster_network(bundle: Bundle, vni: u32, hosts: u8) -> Bundle {
+    let network = network_name(CLUSTER);
+    let mut bundle = bundle.tenant(CLUSTER, vni).group(CLUSTER, "open", &[ANYTHING_IN]);
+    for host in 1..=hosts {
+        for (family, cidr) in [("v4", format!("10.244.{host}.0/24")), ("v6", format!("fd00:f{host}::/64"))] {
+            bundle = bundle.with(&format!(
+                "kind: Subnet\nname: {network}/subnets/h{host}-{family}\ncidr: {cidr}\nhost: hosts/h{host}\n"
+            ));
+        }
+    }
+    bundle
+}
+
 /// A fabric of so many hosts with that network.
 pub fn pod_fabric(hosts: u8) -> Result<Fabric> {
     let fabric = Fabric::start(FabricOptions { hosts, ..FabricOptions::default() })?;
@@ -116,6 +133,13 @@ impl Runtime {
         let configuration = json!({"cniVersion": "1.1.0", "name": "pods", "type": "andromede-cni", "socket": socket,
             "network": network_name(TENANT), "securityGroups": ["open"]});
         Ok(Self { configuration, interface: "eth0".to_owned(), environment: Vec::new() })
+    }
+
+    /// The same for the network of a tenant, whose pods their node knows by addresses of the cluster.
+    #[must_use]
+    pub fn known_by_cluster(&self, tenant: &str) -> Self {
+        let of_tenant = self.with("name", tenant.into()).with("network", network_name(tenant).into());
+        of_tenant.with("nodeAccess", true.into()).with("infrastructureNetwork", network_name(CLUSTER).into())
     }
 
     /// The same with one field of the configuration set.

@@ -186,7 +186,7 @@ impl DirectHost {
             (Hook::FromOverlay, self.config.overlay_ifindex),
         ]);
         for (port, ifindex) in &self.interfaces {
-            attachments.insert(port.parse::<PortName>()?, Attachment { ifindex: *ifindex, tap: false, node: false });
+            attachments.insert(port.parse::<PortName>()?, Attachment { ifindex: *ifindex, ..Attachment::default() });
             places.extend([(Hook::FromWorkload, *ifindex), (Hook::FromHost, *ifindex)]);
         }
         let views = model.networks_of(&host.name).iter().filter_map(|network| model.view(network)).collect::<Vec<_>>();

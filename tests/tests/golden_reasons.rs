@@ -4,13 +4,14 @@
 
 use std::{fs, path::Path};
 
-use andromede_abi::{DropReason, PortLimits, ZoneSet, maps, network_flag, port_flag, target};
+use andromede_abi::{Address, DropReason, PortLimits, ZoneSet, maps, network_flag, port_flag, target};
 use andromede_dataplane::Hook;
 use andromede_plan::Rows;
 use andromede_testkit::packet::tcp_flag;
 use andromede_tests::twin::{
-    END_LOCAL_A as A, END_LOCAL_B as B, END_REMOTE as REMOTE, Met, SmallFabric, Twin, UNDERLAY_IFINDEX, ifindex,
-    talk::{VNI, conversation, drops, passes, received, sent, tcp, v4},
+    END_LOCAL_A as A, END_LOCAL_B as B, END_NODE as NODE, END_REMOTE as REMOTE, Met, SmallFabric, Twin,
+    UNDERLAY_IFINDEX, ifindex,
+    talk::{VNI, conversation, drops, passes, received, sent, tcp, v4, v6},
 };
 
 /// Reasons that no packet meets in a test run of one frame, and why.
@@ -95,6 +96,15 @@ fn hosts_that_lack_something() {
         let asked = received(2, VNI[0], &v4(REMOTE, A).echo(true, 7, 1, b""));
         drops(twin, "the workload is not attached", &asked, DropReason::NotAttached);
     });
+    let half_known = |rows: &mut Rows| {
+        rows.ports.values_mut().for_each(|port| port.infrastructure_v6 = Address::UNSPECIFIED);
+    };
+    host(64, half_known, |twin| {
+        let of_pod = |frame| Met::new(Hook::FromWorkload, ifindex(1, A), frame);
+        let nameless = of_pod(v6(A, NODE).udp(1, 2, b""));
+        drops(twin, "the node does not know it by IPv6", &nameless, DropReason::NoInfrastructureAddress);
+        passes(twin, "but by IPv4", &of_pod(v4(A, NODE).udp(1, 2, b"")), target::HOST);
+    });
     let changing = |rows: &mut Rows| {
         for slot in rows.ports.values().map(|port| port.network_slot) {
             rows.epochs.insert(slot, 7);
@@ -127,6 +137,11 @@ fn budgets_of_connections() {
         passes(twin, "one", &out(1), target::ENCAP);
         passes(twin, "two", &out(2), target::ENCAP);
         drops(twin, "not three", &out(3), DropReason::FlowsOutbound);
+    });
+    host(64, limited(PortLimits { flows_outbound: 1, ..PortLimits::default() }), |twin| {
+        let to_node = |source| Met::new(Hook::FromWorkload, ifindex(1, A), v4(A, NODE).udp(source, 53, b"?"));
+        passes(twin, "one to the node, translated", &to_node(1), target::HOST);
+        drops(twin, "not two", &to_node(2), DropReason::FlowsOutbound);
     });
     host(64, limited(PortLimits { flows_inbound: 1, ..PortLimits::default() }), |twin| {
         let asked = |id| received(2, VNI[0], &v4(REMOTE, A).echo(true, id, 1, b""));

@@ -8,7 +8,8 @@ use andromede_abi::{DropReason, rule, target};
 use andromede_dataplane::Hook;
 use andromede_testkit::packet::{ArpPacket, Ends, Tcp, arp_operation, neighbor_solicitation, tcp_flag};
 use andromede_tests::twin::{
-    END_LOCAL_A as A, END_LOCAL_B as B, END_NODE as NODE, END_REMOTE as REMOTE, END_VTEP as FOREIGN, End, Met, ifindex,
+    END_INFRASTRUCTURE as KNOWN, END_LOCAL_A as A, END_LOCAL_B as B, END_NODE as NODE, END_REMOTE as REMOTE,
+    END_VTEP as FOREIGN, End, Met, Outcome, Twin, ifindex,
     talk::{GATEWAY_MAC, VNI, conversation, drops, passes, received, sent, tcp, v4, v6},
 };
 
@@ -203,5 +204,143 @@ fn a_pod_reaches_its_node_where_its_rules_let_it() {
         drops(twin, "from another host", &over, DropReason::NotHere);
         let claimed = received(2, VNI[0], &v4(NODE, A).udp(1, 2, b""));
         drops(twin, "another host in the node's name", &claimed, DropReason::SenderNotHolder);
+    });
+}
+
+/// A frame between the node and the pod of the second tenant that it knows by another address: as the node has it, and as the pod has it.
+struct Both {
+    node: Vec<u8>,
+    pod: Vec<u8>,
+}
+
+/// What either end sends to the other, by what both families have in common.
+struct Translated<'a> {
+    twin: &'a Twin,
+    /// Towards the pod: as the node sees the ends, and as the pod does.
+    node: Ends,
+    pod: Ends,
+}
+
+impl Translated<'_> {
+    /// What the node sends.
+    fn request(&self, frame: impl Fn(&Ends) -> Vec<u8>) -> Both {
+        Both { node: frame(&self.node), pod: frame(&self.pod) }
+    }
+
+    /// What the pod sends; the node sees that it came from the pod's own interface.
+    fn answer(&self, frame: impl Fn(&Ends) -> Vec<u8>) -> Both {
+        let back = Ends { source_mac: A.mac(), ..self.node.reversed() };
+        Both { node: frame(&back), pod: frame(&self.pod.reversed()) }
+    }
+
+    fn arrives(&self, says: &str, both: &Both) -> Outcome {
+        let met = Met { own: true, ..Met::new(Hook::FromHost, ifindex(1, A), both.node.clone()) };
+        let outcome = passes(self.twin, says, &met, target::DELIVER);
+        assert_eq!(outcome.frame, both.pod, "{says}: as the pod has it, every byte");
+        outcome
+    }
+
+    fn returns(&self, says: &str, both: &Both) {
+        let outcome =
+            passes(self.twin, says, &Met::new(Hook::FromWorkload, ifindex(1, A), both.pod.clone()), target::HOST);
+        assert_eq!(outcome.frame, both.node, "{says}: as the node has it, every byte");
+    }
+
+    /// All that is translated, in either direction.
+    fn talk(&self, unreachable: (u8, u8)) {
+        let outcome = self.arrives("a probe", &self.request(|ends| ends.tcp(&tcp(tcp_flag::SYN), b"")));
+        assert_eq!(outcome.record.rule, rule::NODE, "whatever the rules say");
+        let segment = |flags| Tcp::new(80, 40_000, flags);
+        let syn_ack = self.answer(|ends| ends.tcp(&segment(tcp_flag::SYN | tcp_flag::ACK), b""));
+        self.returns("its answer", &syn_ack);
+        self.arrives("the request", &self.request(|ends| ends.tcp(&tcp(tcp_flag::ACK), b"GET / odd")));
+        self.returns("the response", &self.answer(|ends| ends.tcp(&segment(tcp_flag::ACK), b"200")));
+        self.arrives("an echo", &self.request(|ends| ends.echo(true, 7, 1, b"are you there")));
+        self.returns("its reply", &self.answer(|ends| ends.echo(false, 7, 1, b"are you there")));
+
+        let datagram = self.request(|ends| ends.udp(9, 53, b"?"));
+        self.arrives("a datagram", &datagram);
+        let told = Both {
+            node: Ends { source_mac: A.mac(), ..self.node.reversed() }.icmp_error(unreachable, &datagram.node),
+            pod: self.pod.reversed().icmp_error(unreachable, &datagram.pod),
+        };
+        self.returns("the pod's error about it", &told);
+        let asked = self.answer(|ends| ends.udp(53, 54, b"the pod asks"));
+        self.returns("a datagram of the pod", &asked);
+        let told = Both {
+            node: self.node.icmp_error(unreachable, &asked.node),
+            pod: self.pod.icmp_error(unreachable, &asked.pod),
+        };
+        self.arrives("the node's error about it", &told);
+        self.arrives("an error about a segment", &{
+            Both {
+                node: self.node.icmp_error(unreachable, &syn_ack.node),
+                pod: self.pod.icmp_error(unreachable, &syn_ack.pod),
+            }
+        });
+
+        let payload = |ends: &Ends| ends.udp(7, 53, &[0x5a; 64]).split_off(if ends.source.is_ipv4() { 34 } else { 54 });
+        let first = self.request(|ends| ends.piece(77, 17, &payload(ends), 0..32));
+        self.arrives("the first piece of a datagram, with its checksum", &first);
+        self.arrives("and the rest, without", &self.request(|ends| ends.piece(77, 17, &payload(ends), 32..72)));
+        self.arrives("a protocol without ports", &self.request(|ends| ends.ip(47, &[0; 8])));
+    }
+}
+
+#[test]
+fn a_node_knows_a_pod_of_a_tenant_by_another_address() {
+    conversation(|_, twin| {
+        let inside = |ends: Ends| Ends { destination_mac: A.mac(), ..ends };
+        Translated { twin, node: v4(NODE, KNOWN), pod: inside(v4(NODE, A)) }.talk((3, 3));
+        Translated { twin, node: v6(NODE, KNOWN), pod: inside(v6(NODE, A)) }.talk((1, 4));
+        // A datagram without a checksum has none afterwards.
+        let bare = |ends: Ends| {
+            let mut frame = ends.udp(10, 53, b"?");
+            frame[40..42].fill(0);
+            frame
+        };
+        let without = Both { node: bare(v4(NODE, KNOWN)), pod: bare(inside(v4(NODE, A))) };
+        Translated { twin, node: v4(NODE, KNOWN), pod: v4(NODE, A) }.arrives("without a checksum", &without);
+    });
+}
+
+#[test]
+fn an_infrastructure_address_is_for_the_pods_own_node() {
+    conversation(|_, twin| {
+        let of_node = |frame| Met { own: true, ..Met::new(Hook::FromHost, ifindex(1, A), frame) };
+        let syn = |ends: Ends| ends.tcp(&tcp(tcp_flag::SYN), b"");
+        drops(
+            twin,
+            "its own address means another to the node",
+            &of_node(syn(v4(NODE, A))),
+            DropReason::HostNotAdmitted,
+        );
+        drops(twin, "somebody else's", &of_node(syn(v6(NODE, B))), DropReason::HostNotAdmitted);
+        let known = of_node(syn(v4(NODE, KNOWN)));
+        passes(twin, "it is for this port", &known, target::DELIVER);
+        drops(twin, "not for another", &Met { ifindex: ifindex(0, A), ..known }, DropReason::InfrastructureAddress);
+        // The network that the address is of, and the tenant's own, which may have it too, or has none.
+        for from in [A, B] {
+            drops(twin, "a neighbour", &sent(from, syn(v4(from, KNOWN))), DropReason::InfrastructureAddress);
+        }
+        let distant = received(2, VNI[0], &v4(REMOTE, KNOWN).udp(1, 53, b""));
+        drops(twin, "another host's", &distant, DropReason::InfrastructureAddress);
+        let tenant = |frame| Met::new(Hook::FromWorkload, ifindex(1, B), frame);
+        drops(twin, "within the tenant's own", &tenant(syn(v4(B, KNOWN))), DropReason::UnknownDestination);
+        let itself = Met::new(Hook::FromWorkload, ifindex(1, A), syn(v4(A, KNOWN)));
+        drops(twin, "the pod itself", &itself, DropReason::UnknownDestination);
+        let named =
+            Met::new(Hook::FromWorkload, ifindex(1, A), Ends { source_mac: A.mac(), ..v4(KNOWN, NODE) }.udp(1, 2, b""));
+        drops(twin, "in the name that only the node uses", &named, DropReason::SpoofedSource);
+
+        // What the node forwards is judged by the tenant's rules, by whoever it comes from.
+        let outside = |to: End| Ends::new((NODE.mac(), OUTSIDE), (to.mac(), to.v4()));
+        let forwarded = |frame| Met { own: false, ..of_node(frame) };
+        let asked = forwarded(outside(KNOWN).echo(true, 7, 1, b""));
+        let echo = passes(twin, "a rule admits echoes", &asked, target::DELIVER);
+        assert_eq!(echo.frame, outside(A).echo(true, 7, 1, b""));
+        let closed = forwarded(syn(outside(KNOWN)));
+        drops(twin, "no rule admits it", &closed, DropReason::IngressRule);
+        drops(twin, "in the node's name", &forwarded(syn(v4(NODE, KNOWN))), DropReason::HostNotAdmitted);
     });
 }

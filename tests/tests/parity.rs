@@ -1,9 +1,10 @@
 //! Promise 7: what runs in the kernel is what runs in memory. Every frame has the same verdict and the same bytes in both.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use andromede_abi::{DropReason, target};
+use andromede_pipeline::EditKind;
 use andromede_tests::twin::{Generator, SmallFabric, Twin};
 use serde_json::json;
 
@@ -63,16 +64,18 @@ const MUST_BE_MET: &[DropReason] = &[
     DropReason::BadIcmpError,
     DropReason::UnrelatedIcmpError,
     DropReason::HostNotAdmitted,
+    DropReason::InfrastructureAddress,
 ];
 
 fn stream() -> BTreeMap<(u8, u16), usize> {
     let mut fabric = SmallFabric::new().unwrap();
     let mut twin = Twin::new(fabric.host_config(), fabric.rows()).unwrap();
     let mut generator = Generator::new(0x616e_6472_6f6d_6564);
-    let mut seen = BTreeMap::new();
+    let (mut seen, mut edits) = (BTreeMap::new(), BTreeSet::new());
     for round in 0..FRAMES / BETWEEN_CHANGES {
         let frames = (0..BETWEEN_CHANGES).map(|_| generator.frame());
         twin.compare_all(frames, |_, outcome| {
+            edits.insert(outcome.record.edit);
             *seen.entry((outcome.record.target, outcome.record.reason)).or_insert(0) += 1;
         })
         .unwrap();
@@ -85,6 +88,9 @@ fn stream() -> BTreeMap<(u8, u16), usize> {
         ]);
         fabric.set_rules(if round % 3 == 0 { "red" } else { "blue" }, &rules).unwrap();
         twin.write(fabric.rows()).unwrap();
+    }
+    for edit in [EditKind::TranslateDestination, EditKind::TranslateSource] {
+        assert!(edits.contains(&(edit as u8)), "no frame was translated: {edit:?}");
     }
     seen
 }

@@ -59,7 +59,7 @@ pub async fn open(netlink: &Netlink, outer: &Link, workload: &Workload) -> Resul
     if !workload.node_access {
         return Ok(());
     }
-    if workload.addresses.iter().any(|(address, _)| address.is_ipv6()) {
+    if workload.known_by().iter().any(|(address, _)| address.is_ipv6()) {
         sysctl::set("ipv6", &outer.name, "disable_ipv6", 0);
     }
     sysctl::set("ipv4", &outer.name, "forwarding", 1);
@@ -71,7 +71,7 @@ pub async fn lead(netlink: &Netlink, outer: u32, workload: &Workload, source: Ip
     if !workload.node_access {
         return Ok(());
     }
-    for (address, _) in &workload.addresses {
+    for (address, _) in &workload.known_by() {
         let request = netlink.handle().route().add(route(outer, *address, source)).execute().await;
         let request = request.map_err(|error| NetlinkError::new(format!("lead the node to {address}"), error));
         match request {

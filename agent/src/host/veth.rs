@@ -55,6 +55,9 @@ pub struct Workload {
     /// May the node itself reach it, and it the node?
     #[serde(default)]
     pub node_access: bool,
+    /// The addresses by which the node knows it; none: by its own.
+    #[serde(default)]
+    pub infrastructure: Vec<IpAddr>,
 }
 
 /// All addresses of both families.
@@ -64,6 +67,14 @@ pub fn everywhere() -> Vec<Prefix> {
 }
 
 impl Workload {
+    /// The addresses by which the node knows it, each with the prefix length of its subnet; one that stands for another is alone.
+    pub fn known_by(&self) -> Vec<(IpAddr, u8)> {
+        if self.infrastructure.is_empty() {
+            return self.addresses.clone();
+        }
+        self.infrastructure.iter().map(|address| (*address, if address.is_ipv4() { 32 } else { 128 })).collect()
+    }
+
     /// Each destination with the router of its family.
     pub fn routes(&self) -> impl Iterator<Item = (Prefix, IpAddr)> {
         self.destinations.iter().filter_map(|destination| {

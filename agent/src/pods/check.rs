@@ -26,8 +26,8 @@ pub(super) fn told(request: &CheckPodRequest, lease: &Lease) -> Result<(), PodEr
     }
     for text in &request.addresses {
         let bare = text.split('/').next().unwrap_or_default();
-        if !bare.parse().is_ok_and(|address: IpAddr| lease.addresses.contains(&address)) {
-            return wrong(format!("the runtime was told the address {text}; the lease has {:?}", lease.addresses));
+        if !bare.parse().is_ok_and(|address: IpAddr| lease.known_by().contains(&address)) {
+            return wrong(format!("the runtime was told the address {text}; the lease has {:?}", lease.known_by()));
         }
     }
     Ok(())
@@ -46,7 +46,7 @@ pub(super) async fn interface(
         return wrong(format!("it is in {other}, interface {interface}"));
     }
     outside(netlink.link(&attached.host_interface).await?, workload, attached)?;
-    for (address, _) in workload.addresses.iter().filter(|_| workload.node_access) {
+    for (address, _) in workload.known_by().iter().filter(|_| workload.node_access) {
         if !node::leads(netlink, attached.ifindex, *address).await? {
             return wrong(format!("the node has no route to {address} by {}", attached.host_interface));
         }

@@ -8,57 +8,19 @@ use std::{
 };
 
 use andromede_model::{
-    GATEWAY_MAC, HostName, MacAddress, NetworkName, NetworkView, Port, PortName, Prefix, SecurityGroupName, Subnet,
-    SubnetName,
+    HostName, MacAddress, NetworkName, NetworkView, Port, PortName, Prefix, SecurityGroupName, Subnet, SubnetName,
 };
 use serde::{Deserialize, Serialize};
-use sha2::{Digest as _, Sha256};
 
-use super::error::PodError;
+pub use super::owner::{Owner, PodName};
+use super::{
+    error::PodError,
+    mac::{free_mac, generated_mac},
+    owner::PORT_PREFIX,
+};
 
-/// How the ids of ports begin that this host makes for its leases.
-const PORT_PREFIX: &str = "pod-";
-/// First two bytes of the Ethernet address of a lease: locally administered, and none that the model gives out.
-const MAC_PREFIX: [u8; 2] = [0x0e, 0xad];
-/// How many Ethernet addresses are tried for a lease that chooses none: of 2^32, and a network has at most 65,536 ports.
-const MACS_TRIED: u32 = 64;
 /// Most leases of a host: as many as interfaces that a host bears, and a bound of the file.
 const MOST: usize = 4_096;
-
-/// Whose a lease is: one interface of one container in one network configuration.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub struct Owner {
-    /// The container, as the runtime calls it.
-    pub container: String,
-    /// Name of the interface inside.
-    pub interface: String,
-    /// Name of the network configuration.
-    pub configuration: String,
-}
-
-impl Owner {
-    /// Id of the port of this owner: 64 bits of a hash, so that it is found again without the list of leases.
-    pub fn port_id(&self) -> String {
-        let parts = [&self.container, &self.interface, &self.configuration];
-        let mut digest = Sha256::new();
-        for part in parts {
-            digest.update(part.len().to_be_bytes());
-            digest.update(part);
-        }
-        digest.finalize().iter().take(8).fold(PORT_PREFIX.to_owned(), |id, byte| format!("{id}{byte:02x}"))
-    }
-}
-
-/// A pod, as far as the runtime said; for people.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct PodName {
-    /// Its namespace.
-    pub namespace: String,
-    /// Its name.
-    pub name: String,
-    /// Its unique identifier.
-    pub uid: String,
-}
 
 /// What a container has.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -79,8 +41,49 @@ pub struct Lease {
     /// Are its groups only those that it begins with, until the operator of its cluster gives it others?
     #[serde(default)]
     pub by_policy: bool,
+    /// By what the node knows it, if not by its own addresses.
+    #[serde(default)]
+    pub infrastructure: Option<Infrastructure>,
     /// The pod.
     pub pod: PodName,
+}
+
+/// A port of the cluster's own network that stands for a container of another: the node, and whoever asks it, knows the container by its
+/// addresses. It has no interface, and nobody but the node sends to it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Infrastructure {
+    /// The port.
+    pub port: PortName,
+    /// Its addresses, at most one of each family.
+    pub addresses: Vec<IpAddr>,
+    /// Its Ethernet address.
+    pub mac: MacAddress,
+}
+
+/// One of the ports of a lease.
+#[derive(Clone, Copy, Debug)]
+pub struct Leased<'a> {
+    /// The port.
+    pub port: &'a PortName,
+    /// Its addresses.
+    pub addresses: &'a [IpAddr],
+    /// Its Ethernet address.
+    pub mac: MacAddress,
+}
+
+impl Lease {
+    /// The container's own port, and the one that stands for it.
+    pub fn ports(&self) -> impl Iterator<Item = Leased<'_>> {
+        let own = Leased { port: &self.port, addresses: &self.addresses, mac: self.mac };
+        let other = self.infrastructure.as_ref();
+        let other = other.map(|other| Leased { port: &other.port, addresses: &other.addresses, mac: other.mac });
+        std::iter::once(own).chain(other)
+    }
+
+    /// The addresses by which the node, and whoever asks it, knows the container.
+    pub fn known_by(&self) -> &[IpAddr] {
+        self.infrastructure.as_ref().map_or(&self.addresses, |infrastructure| &infrastructure.addresses)
+    }
 }
 
 /// What a container asks for.
@@ -174,10 +177,12 @@ impl Leases {
         self.entries.iter().map(|entry| (&entry.owner, &entry.lease))
     }
 
-    /// Gives an owner a lease in a network of which this host has subnets; the one that it has there, if it has one.
+    /// Gives an owner a lease in a network of which this host has subnets; the one that it has there, if it has one. With an infrastructure
+    /// network also a port there that stands for it.
     pub fn grant(
         &mut self,
         view: &NetworkView,
+        infrastructure: Option<&NetworkView>,
         host: &HostName,
         owner: &Owner,
         wish: Wish,
@@ -192,6 +197,46 @@ impl Leases {
             return Err(PodError::Exhausted { network: view.network.name.to_string(), why: format!("{MOST} leases") });
         }
         self.returned.retain(|returned| !clock.is_over(returned.at));
+        let own = self.place(view, host, owner, &wish, &[true, false], clock)?;
+        let infrastructure = match infrastructure {
+            Some(other) => Some(self.stand_in(other, host, owner, &own.addresses, clock)?),
+            None => None,
+        };
+        let Infrastructure { port, addresses, mac } = own;
+        let Wish { groups, routes, node_access, by_policy, pod, .. } = wish;
+        let lease = Lease { port, addresses, mac, groups, routes, node_access, by_policy, infrastructure, pod };
+        self.entries.push(Entry { owner: owner.clone(), lease: lease.clone() });
+        Ok(lease)
+    }
+
+    /// A port that stands for an owner's, with an address of each family that both have.
+    fn stand_in(
+        &mut self,
+        view: &NetworkView,
+        host: &HostName,
+        owner: &Owner,
+        addresses: &[IpAddr],
+        clock: Clock,
+    ) -> Result<Infrastructure, PodError> {
+        let families: Vec<bool> = addresses.iter().map(IpAddr::is_ipv4).collect();
+        let port = self.place(view, host, owner, &Wish::default(), &families, clock)?;
+        if port.addresses.is_empty() {
+            return Err(PodError::NoSubnet { network: view.network.name.to_string(), host: host.to_string() });
+        }
+        Ok(port)
+    }
+
+    /// A port of an owner in a network of which this host has subnets, with an address of each of these families (true: IPv4) that they
+    /// have.
+    fn place(
+        &mut self,
+        view: &NetworkView,
+        host: &HostName,
+        owner: &Owner,
+        wish: &Wish,
+        families: &[bool],
+        clock: Clock,
+    ) -> Result<Infrastructure, PodError> {
         let port = format!("{}/ports/{}", view.network.name, owner.port_id());
         let port: PortName = port.parse().map_err(PodError::name)?;
         let subnets: Vec<&Subnet> = view.subnets.values().filter(|subnet| subnet.host.as_ref() == Some(host)).collect();
@@ -200,9 +245,9 @@ impl Leases {
         }
         let taken = self.taken(view, &wish.groups);
         let mut addresses = Vec::new();
-        for is_v4 in [true, false] {
-            let subnets: Vec<&Subnet> = subnets.iter().copied().filter(|it| it.cidr.is_ipv4() == is_v4).collect();
-            match wish.addresses.iter().find(|address| address.is_ipv4() == is_v4) {
+        for is_v4 in families {
+            let subnets: Vec<&Subnet> = subnets.iter().copied().filter(|it| it.cidr.is_ipv4() == *is_v4).collect();
+            match wish.addresses.iter().find(|address| address.is_ipv4() == *is_v4) {
                 Some(wanted) => addresses.push(asked_for(*wanted, &subnets, &port, &taken)?),
                 None if subnets.is_empty() => {}
                 None => addresses.push(self.next(view, &subnets, &taken, clock)?),
@@ -212,19 +257,18 @@ impl Leases {
             Some(mac) => free_mac(mac, view, &self.entries)?,
             None => generated_mac(&addresses, view, &self.entries)?,
         };
-        let Wish { groups, routes, node_access, by_policy, pod, .. } = wish;
-        let lease = Lease { port, addresses, mac, groups, routes, node_access, by_policy, pod };
-        self.entries.push(Entry { owner: owner.clone(), lease: lease.clone() });
-        Ok(lease)
+        Ok(Infrastructure { port, addresses, mac })
     }
 
     /// Ends the lease of an owner; its addresses rest from now on.
     pub fn end(&mut self, owner: &Owner, clock: Clock) -> Option<Lease> {
         let place = self.entries.iter().position(|entry| entry.owner == *owner)?;
         let lease = self.entries.remove(place).lease;
-        let network = lease.port.network();
-        let rest = |address: &IpAddr| Returned { network: network.clone(), address: *address, at: clock.now };
-        self.returned.extend(lease.addresses.iter().map(rest));
+        for Leased { port, addresses, .. } in lease.ports() {
+            let network = port.network();
+            let rest = |address: &IpAddr| Returned { network: network.clone(), address: *address, at: clock.now };
+            self.returned.extend(addresses.iter().map(rest));
+        }
         Some(lease)
     }
 
@@ -232,11 +276,12 @@ impl Leases {
     /// as they take it for a port with other groups, its next holder would have the rights of that port.
     fn taken(&self, view: &NetworkView, groups: &BTreeSet<SecurityGroupName>) -> BTreeSet<IpAddr> {
         let network = &view.network.name;
-        let leased = self.entries.iter().filter(|entry| entry.lease.port.network() == *network);
+        let leased = self.entries.iter().flat_map(|entry| entry.lease.ports());
+        let leased = leased.filter(|leased| leased.port.network() == *network);
         let resting = self.returned.iter().filter(|returned| returned.network == *network);
         let known = view.ports.values().filter(|port| !is_of_a_lease(port) || port.groups != *groups);
         leased
-            .flat_map(|entry| entry.lease.addresses.iter().copied())
+            .flat_map(|leased| leased.addresses.iter().copied())
             .chain(resting.map(|returned| returned.address))
             .chain(known.flat_map(|port| port.addresses.iter().copied()))
             .collect()
@@ -345,39 +390,4 @@ fn asked_for(
         return refused("it is in use, or was until a moment ago".to_owned());
     }
     Ok(wanted)
-}
-
-/// Checks an Ethernet address that was asked for.
-fn free_mac(mac: MacAddress, view: &NetworkView, entries: &[Entry]) -> Result<MacAddress, PodError> {
-    let network = &view.network.name;
-    let leased = entries.iter().any(|entry| entry.lease.mac == mac && entry.lease.port.network() == *network);
-    if mac == GATEWAY_MAC || leased || view.ports.values().any(|port| port.mac == mac) {
-        return Err(PodError::Mac { mac: mac.to_string(), why: "it is in use in this network".to_owned() });
-    }
-    Ok(mac)
-}
-
-/// An Ethernet address for a lease that asks for none.
-fn generated_mac(addresses: &[IpAddr], view: &NetworkView, entries: &[Entry]) -> Result<MacAddress, PodError> {
-    let mut candidates = (0..MACS_TRIED).map(|salt| mac_of(addresses, salt));
-    candidates.find(|mac| free_mac(*mac, view, entries).is_ok()).ok_or_else(|| PodError::Mac {
-        mac: mac_of(addresses, 0).to_string(),
-        why: format!("it and {MACS_TRIED} others that were generated are in use in this network"),
-    })
-}
-
-/// An Ethernet address that goes with addresses: with salt 0 the IPv4 address itself, if there is one, else 32 bits of a hash.
-fn mac_of(addresses: &[IpAddr], salt: u32) -> MacAddress {
-    let hashed = |octets: &[u8]| {
-        let digest = Sha256::new().chain_update(octets).chain_update(salt.to_be_bytes()).finalize();
-        digest.iter().take(4).fold(0, |word, byte| word << 8 | u32::from(*byte))
-    };
-    let word = match addresses.first() {
-        Some(IpAddr::V4(v4)) if salt == 0 => v4.to_bits(),
-        Some(IpAddr::V4(v4)) => hashed(&v4.octets()),
-        Some(IpAddr::V6(v6)) => hashed(&v6.octets()),
-        None => hashed(&[]),
-    };
-    let ([a, b], [c, d, e, f]) = (MAC_PREFIX, word.to_be_bytes());
-    MacAddress::new([a, b, c, d, e, f]).unwrap_or(MacAddress::UNSET)
 }

@@ -4,7 +4,9 @@
 mod check;
 pub mod error;
 pub mod lease;
+mod mac;
 pub mod overlay;
+mod owner;
 mod policy;
 
 use std::{
@@ -56,12 +58,13 @@ impl Pods {
         let owner = owner(request.attachment.as_ref())?;
         let network: NetworkName = request.network.parse().map_err(PodError::name)?;
         let wish = wish(&request, &network)?;
+        let infrastructure = infrastructure(&request, &network)?;
         let mut turn = self.turn.lock().await;
         let known = self.shared.leases().get(&owner).cloned();
         let lease = match known.clone() {
             Some(lease) if lease.port.network() == network => lease,
             Some(_) => return Err(exists(owner)),
-            None => self.lease(&owner, &network, wish).await?,
+            None => self.lease(&owner, &network, infrastructure.as_ref(), wish).await?,
         };
         if lease.by_policy {
             // Others go on meanwhile, and whoever deletes the container ends the wait.
@@ -87,21 +90,31 @@ impl Pods {
     }
 
     /// A new lease.
-    async fn lease(&self, owner: &Owner, network: &NetworkName, wish: Wish) -> Result<Lease, PodError> {
+    async fn lease(
+        &self,
+        owner: &Owner,
+        network: &NetworkName,
+        infrastructure: Option<&NetworkName>,
+        wish: Wish,
+    ) -> Result<Lease, PodError> {
         let mut reconciler = self.reconciler.lock().await;
         // The network may have come with an update that no pass has seen yet.
-        if self.shared.leases_are_lost() || reconciler.views().network(network).is_none() {
+        let mut networks = std::iter::once(network).chain(infrastructure);
+        if self.shared.leases_are_lost() || networks.any(|network| reconciler.views().network(network).is_none()) {
             let progress = reconciler.pass().await;
             if self.shared.leases_are_lost() {
                 return Err(PodError::Limited(progress.error));
             }
         }
         let host = &self.shared.config.host;
-        let view = reconciler.views().network(network);
-        let view = view.ok_or_else(|| PodError::NoSubnet { network: network.to_string(), host: host.to_string() })?;
+        let view = |network: &NetworkName| {
+            let view = reconciler.views().network(network);
+            view.ok_or_else(|| PodError::NoSubnet { network: network.to_string(), host: host.to_string() })
+        };
+        let (view, infrastructure) = (view(network)?, infrastructure.map(view).transpose()?);
         check_groups(view, &wish.groups)?;
         let clock = self.clock();
-        self.shared.change_leases(|leases| leases.grant(view, host, owner, wish, clock))
+        self.shared.change_leases(|leases| leases.grant(view, infrastructure, host, owner, wish, clock))
     }
 
     /// Takes an interface away and ends its lease; no error if there is none.
@@ -173,7 +186,7 @@ impl Pods {
         let nobody = Owner { container: String::new(), interface: String::new(), configuration: String::new() };
         // A trial on a copy.
         let mut leases = self.shared.leases();
-        leases.grant(view, host, &nobody, Wish::default(), self.clock()).map(drop)
+        leases.grant(view, None, host, &nobody, Wish::default(), self.clock()).map(drop)
     }
 
     fn clock(&self) -> Clock {
@@ -188,9 +201,11 @@ fn exists(owner: Owner) -> PodError {
 }
 
 fn answer(lease: &Lease, made: &Made) -> PodInterface {
-    let Workload { interface, mtu, addresses, routers, .. } = &made.workload;
+    let Workload { interface, mtu, routers, .. } = &made.workload;
     let address = |(address, length): &(IpAddr, u8)| {
-        let router = routers.iter().find(|router| router.is_ipv4() == address.is_ipv4());
+        // One that stands for the container's own is in no subnet.
+        let stands_for_own = !made.workload.infrastructure.is_empty();
+        let router = routers.iter().find(|router| !stands_for_own && router.is_ipv4() == address.is_ipv4());
         let gateway = router.map(ToString::to_string).unwrap_or_default();
         LeasedAddress { address: format!("{address}/{length}"), gateway }
     };
@@ -204,7 +219,7 @@ fn answer(lease: &Lease, made: &Made) -> PodInterface {
         mtu: *mtu,
         host_interface: made.outer.name.clone(),
         host_mac: MacAddress::new(made.outer.mac).map(|mac| mac.to_string()).unwrap_or_default(),
-        addresses: addresses.iter().map(address).collect(),
+        addresses: made.workload.known_by().iter().map(address).collect(),
         port: lease.port.to_string(),
         routes: made.workload.routes().map(route).collect(),
     }
@@ -230,6 +245,22 @@ fn owner(attachment: Option<&Attachment>) -> Result<Owner, PodError> {
         interface: attachment.interface.clone(),
         configuration: attachment.configuration.clone(),
     })
+}
+
+/// The network of whose addresses the node knows a container, if not by its own.
+fn infrastructure(request: &AddPodRequest, network: &NetworkName) -> Result<Option<NetworkName>, PodError> {
+    if request.infrastructure_network.is_empty() {
+        return Ok(None);
+    }
+    let infrastructure: NetworkName = request.infrastructure_network.parse().map_err(PodError::name)?;
+    let refused = |why: &str| Err(PodError::Field { field: "infrastructure_network", why: why.to_owned() });
+    if infrastructure == *network {
+        return refused("it is the network of the pod, whose addresses the node knows already");
+    }
+    if !request.node_access {
+        return refused("it is for the node, which may not reach the pod: node_access is false");
+    }
+    Ok(Some(infrastructure))
 }
 
 /// What a container asks for.

@@ -4,12 +4,12 @@
 //! it: its port is laid over the view. Once the controller tells the same port, its word stands: it knows the identity of the groups.
 //! So what is laid over the views is at the same time what the controller has yet to hear.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use andromede_model::{HostName, Labels, NetworkView, Port, PortLimits, PortName, Uid};
 use andromede_proto::{agent::v1::Claim, label::POD_UID};
 
-use super::lease::{Lease, Leases, is_of_a_lease};
+use super::lease::{Lease, Leased, Leases, is_of_a_lease};
 
 /// What was laid over a view: each port as the controller told it, or none if it told nothing.
 pub type Overlay = BTreeMap<PortName, Option<Port>>;
@@ -18,22 +18,26 @@ pub type Overlay = BTreeMap<PortName, Option<Port>>;
 pub fn lay(view: &mut NetworkView, host: &HostName, leases: &Leases) -> Overlay {
     let mut covered = Overlay::new();
     let network = &view.network.name;
-    let leased: BTreeMap<&PortName, &Lease> =
-        leases.iter().map(|(_, lease)| (&lease.port, lease)).filter(|(port, _)| port.network() == *network).collect();
+    let ports = leases.iter().flat_map(|(_, lease)| lease.ports().map(move |leased| (lease, leased)));
+    let leased: BTreeMap<&PortName, Port> = ports
+        .filter(|(_, leased)| leased.port.network() == *network)
+        .map(|(lease, leased)| (leased.port, port_of(lease, leased, host)))
+        .collect();
     // A port whose lease has ended: the controller has not heard of it yet.
     let ended = view.ports.values().filter(|port| is_own(port, host) && !leased.contains_key(&port.name));
     for name in ended.map(|port| port.name.clone()).collect::<Vec<_>>() {
         let port = view.ports.remove(&name);
         covered.insert(name, port);
     }
-    for (name, lease) in leased {
-        if let Some(told) = view.ports.get_mut(name).filter(|told| agrees(told, host, lease)) {
+    for (name, port) in leased {
+        let by_policy = port.labels.get(POD_UID).is_some();
+        if let Some(told) = view.ports.get_mut(name).filter(|told| agrees(told, &port, by_policy)) {
             // The port is what its lease is: made anew by the controller, it is still the same.
             told.uid = Uid::UNSET;
             continue;
         }
-        let identity = view.identities.iter().find(|(_, groups)| **groups == lease.groups);
-        let port = Port { identity: identity.map_or(0, |(number, _)| *number), ..port_of(lease, host) };
+        let identity = view.identities.iter().find(|(_, groups)| **groups == port.groups);
+        let port = Port { identity: identity.map_or(0, |(number, _)| *number), ..port };
         let told = view.ports.insert(name.clone(), port);
         covered.insert(name.clone(), told);
     }
@@ -68,19 +72,20 @@ fn is_own(port: &Port, host: &HostName) -> bool {
     port.host.as_ref() == Some(host) && is_of_a_lease(port)
 }
 
-/// The port of a lease.
-fn port_of(lease: &Lease, host: &HostName) -> Port {
+/// A port of a lease. The one that stands for a container has neither groups nor a pod: nobody sends to it.
+fn port_of(lease: &Lease, leased: Leased<'_>, host: &HostName) -> Port {
+    let is_own = *leased.port == lease.port;
     Port {
-        name: lease.port.clone(),
-        addresses: lease.addresses.clone(),
-        mac: lease.mac,
+        name: leased.port.clone(),
+        addresses: leased.addresses.to_vec(),
+        mac: leased.mac,
         host: Some(host.clone()),
-        groups: lease.groups.clone(),
+        groups: if is_own { lease.groups.clone() } else { BTreeSet::new() },
         limits: PortLimits::default(),
         identity: 0,
         revision: 0,
         uid: Uid::UNSET,
-        labels: labels_of(lease),
+        labels: if is_own { labels_of(lease) } else { Labels::default() },
     }
 }
 
@@ -92,9 +97,9 @@ fn labels_of(lease: &Lease) -> Labels {
 }
 
 /// Does the controller say the same of a port as its lease? What groups a pod has that lives by policies, the controller says.
-fn agrees(told: &Port, host: &HostName, lease: &Lease) -> bool {
-    told.host.as_ref() == Some(host)
-        && told.addresses == lease.addresses
-        && told.mac == lease.mac
-        && (lease.by_policy || told.groups == lease.groups)
+fn agrees(told: &Port, leased: &Port, by_policy: bool) -> bool {
+    told.host == leased.host
+        && told.addresses == leased.addresses
+        && told.mac == leased.mac
+        && (by_policy || told.groups == leased.groups)
 }

@@ -113,6 +113,7 @@ mod tests {
                 routers: vec!["10.0.0.1".parse().unwrap()],
                 destinations: vec!["0.0.0.0/0".parse().unwrap()],
                 node_access: true,
+                infrastructure: vec!["10.244.0.7".parse().unwrap()],
             }),
             lease: None,
         };

@@ -136,6 +136,6 @@ pub(super) fn facts() -> Result<HostFacts> {
 pub(super) fn attachments(view: &NetworkView) -> Attachments {
     (10..)
         .zip(view.ports.keys())
-        .map(|(ifindex, port)| (port.clone(), Attachment { ifindex, tap: false, node: false }))
+        .map(|(ifindex, port)| (port.clone(), Attachment { ifindex, ..Attachment::default() }))
         .collect()
 }

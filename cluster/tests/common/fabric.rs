@@ -120,7 +120,7 @@ impl Fabric {
         let mut model = Model::default();
         let commit = model.prepare(resources, Vec::new()).unwrap();
         model.commit(&commit).unwrap();
-        let attachment = |place: usize| Attachment { ifindex: 100 + place as u32, tap: false, node: false };
+        let attachment = |place: usize| Attachment { ifindex: 100 + place as u32, ..Attachment::default() };
         let attachments =
             scene.pods.iter().enumerate().map(|(place, pod)| (port_name(pod), attachment(place))).collect();
         let facts = HostFacts {

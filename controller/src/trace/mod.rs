@@ -163,7 +163,7 @@ impl Walk {
             }
         };
         // The frame was parsed as long as the edit needs it to be.
-        let _ = apply_edit(&mut frame, &verdict.edit);
+        let _ = apply_edit(&mut frame, scratch);
         let outer = outer_header(&rows.config, hop, source_port, frame.0.len() as u32);
         let mut bytes: Vec<u8> = outer.into_iter().flat_map(u16::to_ne_bytes).collect();
         bytes.append(&mut frame.0);

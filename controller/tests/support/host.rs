@@ -6,7 +6,7 @@ use andromede_model::{HostName, NetworkName, NetworkView, ViewDelta};
 use andromede_proto::{
     agent::v1::{
         AgentMessage, Claim, ClaimAnswer, ControllerMessage, Hello, Query, Report, Update, Welcome, agent_message,
-        agent_service_client::AgentServiceClient, controller_message,
+        agent_service_client::AgentServiceClient, controller_message, query,
     },
     v1,
 };
@@ -81,8 +81,15 @@ impl Session {
         }
     }
 
+    /// The next message. That hosts are asked every ten seconds what they counted is passed over: it may come at any time.
     pub async fn next(&mut self) -> Result<Option<controller_message::Message>, Status> {
-        Ok(self.inbound.message().await?.and_then(|message| message.message))
+        loop {
+            let message = self.inbound.message().await?.and_then(|message| message.message);
+            let usage = |query: &Query| matches!(query.question, Some(query::Question::Usage(_)));
+            if !matches!(&message, Some(controller_message::Message::Query(query)) if usage(query)) {
+                return Ok(message);
+            }
+        }
     }
 
     pub async fn update(&mut self) -> Update {

@@ -2,7 +2,10 @@
 
 use andromede_abi::{Pod, bytes_of, from_bytes};
 
-use crate::frame::Frame;
+use crate::{
+    frame::{Checksum, Frame},
+    wire::checksum,
+};
 
 /// Longest frame in bytes that `resize` makes.
 const MAX_LENGTH: u32 = 65_549;
@@ -19,6 +22,10 @@ impl Frame for Bytes {
     fn store<T: Pod>(&mut self, offset: usize, value: T) -> Option<()> {
         self.0.get_mut(offset..offset.checked_add(size_of::<T>())?)?.copy_from_slice(bytes_of(&value));
         Some(())
+    }
+
+    fn amend(&mut self, offset: usize, change: u32, kind: Checksum) -> Option<()> {
+        checksum::amend(self, offset, change, matches!(kind, Checksum::AddressedOrNone))
     }
 
     fn len(&self) -> u32 {

@@ -1,6 +1,8 @@
 //! Where is this address of the network?
 
-use andromede_abi::{Address, DropReason, LocationKey, LocationRow, NetworkIndex, PrefixKey, Stage, location_kind};
+use andromede_abi::{
+    Address, DropReason, LocationKey, LocationRow, NetworkIndex, PrefixKey, Stage, location_flag, location_kind,
+};
 
 use crate::{tables::Tables, verdict::Refusal};
 
@@ -33,6 +35,9 @@ pub(crate) fn end<T: Tables>(
     let refuse = |reason| Err(Refusal::new(Stage::Locate, reason));
     if !locate(tables, network, address, into) {
         return refuse(DropReason::UnknownDestination);
+    }
+    if into.flags & location_flag::INFRASTRUCTURE != 0 {
+        return refuse(DropReason::InfrastructureAddress);
     }
     match into.kind {
         location_kind::PORT | location_kind::HOST | location_kind::VTEP => Ok(()),

@@ -2,6 +2,8 @@
 
 /// Bytes of the header that all messages have.
 pub const HEADER: usize = 8;
+/// Offset of the checksum.
+pub const CHECKSUM: usize = 2;
 /// Destination unreachable.
 pub const UNREACHABLE: u8 = 3;
 /// Code of "unreachable": the packet must be fragmented, and must not be.

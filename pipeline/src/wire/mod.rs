@@ -1,6 +1,7 @@
 //! Wire formats: offsets, numbers and headers, one protocol a file.
 
 pub mod arp;
+pub mod checksum;
 pub mod ethernet;
 pub mod icmp;
 pub mod ip;
@@ -8,4 +9,5 @@ pub mod ip_protocol;
 pub mod neighbor;
 pub mod sctp;
 pub mod tcp;
+pub mod udp;
 pub mod vxlan;

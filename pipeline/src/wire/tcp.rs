@@ -2,6 +2,8 @@
 
 /// Bytes of the header without options.
 pub const HEADER: usize = 20;
+/// Offset of the checksum.
+pub const CHECKSUM: usize = 16;
 /// No more data from the sender.
 pub const FIN: u8 = 1;
 /// Synchronise sequence numbers.

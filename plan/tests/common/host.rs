@@ -100,6 +100,6 @@ pub(crate) fn facts() -> HostFacts {
 pub(crate) fn attachments(view: &NetworkView) -> Attachments {
     (10..)
         .zip(view.ports.keys())
-        .map(|(ifindex, port)| (port.clone(), Attachment { ifindex, tap: false, node: false }))
+        .map(|(ifindex, port)| (port.clone(), Attachment { ifindex, ..Attachment::default() }))
         .collect()
 }

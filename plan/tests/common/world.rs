@@ -349,7 +349,7 @@ impl World {
             .enumerate()
             .filter(|(_, spec)| spec.as_ref().is_some_and(|spec| spec.attached && spec.host == 0));
         attached
-            .map(|(port, _)| (port_name(port), Attachment { ifindex: Self::ifindex(port), tap: false, node: false }))
+            .map(|(port, _)| (port_name(port), Attachment { ifindex: Self::ifindex(port), ..Attachment::default() }))
             .collect()
     }
 }

@@ -8,7 +8,7 @@ use std::{
 
 use andromede_abi::{HostConfig, maps};
 use andromede_model::{Admitted, Model, NetworkName, NetworkView, PortName, Resource};
-use andromede_plan::{Attachment, Attachments, HostFacts, Rows, Wanted, compile};
+use andromede_plan::{Attachment, Attachments, HostFacts, Infrastructure, Rows, Wanted, compile};
 use andromede_proto::{convert, document};
 use andromede_testkit::{Namespace, packet::Mac};
 use anyhow::{Context as _, Result, anyhow, bail};
@@ -31,6 +31,8 @@ pub const END_LOCAL_B: End = End(2);
 pub const END_REMOTE: End = End(3);
 /// Behind the foreign tunnel endpoint.
 pub const END_VTEP: End = End(200);
+/// What the node knows the first local port of the second tenant by: a port of the first tenant, without an interface.
+pub const END_INFRASTRUCTURE: End = End(5);
 /// The node itself, which the first local port of each network may talk to.
 pub const END_NODE: End = End(100);
 
@@ -72,7 +74,7 @@ impl SmallFabric {
         for (network, tenant) in TENANTS.iter().enumerate() {
             for end in [END_LOCAL_A, END_LOCAL_B] {
                 let name: PortName = port_name(tenant, end).parse()?;
-                attachments.insert(name, attachment(network, end));
+                attachments.insert(name, attachment(network, end)?);
             }
         }
         let here = model.host(&"hosts/h1".parse()?).context("host h1")?.index;
@@ -126,7 +128,7 @@ impl SmallFabric {
     pub fn attach_everything(&mut self) -> Result<()> {
         for (network, tenant) in TENANTS.iter().enumerate() {
             for end in [END_LOCAL_A, END_LOCAL_B, END_REMOTE] {
-                self.attachments.insert(port_name(tenant, end).parse()?, attachment(network, end));
+                self.attachments.insert(port_name(tenant, end).parse()?, attachment(network, end)?);
             }
         }
         Ok(())
@@ -220,8 +222,15 @@ pub const fn ifindex(network: usize, end: End) -> u32 {
 }
 
 /// Interface of an end of a tenant's network, by the tenant's place.
-fn attachment(network: usize, end: End) -> Attachment {
-    Attachment { ifindex: ifindex(network, end), tap: false, node: end == END_LOCAL_A }
+fn attachment(network: usize, end: End) -> Result<Attachment> {
+    let node = end == END_LOCAL_A;
+    let known = END_INFRASTRUCTURE;
+    let infrastructure = if node && network == 1 {
+        Some(Infrastructure { port: port_name(TENANTS[0], known).parse()?, v4: Some(known.v4()), v6: Some(known.v6()) })
+    } else {
+        None
+    };
+    Ok(Attachment { ifindex: ifindex(network, end), tap: false, node, infrastructure })
 }
 
 fn port_name(tenant: &str, end: End) -> String {
@@ -247,7 +256,7 @@ fn tenant_resources(tenant: &str) -> Vec<Value> {
             "securityGroups": groups.iter().map(|name| of(name)).collect::<Vec<_>>(),
         })
     };
-    vec![
+    let mut resources = vec![
         json!({"kind": "Tenant", "name": format!("tenants/{tenant}")}),
         json!({"kind": "Network", "name": network.clone()}),
         json!({"kind": "Subnet", "name": format!("{network}/subnets/v4"), "cidr": "10.0.0.0/24", "gateway": "10.0.0.254"}),
@@ -277,7 +286,11 @@ fn tenant_resources(tenant: &str) -> Vec<Value> {
         port(END_LOCAL_A, "hosts/h1", &["clients"]),
         port(END_LOCAL_B, "hosts/h1", &["servers"]),
         port(END_REMOTE, "hosts/h2", &["clients", "servers"]),
-    ]
+    ];
+    if tenant == TENANTS[0] {
+        resources.push(port(END_INFRASTRUCTURE, "hosts/h1", &[]));
+    }
+    resources
 }
 
 /// Writes documents, as a bundle has them, into a model.

@@ -9,12 +9,15 @@ use crate::chance::Chance;
 
 use super::{
     Met,
-    fabric::{END_LOCAL_A, END_LOCAL_B, END_NODE, END_REMOTE, END_VTEP, End, UNDERLAY_IFINDEX, ifindex},
+    fabric::{
+        END_INFRASTRUCTURE, END_LOCAL_A, END_LOCAL_B, END_NODE, END_REMOTE, END_VTEP, End, UNDERLAY_IFINDEX, ifindex,
+    },
     talk::VNI,
 };
 
-/// Ends of conversations: those that are there, the node, the router, and nobody.
-const ENDS: [End; 7] = [END_LOCAL_A, END_LOCAL_B, END_REMOTE, END_VTEP, END_NODE, End(254), End(77)];
+/// Ends of conversations: those that are there, the node and what it knows a port by, the router, and nobody.
+const ENDS: [End; 8] =
+    [END_LOCAL_A, END_LOCAL_B, END_REMOTE, END_VTEP, END_NODE, END_INFRASTRUCTURE, End(254), End(77)];
 /// Ports that the rules know, and others.
 const PORTS: [u16; 8] = [80, 8000, 8045, 53, 23, 443, 40_000, 40_001];
 /// TCP flags that senders set, and some that none does.

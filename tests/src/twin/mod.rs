@@ -20,7 +20,8 @@ use anyhow::{Context as _, Result, ensure};
 use nix::time::{ClockId, clock_gettime};
 
 pub use fabric::{
-    END_LOCAL_A, END_LOCAL_B, END_NODE, END_REMOTE, END_VTEP, End, SmallFabric, UNDERLAY_IFINDEX, ifindex, write,
+    END_INFRASTRUCTURE, END_LOCAL_A, END_LOCAL_B, END_NODE, END_REMOTE, END_VTEP, End, SmallFabric, UNDERLAY_IFINDEX,
+    ifindex, write,
 };
 pub use frames::Generator;
 
@@ -217,7 +218,7 @@ impl Twin {
             frame.0.drain(..OVERHEAD);
         }
         if record.target != target::DROP {
-            assert_eq!(apply_edit(&mut frame, &verdict.edit), Some(()), "an edit that was decided can be made");
+            assert_eq!(apply_edit(&mut frame, &scratch), Some(()), "an edit that was decided can be made");
         }
         if record.target == target::ENCAP {
             let length = frame.0.len() as u32;
