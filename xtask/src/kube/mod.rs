@@ -24,9 +24,9 @@ const TOOLS: &[&str] =
 /// Options of `./x kube`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
-    /// Run the NetworkPolicy specs of Kubernetes' own suite too (29 without SCTP; some minutes).
-    #[arg(long)]
-    e2e: bool,
+    /// Run the NetworkPolicy specs of Kubernetes' own suite too (29 without SCTP; some minutes), or those whose name matches EXPRESSION.
+    #[arg(long, value_name = "EXPRESSION", num_args = 0..=1, require_equals = true, default_missing_value = e2e::FOCUS)]
+    e2e: Option<String>,
     /// Leave the cluster running until Ctrl-C, and print how to use it.
     #[arg(long)]
     keep: bool,
@@ -53,7 +53,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     if !missing.is_empty() {
         bail!("a cluster cannot run on this machine, which lacks:\n  - {}", missing.join("\n  - "));
     }
-    let cache = cache::Cache::fill(arguments.e2e)?;
+    let cache = cache::Cache::fill(arguments.e2e.is_some())?;
     if arguments.build == Some(Build::Kubernetes) {
         return Ok(());
     }
@@ -65,8 +65,10 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let mut cluster = cluster::Cluster::start(&cache)?;
     let mut report = checks::Report::new(arguments.only.clone());
     checks::run(&mut cluster, &cache, &mut report);
-    if arguments.e2e && interrupt::check().is_ok() {
-        e2e::run(&cluster, &cache, &mut report);
+    if let Some(focus) = &arguments.e2e
+        && interrupt::check().is_ok()
+    {
+        e2e::run(&cluster, &cache, focus, &mut report);
     }
     if report.has_failed() {
         println!("{}", cluster.logs());
