@@ -5,10 +5,9 @@ use core::arch::asm;
 
 use andromede_abi::{HostConfig, Slot};
 use andromede_pipeline::{
-    Account, Entry, Lack, Recognised, Scratch, Stages, TargetKind, ask, carry_out, change, enter_port, follow, is_asked, judge,
-    may_report, outward, part,
+    Account, Entry, Lack, Recognised, Scratch, Stages, TargetKind, ask, carry_out, change, enter_port, follow,
+    is_asked, judge, may_report, outward, part,
 };
-
 use aya_ebpf::bindings::__sk_buff;
 
 use crate::{frame::Buffer, host, kept, maps, tables::Maps};
