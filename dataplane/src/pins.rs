@@ -298,10 +298,11 @@ mod tests {
         let pins = Pins::new(Path::new("/b"), &"host-1".parse().unwrap());
         assert_eq!(pins.attachment(attachment), Path::new("/b/andromede/host-1/filter-from_host-7"));
         assert_eq!(meaning("filter-from_host-7"), Some(Pin::Attachment(attachment)));
-        assert_eq!(meaning("PORTS@1"), Some(Pin::Table));
+        assert_eq!(meaning("PORTS@2"), Some(Pin::Table));
+        assert_eq!(meaning("PORTS@1"), Some(Pin::Older));
         assert_eq!(meaning("FLOWS@1"), Some(Pin::Older));
         assert_eq!(meaning("new-link-from_host-7"), Some(Pin::Remnant));
-        for strange in ["PORTS@2", "ports@1", "link-from_host-", "link-from_host-x", "link-nowhere-7", "tail", ""] {
+        for strange in ["PORTS@3", "ports@2", "link-from_host-", "link-from_host-x", "link-nowhere-7", "tail", ""] {
             assert_eq!(meaning(strange), None, "{strange}");
         }
     }
