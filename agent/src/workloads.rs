@@ -1,6 +1,6 @@
 //! Attaching and detaching workloads: nothing passes before rows and programs are in place.
 
-use std::{path::Path, sync::Arc};
+use std::{net::IpAddr, path::Path, sync::Arc};
 
 use andromede_proto::local::v1::AttachPortResponse;
 use tokio::sync::Mutex;
@@ -13,6 +13,7 @@ use crate::{
         netns::{Netns, NetnsError},
         veth::{self, VethError, Workload},
     },
+    pods::overlay,
     reconcile::Reconciler,
     shared::Shared,
     state::{attachments::AttachedWorkload, disk::DiskError},
@@ -50,6 +51,19 @@ pub enum WorkloadError {
         netns: String,
         /// Interface there.
         interface: String,
+    },
+    /// A container has its address.
+    #[error(
+        "port {port}: its address {address} was given to container {container} of this host before the port was known here; when that \
+         container has ended attach again, or give the port another address"
+    )]
+    Leased {
+        /// The port.
+        port: String,
+        /// The address.
+        address: IpAddr,
+        /// The container.
+        container: String,
     },
     /// Something else has the name of the host side.
     #[error(
@@ -309,7 +323,11 @@ impl Workloads {
             error: self.shared.progress().borrow().error.clone(),
         })?;
         let mtu = underlay.workload_mtu(view.network.mtu.unwrap_or(0));
-        Ok(workload(view, found, interface, mtu, &self.shared.leases()))
+        let leases = self.shared.leases();
+        if let Some((address, owner)) = overlay::holder(&leases, found) {
+            return Err(WorkloadError::Leased { port: port.to_owned(), address, container: owner.container.clone() });
+        }
+        Ok(workload(view, found, interface, mtu, &leases))
     }
 }
 

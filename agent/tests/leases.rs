@@ -281,3 +281,29 @@ fn what_a_newer_agent_stored_is_read() {
     stored["entries"][0]["owner"]["invented_later"] = 1.into();
     assert_eq!(serde_json::from_value::<Leases>(stored).unwrap(), leases);
 }
+
+#[test]
+fn an_address_of_a_container_is_no_other_ports_to_attach() {
+    let view = view(&[("own", "10.1.0.0/24")], vec![]);
+    let mut leases = Leases::default();
+    let lease = grant(&mut leases, &view, "c", "web", 0).unwrap();
+    let declared = |network: &str, addresses: &[String]| -> andromede_model::Port {
+        let name = format!("{network}/ports/declared");
+        Port { name, addresses: addresses.to_vec(), mac: "02:00:00:00:00:01".to_owned(), ..Port::default() }
+            .try_into()
+            .unwrap()
+    };
+    let address = lease.addresses[0];
+    let own: andromede_model::Port = told(&lease).try_into().unwrap();
+    assert_eq!(overlay::holder(&leases, &own), None, "its own port");
+    let taken = declared(NETWORK, &["10.1.0.200".to_owned(), address.to_string()]);
+    assert_eq!(overlay::holder(&leases, &taken), Some((address, &owner("c"))));
+    assert_eq!(overlay::holder(&leases, &declared(NETWORK, &["10.1.0.200".to_owned()])), None);
+    assert_eq!(
+        overlay::holder(&leases, &declared("tenants/t/networks/m", &[address.to_string()])),
+        None,
+        "of another network"
+    );
+    leases.end(&owner("c"), at(1));
+    assert_eq!(overlay::holder(&leases, &taken), None, "the container has ended");
+}

@@ -94,9 +94,10 @@ fn workload_status(error: &WorkloadError) -> Status {
     let text = error.to_string();
     match error {
         WorkloadError::BadInterface(_) | WorkloadError::Netns(_) => Status::invalid_argument(text),
-        WorkloadError::NotPlaced { .. } | WorkloadError::Elsewhere { .. } | WorkloadError::InTheWay { .. } => {
-            Status::failed_precondition(text)
-        }
+        WorkloadError::NotPlaced { .. }
+        | WorkloadError::Elsewhere { .. }
+        | WorkloadError::Leased { .. }
+        | WorkloadError::InTheWay { .. } => Status::failed_precondition(text),
         WorkloadError::NotReady { .. } => Status::unavailable(text),
         WorkloadError::Veth(_) | WorkloadError::Netlink(_) | WorkloadError::Disk(_) => Status::internal(text),
     }

@@ -4,12 +4,18 @@
 //! it: its port is laid over the view. Once the controller tells the same port, its word stands: it knows the identity of the groups.
 //! So what is laid over the views is at the same time what the controller has yet to hear.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+};
 
 use andromede_model::{HostName, Labels, NetworkView, Port, PortLimits, PortName, Uid};
 use andromede_proto::{agent::v1::Claim, label::POD_UID};
 
-use super::lease::{Lease, Leased, Leases, is_of_a_lease};
+use super::{
+    lease::{Lease, Leased, Leases, is_of_a_lease},
+    owner::Owner,
+};
 
 /// What was laid over a view: each port as the controller told it, or none if it told nothing.
 pub type Overlay = BTreeMap<PortName, Option<Port>>;
@@ -65,6 +71,16 @@ pub fn claim(view: &NetworkView, overlay: &Overlay, most: usize, chosen: &dyn Fn
             None => claim.deleted.push(name.to_string()),
         }
     }
+}
+
+/// The container that has an address of a port which is not its own: it was given before anybody here had heard of the port.
+pub fn holder<'a>(leases: &'a Leases, port: &Port) -> Option<(IpAddr, &'a Owner)> {
+    let network = port.name.network();
+    let is_others = |leased: &Leased<'_>| *leased.port != port.name && leased.port.network() == network;
+    leases.iter().find_map(|(owner, lease)| {
+        let mut addresses = lease.ports().filter(is_others).flat_map(|leased| leased.addresses);
+        addresses.find(|address| port.addresses.contains(address)).map(|address| (*address, owner))
+    })
 }
 
 /// Is it a port that this host made?
