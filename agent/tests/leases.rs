@@ -234,7 +234,8 @@ fn what_stands_for_a_container_is_a_port_of_the_other_network_and_goes_with_it()
         assert_ne!(grant(&mut leases, &format!("c{number}"), 0).unwrap().known_by(), leased.known_by());
     }
     let full = grant(&mut leases, "c5", 0);
-    assert!(matches!(full, Err(PodError::Exhausted { .. })), "there are five: {full:?}");
+    let Err(full @ PodError::Exhausted { .. }) = full else { panic!("there are five: {full:?}") };
+    assert!(full.to_string().contains(": 5 leased, 0 rest, 0 known to others"), "{full}");
     assert!(leases.get(&owner("c5")).is_none(), "both, or nothing");
     // Stored, lost, and found again with the interface.
     let stored: Leases = serde_json::from_str(&serde_json::to_string(&leases).unwrap()).unwrap();

@@ -2,9 +2,11 @@
 
 use std::{
     fs,
+    os::unix::fs::symlink,
     path::{Path, PathBuf},
 };
 
+use anyhow::{Result, ensure};
 use nix::{
     sys::{
         signal::{Signal, kill},
@@ -12,6 +14,11 @@ use nix::{
     },
     unistd::Pid,
 };
+
+use crate::fabric::binary;
+
+/// Where Debian keeps the plugins of the CNI project.
+pub const PLUGINS: &str = "/usr/lib/cni";
 
 /// Where one containerd has its things. Plugins are in `bin`, lists of a handler in `net.d/HANDLER`, the socket is `sock`.
 #[derive(Clone, Debug)]
@@ -45,6 +52,18 @@ impl Place {
     /// What becomes of layers of images.
     pub const fn snapshotter(&self) -> &'static str {
         self.snapshotter
+    }
+
+    /// Puts our plugin where it looks for them, and these of the CNI project.
+    pub fn link_plugins(&self, others: &[&str]) -> Result<()> {
+        let to = self.folder.join("bin");
+        fs::create_dir_all(&to)?;
+        for plugin in others {
+            let path = Path::new(PLUGINS).join(plugin);
+            ensure!(path.is_file(), "{} is missing: apt-get install containernetworking-plugins", path.display());
+            symlink(&path, to.join(plugin))?;
+        }
+        Ok(symlink(binary("andromede-cni")?, to.join("andromede-cni"))?)
     }
 
     /// Its settings, with a handler for each network; a sandbox runs this image. Those of the second part let it run where the machine is

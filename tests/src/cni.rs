@@ -6,14 +6,11 @@ use std::{
     process::{Command, Stdio},
 };
 
-use andromede_testkit::{Fabric, FabricOptions, Namespace, fabric::binary};
+use andromede_testkit::{Fabric, FabricOptions, Namespace, containerd::PLUGINS, fabric::binary};
 use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
 
 use crate::bundle::{ANYTHING_IN, Bundle, network_name};
-
-/// Where Debian keeps the plugins of the CNI project.
-pub const PLUGINS: &str = "/usr/lib/cni";
 
 /// Tenant whose network the pods are in.
 pub const TENANT: &str = "shop";

@@ -1,12 +1,12 @@
 //! containerd with runc on one node, as a kubelet's node has it: a root and a socket of its own, in the network namespace of the node.
 
-use std::{fs, os::unix::fs::symlink, path::Path, process::Command, time::Duration};
+use std::{fs, process::Command, time::Duration};
 
-use andromede_testkit::{Fabric, Process, containerd::Place, fabric::binary, wait};
+use andromede_testkit::{Fabric, Process, containerd::Place, wait};
 use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
 
-use crate::{cni::PLUGINS, cri::Cri, image};
+use crate::{cri::Cri, image};
 
 /// The plugins of the CNI project that are used: containerd sets the loopback up by one, and measurements compare with two.
 const USED: [&str; 5] = ["loopback", "portmap", "tuning", "bridge", "host-local"];
@@ -30,22 +30,15 @@ impl Containerd {
         andromede_testkit::requires::require(&["containerd", "runc", "ctr", "busybox"])?;
         let agent = fabric.agent(number)?;
         let folder = agent.place().folder.join("containerd");
-        for part in ["bin", "logs"] {
-            fs::create_dir_all(folder.join(part))?;
-        }
-        for plugin in USED {
-            let path = Path::new(PLUGINS).join(plugin);
-            ensure!(path.is_file(), "{} is missing: apt-get install containernetworking-plugins", path.display());
-            symlink(&path, folder.join("bin").join(plugin))?;
-        }
-        symlink(binary("andromede-cni")?, folder.join("bin/andromede-cni"))?;
+        fs::create_dir_all(folder.join("logs"))?;
+        let place = Place::new(folder.clone());
+        place.link_plugins(&USED)?;
         for (handler, list) in handlers {
             let lists = folder.join("net.d").join(handler);
             fs::create_dir_all(&lists)?;
             fs::write(lists.join("10-andromede.conflist"), list.to_string())?;
         }
         let names: Vec<&str> = handlers.iter().map(|(name, _)| *name).collect();
-        let place = Place::new(folder.clone());
         fs::write(folder.join("config.toml"), place.settings(&names, image::NAME))?;
 
         // In the mount namespace of the agent: the agent finds a pod's namespace under the path by which containerd names it.

@@ -276,12 +276,10 @@ impl Leases {
     /// as they take it for a port with other groups, its next holder would have the rights of that port.
     fn taken(&self, view: &NetworkView, groups: &BTreeSet<SecurityGroupName>) -> BTreeSet<IpAddr> {
         let network = &view.network.name;
-        let leased = self.entries.iter().flat_map(|entry| entry.lease.ports());
-        let leased = leased.filter(|leased| leased.port.network() == *network);
         let resting = self.returned.iter().filter(|returned| returned.network == *network);
         let known = view.ports.values().filter(|port| !is_of_a_lease(port) || port.groups != *groups);
-        leased
-            .flat_map(|leased| leased.addresses.iter().copied())
+        self.leased(network)
+            .copied()
             .chain(resting.map(|returned| returned.address))
             .chain(known.flat_map(|port| port.addresses.iter().copied()))
             .collect()
@@ -317,12 +315,16 @@ impl Leases {
         Err(PodError::Exhausted { network: view.network.name.to_string(), why: full.join(", ") })
     }
 
+    /// Addresses of a network that are leased.
+    fn leased(&self, network: &NetworkName) -> impl Iterator<Item = &IpAddr> {
+        let ports = self.entries.iter().flat_map(|entry| entry.lease.ports());
+        ports.filter(move |leased| leased.port.network() == *network).flat_map(|leased| leased.addresses)
+    }
+
     /// Why a subnet has no address, for people: what all of them are used for.
     fn full(&self, view: &NetworkView, subnet: &Subnet, clock: Clock) -> String {
         let within = |address: &&IpAddr| subnet.cidr.contains(**address);
-        let of_network = self.entries.iter().filter(|entry| entry.lease.port.network() == view.network.name);
-        let leased: BTreeSet<IpAddr> =
-            of_network.flat_map(|entry| &entry.lease.addresses).filter(within).copied().collect();
+        let leased: BTreeSet<IpAddr> = self.leased(&view.network.name).filter(within).copied().collect();
         let resting = self.returned.iter().filter(|it| it.network == view.network.name && within(&&it.address));
         let (resting, rests): (BTreeSet<IpAddr>, Vec<u64>) =
             resting.map(|it| (it.address, clock.quarantine.saturating_sub(clock.now.abs_diff(it.at)))).unzip();

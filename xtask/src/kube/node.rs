@@ -2,28 +2,19 @@
 
 use std::{
     fs,
-    os::unix::fs::symlink,
     path::{Path, PathBuf},
     process::Command,
     time::Duration,
 };
 
-use andromede_testkit::{
-    Namespace, Process,
-    containerd::Place,
-    fabric::{Agent, binary},
-    pins::Pins,
-    wait,
-};
+use andromede_testkit::{Namespace, Process, containerd::Place, fabric::Agent, pins::Pins, wait};
 use anyhow::{Context as _, Result, ensure};
 use nix::mount::{MsFlags, mount};
 use serde_json::{Value, json};
 
 use super::cache::{Cache, PAUSE};
 
-/// Where Debian keeps the plugins of the CNI project.
-const PLUGINS: &str = "/usr/lib/cni";
-/// Those that are used: containerd sets the loopback up by one, and host ports are the other's.
+/// The plugins of the CNI project that are used: containerd sets the loopback up by one, and host ports are the other's.
 const USED: [&str; 2] = ["loopback", "portmap"];
 /// How long containerd may take to begin.
 const START: Duration = Duration::from_secs(30);
@@ -51,20 +42,15 @@ impl Node {
         let (name, address) = (agent.place().name.clone(), agent.place().address);
         let pins = agent.place().pins.clone().context("the host has no place for mounts")?;
         let folder = agent.place().folder.join("node");
-        for part in ["bin", "net.d/runc", "logs", "kubelet", "settings"] {
+        for part in ["net.d/runc", "logs", "kubelet", "settings"] {
             fs::create_dir_all(folder.join(part))?;
         }
-        for plugin in USED {
-            let path = Path::new(PLUGINS).join(plugin);
-            ensure!(path.is_file(), "{} is missing: apt-get install containernetworking-plugins", path.display());
-            symlink(&path, folder.join("bin").join(plugin))?;
-        }
-        symlink(binary("andromede-cni")?, folder.join("bin/andromede-cni"))?;
+        let place = Place::layered(folder.clone());
+        place.link_plugins(&USED)?;
         fs::write(folder.join("net.d/runc/10-andromede.conflist"), list.to_string())?;
         keep_settings(&pins, &folder.join("settings"))?;
         agent.namespace().run(|| fs::write("/proc/sys/net/ipv4/ip_forward", "1"))??;
 
-        let place = Place::layered(folder.clone());
         fs::write(folder.join("config.toml"), place.settings(&["runc"], PAUSE))?;
         let enter = |program: &Path| {
             let mut command = agent.namespace().command(program);
